@@ -1,0 +1,266 @@
+"""The backbone: a frozen torchvision classifier that turns pictures into embeddings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from liquidvision.errors import DependencyError, UsageError, WeightsError
+
+try:
+    from torchvision import models as torchvision_models
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+    from torchvision.transforms import InterpolationMode
+    from torchvision.transforms.v2 import functional as transforms
+except (ImportError, RuntimeError) as error:
+    raise DependencyError(
+        f"torchvision does not fit the installed torch ({error}); install both together: "
+        "pip install --force-reinstall torch torchvision"
+    ) from error
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# The node whose map is kept on a grid: the last block of a sixteenth of the input's size, where motion
+# still shows (its traces carry most of what an action is). First match by the beginning of the name.
+STAGES = {
+    "mobilenet_v2": "features.13",
+    "mobilenet_v3_small": "features.8",
+    "mobilenet_v3_large": "features.12",
+    "efficientnet": "features.5",
+    "resne": "layer3",
+    "wide_resnet": "layer3",
+    "regnet": "trunk_output.block3",
+    "densenet": "features.denseblock3",
+    "convnext": "features.5",
+    "shufflenet": "stage3",
+    "mnasnet": "layers.11",
+    "googlenet": "inception4e",
+    "inception_v3": "Mixed_6e",
+    "maxvit": "blocks.2",
+}
+# The head of every torchvision classifier hangs on one of these names.
+CLASSIFIERS = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2")
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a picture becomes the network's input.
+
+    Attributes:
+        size: height and width of the input, in pixels.
+        shorter: where given, the shorter side is resized to this and the centre of `size` cut out,
+            as torchvision's classifiers were trained; None stretches the whole picture to `size`,
+            so that nothing at its edges is lost.
+        mean, std: per channel, of values in 0..1.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    shorter: int | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) uint8 RGB to (n, 3, *size) float32, standardised."""
+        if self.shorter is None:
+            images = transforms.resize(images, list(self.size), InterpolationMode.BILINEAR, antialias=True)
+        else:
+            images = transforms.resize(images, [self.shorter], InterpolationMode.BILINEAR, antialias=True)
+            images = transforms.center_crop(images, list(self.size))
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
+        return (images.float() - mean) / std
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Raises TypeError or KeyError where `values` are not those of `to_json`."""
+        height, width = values["size"]
+        return cls(
+            size=(int(height), int(width)),
+            shorter=values["shorter"],
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+        )
+
+
+class Backbone(nn.Module):
+    """A torchvision classification model without its classifier: frozen, in eval mode, for ever.
+
+    An embedding lays side by side the means over the picture of the last feature map (global
+    pooling) and, for each node of `nodes`, its map averaged on a grid, channel by channel.
+
+    Args:
+        name: any classification model of `torchvision.models.list_models()`.
+        nodes: node name to side of its grid; None chooses: the last map globally (side 1), and an
+            intermediate one on a 3 x 3 grid, by the family of models.
+        weights: "DEFAULT" (torchvision's own, downloaded at first use), the path of a state dict of
+            the whole model (.safetensors, or .pth that holds tensors alone), or None for random
+            ones, to be loaded afterwards.
+        preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
+
+    Raises:
+        UsageError: no such model or node.
+        WeightsError: weights that cannot be found, downloaded or loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        nodes: Mapping[str, int] | None = None,
+        weights: str | Path | None = "DEFAULT",
+        preprocessing: Preprocessing | None = None,
+    ) -> None:
+        super().__init__()
+        model, preset = build(name, weights)
+        self.name = name
+        self.preprocessing = preprocessing or preset
+        self.nodes = dict(nodes) if nodes is not None else choose_nodes(name, model)
+        try:
+            self.extractor = create_feature_extractor(model.eval(), list(self.nodes))
+        except ValueError as error:
+            raise UsageError(f"{name} has no such node: {', '.join(self.nodes)}") from error
+        self.requires_grad_(False)
+        shapes = node_shapes(self.extractor, self.preprocessing.size)
+        for node, side in self.nodes.items():
+            if len(shapes[node]) != 4 and side != 1:
+                raise UsageError(f"node {node} of {name} has shape {shapes[node]}; a grid needs (n, c, h, w)")
+        self.channels = {node: shapes[node][1] for node in self.nodes}
+        super().train(False)
+
+    @property
+    def dim(self) -> int:
+        """Width of an embedding."""
+        return sum(self.channels[node] * side * side for node, side in self.nodes.items())
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.extractor.parameters()).device
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """A backbone stays in eval mode: its batch statistics are part of its weights."""
+        return self
+
+    @torch.inference_mode()
+    def embed(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Embeddings (n, dim) float32 of n RGB pictures, each (h, w, 3) uint8; sizes may differ."""
+        return self.forward(torch.cat([self.prepare(image) for image in images]))
+
+    def prepare(self, image: np.ndarray) -> Tensor:
+        """The network's input (1, 3, *size) of an RGB picture (h, w, 3) uint8."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None]
+        return self.preprocessing(pixels)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Embeddings (n, dim) of standardised input (n, 3, *size)."""
+        maps = self.extractor(pixels)
+        parts = []
+        for node, side in self.nodes.items():
+            value = maps[node]
+            if value.ndim == 4:
+                value = nn.functional.adaptive_avg_pool2d(value, side)
+            parts.append(value.flatten(1))
+        return torch.cat(parts, 1)
+
+
+def build(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocessing]:
+    """The whole torchvision classifier with its weights, and the preprocessing that they were trained with."""
+    if name not in torchvision_models.list_models(module=torchvision_models):
+        raise UsageError(f"no torchvision classification model is called {name!r}; see torchvision.models.list_models()")
+    preset = Preprocessing()
+    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    if weights == "DEFAULT":
+        preset = preset_of(torchvision_models.get_model_weights(name)["DEFAULT"].transforms())
+        try:
+            return torchvision_models.get_model(name, weights="DEFAULT"), preset
+        except (URLError, OSError, RuntimeError) as error:
+            raise WeightsError(
+                f"the ImageNet weights of {name} are not on this machine and could not be downloaded ({error}); "
+                f"connect once, or give a file with them (weights=PATH)"
+            ) from error
+    if weights is None:
+        return torchvision_models.get_model(name, weights=None, **extra), preset
+    state = read_weights(Path(weights))
+    classes = next((v.shape[0] for k, v in reversed(state.items()) if k.endswith("weight") and v.ndim >= 2), 1000)
+    model = torchvision_models.get_model(name, weights=None, num_classes=classes, **extra)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{weights} does not hold the weights of {name}: {first_line(error)}") from error
+    return model, preset
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state dict from .safetensors, or from a .pth or .pt that holds nothing but tensors; float32."""
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}; expected a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    except Exception as error:  # both libraries raise many kinds for a broken file
+        raise WeightsError(f"{path} cannot be read as weights: {first_line(error)}") from error
+
+
+def preset_of(transform: Any) -> Preprocessing:
+    """The Preprocessing of a torchvision weights' own transform."""
+    (crop,), (shorter,) = transform.crop_size, transform.resize_size
+    return Preprocessing((crop, crop), shorter, tuple(transform.mean), tuple(transform.std))
+
+
+def choose_nodes(name: str, model: nn.Module) -> dict[str, int]:
+    """The last feature map, pooled globally, and the family's node of `STAGES` on a 3 x 3 grid.
+
+    The last map is found by shape, so that it holds for every family; where a classifier reads a
+    token (ViT), that is taken instead.
+    """
+    names = get_graph_node_names(model)[1]
+    end = next((i for i, node in enumerate(names) if node.split(".")[0] in CLASSIFIERS), len(names))
+    shapes = node_shapes(create_feature_extractor(model.eval(), names[1:end]), (224, 224))
+    order = [node for node in names[1:end] if node in shapes]
+    maps = [i for i, node in enumerate(order) if len(shapes[node]) == 4 and shapes[node][2] == shapes[node][3] > 1]
+    if not maps or any(len(shapes[node]) == 3 for node in order[maps[-1] :]):
+        return {next(node for node in reversed(order) if len(shapes[node]) == 2): 1}
+    stage = next((node for family, node in STAGES.items() if name.startswith(family)), None)
+    return {order[maps[-1]]: 1, **({stage: 3} if stage else {})}
+
+
+def node_shapes(extractor: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of what an extractor's nodes give for one picture; nodes that are no tensors are left out."""
+    with torch.inference_mode():
+        maps = extractor(torch.zeros(1, 3, *size))
+    return {node: tuple(value.shape) for node, value in maps.items() if isinstance(value, Tensor)}
+
+
+def first_line(error: BaseException) -> str:
+    """The gist of a library's message, for a line of our own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """`auto` is CUDA, then MPS, then the CPU; anything else is taken by its word.
+
+    Raises:
+        UsageError: a device that is unknown or not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"device {wanted!r} cannot be used: {first_line(error)}; try auto, cpu, cuda or mps") from error
+    return device

@@ -1,0 +1,115 @@
+"""Model folders on disk: config.json, model.safetensors and README.md. Nothing read here can run code."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from liquidvision.errors import ModelError, SinkError
+
+FORMAT, VERSION = "liquidvision-model", 1
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+def bundled() -> dict[str, Path]:
+    """The models that come with the package: name to folder."""
+    inside = Path(__file__).parent / "weights"  # in an installed wheel
+    root = inside if inside.is_dir() else Path(__file__).parent.parent / "weights"  # in a checkout
+    return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / CONFIG).is_file()}
+
+
+def find(name_or_folder: str | Path) -> Path:
+    """The folder of a model, given by its path or by the name of a bundled one.
+
+    Raises:
+        ModelError: neither is there.
+    """
+    folder = Path(name_or_folder)
+    if (folder / CONFIG).is_file():
+        return folder
+    models = bundled()
+    if str(name_or_folder) in models:
+        return models[str(name_or_folder)]
+    if folder.is_dir():
+        raise ModelError(f"{folder} is not a model folder: it has no {CONFIG}")
+    raise ModelError(
+        f"no model {str(name_or_folder)!r}: it is neither a folder nor bundled (bundled: {', '.join(models) or 'none'})"
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The parsed config.json of a model folder.
+
+    Raises:
+        ModelError: it is missing, cut short, of another format or of a later version.
+    """
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON ({error}); copy the model folder again") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise ModelError(f'{path} is not a liquidvision model; expected "format": "{FORMAT}"')
+    if config.get("version") != VERSION:
+        raise ModelError(
+            f"{path} has version {config.get('version')!r}; this liquidvision reads version {VERSION}: "
+            "upgrade liquidvision, or train the model again"
+        )
+    return config
+
+
+def write_folder(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], card: str) -> None:
+    """Write a model folder; config.json comes last, so that a folder cut short is not taken for a model.
+
+    Raises:
+        SinkError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_tensors(folder / WEIGHTS, {name: compact(tensor) for name, tensor in tensors.items()}, {})
+        (folder / CARD).write_text(card, encoding="utf-8")
+        text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2, ensure_ascii=False)
+        replace(folder / CONFIG, text.encode() + b"\n")
+    except OSError as error:
+        raise SinkError(f"cannot write the model folder {folder}: {error}") from error
+
+
+def compact(tensor: Tensor) -> Tensor:
+    """In half precision where that loses nothing."""
+    if tensor.dtype == torch.float32 and torch.equal(tensor.half().float(), tensor):
+        return tensor.half()
+    return tensor
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file that appears under its name only when it is whole."""
+    replace(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata)))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file, floating point ones as they are, and its metadata.
+
+    Raises:
+        ModelError: the file is missing, cut short or not safetensors.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} is missing or cut short ({error}); copy it again") from error
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file beside `path` and rename it, so that `path` is never half written."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""`liquidvision doctor`: does this machine have what is needed?"""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+import liquidvision
+from liquidvision.errors import DependencyError
+
+PACKAGES = ("torch", "torchvision", "opencv-python", "av", "numpy", "safetensors", "typer", "rich")
+
+
+def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False) -> None:
+    """Say which versions, codecs and devices are here, and what does not fit; exit 1 if anything is wrong."""
+    problems: list[str] = []
+    typer.echo(f"liquidvision {liquidvision.__version__}, Python {platform.python_version()}, {platform.platform()}")
+    for package in PACKAGES:
+        try:
+            typer.echo(f"  {package:15} {version(package)}")
+        except PackageNotFoundError:
+            problems.append(f"{package} is not installed: pip install {package}")
+    try:
+        import torch
+
+        from liquidvision import backbone, checkpoint
+
+        typer.echo(f"  torch and torchvision fit; {torch.get_num_threads()} threads; device {backbone.choose_device()}")
+        bundled = checkpoint.bundled()
+        typer.echo(f"  bundled models  {', '.join(bundled) or 'none'}")
+        if not bundled:
+            problems.append("no bundled model was found; install liquidvision again")
+    except (ImportError, DependencyError) as error:
+        problems.append(str(error))
+    try:
+        from liquidvision.sinks.video import available_codecs
+
+        for codec, encoder, here in available_codecs():
+            typer.echo(f"  {codec:15} {encoder}{'' if here else ' (not in this build of PyAV)'}")
+    except ImportError as error:
+        problems.append(f"PyAV cannot be loaded ({error}): pip install --force-reinstall av")
+    for problem in problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    typer.echo("no problem found" if not problems else f"{len(problems)} problem(s)")
+    raise typer.Exit(1 if problems else 0)

@@ -1,0 +1,164 @@
+"""`liquidvision infer`: the main job."""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liquidvision.cli import inputs
+from liquidvision.errors import SinkError, SourceError, UsageError
+
+OUTPUT, INPUT, MODEL, REPORT = "Output", "Input", "Model and memory", "What is said"
+
+
+def infer(
+    source: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, globs, lists (.txt), URLs, or a camera's index.", show_default=False),
+    ],
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A bundled model's name or a model folder.", rich_help_panel=MODEL)
+    ] = "actions",
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Output file or folder. Default: runs/infer.", rich_help_panel=OUTPUT),
+    ] = None,
+    no_save: Annotated[bool, typer.Option("--no-save", help="Write no video.", rich_help_panel=OUTPUT)] = False,
+    save_json: Annotated[
+        Path | None,
+        typer.Option(help="Record every frame as JSON Lines (a folder for several sources).", rich_help_panel=OUTPUT),
+    ] = None,
+    save_csv: Annotated[
+        Path | None, typer.Option(help="Record every frame as CSV (likewise).", rich_help_panel=OUTPUT)
+    ] = None,
+    per_frame: Annotated[
+        bool, typer.Option("--per-frame", help="Record also what each frame alone says.", rich_help_panel=OUTPUT)
+    ] = False,
+    time_constants: Annotated[
+        bool, typer.Option("--time-constants", help="Record also the time constants.", rich_help_panel=OUTPUT)
+    ] = False,
+    overlay: Annotated[
+        str, typer.Option(help="What to draw, of label,bars,timeline,tau; or none.", rich_help_panel=OUTPUT)
+    ] = "label,bars,timeline",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Draw each frame alone beside the memory.", rich_help_panel=OUTPUT)
+    ] = False,
+    codec: Annotated[str, typer.Option(help="h264, h265, vp9 or av1.", rich_help_panel=OUTPUT)] = "h264",
+    writer: Annotated[
+        str, typer.Option(help="av, or opencv (no sound, constant rate).", rich_help_panel=OUTPUT)
+    ] = "av",
+    exist_ok: Annotated[
+        bool, typer.Option("--exist-ok", help="Replace outputs that are there.", rich_help_panel=OUTPUT)
+    ] = False,
+    top_k: Annotated[int, typer.Option(help="Labels to draw and record.", rich_help_panel=OUTPUT)] = 5,
+    conf: Annotated[
+        float, typer.Option(help="Below this probability a label is not shown or recorded.", rich_help_panel=OUTPUT)
+    ] = 0.0,
+    start: Annotated[float, typer.Option(help="Begin at this second.", rich_help_panel=INPUT)] = 0.0,
+    end: Annotated[
+        float | None, typer.Option(help="Stop at this second.", rich_help_panel=INPUT, show_default=False)
+    ] = None,
+    vid_stride: Annotated[int, typer.Option(help="Take every how-manieth frame.", rich_help_panel=INPUT)] = 1,
+    max_frames: Annotated[
+        int | None, typer.Option(help="Stop after so many frames.", rich_help_panel=INPUT, show_default=False)
+    ] = None,
+    reader: Annotated[str, typer.Option(help="auto, av or opencv.", rich_help_panel=INPUT)] = "auto",
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Frames embedded at once. Default: 8, live sources 1.", rich_help_panel=MODEL),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MODEL)] = "auto",
+    max_gap: Annotated[float, typer.Option(help="A longer pause, in seconds, is a gap.", rich_help_panel=MODEL)] = 5.0,
+    gap_policy: Annotated[
+        str, typer.Option(help="What a gap does to the memory: decay, carry or reset.", rich_help_panel=MODEL)
+    ] = "decay",
+    state_in: Annotated[
+        Path | None, typer.Option(help="Go on with a saved memory.", rich_help_panel=MODEL, show_default=False)
+    ] = None,
+    state_out: Annotated[
+        Path | None, typer.Option(help="Save the memory at the end.", rich_help_panel=MODEL, show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.", rich_help_panel=REPORT)] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Say every change of the label.", rich_help_panel=REPORT)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.", rich_help_panel=REPORT)] = False,
+) -> None:
+    """Classify videos with a memory, and write them annotated.
+
+    Examples: liquidvision infer clip.mp4 · liquidvision infer clips/ -o annotated --save-json records
+    """
+    logging.basicConfig(
+        level=logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING, format="liquidvision: %(message)s"
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill finishes the files like Ctrl-C
+    names = inputs.expand(source)
+    if len(names) > 1 and (state_in or state_out):
+        raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
+    parts = [] if overlay == "none" else [part.strip() for part in overlay.split(",")]
+    videos = [None] * len(names) if no_save else inputs.output_paths(names, out, exist_ok=exist_ok)
+    jsons = inputs.record_paths(names, save_json, ".jsonl", exist_ok=exist_ok)
+    csvs = inputs.record_paths(names, save_csv, ".csv", exist_ok=exist_ok)
+    # What is heavy is imported only now, so that --help is quick.
+    from liquidvision.cli.report import Report
+    from liquidvision.model import Model
+    from liquidvision.pipeline import Summary, check_output
+    from liquidvision.pipeline import infer as run_infer
+    from liquidvision.session import Session
+    from liquidvision.sinks.overlay import Overlay
+    from liquidvision.sinks.records import RecordSink
+    from liquidvision.sources.open import open_video
+
+    def draw() -> Overlay:
+        return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
+
+    draw()  # a wrong name is told before anything is read
+    for video in videos:
+        if video is not None:
+            check_output(video, codec, writer)
+    loaded = Model.from_pretrained(model, device=device)
+    report = Report(quiet=quiet, verbose=verbose)
+
+    def run(name: str, video: Path | None, json_path: Path | None, csv_path: Path | None) -> Summary:
+        session = Session(loaded, max_gap=max_gap, gap_policy=gap_policy)
+        if state_in:
+            session.load(state_in)
+        with open_video(name, start=start, stop=end, stride=vid_stride, reader=reader) as opened:
+            records = [
+                RecordSink(path, top_k=top_k, conf=conf, per_frame=per_frame, time_constants=time_constants)
+                for path in (json_path, csv_path)
+                if path is not None
+            ]
+            with report.progress(opened, max_frames) as on_frame:
+                summary = run_infer(
+                    opened,
+                    loaded,
+                    video=video,
+                    records=records,
+                    overlay=draw(),
+                    codec=codec,
+                    writer=writer,
+                    session=session,
+                    batch=batch,
+                    max_frames=max_frames,
+                    on_frame=on_frame,
+                )
+        if state_out:
+            session.save(state_out)
+        report.done(opened.info.name, summary)
+        return summary
+
+    failed = 0
+    for name, *paths in zip(names, videos, jsons, csvs, strict=True):
+        try:
+            if run(name, *paths).interrupted:
+                raise typer.Exit(130)
+        except (SourceError, SinkError) as error:
+            if debug or len(names) == 1:
+                raise
+            failed += 1
+            print(f"liquidvision: {error}", file=sys.stderr)
+    raise typer.Exit(0 if not failed else 1 if failed == len(names) else 3)

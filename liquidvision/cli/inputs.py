@@ -1,0 +1,103 @@
+"""What SOURCE... may be: files, folders, globs, lists, URLs and cameras; and where their outputs go."""
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from liquidvision.errors import SourceError, UsageError
+
+VIDEO_SUFFIXES = frozenset(
+    ".3gp .asf .avi .flv .gif .m2ts .m4v .mjpeg .mjpg .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv".split()
+)
+LIST_SUFFIXES = frozenset({".txt", ".streams"})
+
+
+def expand(sources: Sequence[str]) -> list[str]:
+    """Every single source that the arguments stand for, in order, each once.
+
+    A folder stands for the videos in it, a pattern for what it matches, a .txt or .streams file for
+    its lines (`#` begins a comment).
+
+    Raises:
+        SourceError: a folder without videos, or a pattern that matches nothing.
+    """
+    found: list[str] = []
+    for source in sources:
+        path = Path(source)
+        if "://" in source:
+            found.append(source)
+        elif path.is_dir():
+            videos = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+            if not videos:
+                raise SourceError(f"{source} holds no video files (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+            found += videos
+        elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+            found += expand([line for line in lines if line and not line.startswith("#")])
+        elif not path.exists() and glob.has_magic(source):
+            matches = sorted(glob.glob(source, recursive=True))
+            if not matches:
+                raise SourceError(f"nothing matches {source}")
+            found += expand(matches)
+        else:
+            found.append(source)
+    return list(dict.fromkeys(found))
+
+
+def output_stem(source: str) -> str:
+    """A safe file name, without ending, for a source's outputs; it never holds a password."""
+    if "://" in source:
+        host_and_path = source.split("://", 1)[1].rpartition("@")[2].split("?")[0]
+        return re.sub(r"[^\w.-]+", "_", host_and_path).strip("._") or "stream"
+    return f"camera{source}" if source.isdecimal() and not Path(source).exists() else Path(source).stem
+
+
+def output_paths(sources: Sequence[str], out: Path | None, *, exist_ok: bool, suffix: str = ".mp4") -> list[Path]:
+    """Where each source's output goes: `out` itself for one source and a name with an ending, else into a folder.
+
+    Raises:
+        UsageError: one file name for several sources, or a file that is there already.
+    """
+    if out is not None and out.suffix and not out.is_dir():
+        if len(sources) > 1:
+            raise UsageError(f"{out} is one file for {len(sources)} sources; give a folder")
+        paths = [out]
+    else:
+        folder = out or free_folder(Path("runs/infer"), exist_ok=exist_ok)
+        stems: dict[str, int] = {}
+        paths = []
+        for source in sources:
+            stem = output_stem(source)
+            stems[stem] = stems.get(stem, 0) + 1
+            paths.append(folder / f"{stem}{f'-{stems[stem]}' if stems[stem] > 1 else ''}{suffix}")
+    for path, source in zip(paths, sources, strict=True):
+        refuse_overwriting(path, exist_ok=exist_ok)
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise UsageError(f"{path} is the source itself; choose another output")
+    return paths
+
+
+def record_paths(sources: Sequence[str], out: Path | None, suffix: str, *, exist_ok: bool) -> list[Path | None]:
+    """Where each source's records go: `out` itself for one source and a name with an ending, else into a folder.
+
+    Raises:
+        UsageError: one file name for several sources, or a file that is there already.
+    """
+    if out is None:
+        return [None] * len(sources)
+    return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffix))
+
+
+def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:
+    """Raise UsageError where `path` is there and may not be replaced."""
+    if path.exists() and not exist_ok:
+        raise UsageError(f"{path} is there already; choose another name, or allow replacing it with --exist-ok")
+
+
+def free_folder(folder: Path, *, exist_ok: bool) -> Path:
+    """`runs/infer`, or with the next free number behind it."""
+    candidate, number = folder, 2
+    while not exist_ok and candidate.exists() and any(candidate.iterdir()):
+        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return candidate

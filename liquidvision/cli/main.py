@@ -1,0 +1,69 @@
+"""The `liquidvision` command: its subcommands, and how a failure is told."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import liquidvision
+from liquidvision.cli import doctor, infer, info, models
+from liquidvision.errors import LiquidVisionError, UsageError
+
+DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    help="Video classification with a memory: a liquid network carries context from frame to frame.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("infer", no_args_is_help=True)(infer.infer)
+app.command("info", no_args_is_help=True)(info.info)
+app.command("models")(models.models)
+app.command("doctor")(doctor.doctor)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"liquidvision {liquidvision.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 some inputs failed, 130 interrupted."""
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    except LiquidVisionError as error:
+        if debug:
+            raise
+        print(f"liquidvision: {error}", file=sys.stderr)
+        code = USAGE if isinstance(error, UsageError) else FAILED
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"liquidvision: unexpected {type(error).__name__}: {error} (run again with --debug and report it)",
+            file=sys.stderr,
+        )
+        code = FAILED
+    else:
+        code = DONE
+    sys.exit(code)

@@ -1,0 +1,21 @@
+"""`liquidvision models`: what is bundled."""
+
+from typing import Annotated
+
+import typer
+
+
+
+def models(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False) -> None:
+    """List the bundled models: name, backbone, labels, size, and where the card lies."""
+    from liquidvision import checkpoint
+
+    for name, folder in checkpoint.bundled().items():
+        config = checkpoint.read_config(folder)
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        head = config["head"]
+        typer.echo(f"{name}  ({size:.1f} MB)")
+        typer.echo(f"  backbone  {config['backbone']['name']}, {config['backbone']['preprocessing']['size'][0]} pixels")
+        typer.echo(f"  memory    {head['units']} liquid units ({head['cell']})")
+        typer.echo(f"  labels    {', '.join(config['labels'])}")
+        typer.echo(f"  card      {folder / checkpoint.CARD}")

@@ -1,0 +1,145 @@
+"""A model: a frozen backbone, a liquid head on it, and the names of the classes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liquidvision import checkpoint
+from liquidvision.backbone import Backbone, Preprocessing, choose_device, first_line
+from liquidvision.errors import ModelError, UsageError
+from liquidvision.liquid.head import Head, HeadConfig
+from liquidvision.liquid.traces import Layout
+
+
+class Model:
+    """Backbone + head + labels. It remembers nothing: a `Session` does, one for each stream.
+
+    Args:
+        backbone: pictures to embeddings.
+        head: embeddings to logits, with memory.
+        labels: names of the classes, in the order of the logits.
+        name: a short name to show.
+        first_dt: seconds for which the first picture of a stream is taken to have stood there, so
+            that the memory starts settled on it; the head is trained with the same.
+
+    Raises:
+        UsageError: the parts do not fit each other.
+    """
+
+    def __init__(
+        self, backbone: Backbone, head: Head, labels: Sequence[str], *, name: str = "model", first_dt: float = 1.0
+    ) -> None:
+        if head.traces.width != backbone.dim:
+            raise UsageError(f"the head takes embeddings of {head.traces.width}; the backbone gives {backbone.dim}")
+        if head.config.classes != len(labels):
+            raise UsageError(f"the head has {head.config.classes} classes; there are {len(labels)} labels")
+        self.backbone, self.head = backbone, head.eval()
+        self.labels, self.name, self.first_dt = tuple(labels), name, first_dt
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.device
+
+    def to(self, device: str | torch.device) -> "Model":
+        """Move to a device: auto, cpu, cuda or mps."""
+        where = choose_device(device) if isinstance(device, str) else device
+        self.backbone.to(where)
+        self.head.to(where)
+        return self
+
+    def embed(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Embeddings (n, backbone.dim) of n RGB pictures, each (h, w, 3) uint8."""
+        return self.backbone.embed(images)
+
+    def config(self) -> dict[str, Any]:
+        """What config.json says of this model."""
+        return {
+            "name": self.name,
+            "labels": list(self.labels),
+            "first_dt": self.first_dt,
+            "backbone": {
+                "name": self.backbone.name,
+                "nodes": self.backbone.nodes,
+                "preprocessing": self.backbone.preprocessing.to_json(),
+            },
+            "head": self.head.config.to_json(),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights by name, `backbone.` and `head.` before them."""
+        parts = {"backbone.": self.backbone.extractor, "head.": self.head}
+        return {prefix + key: value for prefix, part in parts.items() for key, value in part.state_dict().items()}
+
+    def fingerprint(self) -> str:
+        """A hash of configuration and weights, by which a saved memory knows its model."""
+        digest = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
+        for key, value in sorted(self.tensors().items()):
+            digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
+        """Write config.json, model.safetensors and README.md (the card) into `folder`.
+
+        Raises:
+            SinkError: the folder cannot be written.
+        """
+        text = card or f"# {self.name}\n\nA liquidvision model. Labels: {', '.join(self.labels)}.\n"
+        checkpoint.write_folder(Path(folder), self.config(), self.tensors(), text)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto") -> "Model":
+        """Load a bundled model by its name, or a model folder by its path.
+
+        Raises:
+            ModelError: no such model, or a folder cut short, of another version or of wrong shapes.
+            UsageError: a device that is not there.
+        """
+        where = choose_device(device)
+        folder = checkpoint.find(name_or_folder)
+        config = checkpoint.read_config(folder)
+        tensors, _ = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
+        path = folder / checkpoint.CONFIG
+        try:
+            spec = config["backbone"]
+            backbone = Backbone(
+                spec["name"],
+                nodes={str(node): int(side) for node, side in spec["nodes"].items()},
+                weights=None,
+                preprocessing=Preprocessing.from_json(spec["preprocessing"]),
+            )
+            head = Head(HeadConfig.from_json(config["head"]))
+            labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
+            model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
+        except KeyError as error:
+            raise ModelError(f"{path} lacks {error}; the folder is damaged or was made by another program") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"{path} does not describe a model: {first_line(error)}") from error
+        for prefix, part in (("backbone.", backbone.extractor), ("head.", head)):
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            check_shapes(folder / checkpoint.WEIGHTS, prefix, part.state_dict(), own)
+            part.load_state_dict(own)
+        return model.to(where)
+
+
+def layouts_of(backbone: Backbone) -> tuple[Layout, ...]:
+    """Where each node of a backbone lies in its embedding."""
+    return tuple(Layout(backbone.channels[node], side * side) for node, side in backbone.nodes.items())
+
+
+def check_shapes(path: Path, prefix: str, wanted: dict[str, Tensor], got: dict[str, Tensor]) -> None:
+    """Raise ModelError for the first tensor that is missing, left over or of another shape."""
+    for key in [*wanted, *got]:
+        if key not in got:
+            raise ModelError(f"{path} lacks {prefix}{key}; the file belongs to another model or is damaged")
+        if key not in wanted:
+            raise ModelError(f"{path} holds {prefix}{key}, which config.json has no place for")
+        if wanted[key].shape != got[key].shape:
+            raise ModelError(
+                f"{path}: {prefix}{key} has shape {tuple(got[key].shape)}; config.json expects {tuple(wanted[key].shape)}"
+            )

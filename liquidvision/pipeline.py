@@ -1,0 +1,219 @@
+"""The one loop: predict() hands out frames with their predictions, infer() writes them."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from liquidvision.errors import UsageError
+from liquidvision.frame import Frame
+from liquidvision.model import Model
+from liquidvision.prediction import Prediction
+from liquidvision.session import Session
+from liquidvision.sinks.overlay import Overlay
+from liquidvision.sinks.records import RecordSink
+from liquidvision.sinks.sink import VideoSink
+from liquidvision.sources.ahead import Ahead
+from liquidvision.sources.open import open_video
+from liquidvision.sources.reader import VideoReader
+
+FILE_BATCH = 8  # frames embedded at once where there is no hurry
+AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
+WRITERS = ("av", "opencv")
+
+
+def predict(
+    source: str | Path | int | VideoReader | Iterable[Frame],
+    model: Model,
+    *,
+    session: Session | None = None,
+    batch: int | None = None,
+) -> Iterator[tuple[Frame, Prediction]]:
+    """Frames of a source with what the model makes of them, one after the other; nothing is kept.
+
+    Stop whenever you like: the source is closed and the reading thread ended with the generator.
+
+    Args:
+        source: a path, a URL, a camera's index, a reader that `open_video` gave, or frames.
+        model: see `Model.from_pretrained`.
+        session: the memory to go on with; None starts a new one.
+        batch: frames embedded at once; the numbers are the same for any. None takes 8 for files
+            and 1 for what arrives live.
+
+    Raises:
+        SourceError: the source cannot be opened, or breaks off.
+        UsageError: a batch below 1.
+    """
+    if batch is not None and batch < 1:
+        raise UsageError(f"batch is {batch}; expected 1 or more")
+    session = session or Session(model)
+    if isinstance(source, str | Path | int):
+        source = open_video(source)
+    if not isinstance(source, VideoReader):
+        yield from _in_batches(source, session, batch or 1)
+        return
+    size = batch or (1 if source.info.live else FILE_BATCH)
+    picture = source.info.width * source.info.height * 3
+    depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
+    # The thread must have ended before the reader is closed under it: the inner context first.
+    with source, Ahead(source, depth) as frames:
+        yield from _in_batches(frames, session, size)
+
+
+def _in_batches(frames: Iterable[Frame], session: Session, size: int) -> Iterator[tuple[Frame, Prediction]]:
+    chunk: list[Frame] = []
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) == size:
+            yield from zip(chunk, session.push_many(chunk), strict=True)
+            chunk = []
+    yield from zip(chunk, session.push_many(chunk), strict=True)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run of `infer` did.
+
+    Attributes:
+        frames: frames predicted.
+        media_seconds: from the first frame's time to the last one's.
+        wall_seconds: what it took.
+        flips, frame_flips: changes of the most probable label, with memory and by each frame alone.
+        label_frames: for each label, the frames on which it was the most probable.
+        repeated, backwards, gaps: as counted by `Session`.
+        damaged: packets that could not be decoded.
+        interrupted: whether Ctrl-C ended it.
+        outputs: the files written.
+        notes: what an output could not keep of its source, a line each.
+    """
+
+    frames: int = 0
+    media_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    flips: int = 0
+    frame_flips: int = 0
+    label_frames: dict[str, int] = field(default_factory=dict)
+    repeated: int = 0
+    backwards: int = 0
+    gaps: int = 0
+    damaged: int = 0
+    interrupted: bool = False
+    outputs: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, prediction: Prediction, last: Prediction | None) -> None:
+        """Take in one more frame's prediction, and the one before it."""
+        self.frames += 1
+        self.label_frames[prediction.label] = self.label_frames.get(prediction.label, 0) + 1
+        if last is not None:
+            self.flips += prediction.label != last.label
+            self.frame_flips += prediction.frame_label != last.frame_label
+
+
+def infer(
+    source: str | Path | int | VideoReader,
+    model: Model,
+    *,
+    video: str | Path | None = None,
+    records: Sequence[RecordSink] = (),
+    overlay: Overlay | None = None,
+    codec: str = "h264",
+    writer: str = "av",
+    session: Session | None = None,
+    batch: int | None = None,
+    max_frames: int | None = None,
+    on_frame: Callable[[Prediction], None] | None = None,
+) -> Summary:
+    """Run a model over a video and write what comes out.
+
+    Ctrl-C ends the loop and finishes the files. When the source breaks off, what was written until
+    then is kept under the temporary name; any other failure leaves no file behind.
+
+    Args:
+        source: a path, a URL, a camera's index, or a reader that `open_video` gave.
+        model: see `Model.from_pretrained`.
+        video: the annotated video to write; its ending chooses the container.
+        records: record files to write; they are closed here.
+        overlay: what to draw on the video; None takes the default.
+        codec: h264, h265, vp9 or av1 (writer "av").
+        writer: "av" (exact times, sound copied), or "opencv" (constant rate, no sound).
+        session: the memory to go on with; None starts a new one.
+        batch: frames embedded at once, see `predict`.
+        max_frames: stop after so many.
+        on_frame: called with each prediction.
+
+    Raises:
+        UsageError: an argument that cannot be meant.
+        SourceError: the source cannot be opened, or breaks off.
+        SinkError: an output cannot be written.
+    """
+    if max_frames is not None and max_frames < 1:
+        raise UsageError(f"max_frames is {max_frames}; expected 1 or more")
+    session, summary, started = session or Session(model), Summary(), time.perf_counter()
+    overlay = overlay or Overlay()
+    with ExitStack() as stack:
+        for record in records:
+            stack.enter_context(record)
+        reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
+        # A camera's frames are drawn and written as they come; a file's wait for nobody.
+        target = stack.enter_context(_open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
+        last: Prediction | None = None
+        first_time = 0.0
+        loop = predict(reader, model, session=session, batch=batch)
+        try:
+            for frame, prediction in loop:
+                for record in records:
+                    record.write(prediction)
+                if target is not None:
+                    target.write(replace(frame, image=overlay.draw(frame.image, prediction)))
+                first_time = prediction.time if last is None else first_time
+                summary.count(prediction, last)
+                last = prediction
+                if on_frame is not None:
+                    on_frame(prediction)
+                if summary.frames == max_frames:
+                    break
+        except KeyboardInterrupt:
+            summary.interrupted = True
+        finally:
+            loop.close()  # type: ignore[attr-defined]  # a generator; ends the reading thread
+        if target is not None:
+            target.end(whole=not summary.interrupted and summary.frames != max_frames)
+            summary.notes += target.notes
+        summary.damaged = reader.damaged
+        summary.media_seconds = last.time - first_time if last else 0.0
+    summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
+    summary.outputs = [*([Path(video)] if video else []), *(record.path for record in records)]
+    summary.wall_seconds = time.perf_counter() - started
+    return summary
+
+
+def _open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, stack: ExitStack) -> VideoSink:
+    check_output(path, codec, writer)
+    if writer == "opencv":
+        from liquidvision.sinks.cvvideo import OpenCVVideoSink
+
+        return OpenCVVideoSink(path, reader.info)
+    from liquidvision.sinks.video import AVVideoSink
+
+    sound = reader.sound()
+    if sound is not None:
+        stack.callback(sound.close)
+    begin = reader.begin + Fraction(reader.window.start)
+    return AVVideoSink(path, reader.info, begin=begin, codec=codec, sound=sound)
+
+
+def check_output(path: Path, codec: str, writer: str) -> None:
+    """Raise UsageError, before anything is read, where no such video can be written to `path`."""
+    if writer not in WRITERS:
+        raise UsageError(f"writer is {writer!r}; expected one of {', '.join(WRITERS)}")
+    if writer == "opencv":
+        from liquidvision.sinks.cvvideo import check_suffix
+
+        check_suffix(path)
+    else:
+        from liquidvision.sinks.video import check_codec
+
+        check_codec(path, codec)

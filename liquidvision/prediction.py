@@ -1,0 +1,58 @@
+"""A prediction: what the model makes of one stream at the instant of one frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """Scores at the instant of a frame, with the memory of the frames before it.
+
+    Attributes:
+        index: the frame's number in its source.
+        time: seconds on the source's own clock.
+        dt: the seconds by which the memory was stepped to reach this frame; 0 for a repeated frame.
+        labels: the names of the classes, in the order of `scores`.
+        scores: (classes,) float32 probabilities of the context-aware model; they sum to 1.
+        frame_scores: (classes,) float32 probabilities from this frame alone, without memory.
+        time_constants: (units,) float32 effective time constants of the liquid cell, in seconds;
+            None where the cell has none.
+    """
+
+    index: int
+    time: float
+    dt: float
+    labels: tuple[str, ...]
+    scores: np.ndarray
+    frame_scores: np.ndarray
+    time_constants: np.ndarray | None = None
+
+    @property
+    def label(self) -> str:
+        """The most probable label."""
+        return self.labels[int(self.scores.argmax())]
+
+    @property
+    def score(self) -> float:
+        """The probability of the most probable label, 0..1."""
+        return float(self.scores.max())
+
+    @property
+    def frame_label(self) -> str:
+        """The most probable label from this frame alone."""
+        return self.labels[int(self.frame_scores.argmax())]
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` most probable labels with their probabilities, best first."""
+        return best(self.labels, self.scores, k)
+
+    def frame_top(self, k: int = 5) -> list[tuple[str, float]]:
+        """The `k` most probable labels from this frame alone, best first."""
+        return best(self.labels, self.frame_scores, k)
+
+
+def best(labels: tuple[str, ...], scores: np.ndarray, k: int) -> list[tuple[str, float]]:
+    """The `k` largest of `scores` (classes,) with their labels, best first; ties keep the labels' order."""
+    order = np.argsort(-scores, kind="stable")[:k]
+    return [(labels[i], float(scores[i])) for i in order]

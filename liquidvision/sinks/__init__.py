@@ -1,0 +1,1 @@
+"""Where annotated video goes, and what is drawn onto it."""

@@ -1,0 +1,181 @@
+"""The panels of the overlay that are charts: labels over time, and the units' time constants."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .ink import (
+    DIM,
+    INK,
+    UNSURE,
+    Box,
+    Color,
+    Scale,
+    class_color,
+    draw_card,
+    fill,
+    ink_on,
+    measure,
+    rounded,
+    shade,
+    shorten,
+    write,
+    write_right,
+)
+
+# Through a pale grey between, for amber and blue mix to a muddy green.
+FAST, MIDDLE, SLOW = (255, 176, 0), (214, 212, 206), (80, 165, 240)
+SEAM: Color = (20, 22, 26)
+TAU_RANGE = (0.03, 30.0)
+TAU_MARKS = (0.1, 1.0, 10.0)
+TAU_UNITS = 64
+
+
+class Run(NamedTuple):
+    """A stretch of the timeline with one class on top; class -1 where the model was unsure."""
+
+    start: float
+    end: float
+    label: int
+
+
+class Strip(NamedTuple):
+    """Where the timeline lies: its card, one lane per row, and whether the seconds are written below."""
+
+    card: Box
+    lanes: tuple[Box, ...]
+    dated: bool
+
+    def x(self, time: float, now: float, seconds: float) -> int:
+        """The column of the instant `time`, with `now` at the right edge; left of the lane for what is too old."""
+        lane = self.lanes[0]
+        return lane.x1 - round(min((now - time) / seconds, 2.0) * lane.width)
+
+
+def place_strip(height: int, width: int, scale: Scale, names: Sequence[tuple[str, str]]) -> Strip | None:
+    """Room for a timeline of one lane, or of one per (long, short) name; None where the picture is too small."""
+    lane, gap = max(14, round(scale.unit)), max(2, round(scale.unit * 0.18))
+    lanes = max(len(names), 1)
+    inset = round(scale.pad * 0.8)
+    dates = round(scale.small * 1.35)
+    for dated in (True, False):
+        tall = 2 * inset + lanes * lane + (lanes - 1) * gap + (dates if dated else 0)
+        if tall <= height * 0.36:
+            break
+    else:
+        return None
+    card = Box(scale.margin, height - scale.margin - tall, width - scale.margin, height - scale.margin)
+    gutter = name_width(names, scale, card.width)
+    left, right = card.x0 + scale.pad + gutter, card.x1 - scale.pad
+    if right - left < 4 * scale.unit:
+        return None
+    tops = [card.y0 + inset + i * (lane + gap) for i in range(lanes)]
+    return Strip(card, tuple(Box(left, top, right, top + lane) for top in tops), dated)
+
+
+def name_width(names: Sequence[tuple[str, str]], scale: Scale, width: int) -> int:
+    """The gutter the lanes' names need: the long names where they take up to a fifth of `width`, else the short."""
+    if not names:
+        return 0
+    long, short = (max(measure(pair[i], scale.small) for pair in names) + scale.pad for i in (0, 1))
+    return long if long <= width * 0.2 else short
+
+
+def draw_lane(
+    image: np.ndarray, strip: Strip, lane: Box, scale: Scale, runs: Iterable[Run], labels: Sequence[str], window: float
+) -> None:
+    """Runs of labels on a time axis whose right edge is the end of the last run."""
+    runs = list(runs)
+    now = runs[-1].end
+    size = max(10, min(scale.body, round(lane.height * 0.68)))
+    seam = max(1, lane.height // 20)
+    pad = max(3, size // 3)
+    with rounded(image, lane, lane.height // 5):
+        shade(image, lane, 0.75, 26.0)
+        for run in runs:
+            x0, x1 = strip.x(run.start, now, window), strip.x(run.end, now, window)
+            # A frame that stands alone has no length yet; it still shows.
+            x0 = max(min(x0, x1 - (1 if run.end > run.start else seam + 1)), lane.x0)
+            if x1 <= x0:
+                continue
+            color = class_color(run.label) if run.label >= 0 else UNSURE
+            fill(image, lane._replace(x0=x0, x1=x1), color)
+            if x1 - x0 > 5 * seam and x0 > lane.x0:
+                fill(image, lane._replace(x0=x0, x1=x0 + seam), SEAM)
+            if run.label < 0 or x1 - x0 < 3 * size:
+                continue
+            text = shorten(labels[run.label], x1 - x0 - 2 * pad, size, True)
+            write(image, text, x0 + pad, (lane.y0 + lane.y1) // 2 + round(size * 0.36), size, ink_on(color), True)
+
+
+def tick_step(seconds_per_pixel: float, spacing: float) -> int:
+    """The smallest round number of seconds that is at least `spacing` pixels long."""
+    for step in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600):
+        if step >= spacing * seconds_per_pixel:
+            return step
+    return 3600 * math.ceil(spacing * seconds_per_pixel / 3600)
+
+
+def clock(seconds: int) -> str:
+    """1:02 or 1:01:02, as players write it."""
+    minutes, rest = divmod(abs(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"-{text}" if seconds < 0 else text
+
+
+def draw_time(image: np.ndarray, strip: Strip, scale: Scale, now: float, window: float) -> None:
+    """Tick marks at whole seconds of the source's clock, their times below, and the playhead at `now`."""
+    first, last = strip.lanes[0], strip.lanes[-1]
+    rate = window / first.width
+    thick = max(1, round(scale.unit / 16))
+    if strip.dated:
+        minor = tick_step(rate, max(4.0, scale.unit * 0.3))
+        major = tick_step(rate, 1.7 * measure(clock(int(now)), scale.small))
+        for second in range(math.ceil((now - window) / minor) * minor, math.floor(now) + 1, minor):
+            x, text = strip.x(second, now, window), clock(second)
+            long = second % major == 0
+            top = last.y1 + thick
+            fill(image, Box(x, top, x + thick, top + round(scale.small * (0.34 if long else 0.2))), DIM)
+            at = x + 2 * thick + 1
+            if long and x >= first.x0 and at + measure(text, scale.small) <= first.x1:
+                write(image, text, at, last.y1 + round(scale.small * 1.12), scale.small, DIM)
+    bold = max(2, round(scale.unit * 0.1))
+    knob = max(3, round(scale.unit * 0.24))
+    fill(image, Box(first.x1, first.y0 - bold, first.x1 + bold, last.y1 + bold), INK)
+    cv2.circle(image, (first.x1 + bold // 2, first.y0 - bold), knob, INK, -1, cv2.LINE_AA)
+
+
+def draw_tau(image: np.ndarray, box: Box, scale: Scale, tau: np.ndarray) -> None:
+    """Time constants of the units as bars on a log axis: fast ones amber, slow ones blue."""
+    low, high = (math.log(edge) for edge in TAU_RANGE)
+    tau = np.clip(np.nan_to_num(tau.astype(np.float64).ravel(), nan=TAU_RANGE[0]), *TAU_RANGE)
+    draw_card(image, box, scale)
+    base = box.y0 + scale.pad // 2 + scale.small
+    median = f"median {np.median(tau):.2g} s"
+    room = box.width - 2 * scale.pad
+    title = shorten("time constants", room, scale.small)
+    write(image, title, box.x0 + scale.pad, base, scale.small, DIM)
+    if measure(title, scale.small) + measure(median, scale.small) + scale.pad <= room:
+        write_right(image, median, box.x1 - scale.pad, base, scale.small, INK, False)
+    gutter = measure("0.1 s", scale.small) + scale.pad // 2
+    plot = Box(box.x0 + scale.pad + gutter, base + scale.pad, box.x1 - scale.pad, box.y1 - scale.pad)
+    thick = max(1, round(scale.unit / 24))
+    for mark in TAU_MARKS:
+        y = plot.y1 - round((math.log(mark) - low) / (high - low) * plot.height)
+        shade(image, Box(plot.x0, y, plot.x1, y + thick), 0.8, 48.0)
+        label = f"{mark:g} s"
+        right = plot.x0 - scale.pad // 2
+        write_right(image, label, right, y + round(scale.small * 0.36), scale.small, DIM, False)
+    columns = min(TAU_UNITS, plot.width // 2)
+    if len(tau) > columns:
+        tau = np.quantile(tau, (np.arange(columns) + 0.5) / columns)
+    part = (np.log(tau) - low) / (high - low)
+    edges = plot.x0 + np.rint(np.arange(len(tau) + 1) * (plot.width / len(tau))).astype(int)
+    colors = np.stack([np.interp(part, (0.0, 0.5, 1.0), ends) for ends in zip(FAST, MIDDLE, SLOW, strict=True)], 1)
+    for x0, x1, share, color in zip(edges[:-1], edges[1:], part, colors, strict=True):
+        top = plot.y1 - max(thick, round(share * plot.height))
+        image[top : plot.y1, x0 : x1 - max(1, (x1 - x0) // 4)] = color

@@ -1,0 +1,99 @@
+"""The contract of every output file: it has its final name only when it is whole."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from liquidvision.errors import LiquidVisionError, SinkError
+from liquidvision.frame import Frame
+
+
+class Sink(ABC):
+    """An output file, written beside its target as `name.part.suffix` and renamed when it is whole.
+
+    A context manager: leaving it finishes the file. Leaving it by one of liquidvision's own errors
+    (a source that broke off, a full disk) keeps what was written under the temporary name; leaving
+    it by any other exception discards it.
+
+    Attributes:
+        path: the target.
+        part: where the file is written.
+
+    Raises:
+        SinkError: the folder cannot be made, or the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.part = self.path.with_name(f"{self.path.stem}.part{self.path.suffix}")
+        if self.path.is_dir():
+            raise SinkError(f"{self.path} is a folder; expected the name of a file to write")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what is still held back, and close the file."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Close the file without caring what is in it; harmless when done twice."""
+
+    def close(self) -> None:
+        """Finish the file and give it its final name."""
+        try:
+            self._finish()
+            self.part.replace(self.path)
+        except OSError as error:
+            self._release()
+            raise self.failure(error) from error
+
+    def keep(self) -> None:
+        """Finish the file as far as it goes, under its temporary name."""
+        try:
+            self._finish()
+        except OSError:
+            self._release()
+
+    def discard(self) -> None:
+        """Stop, and leave nothing behind."""
+        self._release()
+        self.part.unlink(missing_ok=True)
+
+    def failure(self, error: OSError) -> SinkError:
+        """The one line for an output that cannot be written."""
+        what = error.strerror or str(error)
+        kept = f"; what was written is in {self.part}" if self.part.exists() else ""
+        return SinkError(f"cannot write {self.path}: {what}{kept}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        elif isinstance(error, LiquidVisionError):
+            self.keep()
+        else:
+            self.discard()
+
+
+class VideoSink(Sink):
+    """An output video.
+
+    Attributes:
+        notes: what the output could not keep of the source, a line each.
+    """
+
+    notes: list[str]
+
+    @abstractmethod
+    def write(self, frame: Frame) -> None:
+        """Append a frame at its own time. Frames of another size than the first are fitted to it."""
+
+    def end(self, *, whole: bool) -> None:
+        """Say that the last frame is written; copy the rest of the sound: all of it after the `whole` video."""
+        return None

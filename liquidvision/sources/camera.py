@@ -1,0 +1,80 @@
+"""Cameras, and files where asked, by OpenCV."""
+
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from liquidvision.errors import SourceError
+from liquidvision.frame import VideoInfo
+from liquidvision.sources.reader import Picture, VideoReader, Window
+
+MICROSECOND = Fraction(1, 1_000_000)
+
+
+class OpenCVReader(VideoReader):
+    """Reads a camera by its index, or a file by its path.
+
+    A camera's frames carry the monotonic clock at their capture, from 0; a file's carry what OpenCV
+    says of their time, rounded to microseconds, where that increases, and one frame on where not.
+
+    Raises:
+        SourceError: the camera or file cannot be opened, or gives no picture.
+    """
+
+    def __init__(self, source: int | str | Path, window: Window | None = None) -> None:
+        super().__init__(window or Window())
+        live = isinstance(source, int)
+        if not live and not Path(source).exists():
+            raise SourceError(f"no such file: {source}")
+        self._capture = cv2.VideoCapture(source if live else str(source))
+        name = f"camera {source}" if live else Path(source).name
+        if not self._capture.isOpened():
+            hint = "is it plugged in, and free?" if live else "try the other reader: --reader av"
+            raise SourceError(f"{name} cannot be opened by OpenCV; {hint}")
+        ok, first = self._capture.read()
+        if not ok:
+            self.close()
+            raise SourceError(f"{name} gives no picture")
+        self._live, self._first, self._name = live, first, name
+        get = self._capture.get
+        rate = Fraction(get(cv2.CAP_PROP_FPS)).limit_denominator(1001) if get(cv2.CAP_PROP_FPS) > 0 else None
+        count = int(get(cv2.CAP_PROP_FRAME_COUNT))
+        self._step = round(1 / (rate * MICROSECOND)) if rate else 33_333
+        self.info = VideoInfo(
+            name=name,
+            width=first.shape[1],
+            height=first.shape[0],
+            rate=rate,
+            duration=None if live or not rate or count <= 0 else float(count / rate),
+            live=live,
+            codec=self._capture.getBackendName().lower(),
+            num_frames_from_header=count if not live and count > 0 else None,
+        )
+
+    def pictures(self) -> Iterator[Picture]:
+        origin, last, image = time.monotonic(), None, self._first
+        while True:
+            seconds = time.monotonic() - origin if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            pts = round(seconds / MICROSECOND)
+            if last is not None and pts <= last:  # OpenCV may say 0 for a file's last frames
+                pts = last + self._step
+            last = pts
+            yield Picture(pts, MICROSECOND, None, partial(bgr_to_rgb, image))
+            ok, image = self._capture.read()
+            if not ok:
+                if self._live:
+                    raise SourceError(f"{self._name} stopped giving pictures; was it unplugged?")
+                return
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+def bgr_to_rgb(image: np.ndarray) -> np.ndarray:
+    """OpenCV's order of channels to the one used everywhere here."""
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

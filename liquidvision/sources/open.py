@@ -1,0 +1,54 @@
+"""Picks the reader for a source."""
+
+from pathlib import Path
+
+from liquidvision.errors import UsageError
+from liquidvision.sources.reader import VideoReader, Window
+
+READERS = ("auto", "av", "opencv")
+
+
+def open_video(
+    source: str | Path | int,
+    *,
+    start: float = 0.0,
+    stop: float | None = None,
+    stride: int = 1,
+    reader: str = "auto",
+) -> VideoReader:
+    """Open a file, a URL or a camera for reading.
+
+    Args:
+        source: a path, a URL, or a camera's index (0, "0").
+        start: seconds from the source's beginning.
+        stop: seconds from the source's beginning at which to end.
+        stride: every how-manieth frame is wanted; the frames keep their own times.
+        reader: "av" (FFmpeg's libraries: exact times), "opencv", or "auto": OpenCV for cameras, else av.
+
+    Raises:
+        UsageError: an unknown reader, or a window that cannot be.
+        SourceError: the source cannot be opened or holds no video.
+    """
+    if reader not in READERS:
+        raise UsageError(f"reader is {reader!r}; expected one of {', '.join(READERS)}")
+    window = Window(start, stop, stride)
+    camera = camera_index(source)
+    if camera is not None and reader == "av":
+        raise UsageError("cameras are read by OpenCV; leave out --reader av")
+    # Imported here, so that a file costs no OpenCV and a camera no PyAV.
+    if camera is not None or reader == "opencv":
+        from liquidvision.sources.camera import OpenCVReader
+
+        return OpenCVReader(source if camera is None else camera, window)
+    from liquidvision.sources.avfile import AVFileReader
+
+    assert not isinstance(source, int)
+    return AVFileReader(source, window)
+
+
+def camera_index(source: str | Path | int) -> int | None:
+    """The index of a camera, given as a number or as a name of digits that is no file."""
+    if isinstance(source, int):
+        return source
+    name = str(source)
+    return int(name) if name.isdecimal() and not Path(name).exists() else None

@@ -1,0 +1,1 @@
+"""Programs that make and measure what the project ships."""

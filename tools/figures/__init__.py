@@ -1,0 +1,6 @@
+"""Synthetic clips of a figure doing things that no single frame can tell apart."""
+
+from .actions import ACTIONS
+from .render import Rendered, render_clip
+
+__all__ = ["ACTIONS", "Rendered", "render_clip"]

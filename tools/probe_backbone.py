@@ -1,0 +1,90 @@
+"""Linear probe of a distilled backbone and its teacher on Caltech-101: prints one line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tools.distill.pictures import CALTECH_LAST_TRAINING_NUMBER, caltech_number, zipped_named
+from tools.distill.student import Student
+from tools.distill.targets import Teacher
+
+CHUNK = 32
+
+
+def caltech(file: Path, side: int, test_per_class: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures (count, side, side, 3), class numbers, and whether each is for training, by the distiller's own rule."""
+    pixels, classes, training = [], [], []
+    tested: Counter[str] = Counter()
+    for name, image in zipped_named(file, lambda _: True):
+        kind, trains = name.split("/")[0], caltech_number(name) <= CALTECH_LAST_TRAINING_NUMBER
+        if not trains and tested[kind] == test_per_class:
+            continue
+        tested[kind] += not trains
+        pixels.append(np.asarray(image.resize((side, side), Image.Resampling.BILINEAR)))
+        classes.append(kind)
+        training.append(trains)
+    _, numbers = np.unique(classes, return_inverse=True)
+    return torch.from_numpy(np.stack(pixels)), torch.from_numpy(numbers), torch.tensor(training)
+
+
+@torch.inference_mode()
+def embed(network: nn.Module, pixels: Tensor) -> Tensor:
+    """The network's pooled embeddings, which are the first of its outputs."""
+    return torch.cat([network(part.permute(0, 3, 1, 2).float() / 255)[0] for part in pixels.split(CHUNK)]).clone()
+
+
+def probe(features: Tensor, classes: Tensor, training: Tensor, decay: float = 1e-3) -> float:
+    """Test accuracy, averaged over classes, of a logistic regression on standardised features."""
+    known = features[training]
+    features = (features - known.mean(0)) / (known.std(0) + 1e-6)
+    head = nn.Linear(features.shape[1], int(classes.max()) + 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    optimiser = torch.optim.LBFGS(head.parameters(), max_iter=150, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = functional.cross_entropy(head(features[training]), classes[training])
+        loss = loss + decay * head.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)
+    with torch.inference_mode():
+        right = head(features[~training]).argmax(1) == classes[~training]
+    tested = classes[~training]
+    return float(np.mean([right[tested == kind].float().mean().item() for kind in tested.unique()]))
+
+
+def main() -> None:
+    """Run the program."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--data", type=Path, required=True, help="folder with images/caltech101.zip")
+    options.add_argument("--backbone", type=Path, required=True, help="the distilled backbone's safetensors")
+    options.add_argument("--teacher", type=Path, help="state dict of torchvision's mobilenet_v2, for comparison")
+    options.add_argument("--side", type=int, default=160)
+    options.add_argument("--test-per-class", type=int, default=20)
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    pixels, classes, training = caltech(chosen.data / "images" / "caltech101.zip", chosen.side, chosen.test_per_class)
+    student = Student().eval()
+    student.network.load_state_dict(load_file(chosen.backbone))
+    result = {"side": chosen.side, "training": int(training.sum()), "test": int((~training).sum())}
+    result["student"] = round(probe(embed(student, pixels), classes, training), 4)
+    if chosen.teacher is not None:
+        result["teacher"] = round(probe(embed(Teacher(chosen.teacher), pixels), classes, training), 4)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
