@@ -172,7 +172,9 @@ class Backbone(nn.Module):
 def build(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocessing]:
     """The whole torchvision classifier with its weights, and the preprocessing that they were trained with."""
     if name not in torchvision_models.list_models(module=torchvision_models):
-        raise UsageError(f"no torchvision classification model is called {name!r}; see torchvision.models.list_models()")
+        raise UsageError(
+            f"no torchvision classification model is called {name!r}; see torchvision.models.list_models()"
+        )
     preset = Preprocessing()
     extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     if weights == "DEFAULT":
@@ -187,12 +189,15 @@ def build(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocessi
     if weights is None:
         return torchvision_models.get_model(name, weights=None, **extra), preset
     state = read_weights(Path(weights))
-    classes = next((v.shape[0] for k, v in reversed(state.items()) if k.endswith("weight") and v.ndim >= 2), 1000)
-    model = torchvision_models.get_model(name, weights=None, num_classes=classes, **extra)
+    model = torchvision_models.get_model(name, weights=None, **extra)
+    last = [key for key, value in model.state_dict().items() if key.endswith("weight") and value.ndim >= 2][-1]
+    if last in state and state[last].shape[0] != 1000:  # a classifier with classes of its own; it is cut off anyway
+        model = torchvision_models.get_model(name, weights=None, num_classes=state[last].shape[0], **extra)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsError(f"{weights} does not hold the weights of {name}: {first_line(error)}") from error
+        detail = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"{weights} does not hold the weights of {name}: {detail}") from error
     return model, preset
 
 
@@ -262,5 +267,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
         device = torch.device(wanted)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {wanted!r} cannot be used: {first_line(error)}; try auto, cpu, cuda or mps") from error
+        raise UsageError(
+            f"device {wanted!r} cannot be used: {first_line(error)}; try auto, cpu, cuda or mps"
+        ) from error
     return device

@@ -140,6 +140,5 @@ def check_shapes(path: Path, prefix: str, wanted: dict[str, Tensor], got: dict[s
         if key not in wanted:
             raise ModelError(f"{path} holds {prefix}{key}, which config.json has no place for")
         if wanted[key].shape != got[key].shape:
-            raise ModelError(
-                f"{path}: {prefix}{key} has shape {tuple(got[key].shape)}; config.json expects {tuple(wanted[key].shape)}"
-            )
+            shapes = tuple(got[key].shape), tuple(wanted[key].shape)
+            raise ModelError(f"{path}: {prefix}{key} has shape {shapes[0]}; config.json expects {shapes[1]}")

@@ -159,5 +159,7 @@ class Session:
         if metadata.get("format") != "liquidvision-state":
             raise ModelError(f"{path} is not a saved state; expected a file that --state-out or Session.save wrote")
         if metadata.get("model") != self.model.fingerprint():
-            raise ModelError(f"{path} was written with another model than {self.model.name}; use the same, or start anew")
+            raise ModelError(
+                f"{path} was written with another model than {self.model.name}; use the same, or start anew"
+            )
         self.load_state_dict(tensors)

@@ -15,6 +15,7 @@ from torchvision.models import mobilenet_v3_small
 from tools.distill.degrade import degrade, warp
 from tools.distill.targets import Pool, Teacher, view_boxes, with_targets
 from tools.distill.training import CHECKPOINT, EXPORT, METRICS, Settings, distil
+from tools.probe_backbone import probe
 
 SETTINGS = Settings(images=32, batch=8, sizes=((32, 0.5), (48, 0.5)), save_every=1e9, log_every=0.0)
 
@@ -119,3 +120,13 @@ def test_views_start_with_the_whole_picture() -> None:
     assert (boxes[:, 0] == (0, 0, 64, 64)).all()
     assert (boxes >= 0).all() and (boxes <= 64).all()
     assert (boxes[..., 2:] - boxes[..., :2] >= 16).all()
+
+
+def test_probe_tells_features_that_know_the_class_from_those_that_do_not() -> None:
+    """The linear probe is right on features that hold the class and at chance on noise."""
+    chance = torch.Generator().manual_seed(0)
+    classes = torch.arange(80) % 4
+    training = torch.arange(80) < 40
+    noise = torch.randn(80, 8, generator=chance)
+    assert probe(noise + 8 * torch.nn.functional.one_hot(classes, 8), classes, training) == 1.0
+    assert probe(noise, classes, training) < 0.6

@@ -8,9 +8,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.figures import ACTIONS, render_clip  # noqa: E402
-from tools.figures.actions import Script  # noqa: E402
-from tools.figures.body import Body, joints_of  # noqa: E402
+from tools.figures import ACTIONS, render_clip
+from tools.figures.actions import Script
+from tools.figures.body import Body, joints_of
 
 ASPECT = 16 / 9
 

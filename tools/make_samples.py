@@ -14,8 +14,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.figures import ACTIONS, render_clip  # noqa: E402
-from tools.figures.sounds import RATE, soundtrack  # noqa: E402
+from tools.figures import ACTIONS, render_clip
+from tools.figures.sounds import RATE, soundtrack
 
 SIZE = (640, 360)
 TICK = Fraction(1, 90000)

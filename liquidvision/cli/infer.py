@@ -85,14 +85,17 @@ def infer(
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Say every change of the label.", rich_help_panel=REPORT)
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.", rich_help_panel=REPORT)] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure.", rich_help_panel=REPORT)
+    ] = False,
 ) -> None:
     """Classify videos with a memory, and write them annotated.
 
     Examples: liquidvision infer clip.mp4 · liquidvision infer clips/ -o annotated --save-json records
     """
     logging.basicConfig(
-        level=logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING, format="liquidvision: %(message)s"
+        level=logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING,
+        format="liquidvision: %(message)s",
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill finishes the files like Ctrl-C
     names = inputs.expand(source)

@@ -11,7 +11,9 @@ from liquidvision.cli import inputs
 
 
 def info(
-    source: Annotated[list[str], typer.Argument(help="Files, folders, globs, lists, URLs or cameras.", show_default=False)],
+    source: Annotated[
+        list[str], typer.Argument(help="Files, folders, globs, lists, URLs or cameras.", show_default=False)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a source.")] = False,
     reader: Annotated[str, typer.Option(help="auto, av or opencv.")] = "auto",
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
@@ -23,7 +25,9 @@ def info(
         with open_video(name, reader=reader) as opened:
             about = asdict(opened.info)
         if as_json:
-            typer.echo(json.dumps(about, default=lambda value: float(value) if isinstance(value, Fraction) else str(value)))
+            typer.echo(
+                json.dumps(about, default=lambda value: float(value) if isinstance(value, Fraction) else str(value))
+            )
             continue
         rate = f"{float(about['rate']):.3f} frames/s on average" if about["rate"] else "rate unknown"
         length = f"{about['duration']:.3f} s" if about["duration"] is not None else "length unknown"
@@ -31,7 +35,9 @@ def info(
         turned = f", turned by {about['rotation']}° to be upright" if about["rotation"] else ""
         aspect = f", pixel aspect {about['pixel_aspect']}" if about["pixel_aspect"] != 1 else ""
         typer.echo(f"{about['name']}: {length}{frames}")
-        typer.echo(f"  video  {about['codec']} {about['pixel_format']} {about['width']}x{about['height']}{aspect}{turned}")
+        typer.echo(
+            f"  video  {about['codec']} {about['pixel_format']} {about['width']}x{about['height']}{aspect}{turned}"
+        )
         typer.echo(f"         {rate}{', live' if about['live'] else ''}")
         typer.echo(f"  sound  {about['audio_codec'] or ('yes' if about['has_audio'] else 'none')}")
         if about["container"]:

@@ -43,6 +43,9 @@ def options(
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 some inputs failed, 130 interrupted."""
     debug = "--debug" in sys.argv
+    # Torch's threads must sleep while they wait: spinning, they starve decoder and encoder, and on a
+    # busy machine each other. Read when torch is imported, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except KeyboardInterrupt:

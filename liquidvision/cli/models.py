@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 
-
 def models(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False) -> None:
     """List the bundled models: name, backbone, labels, size, and where the card lies."""
     from liquidvision import checkpoint

@@ -49,7 +49,11 @@ class Report:
                 elapsed = bar.tasks[task].elapsed or 0.0
                 place = frames if max_frames else prediction.time - float(reader.begin) - window.start
                 bar.update(
-                    task, completed=place, frames=frames, rate=frames / elapsed if elapsed else 0.0, label=prediction.label
+                    task,
+                    completed=place,
+                    frames=frames,
+                    rate=frames / elapsed if elapsed else 0.0,
+                    label=prediction.label,
                 )
 
             yield on_frame

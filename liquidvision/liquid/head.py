@@ -105,9 +105,7 @@ class Head(nn.Module):
         self.project = nn.Linear(features, config.width)
         self.normalise = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.cell: Cell = CELLS[config.cell](
-            config.width, config.units, unfolds=config.unfolds, solver=config.solver
-        )
+        self.cell: Cell = CELLS[config.cell](config.width, config.units, unfolds=config.unfolds, solver=config.solver)
         self.readout = nn.Linear(config.units + config.width, config.classes)
         self.frame_readout = nn.Linear(config.components, config.classes)
 
@@ -140,9 +138,7 @@ class Head(nn.Module):
             UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
         """
         if xs.ndim != 3 or xs.shape[-1] != self.traces.width:
-            raise UsageError(
-                f"embeddings have shape {tuple(xs.shape)}; expected (batch, steps, {self.traces.width})"
-            )
+            raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected (batch, steps, {self.traces.width})")
         batch, steps, _ = xs.shape
         dt = as_dt(dts, batch, steps, xs)
         real = torch.ones_like(dt)

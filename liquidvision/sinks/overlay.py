@@ -220,7 +220,7 @@ class Overlay:
             # Where the card is narrow the label needs the room, and the bars give the number too.
             score = percent(float(scores[top])) if sure and not (rows and x1 - x0 < 7 * head) else ""
             room_for_label = x1 - x0 - (measure("100%", head) + pad // 2 if score else 0)
-            text = labels[top] if sure else "–"  # noqa: RUF001
+            text = labels[top] if sure else "–"
             # A long label is set smaller before it is cut.
             size = head if shorten(text, room_for_label, head, True) == text else max(body, round(head * 0.75))
             write(out, shorten(text, room_for_label, size, True), x0, y + head, size, INK if sure else DIM, True)

@@ -96,4 +96,4 @@ class VideoSink(Sink):
 
     def end(self, *, whole: bool) -> None:
         """Say that the last frame is written; copy the rest of the sound: all of it after the `whole` video."""
-        return None
+        return

@@ -1,14 +1,15 @@
 """Video files by PyAV: every frame at its own time, the source's audio packets beside it."""
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.frame import Frame, VideoInfo
@@ -48,9 +49,9 @@ CODECS = {
 class Sound(Protocol):
     """Audio packets to be copied: PyAV's streams, and its packets up to a time."""
 
-    streams: list
+    streams: Sequence[Any]
 
-    def until(self, seconds: float): ...
+    def until(self, seconds: float) -> Iterator[Any]: ...
 
 
 def check_codec(path: Path, codec: str) -> Codec:
@@ -63,9 +64,8 @@ def check_codec(path: Path, codec: str) -> Codec:
         raise UsageError(f"codec is {codec!r}; expected one of {', '.join(CODECS)}")
     chosen = CODECS[codec]
     if path.suffix.lower() not in chosen.suffixes:
-        raise UsageError(
-            f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {path.suffix or 'a name without ending'}"
-        )
+        ending = path.suffix or "a name without ending"
+        raise UsageError(f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {ending}")
     return chosen
 
 
@@ -107,6 +107,7 @@ class AVVideoSink(VideoSink):
             self._container = av.open(f"file:{self.part}", "w", options=options)
         except OSError as error:
             raise self.failure(error) from error
+        self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
         self._stream: av.VideoStream | None = None
         self._audio: dict[int, av.AudioStream] = {}
         self._last_pts: int | None = None
@@ -142,13 +143,15 @@ class AVVideoSink(VideoSink):
                 self._stream = self._open_streams(frame)
             context = self._stream.codec_context
             picture = av.VideoFrame.from_ndarray(pad_even(frame.image), format="rgb24")
-            picture = picture.reformat(
+            picture = self._reformatter.reformat(
+                picture,
                 context.width,
                 context.height,
                 "yuv420p",
                 src_color_range=ColorRange.JPEG,
                 dst_colorspace=Colorspace.ITU709,
                 dst_color_range=ColorRange.MPEG,
+                threads=1,
             )
             pts = ticks(frame.time_base * frame.pts - self._begin, context.time_base)
             if self._last_pts is not None and pts <= self._last_pts:

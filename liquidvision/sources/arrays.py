@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -44,15 +45,15 @@ class ArrayReader(VideoReader):
             raise UsageError(f"rate is {rate}; expected frames per second above 0")
         self._rate = None if rate is None else Fraction(rate).limit_denominator(100_000)
         self._bgr = color == "bgr"
-        timed = self._timed(iter(items))
+        timed = self._timed(items)
         first = next(timed, None)
         if first is None:
             raise SourceError("the iterable holds no picture")
-        self._items = chain([first], timed)
+        self._items: Iterator[tuple[int, Fraction, np.ndarray]] = chain([first], timed)
         height, width = first[2].shape[:2]
         self.info = VideoInfo("arrays", width, height, rate=self._rate, live=True, codec="arrays")
 
-    def _timed(self, items: Iterator[Timed] | Iterator[np.ndarray]) -> Iterator[tuple[int, Fraction, np.ndarray]]:
+    def _timed(self, items: Iterable[Any]) -> Iterator[tuple[int, Fraction, np.ndarray]]:
         for number, item in enumerate(items):
             if self._rate is not None:
                 yield number, 1 / self._rate, check(item, number)

@@ -42,12 +42,15 @@ class AVFileReader(VideoReader):
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
             self._container.close()
-            raise SourceError(f"{public_name(source)} holds no video (only {kinds}); expected a file with a video stream")
+            raise SourceError(
+                f"{public_name(source)} holds no video (only {kinds}); expected a file with a video stream"
+            )
         self._stream = stream
         self._stream.thread_type = "AUTO"
         # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
         by_dts = self._container.format.name == "avi"
-        self._stamps = Stamps(stream.guessed_rate, stream.time_base, by_dts=by_dts)
+        self._time_base = stream.time_base or Fraction(1, av.time_base)
+        self._stamps = Stamps(stream.guessed_rate, self._time_base, by_dts=by_dts)
         start = self._container.start_time
         self.begin = Fraction(start, av.time_base) if start is not None else Fraction(0)
         self._seek()
@@ -62,7 +65,7 @@ class AVFileReader(VideoReader):
 
     def _seek(self) -> None:
         if self.window.start > 0:
-            tick = int((self.begin + Fraction(self.window.start)) / self._stream.time_base)
+            tick = int((self.begin + Fraction(self.window.start)) / self._time_base)
             try:
                 self._container.seek(tick, stream=self._stream, backward=True)
             except av.error.FFmpegError:  # not seekable: the frames before are decoded and passed over
@@ -129,7 +132,7 @@ class AVFileReader(VideoReader):
             self._size = frame.width, frame.height
             pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
             upright = partial(rgb, frame, self._turns)
-            yield Picture(pts, frame.time_base or self._stream.time_base, frame.duration or None, upright)
+            yield Picture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
 
     def sound(self) -> "AVSound | None":
         if self.info.live or not self.info.has_audio:
@@ -195,7 +198,7 @@ class Stamps:
         self._last: int | None = None
 
     def of(self, pts: int | None, dts: int | None, duration: int) -> int:
-        """The pts where it is later than the one before, else the dts, else one frame on (the dts first if `by_dts`)."""
+        """The pts (the dts, if `by_dts`) where it is later than the one before, else the dts, else one frame on."""
         last = self._last
         for stamp in (dts,) if self._by_dts else (pts, dts):
             if stamp is not None and (last is None or stamp > last):

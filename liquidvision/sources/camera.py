@@ -29,10 +29,12 @@ class OpenCVReader(VideoReader):
     def __init__(self, source: int | str | Path, window: Window | None = None) -> None:
         super().__init__(window or Window())
         live = isinstance(source, int)
-        if not live and not Path(source).exists():
+        if isinstance(source, int):
+            self._capture, name = cv2.VideoCapture(source), f"camera {source}"
+        elif Path(source).is_file():
+            self._capture, name = cv2.VideoCapture(str(source)), Path(source).name
+        else:
             raise SourceError(f"no such file: {source}")
-        self._capture = cv2.VideoCapture(source if live else str(source))
-        name = f"camera {source}" if live else Path(source).name
         if not self._capture.isOpened():
             hint = "is it plugged in, and free?" if live else "try the other reader: --reader av"
             raise SourceError(f"{name} cannot be opened by OpenCV; {hint}")

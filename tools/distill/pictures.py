@@ -88,7 +88,7 @@ def renderer_ready() -> bool:
 
 
 def sources(data: Path) -> list[Source]:
-    """Every source of training pictures that is there."""
+    """Every source of training pictures that is there: no labels are read, and tiny ImageNet's val part is left out."""
     images, video = data / "images", data / "video"
 
     def caltech_training(name: str) -> bool:

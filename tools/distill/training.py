@@ -7,7 +7,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,7 +134,7 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
             mean.copy_(value)
 
 
-def replace_atomically(file: Path, write: object) -> None:
+def replace_atomically(file: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place and move it there, so that no reader ever sees half of it."""
     partial = file.with_name(file.name + ".partial")
     write(partial)

@@ -1,0 +1,73 @@
+"""Rendered clips as arrays on disk: pictures, times, labels; and their embeddings by a frozen backbone."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from liquidvision import Backbone
+from tools.figures import render_clip
+
+SIDE = 160  # pixels; the backbone's input
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSet:
+    """Clips of equal length: times (n, t) seconds, labels (n, t), and pictures or embeddings (n, t, ...)."""
+
+    times: np.ndarray
+    labels: np.ndarray
+    values: np.ndarray
+
+
+def instants(seed: int, *, seconds: float, rate: float, jitter: float) -> np.ndarray:
+    """Times of a clip's frames: steps of 1 / rate, each longer or shorter by up to the share `jitter`."""
+    steps = np.random.default_rng(seed).uniform(1 - jitter, 1 + jitter, round(seconds * rate)) / rate
+    return np.concatenate([[0.0], np.cumsum(steps)[:-1]])
+
+
+def render_set(
+    folder: Path, split: str, seeds: range, *, seconds: float = 10.0, rate: float = 25.0, jitter: float = 0.5
+) -> ClipSet:
+    """Render clips into `folder`, or open those that an earlier call finished there."""
+    recipe = {"split": split, "seeds": [seeds.start, seeds.stop], "seconds": seconds, "rate": rate, "jitter": jitter}
+    done, shape = folder / "done.json", (len(seeds), round(seconds * rate))
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = done.exists() and json.loads(done.read_text()) == recipe
+    mode = "r" if finished else "w+"
+    pictures = np.memmap(folder / "pictures.u8", np.uint8, mode, shape=(*shape, SIDE, SIDE, 3))
+    labels = np.memmap(folder / "labels.u8", np.uint8, mode, shape=shape)
+    times = np.stack([instants(seed, seconds=seconds, rate=rate, jitter=jitter) for seed in seeds])
+    if not finished:
+        for row, seed in enumerate(seeds):
+            for column, rendered in enumerate(render_clip(seed, split=split, times=times[row], size=(SIDE, SIDE))):
+                pictures[row, column], labels[row, column] = rendered.image, rendered.label
+            if row % 20 == 19:
+                print(f"{folder.name}: {row + 1}/{len(seeds)} clips rendered", flush=True)
+        pictures.flush()
+        labels.flush()
+        done.write_text(json.dumps(recipe))
+    return ClipSet(times, np.asarray(labels), pictures)
+
+
+def embed_set(clips: ClipSet, backbone: Backbone, cache: Path, key: str) -> ClipSet:
+    """The clips' embeddings (n, t, dim) in half precision; kept in `cache` under the backbone's `key`."""
+    path = cache / f"{key}.npy"
+    if not path.exists():
+        rows = np.empty((*clips.labels.shape, backbone.dim), np.float16)
+        for row, pictures in enumerate(clips.values):
+            for start in range(0, len(pictures), 50):
+                rows[row, start : start + 50] = backbone.embed(list(pictures[start : start + 50])).numpy()
+            if row % 20 == 19:
+                print(f"{cache.name}: {row + 1}/{len(rows)} clips embedded", flush=True)
+        part = path.with_suffix(".part.npy")
+        np.save(part, rows)
+        part.replace(path)
+    return ClipSet(clips.times, clips.labels, np.load(path))
+
+
+def as_tensors(clips: ClipSet) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Times float64, labels int64 and embeddings float16 as tensors."""
+    return torch.from_numpy(clips.times), torch.from_numpy(clips.labels).long(), torch.from_numpy(clips.values)

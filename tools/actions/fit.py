@@ -1,0 +1,117 @@
+"""Fits a liquid head to embedded clips: whitening, then training with dropped frames and their true Δt."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from liquidvision import Head, HeadConfig
+from tools.actions.clips import ClipSet, as_tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a head is trained.
+
+    Attributes:
+        epochs: passes over the clips.
+        batch: clips a step.
+        learning_rate: the peak of the one-cycle schedule.
+        weight_decay: of AdamW.
+        noise: standard deviation of Gaussian noise on the standardised embedding, half of it drawn
+            once a clip and half once a frame.
+        most_dropped: each clip loses a share of its frames drawn between 0 and this.
+        smoothing: of the labels.
+        first_dt: seconds for which the first picture is taken to have stood there.
+        seed: of the weights and of every draw.
+    """
+
+    epochs: int = 60
+    batch: int = 24
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.05
+    noise: float = 0.3
+    most_dropped: float = 0.7
+    smoothing: float = 0.05
+    first_dt: float = 1.0
+    seed: int = 0
+
+
+def fit_statistics(head: Head, clips: ClipSet, first_dt: float) -> None:
+    """Set the head's standardisation, whitening and feature statistics from the training clips."""
+    times, _, embeddings = as_tensors(clips)
+    flat = embeddings[:, ::5].flatten(0, 1).float()
+    head.mean.copy_(flat.mean(0))
+    head.inverse_std.copy_(1 / flat.std(0).clamp_min(1e-3))
+    z = (flat - head.mean) * head.inverse_std
+    _, singular, axes = torch.pca_lowrank(z, q=head.config.components, center=False, niter=4)
+    head.whitening.copy_(axes / (singular / len(z) ** 0.5))
+    some = slice(None, None, max(1, len(embeddings) // 60))
+    xs, dts = embeddings[some].float(), steps_between(times[some], first_dt)
+    z = (xs - head.mean) * head.inverse_std
+    features, _ = head.features(z, dts, torch.ones_like(dts), head.initial(len(xs)))
+    change = features[..., head.config.components :].flatten(0, 1)
+    head.feature_mean.copy_(change.mean(0))
+    head.feature_inverse_std.copy_(1 / change.std(0).clamp_min(1e-3))
+
+
+def steps_between(times: Tensor, first_dt: float) -> Tensor:
+    """Δt (n, t) float32 of times (n, t): `first_dt`, then the differences."""
+    return torch.cat([torch.full_like(times[:, :1], first_dt), times.diff(dim=1)], 1).float()
+
+
+def drop_frames(keep: Tensor, *rows: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Only the kept frames of each row (n, t, ...), moved together; their number in each row (n,)."""
+    lengths = keep.sum(1)
+    order = torch.argsort(~keep, dim=1, stable=True)[:, : int(lengths.max())]
+    return lengths, [row[torch.arange(len(row))[:, None], order] for row in rows]
+
+
+def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, log=print) -> Head:
+    """Train a head on clips; returns it in eval mode."""
+    torch.manual_seed(recipe.seed)
+    head = Head(config)
+    fit_statistics(head, clips, recipe.first_dt)
+    times, labels, embeddings = as_tensors(clips)
+    per_epoch = -(-len(labels) // recipe.batch)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.learning_rate, total_steps=recipe.epochs * per_epoch, pct_start=0.2
+    )
+    spread = 1 / head.inverse_std
+    head.train()
+    for epoch in range(recipe.epochs):
+        total = 0.0
+        for rows in torch.randperm(len(labels)).split(recipe.batch):
+            dropped = torch.rand(len(rows), 1) * recipe.most_dropped
+            keep = torch.rand(len(rows), labels.shape[1]) >= dropped
+            lengths, (xs, ys, ts) = drop_frames(keep, embeddings[rows].float(), labels[rows], times[rows])
+            noise = (torch.randn(len(rows), 1, xs.shape[2]) + torch.randn_like(xs)) * 0.5**0.5
+            xs = xs + recipe.noise * noise * spread
+            dts = steps_between(ts, recipe.first_dt).clamp_min(0)
+            out = head(xs, dts, lengths=lengths)
+            real = torch.arange(xs.shape[1])[None] < lengths[:, None]
+            loss = functional.cross_entropy(out.logits[real], ys[real], label_smoothing=recipe.smoothing)
+            # The readout of single frames learns beside it; nothing else hangs on its gradient.
+            loss = loss + functional.cross_entropy(out.frame_logits[real], ys[real], label_smoothing=recipe.smoothing)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            total += float(loss)
+        log(f"epoch {epoch + 1}/{recipe.epochs}: loss {total / per_epoch:.4f}")
+    return head.eval()
+
+
+@torch.inference_mode()
+def accuracy(head: Head, clips: ClipSet, first_dt: float) -> tuple[float, float]:
+    """Share of frames right with memory, and by each frame alone, 0..1."""
+    times, labels, embeddings = as_tensors(clips)
+    right = alone = 0
+    for rows in torch.arange(len(labels)).split(20):
+        out = head(embeddings[rows].float(), steps_between(times[rows], first_dt))
+        right += int((out.logits.argmax(-1) == labels[rows]).sum())
+        alone += int((out.frame_logits.argmax(-1) == labels[rows]).sum())
+    return right / labels.numel(), alone / labels.numel()
