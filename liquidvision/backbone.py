@@ -154,7 +154,8 @@ class Backbone(nn.Module):
 
     def prepare(self, image: np.ndarray) -> Tensor:
         """The network's input (1, 3, *size) of an RGB picture (h, w, 3) uint8."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None]
+        writable = np.require(image, requirements=["C", "W"])  # torch warns of arrays that are read-only
+        pixels = torch.from_numpy(writable).to(self.device).permute(2, 0, 1)[None]
         return self.preprocessing(pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:

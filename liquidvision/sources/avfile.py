@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -37,6 +38,8 @@ class AVFileReader(VideoReader):
     def __init__(self, source: str | Path, window: Window | None = None) -> None:
         super().__init__(window or Window())
         self._source = source
+        # FFmpeg crashes when it is read after, or while, it is closed.
+        self._lock, self._closed = threading.Lock(), False
         self._container = open_container(source)
         stream = video_stream(self._container)
         if stream is None:
@@ -107,17 +110,25 @@ class AVFileReader(VideoReader):
         yield from self._decoded
 
     def _decode(self) -> Iterator[Picture]:
+        packets = self._container.demux(self._stream)
         while True:
-            try:
-                for packet in self._container.demux(self._stream):
-                    yield from self._decode_packet(packet)
+            with self._lock:
+                if self._closed:
+                    return
+                try:
+                    packet = next(packets, None)
+                    pictures = [] if packet is None else list(self._decode_packet(packet))
+                except av.error.InvalidDataError:  # a broken packet in the container: go on behind it
+                    self.damaged += 1
+                    if self.damaged > 10_000:
+                        raise SourceError("the file is damaged beyond reading: 10,000 broken packets") from None
+                    packets = self._container.demux(self._stream)
+                    continue
+                except av.error.FFmpegError as error:
+                    raise SourceError(f"reading broke off: {reason(error)}") from error
+            if packet is None:
                 return
-            except av.error.InvalidDataError:  # a broken packet in the container: go on behind it
-                self.damaged += 1
-                if self.damaged > 10_000:
-                    raise SourceError("the file is damaged beyond reading: 10,000 broken packets") from None
-            except av.error.FFmpegError as error:
-                raise SourceError(f"reading broke off: {reason(error)}") from error
+            yield from pictures
 
     def _decode_packet(self, packet: av.Packet) -> Iterator[Picture]:
         try:
@@ -140,7 +151,9 @@ class AVFileReader(VideoReader):
         return AVSound(self._source, self.window, self.begin)
 
     def close(self) -> None:
-        self._container.close()
+        with self._lock:
+            self._closed = True
+            self._container.close()
 
 
 class AVSound(Sound):
@@ -180,6 +193,7 @@ class AVSound(Sound):
             yield packet
 
     def close(self) -> None:
+        self._next = None  # nothing more is read from the closed container
         self._container.close()
 
 

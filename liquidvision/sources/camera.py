@@ -1,5 +1,6 @@
 """Cameras, and files where asked, by OpenCV."""
 
+import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -9,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from liquidvision.errors import SourceError
+from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import VideoInfo
 from liquidvision.sources.reader import Picture, VideoReader, Window
 
@@ -23,16 +24,22 @@ class OpenCVReader(VideoReader):
     says of their time, rounded to microseconds, where that increases, and one frame on where not.
 
     Raises:
+        UsageError: the source is a URL.
         SourceError: the camera or file cannot be opened, or gives no picture.
     """
 
     def __init__(self, source: int | str | Path, window: Window | None = None) -> None:
         super().__init__(window or Window())
         live = isinstance(source, int)
+        self._lock, self._closed = threading.Lock(), False
+        if not live and "://" in str(source):
+            raise UsageError("URLs are read by av; leave out --reader opencv")
         if isinstance(source, int):
             self._capture, name = cv2.VideoCapture(source), f"camera {source}"
         elif Path(source).is_file():
             self._capture, name = cv2.VideoCapture(str(source)), Path(source).name
+        elif Path(source).is_dir():
+            raise SourceError(f"{source} is a folder; expected a video file")
         else:
             raise SourceError(f"no such file: {source}")
         if not self._capture.isOpened():
@@ -67,14 +74,19 @@ class OpenCVReader(VideoReader):
                 pts = last + self._step
             last = pts
             yield Picture(pts, MICROSECOND, None, partial(bgr_to_rgb, image))
-            ok, image = self._capture.read()
+            with self._lock:  # not to be read while it is closed
+                if self._closed:
+                    return
+                ok, image = self._capture.read()
             if not ok:
                 if self._live:
                     raise SourceError(f"{self._name} stopped giving pictures; was it unplugged?")
                 return
 
     def close(self) -> None:
-        self._capture.release()
+        with self._lock:
+            self._closed = True
+            self._capture.release()
 
 
 def bgr_to_rgb(image: np.ndarray) -> np.ndarray:

@@ -100,7 +100,7 @@ def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, log=print) -> Hea
             torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
             optimiser.step()
             schedule.step()
-            total += float(loss)
+            total += loss.item()
         log(f"epoch {epoch + 1}/{recipe.epochs}: loss {total / per_epoch:.4f}")
     return head.eval()
 

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -70,7 +71,7 @@ def fold_batchnorm(network: nn.Module) -> None:
     for block in network.modules():
         if isinstance(block, nn.Sequential):
             names = list(block._modules)
-            for first, second in zip(names, names[1:], strict=False):
+            for first, second in pairwise(names):
                 if isinstance(block[int(first)], nn.Conv2d) and isinstance(block[int(second)], nn.BatchNorm2d):
                     block[int(first)] = fuse_conv_bn_eval(block[int(first)], block[int(second)])
                     block[int(second)] = nn.Identity()

@@ -1,0 +1,119 @@
+"""Tiny videos and a tiny model, made on the spot; the shared data where it is there."""
+
+import logging
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from liquidvision import Backbone, Frame, Head, HeadConfig, Model, Preprocessing, layouts_of
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+LABELS = ("red", "green", "blue")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Tiny networks are slower on many threads, much slower on a busy machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_logged_errors(caplog: pytest.LogCaptureFixture):
+    """A logged error fails the test that caused it."""
+    yield
+    errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR]
+    assert not errors, f"errors were logged: {errors}"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The shared folder of real videos; tests that need it are skipped without it."""
+    if not DATA.is_dir():
+        pytest.skip("needs the shared data folder (real videos), which is not here")
+    return DATA
+
+
+def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
+    """A smooth picture that differs with its number: (height, width, 3) uint8 RGB."""
+    y, x = np.mgrid[:height, :width]
+    waves = [
+        np.sin(x / (9 + c) + number * 0.7 + c) * 60 + np.cos(y / (7 + c) - number * 0.3) * 60 + 128 for c in range(3)
+    ]
+    return np.clip(np.stack(waves, -1), 0, 255).astype(np.uint8)
+
+
+def picture_frames(count: int, *, step: float = 0.04, start: float = 0.0) -> list[Frame]:
+    """Frames of `picture`, `step` seconds apart."""
+    base = Fraction(1, 1000)
+    return [Frame(picture(i), i, round((start + i * step) * 1000), base) for i in range(count)]
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a tiny video and gives its path.
+
+    Keywords: name; pts, the frames' ticks; time_base, seconds a tick; size, (width, height); codec;
+    sound, whether to add a second of AAC; rotation, degrees counter-clockwise to turn it upright.
+    """
+
+    def make(
+        name: str = "clip.mp4",
+        *,
+        pts: Sequence[int] = range(0, 20 * 512, 512),
+        time_base: Fraction = Fraction(1, 12800),
+        size: tuple[int, int] = (64, 48),
+        codec: str = "libx264",
+        sound: bool = False,
+    ) -> Path:
+        path = tmp_path / name
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            stream.time_base = stream.codec_context.time_base = time_base
+            audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+            for i, tick in enumerate(pts):
+                frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
+                frame.pts, frame.time_base = tick, time_base
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+            if audio is not None:
+                tone = (np.sin(np.arange(16000) / 8) * 8000).astype(np.int16)[None]
+                samples = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+                samples.sample_rate, samples.pts, samples.time_base = 16000, 0, Fraction(1, 16000)
+                container.mux(audio.encode(samples))
+                container.mux(audio.encode(None))
+        return path
+
+    return make
+
+
+def build_model(*, cell: str = "ltc", seed: int = 0, labels: Sequence[str] = LABELS) -> Model:
+    """A small model with random weights that nevertheless remembers and tells pictures apart."""
+    torch.manual_seed(seed)
+    preprocessing = Preprocessing(size=(64, 64), shorter=None)
+    backbone = Backbone(
+        "mobilenet_v3_small", weights=None, nodes={"features.3": 1, "features.1": 2}, preprocessing=preprocessing
+    )
+    config = HeadConfig(layouts_of(backbone), len(labels), components=8, taus=(0.1, 0.5), width=8, units=6, cell=cell)
+    head = Head(config)
+    torch.nn.init.normal_(head.whitening, std=0.2)
+    head.readout.weight.data *= 20
+    return Model(backbone, head, labels, name="tiny")
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return build_model()
+
+
+@pytest.fixture(scope="session")
+def model_folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a folder on disk."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    model.save_pretrained(folder)
+    return folder

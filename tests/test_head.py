@@ -1,0 +1,128 @@
+"""The head: whole, chunked, one by one, many streams at once and padded give the same numbers."""
+
+import pytest
+import torch
+from conftest import build_model
+
+from liquidvision.errors import UsageError
+from liquidvision.liquid.head import Head, HeadConfig
+from liquidvision.liquid.traces import Layout
+
+CELLS = ("ltc", "conductance")
+
+
+def make(cell: str = "ltc") -> Head:
+    head = build_model(cell=cell).head
+    return head
+
+
+def stream(head: Head, *, batch: int = 3, steps: int = 12, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    xs = torch.randn(batch, steps, head.traces.width, generator=generator)
+    return xs, torch.rand(batch, steps, generator=generator) * 0.3
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_any_chunking_gives_the_same_numbers(cell):
+    """A stream in one piece, in unequal pieces and one by one gives the same logits and the same state."""
+    head = make(cell)
+    xs, dts = stream(head)
+    whole = head(xs, dts)
+    for cuts in ([5, 4, 3], [1] * 12, [11, 1]):
+        state, logits = None, []
+        for x, dt in zip(xs.split(cuts, 1), dts.split(cuts, 1), strict=True):
+            out = head(x, dt, state)
+            state = out.state
+            logits.append(out.logits)
+        torch.testing.assert_close(torch.cat(logits, 1), whole.logits, rtol=0, atol=1e-5)
+        for key, value in whole.state.items():
+            torch.testing.assert_close(state[key], value, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_streams_side_by_side_do_not_mix(cell):
+    """Streams with Δt of their own in one batch give what each gives alone, also where batch equals units."""
+    head = make(cell)
+    xs, dts = stream(head, batch=head.config.units)
+    together = head(xs, dts).logits
+    for i in range(len(xs)):
+        alone = head(xs[i : i + 1], dts[i : i + 1]).logits
+        torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_padding_steps_nothing(cell):
+    """Frames beyond a stream's length change neither its numbers nor its state."""
+    head = make(cell)
+    xs, dts = stream(head)
+    lengths = [12, 7, 3]
+    padded = head(xs, dts, lengths=lengths)
+    for i, length in enumerate(lengths):
+        alone = head(xs[i : i + 1, :length], dts[i : i + 1, :length])
+        torch.testing.assert_close(padded.logits[i : i + 1, :length], alone.logits, rtol=0, atol=1e-5)
+        for key, value in alone.state.items():
+            torch.testing.assert_close(padded.state[key][i : i + 1], value, rtol=0, atol=1e-5)
+
+
+def test_one_step_is_a_stream_of_one_frame():
+    """`step` gives the logits and the state of a forward over one frame."""
+    head = make()
+    xs, dts = stream(head, steps=1)
+    logits, state = head.step(xs[:, 0], head.initial(3), dts[:, 0])
+    whole = head(xs, dts)
+    assert torch.equal(logits, whole.logits[:, 0])
+    assert all(torch.equal(state[key], whole.state[key]) for key in state)
+
+
+def test_memory_matters_and_frames_alone_do_not_remember():
+    """The same last frame after another past gives other logits, but the same frame-alone logits."""
+    head = make()
+    xs, dts = stream(head, batch=1)
+    other = torch.cat([xs[:, :-1].flip(1), xs[:, -1:]], 1)
+    a, b = head(xs, dts), head(other, dts)
+    assert (a.logits[:, -1] - b.logits[:, -1]).abs().max() > 1e-3
+    torch.testing.assert_close(a.frame_logits[:, -1], b.frame_logits[:, -1])
+
+
+def test_real_seconds_matter():
+    """The same frames at another pace give other logits."""
+    head = make()
+    xs, dts = stream(head)
+    assert (head(xs, dts).logits - head(xs, dts * 8).logits).abs().max() > 1e-3
+
+
+def test_time_constants_have_a_value_for_each_unit_and_frame():
+    """Effective time constants come as (batch, steps, units), positive and finite."""
+    head = make()
+    taus = head(*stream(head)).time_constants
+    assert taus.shape == (3, 12, head.config.units)
+    assert (taus > 0).all()
+    assert torch.isfinite(taus).all()
+
+
+def test_a_step_of_no_time_leaves_the_state_alone():
+    """A repeated frame, with Δt = 0, leaves traces and cell as they are."""
+    head = make()
+    xs, dts = stream(head)
+    before = head(xs, dts).state
+    after = head(torch.randn_like(xs[:, :1]), 0.0, before).state
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_embeddings_of_a_wrong_width_are_refused():
+    """Embeddings of another width are refused with the shape that was got and the one expected."""
+    head = make()
+    with pytest.raises(UsageError, match=r"\(1, 2, 3\); expected \(batch, steps, "):
+        head(torch.zeros(1, 2, 3), 0.1)
+
+
+def test_an_unknown_cell_is_refused():
+    """A cell that does not exist is refused in one line that names those that do."""
+    with pytest.raises(UsageError, match="'transformer'; expected one of ltc, conductance"):
+        Head(HeadConfig((Layout(4, 1),), 2, cell="transformer"))
+
+
+def test_a_configuration_survives_json():
+    """A head's configuration written to JSON and read back is the same."""
+    config = HeadConfig((Layout(4, 1), Layout(2, 9)), 3, taus=(0.2, 0.9))
+    assert HeadConfig.from_json(config.to_json()) == config
