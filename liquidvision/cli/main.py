@@ -46,9 +46,10 @@ def main() -> None:
     # Torch's threads must sleep while they wait: spinning, they starve decoder and encoder, and on a
     # busy machine each other. Read when torch is imported, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    code = DONE
     try:
-        app()
-    except KeyboardInterrupt:
+        code = app(standalone_mode=False) or DONE
+    except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone; nothing more can be said to it.
@@ -57,16 +58,30 @@ def main() -> None:
     except LiquidVisionError as error:
         if debug:
             raise
-        print(f"liquidvision: {error}", file=sys.stderr)
+        tell(str(error))
         code = USAGE if isinstance(error, UsageError) else FAILED
     except Exception as error:
-        if debug:
+        if isinstance(code_of_usage := getattr(error, "exit_code", None), int):  # Typer's own: an unknown option
+            code = tell_usage(error, code_of_usage)
+        elif debug:
             raise
-        print(
-            f"liquidvision: unexpected {type(error).__name__}: {error} (run again with --debug and report it)",
-            file=sys.stderr,
-        )
-        code = FAILED
-    else:
-        code = DONE
+        else:
+            tell(f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)")
+            code = FAILED
     sys.exit(code)
+
+
+def tell(message: str) -> None:
+    """Say what failed, in one line on the error stream."""
+    print(f"liquidvision: {' '.join(message.split())}", file=sys.stderr)
+
+
+def tell_usage(error: Exception, code: int) -> int:
+    """Say what is wrong with the command line, or show the help where it is empty."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        typer.echo(context.get_help())
+    else:
+        command = context.command_path if context is not None else "liquidvision"
+        tell(f"{getattr(error, 'format_message', error.__str__)().rstrip('.')}; see {command} --help")
+    return code

@@ -135,7 +135,8 @@ def draw_time(image: np.ndarray, strip: Strip, scale: Scale, now: float, window:
     if strip.dated:
         minor = tick_step(rate, max(4.0, scale.unit * 0.3))
         major = tick_step(rate, 1.7 * measure(clock(int(now)), scale.small))
-        for second in range(math.ceil((now - window) / minor) * minor, math.floor(now) + 1, minor):
+        oldest = now - window if now < 0 else max(0.0, now - window)  # nothing was shown before the beginning
+        for second in range(math.ceil(oldest / minor) * minor, math.floor(now) + 1, minor):
             x, text = strip.x(second, now, window), clock(second)
             long = second % major == 0
             top = last.y1 + thick
