@@ -12,8 +12,7 @@ CELLS = ("ltc", "conductance")
 
 
 def make(cell: str = "ltc") -> Head:
-    head = build_model(cell=cell).head
-    return head
+    return build_model(cell=cell).head
 
 
 def stream(head: Head, *, batch: int = 3, steps: int = 12, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:

@@ -158,7 +158,7 @@ def test_the_conductance_form_is_that_of_ncps():
             getattr(ours, f"{name}_reversal").copy_(theirs_by_name[f"{prefix}erev"].detach())
     x, state = torch.randn(3, 4), torch.randn(3, 6) * 0.2
     # Theirs maps inputs and outputs by weights that start as the identity.
-    expected, new_state = theirs(x, state, elapsed_time=0.7)
+    _, new_state = theirs(x, state, elapsed_time=0.7)
     torch.testing.assert_close(ours(x, state, torch.full((3, 1), 0.7)), new_state, rtol=0, atol=1e-6)
 
 

@@ -207,7 +207,8 @@ def test_cut_in_the_middle(make_video: MakeVideo, name: str) -> None:
     with open_video(path) as video:
         part = [frame.time for frame in video]
     assert 10 < len(part) < 90
-    assert part == pytest.approx(whole[: len(part)], abs=1e-6)
+    assert set(part) <= set(whole) and part == sorted(part)
+    assert part[:-3] == whole[: len(part) - 3]  # of the last group some pictures came without their neighbours
 
 
 def test_unknown_reader(make_video: MakeVideo) -> None:

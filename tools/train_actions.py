@@ -16,6 +16,7 @@ from liquidvision import Backbone, Head, HeadConfig, Model, Preprocessing, layou
 from tools.actions.card import card_of
 from tools.actions.clips import SIDE, embed_set, render_set
 from tools.actions.fit import Recipe, accuracy, fit
+from tools.bench_actions import SAMPLINGS, measure
 from tools.figures import ACTIONS
 
 NODES = {"features.12": 1, "features.8": 4}
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where pictures and embeddings are kept")
     parser.add_argument("-o", "--out", type=Path, default=Path("weights/actions"))
     parser.add_argument("--clips", type=int, default=360, help="training clips")
+    parser.add_argument("--test-clips", type=int, default=60, help="clips that the card's figures are measured on")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -54,8 +56,10 @@ def main() -> None:
     with_memory, alone = accuracy(head, embedded["validation"], recipe.first_dt)
     print(f"validation: {with_memory:.1%} of frames right with memory, {alone:.1%} by each frame alone")
     model = Model(backbone, head, ACTIONS, name="actions", first_dt=recipe.first_dt)
-    model.save_pretrained(options.out, card=card_of(model, recipe, clips=options.clips))
-    print(f"written: {options.out}")
+    measured = {name: measure(model, options.test_clips, sampling) for name, sampling in SAMPLINGS.items()}
+    card = card_of(model, recipe, clips=options.clips, backbone=options.backbone, seed=options.seed, measured=measured)
+    model.save_pretrained(options.out, card=card)
+    print(f"written: {options.out}\n{card}")
 
 
 if __name__ == "__main__":

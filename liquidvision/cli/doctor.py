@@ -35,6 +35,10 @@ def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
     except (ImportError, DependencyError) as error:
         problems.append(str(error))
     try:
+        from liquidvision.sinks import overlay  # noqa: F401  # loads OpenCV
+    except ImportError as error:
+        problems.append(f"OpenCV cannot be loaded ({error}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0")
+    try:
         from liquidvision.sinks.video import available_codecs
 
         for codec, encoder, here in available_codecs():

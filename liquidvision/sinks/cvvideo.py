@@ -20,8 +20,8 @@ class OpenCVVideoSink(VideoSink):
     """
 
     def __init__(self, path: str | Path, info: VideoInfo) -> None:
+        suffix = check_suffix(Path(path))
         super().__init__(path)
-        suffix = check_suffix(self.path)
         self._rate = float(info.rate or 30)
         self._fourcc = cv2.VideoWriter.fourcc(*FOURCC[suffix])
         self._writer: cv2.VideoWriter | None = None

@@ -1,6 +1,7 @@
 """The contract of every output file: it has its final name only when it is whole."""
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,10 @@ class Sink(ABC):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SinkError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
+        try:
+            self.part.open("wb").close()  # what cannot be written is told before the work, not after it
+        except OSError as error:
+            raise self.failure(error) from error
 
     @abstractmethod
     def _finish(self) -> None:
@@ -47,21 +52,32 @@ class Sink(ABC):
         try:
             self._finish()
             self.part.replace(self.path)
+        except SinkError:  # says already what is wrong
+            self._release()
+            self._drop_empty()
+            raise
         except OSError as error:
             self._release()
+            self._drop_empty()
             raise self.failure(error) from error
 
     def keep(self) -> None:
-        """Finish the file as far as it goes, under its temporary name."""
+        """Finish the file as far as it goes, under its temporary name; an empty one is not worth keeping."""
         try:
             self._finish()
         except OSError:
             self._release()
+        self._drop_empty()
 
     def discard(self) -> None:
         """Stop, and leave nothing behind."""
         self._release()
         self.part.unlink(missing_ok=True)
+
+    def _drop_empty(self) -> None:
+        with suppress(OSError):
+            if self.part.stat().st_size == 0:
+                self.part.unlink()
 
     def failure(self, error: OSError) -> SinkError:
         """The one line for an output that cannot be written."""

@@ -95,14 +95,15 @@ class AVVideoSink(VideoSink):
         codec: str = "h264",
         sound: Sound | None = None,
     ) -> None:
+        self._codec = check_codec(Path(path), codec)
         super().__init__(path)
         self.notes: list[str] = []
         self._info, self._begin, self._sound = info, begin, sound
-        self._codec = check_codec(self.path, codec)
         # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
         # to 1/90000 s.
         fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
-        options = fragments if self.path.suffix.lower() in (".mp4", ".mov") else {}
+        # On disk at once, not when 32 KiB have come together: of a small picture that is a minute.
+        options = {"flush_packets": "1", **(fragments if self.path.suffix.lower() in (".mp4", ".mov") else {})}
         try:
             self._container = av.open(f"file:{self.part}", "w", options=options)
         except OSError as error:
@@ -186,7 +187,6 @@ class AVVideoSink(VideoSink):
     def _finish(self) -> None:
         if self._stream is None:
             self._container.close()
-            self.part.unlink(missing_ok=True)
             raise SinkError(f"{self.path} was not written: there was no frame")
         self._container.mux(self._stream.encode(None))
         self._container.close()

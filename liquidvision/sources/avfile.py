@@ -165,7 +165,7 @@ class AVSound(Sound):
     def __init__(self, source: str | Path, window: Window, begin: Fraction) -> None:
         self._container = open_container(source)
         self.streams = list(self._container.streams.audio)
-        self._from = begin + Fraction(window.start)
+        self._late, self._from = window.start > 0, begin + Fraction(window.start)
         self._to = None if window.stop is None else begin + Fraction(window.stop)
         if window.start > 0:
             with suppress(av.error.FFmpegError):  # not seekable: packets before are passed over below
@@ -179,7 +179,7 @@ class AVSound(Sound):
                 if not packet.size:  # the mark of a stream's end
                     continue
                 seconds = packet_seconds(packet)
-                if seconds < self._from and self._from > 0 and packet.pts is not None and packet.pts >= 0:
+                if self._late and seconds < self._from:  # from the beginning on, nothing is too early
                     continue
                 if self._to is not None and seconds >= self._to:
                     continue

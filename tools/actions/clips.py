@@ -49,7 +49,7 @@ def render_set(
         pictures.flush()
         labels.flush()
         done.write_text(json.dumps(recipe))
-    return ClipSet(times, np.asarray(labels), pictures)
+    return ClipSet(times, np.array(labels), pictures)
 
 
 def embed_set(clips: ClipSet, backbone: Backbone, cache: Path, key: str) -> ClipSet:

@@ -1,0 +1,424 @@
+"""Every output: the frames' own times, sound beside them, colours kept, and a final name only when it is whole."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from conftest import picture, picture_frames
+
+from liquidvision import Frame, Prediction, RecordSink, VideoInfo, open_video
+from liquidvision.errors import SinkError, SourceError, UsageError
+from liquidvision.sinks.cvvideo import OpenCVVideoSink
+from liquidvision.sinks.video import CODECS, AVVideoSink, available_codecs
+
+MakeVideo = Callable[..., Path]
+INFO = VideoInfo("clip", 64, 48, rate=Fraction(25))
+TICK = Fraction(1, 12800)
+VARIABLE = (0, 512, 1500, 1600, 5000, 5512, 9999)
+BT709, LIMITED = 1, 1
+
+
+def frames_at(pts: Sequence[int], time_base: Fraction = TICK, size: tuple[int, int] = (64, 48)) -> list[Frame]:
+    return [Frame(picture(i, *size), i, tick, time_base) for i, tick in enumerate(pts)]
+
+
+def write(path: Path, frames: Sequence[Frame], info: VideoInfo = INFO, **options) -> Path:
+    with AVVideoSink(path, info, **options) as sink:
+        for frame in frames:
+            sink.write(frame)
+        sink.end(whole=True)
+    return path
+
+
+def times_of(path: Path) -> list[Fraction]:
+    """The presentation times of the pictures, as PyAV reads them."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [frame.pts * stream.time_base for frame in container.decode(stream)]
+
+
+def sound_of(path: Path) -> list[tuple[float, bytes]]:
+    """Time and payload of each packet of sound."""
+    with av.open(str(path)) as container:
+        packets = container.demux(container.streams.audio[0])
+        return [(float((p.pts or 0) * p.time_base), bytes(p)) for p in packets if p.size]
+
+
+@pytest.mark.parametrize("pts", [range(0, 20 * 512, 512), VARIABLE], ids=["constant", "variable"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_times_are_kept(tmp_path: Path, pts: Sequence[int], suffix: str) -> None:
+    """The output has exactly the frames' times: to the tick, in Matroska to its millisecond."""
+    times = times_of(write(tmp_path / f"out{suffix}", frames_at(pts)))
+    if suffix == ".mkv":
+        assert [float(t) for t in times] == pytest.approx([float(p * TICK) for p in pts], abs=0.00051)
+    else:
+        assert times == [p * TICK for p in pts]
+
+
+def test_a_clock_that_does_not_begin_at_zero(tmp_path: Path) -> None:
+    """What `begin` says becomes 0 in the output; the frames keep their distances."""
+    frames = frames_at([6400 + p for p in VARIABLE])
+    assert times_of(write(tmp_path / "out.mp4", frames, begin=Fraction(1, 2))) == [p * TICK for p in VARIABLE]
+    late = times_of(write(tmp_path / "late.mp4", frames, begin=Fraction(1, 4)))
+    assert late == [Fraction(1, 4) + p * TICK for p in VARIABLE]
+
+
+@pytest.mark.parametrize("base", [Fraction(1, 1_000_000), Fraction(1, 90_000), Fraction(1001, 30_000), Fraction(1, 25)])
+def test_any_time_base(tmp_path: Path, base: Fraction) -> None:
+    """Ticks of any length are kept to the tick."""
+    step = max(1, round(Fraction(1, 25) / base))
+    times = times_of(write(tmp_path / "out.mp4", frames_at([i * step for i in range(10)], base)))
+    assert times == [i * step * base for i in range(10)]
+
+
+def test_two_pictures_at_one_time(tmp_path: Path) -> None:
+    """A repeated time, which no container takes, is moved by one tick; no picture is lost."""
+    assert times_of(write(tmp_path / "out.mp4", frames_at([0, 512, 512, 1024]))) == [
+        t * TICK for t in (0, 512, 513, 1024)
+    ]
+
+
+@pytest.mark.parametrize("size", [(63, 47), (33, 48), (64, 35)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    """An odd side is padded by one; the picture is otherwise where it was."""
+    width, height = size
+    path = write(tmp_path / "out.mp4", frames_at(range(0, 5 * 512, 512), size=size))
+    with open_video(path) as video:
+        frame = next(iter(video))
+    assert frame.image.shape == (height + height % 2, width + width % 2, 3)
+    assert np.abs(frame.image[:height, :width].astype(int) - picture(0, width, height)).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [(name, suffix) for name, codec in CODECS.items() for suffix in codec.suffixes]
+)
+def test_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
+    """Each codec writes each of its containers: every frame, at its time, of the right picture."""
+    if codec not in {name for name, _, here in available_codecs() if here}:
+        pytest.skip(f"this build of PyAV has no encoder for {codec}")
+    pts = [0, 512, 1500, 1600, 5000]
+    path = write(tmp_path / f"out{suffix}", frames_at(pts, size=(98, 67)), codec=codec)
+    with open_video(path) as video:
+        frames = list(video)
+        assert video.info.codec in {"h264": {"h264"}, "h265": {"hevc"}, "vp9": {"vp9"}}.get(codec, {"libdav1d", "av1"})
+    assert [frame.time for frame in frames] == pytest.approx([float(p * TICK) for p in pts], abs=0.0011)
+    assert all(np.abs(f.image[:67].astype(int) - picture(i, 98, 67)).mean() < 15 for i, f in enumerate(frames))
+
+
+def test_apple_tag(tmp_path: Path) -> None:
+    """HEVC in MP4 is tagged hvc1, by which Apple's players know it."""
+    with av.open(str(write(tmp_path / "out.mp4", frames_at([0, 512]), codec="h265"))) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+
+
+@pytest.mark.parametrize("begin", [0.0, 0.2])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_is_copied(tmp_path: Path, make_video: MakeVideo, suffix: str, begin: float) -> None:
+    """The audio packets come through untouched: as many, the same bytes, and in step with the pictures."""
+    source = make_video("in.mp4", sound=True)
+    with open_video(source, start=begin) as video:
+        sound = video.sound()
+        assert sound is not None
+        out = tmp_path / f"out{suffix}"
+        write(out, list(video), video.info, begin=Fraction(begin), sound=sound)
+        sound.close()
+        sound.close()
+    before = [(t - begin, payload) for t, payload in sound_of(source) if t >= begin or begin == 0]
+    after = sound_of(out)
+    assert len(after) == len(before) > 5
+    assert [payload for _, payload in after] == [payload for _, payload in before]
+    assert [t for t, _ in after] == pytest.approx([t for t, _ in before], abs=0.0011)
+
+
+def test_sound_that_the_container_cannot_hold(tmp_path: Path, make_video: MakeVideo) -> None:
+    """Sound that does not go into the container is left out, with a note that says what to do."""
+    source = make_video("in.mp4", sound=True)
+    with (
+        open_video(source) as video,
+        AVVideoSink(tmp_path / "out.webm", video.info, codec="vp9", sound=video.sound()) as sink,
+    ):
+        for frame in video:
+            sink.write(frame)
+        sink.end(whole=True)
+    assert len(sink.notes) == 1 and "aac" in sink.notes[0] and ".mkv" in sink.notes[0]
+    assert len(times_of(tmp_path / "out.webm")) == 20
+
+
+def test_final_name_only_when_whole(tmp_path: Path) -> None:
+    """While a video is written only its part is there; in the end only the file itself."""
+    out, part = tmp_path / "out.mp4", tmp_path / "out.part.mp4"
+    with AVVideoSink(out, INFO) as sink:
+        for frame in picture_frames(10):
+            sink.write(frame)
+            assert not out.exists()
+        assert part.exists()
+    assert out.exists() and not part.exists()
+    assert len(times_of(out)) == 10
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
+def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
+    """An exception that is none of liquidvision's own leaves neither the file nor its part."""
+    with pytest.raises(error), AVVideoSink(tmp_path / "new" / "out.mp4", INFO) as sink:
+        sink.write(picture_frames(1)[0])
+        raise error
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_the_part_is_kept_where_the_source_broke_off(tmp_path: Path) -> None:
+    """After one of liquidvision's own errors the part stays, and plays; the final name does not appear."""
+    with pytest.raises(SourceError), AVVideoSink(tmp_path / "out.mp4", INFO) as sink:
+        for frame in picture_frames(10):
+            sink.write(frame)
+        raise SourceError("broken off")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.part.mp4"]
+    assert len(times_of(tmp_path / "out.part.mp4")) == 10
+
+
+def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    """Where writing fails, an older file of that name is as it was; where it succeeds, it is replaced."""
+    out = write(tmp_path / "out.mp4", picture_frames(3))
+    before = out.read_bytes()
+    with pytest.raises(ValueError, match="no"), AVVideoSink(out, INFO) as sink:
+        sink.write(picture_frames(1)[0])
+        raise ValueError("no")
+    assert out.read_bytes() == before
+    assert len(times_of(write(out, picture_frames(5)))) == 5
+
+
+@pytest.mark.parametrize("kind", [AVVideoSink, OpenCVVideoSink])
+def test_no_frame_at_all(tmp_path: Path, kind: type[AVVideoSink]) -> None:
+    """Without a frame there is no file, and one line says so once."""
+    with pytest.raises(SinkError) as error, kind(tmp_path / "out.mp4", INFO):
+        pass
+    assert str(error.value).count("out.mp4") == 1 and "no frame" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 40)])
+def test_colors_round_trip(tmp_path: Path, color: tuple[int, int, int]) -> None:
+    """A plain colour comes back as it was, read by this package or by OpenCV, and the file says how to read it."""
+    image = np.full((48, 64, 3), color, np.uint8)
+    path = write(tmp_path / "out.mp4", [Frame(image, i, i * 512, TICK) for i in range(3)])
+    with open_video(path) as video:
+        assert np.abs(next(iter(video)).image.astype(int) - color).max() <= 5
+    _, bgr = cv2.VideoCapture(str(path)).read()
+    assert np.abs(bgr[..., ::-1].astype(int) - color).max() <= 8
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (BT709, BT709, BT709)
+        assert context.color_range == LIMITED and context.pix_fmt == "yuv420p"
+
+
+def test_pixel_aspect(tmp_path: Path) -> None:
+    """Pixels that are not square stay so."""
+    info = VideoInfo("clip", 64, 48, rate=Fraction(25), pixel_aspect=Fraction(4, 3))
+    with open_video(write(tmp_path / "out.mp4", picture_frames(3), info)) as video:
+        assert video.info.pixel_aspect == Fraction(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("out.webm", "h264"),
+        ("out.avi", "h264"),
+        ("out.mov", "vp9"),
+        ("out", "h264"),
+        ("out.mp4", "mpeg9"),
+        ("o.gif", "av1"),
+    ],
+)
+def test_refused_containers(tmp_path: Path, name: str, codec: str) -> None:
+    """A codec that the container does not hold is refused in one line that says what would go, and writes nothing."""
+    with pytest.raises(UsageError) as error:
+        AVVideoSink(tmp_path / name, INFO, codec=codec)
+    assert "\n" not in str(error.value) and (codec in str(error.value))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("make", [AVVideoSink, lambda path, info: RecordSink(path.with_suffix(".csv"))])
+def test_a_folder_that_cannot_be_written(tmp_path: Path, make: Callable) -> None:
+    """Where the folder cannot be made or written one line says so."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SinkError) as error:
+        make(tmp_path / "file" / "out.mp4", INFO)
+    assert "\n" not in str(error.value) and "file" in str(error.value)
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(SinkError, match="is a folder"):
+        make(tmp_path / "folder.mp4", INFO)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 or os.name == "nt", reason="root may write anywhere")
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    """A read-only folder is told in one line."""
+    (tmp_path / "folder").mkdir(mode=0o555)
+    with pytest.raises(SinkError):
+        AVVideoSink(tmp_path / "folder" / "out.mp4", INFO)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk(tmp_path: Path) -> None:
+    """A disk that is full is one SinkError, whose line names the file."""
+    (tmp_path / "out.part.jsonl").symlink_to("/dev/full")
+    with pytest.raises(SinkError) as error, RecordSink(tmp_path / "out.jsonl") as sink:
+        for i in range(200):
+            sink.write(prediction(i))
+    assert "out.jsonl" in str(error.value) and "No space" in str(error.value)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_disk_that_fills_up_under_a_video(tmp_path: Path) -> None:
+    """The same for a video."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    (tmp_path / "out.part.mkv").symlink_to("/dev/full")
+    rng = np.random.default_rng(0)
+    with pytest.raises(SinkError) as error, AVVideoSink(tmp_path / "out.mkv", INFO) as sink:
+        for i in range(60):
+            sink.write(Frame(rng.integers(0, 255, (96, 128, 3), np.uint8), i, i * 512, TICK))
+    assert "out.mkv" in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "out.mkv").exists()
+
+
+@pytest.mark.parametrize("kind", [AVVideoSink, OpenCVVideoSink])
+def test_frames_of_another_size(tmp_path: Path, kind: type[AVVideoSink]) -> None:
+    """Frames of another size than the first are fitted to it, and none is dropped."""
+    frames = [Frame(picture(i, *size), i, i * 512, TICK) for i, size in enumerate([(64, 48), (128, 96), (31, 23)] * 3)]
+    with kind(tmp_path / "out.mp4", INFO) as sink:
+        for frame in frames:
+            sink.write(frame)
+    with open_video(tmp_path / "out.mp4") as video:
+        assert [frame.image.shape for frame in video] == [(48, 64, 3)] * 9
+
+
+def test_a_killed_writer(tmp_path: Path) -> None:
+    """What a killed process was writing plays up to its last fragment."""
+    program = textwrap.dedent("""
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from itertools import count
+        from fractions import Fraction
+        from conftest import picture
+        from liquidvision import Frame, VideoInfo
+        from liquidvision.sinks.video import AVVideoSink
+        sink = AVVideoSink(sys.argv[2], VideoInfo("clip", 64, 48, rate=Fraction(25)))
+        pictures = [picture(i) for i in range(25)]
+        for i in count():
+            sink.write(Frame(pictures[i % 25], i, i * 512, Fraction(1, 12800)))
+            if i == 500:
+                print("ready", flush=True)
+    """)
+    out = tmp_path / "out.mp4"
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        child.kill()
+        assert child.wait(timeout=20) == -signal.SIGKILL
+    assert not out.exists()
+    part = tmp_path / "out.part.mp4"
+    times: list[float] = []
+    with open_video(part) as video:
+        times = [frame.time for frame in video]
+    assert len(times) > 200
+    assert times == pytest.approx([0.04 * i for i in range(len(times))], abs=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm"])
+def test_opencv_writer(tmp_path: Path, suffix: str) -> None:
+    """OpenCV's writer loses no frame, and its notes say what it does lose."""
+    out = tmp_path / f"out{suffix}"
+    with OpenCVVideoSink(out, INFO) as sink:
+        for frame in picture_frames(12):
+            sink.write(frame)
+            assert not out.exists()
+    with open_video(out) as video:
+        frames = list(video)
+    assert len(frames) == 12
+    assert np.abs(frames[5].image.astype(int) - picture(5)).mean() < 15
+    assert "no sound" in sink.notes[0] and "25 frames a second" in sink.notes[0]
+
+
+def test_opencv_writer_refuses(tmp_path: Path) -> None:
+    """An ending that OpenCV does not write is refused in one line."""
+    with pytest.raises(UsageError, match=r"\.mp4, \.avi, \.webm"):
+        OpenCVVideoSink(tmp_path / "out.mkv", INFO)
+
+
+def prediction(i: int) -> Prediction:
+    scores = np.array([0.7, 0.1, 0.2], np.float32) if i % 2 == 0 else np.array([0.25, 0.6, 0.15], np.float32)
+    alone = np.array([0.1, 0.1, 0.8], np.float32)
+    return Prediction(i, i * 0.04, 0.04, ("red", 'grün, "x"', "blue"), scores, alone, np.array([0.5, 2.0], np.float32))
+
+
+def record(path: Path, **options) -> str:
+    with RecordSink(path, **options) as sink:
+        for i in range(4):
+            sink.write(prediction(i))
+            assert not path.exists() and sink.part.exists()
+    assert not sink.part.exists()
+    return path.read_text(encoding="utf-8")
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    """A JSON line holds number, time, step and the best labels; everything else only where it was asked for."""
+    lines = [json.loads(line) for line in record(tmp_path / "out.jsonl", top_k=2).splitlines()]
+    assert len(lines) == 4
+    assert lines[1] == {
+        "index": 1,
+        "time": 0.04,
+        "dt": 0.04,
+        "top": [{"label": 'grün, "x"', "score": 0.6}, {"label": "red", "score": 0.25}],
+    }
+    full = json.loads(record(tmp_path / "full.jsonl", per_frame=True, time_constants=True).splitlines()[0])
+    assert full["frame_top"][0] == {"label": "blue", "score": 0.8} and len(full["top"]) == 3
+    assert full["time_constants"] == [0.5, 2.0]
+
+
+def test_csv(tmp_path: Path) -> None:
+    """A CSV has one header and one row a frame, with the same figures."""
+    rows = list(csv.DictReader(record(tmp_path / "out.csv", top_k=2, per_frame=True, time_constants=True).splitlines()))
+    assert len(rows) == 4
+    assert rows[1] == {
+        **{"index": "1", "time": "0.04", "dt": "0.04", "label_1": 'grün, "x"', "score_1": "0.6"},
+        **{"label_2": "red", "score_2": "0.25", "frame_label_1": "blue", "frame_score_1": "0.8"},
+        **{"frame_label_2": "red", "frame_score_2": "0.1", "tau_1": "0.5", "tau_2": "2.0"},
+    }
+    assert next(csv.DictReader(record(tmp_path / "few.csv", top_k=99).splitlines()))["label_2"] == "blue"
+
+
+def test_conf(tmp_path: Path) -> None:
+    """Labels below the least probability are left out of JSON, and blank in CSV."""
+    line = json.loads(record(tmp_path / "out.jsonl", conf=0.2).splitlines()[0])
+    assert [best["label"] for best in line["top"]] == ["red", "blue"]
+    rows = list(csv.DictReader(record(tmp_path / "out.csv", conf=0.5).splitlines()))
+    assert [(row["label_1"], row["label_2"], row["score_2"]) for row in rows[:2]] == [
+        ("red", "", ""),
+        ('grün, "x"', "", ""),
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_records_that_broke_off(tmp_path: Path, suffix: str) -> None:
+    """Records are kept as a part after liquidvision's own errors, and left nowhere after any other."""
+    for error, left in ((SourceError, [f"out.part{suffix}"]), (ValueError, [])):
+        with pytest.raises(error), RecordSink(tmp_path / f"out{suffix}") as sink:
+            sink.write(prediction(0))
+            raise error("no")
+        assert [path.name for path in tmp_path.iterdir()] == left
+        for path in tmp_path.iterdir():
+            assert "red" in path.read_text(encoding="utf-8")
+    with pytest.raises(SourceError), RecordSink(tmp_path / f"none{suffix}"):
+        raise SourceError("not even opened")
+    assert list(tmp_path.iterdir()) == []
