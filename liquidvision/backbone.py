@@ -132,6 +132,7 @@ class Backbone(nn.Module):
             if len(shapes[node]) != 4 and side != 1:
                 raise UsageError(f"node {node} of {name} has shape {shapes[node]}; a grid needs (n, c, h, w)")
         self.channels = {node: shapes[node][1] for node in self.nodes}
+        self.extractor.to(memory_format=torch.channels_last)  # up to twice as quick on CPUs
         super().train(False)
 
     @property
@@ -160,7 +161,9 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embeddings (n, dim) of standardised input (n, 3, *size)."""
-        maps = self.extractor(pixels)
+        if self.extractor.training:  # a deep copy of a traced network comes out in training mode
+            self.extractor.eval()
+        maps = self.extractor(pixels.contiguous(memory_format=torch.channels_last))
         parts = []
         for node, side in self.nodes.items():
             value = maps[node]

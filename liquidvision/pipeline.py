@@ -1,13 +1,18 @@
 """The one loop: predict() hands out frames with their predictions, infer() writes them."""
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from types import FrameType
+from typing import Self, TypeVar
 
-from liquidvision.errors import UsageError
+from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import Frame
 from liquidvision.model import Model
 from liquidvision.prediction import Prediction
@@ -22,6 +27,7 @@ from liquidvision.sources.reader import VideoReader
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
 AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
 WRITERS = ("av", "opencv")
+T = TypeVar("T")
 
 
 def predict(
@@ -48,28 +54,89 @@ def predict(
     """
     if batch is not None and batch < 1:
         raise UsageError(f"batch is {batch}; expected 1 or more")
-    session = session or Session(model)
+    yield from _predict(source, session or Session(model), batch, None)
+
+
+def _predict(
+    source: str | Path | int | VideoReader | Iterable[Frame], session: Session, batch: int | None, limit: int | None
+) -> Iterator[tuple[Frame, Prediction]]:
+    """`predict` of the first `limit` frames; the session sees no more of them."""
     if isinstance(source, str | Path | int):
         source = open_video(source)
     if not isinstance(source, VideoReader):
-        yield from _in_batches(source, session, batch or 1)
+        yield from _in_batches(islice(source, limit), session, batch or 1)
         return
     size = batch or (1 if source.info.live else FILE_BATCH)
     picture = source.info.width * source.info.height * 3
     depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
     # The thread must have ended before the reader is closed under it: the inner context first.
     with source, Ahead(source, depth) as frames:
-        yield from _in_batches(frames, session, size)
+        yield from _in_batches(islice(frames, limit), session, size)
 
 
 def _in_batches(frames: Iterable[Frame], session: Session, size: int) -> Iterator[tuple[Frame, Prediction]]:
-    chunk: list[Frame] = []
-    for frame in frames:
-        chunk.append(frame)
-        if len(chunk) == size:
-            yield from zip(chunk, session.push_many(chunk), strict=True)
-            chunk = []
-    yield from zip(chunk, session.push_many(chunk), strict=True)
+    rest = iter(frames)
+    while True:
+        chunk: list[Frame] = []
+        broke: SourceError | None = None
+        try:
+            for frame in rest:
+                chunk.append(frame)
+                if len(chunk) == size:
+                    break
+        except SourceError as error:  # told after the frames that came before it
+            broke = error
+        yield from zip(chunk, session.push_many(chunk), strict=True)
+        if broke is not None:
+            raise broke
+        if len(chunk) < size:
+            return
+
+
+class Patience:
+    """Ctrl-C waits until the frame in hand is in every file, and while files are finished; twice, it does not wait.
+
+    A context manager. Does nothing outside the main thread, or where the signals are handled otherwise.
+
+    Attributes:
+        asked: whether Ctrl-C came.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._waiting = False  # for a frame: nothing is half done
+        self._numbers: list[int] = []
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is signal.default_int_handler:
+                    self._numbers.append(number)
+                    signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._numbers:
+            signal.signal(number, signal.default_int_handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        again, self.asked = self.asked, True
+        if again or self._waiting:
+            raise KeyboardInterrupt
+
+    def over(self, items: Iterator[T]) -> Iterator[T]:
+        """The items; KeyboardInterrupt before the next one where Ctrl-C came."""
+        while True:
+            self._waiting = True
+            if self.asked:
+                raise KeyboardInterrupt
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            finally:
+                self._waiting = False
+            yield item
 
 
 @dataclass(slots=True)
@@ -149,11 +216,13 @@ def infer(
         SourceError: the source cannot be opened, or breaks off.
         SinkError: an output cannot be written.
     """
-    if max_frames is not None and max_frames < 1:
-        raise UsageError(f"max_frames is {max_frames}; expected 1 or more")
+    for name, value in (("max_frames", max_frames), ("batch", batch)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}; expected 1 or more")
     session, summary, started = session or Session(model), Summary(), time.perf_counter()
     overlay = overlay or Overlay()
     with ExitStack() as stack:
+        patience = stack.enter_context(Patience())
         for record in records:
             stack.enter_context(record)
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
@@ -161,9 +230,9 @@ def infer(
         target = stack.enter_context(_open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
         last: Prediction | None = None
         first_time = 0.0
-        loop = predict(reader, model, session=session, batch=batch)
+        loop = _predict(reader, session, batch, max_frames)
         try:
-            for frame, prediction in loop:
+            for frame, prediction in patience.over(loop):
                 for record in records:
                     record.write(prediction)
                 if target is not None:
@@ -173,8 +242,6 @@ def infer(
                 last = prediction
                 if on_frame is not None:
                     on_frame(prediction)
-                if summary.frames == max_frames:
-                    break
         except KeyboardInterrupt:
             summary.interrupted = True
         finally:
@@ -184,6 +251,7 @@ def infer(
             summary.notes += target.notes
         summary.damaged = reader.damaged
         summary.media_seconds = last.time - first_time if last else 0.0
+    summary.interrupted |= patience.asked
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
     summary.outputs = [*([Path(video)] if video else []), *(record.path for record in records)]
     summary.wall_seconds = time.perf_counter() - started

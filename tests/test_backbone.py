@@ -1,5 +1,6 @@
 """The frozen backbone: its nodes, its preprocessing, its weights."""
 
+import copy
 from urllib.error import URLError
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_it_is_frozen_for_ever():
     assert not any(module.training for module in backbone.modules())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
     assert not backbone.embed([picture(0)]).requires_grad
+
+
+def test_a_deep_copy_stays_frozen(model):
+    """A copied backbone gives the same embeddings, again and again, and learns no batch statistics."""
+    twin = copy.deepcopy(model.backbone)
+    images = [picture(0), picture(1)]
+    for _ in range(2):
+        torch.testing.assert_close(twin.embed(images), model.embed(images))
 
 
 def test_a_batch_gives_what_each_picture_gives_alone(model):

@@ -8,7 +8,7 @@ from liquidvision.errors import UsageError
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
 
-CELLS = ("ltc", "conductance")
+CELLS = ("ltc", "gated", "conductance")
 
 
 def make(cell: str = "ltc") -> Head:
@@ -117,7 +117,7 @@ def test_embeddings_of_a_wrong_width_are_refused():
 
 def test_an_unknown_cell_is_refused():
     """A cell that does not exist is refused in one line that names those that do."""
-    with pytest.raises(UsageError, match="'transformer'; expected one of ltc, conductance"):
+    with pytest.raises(UsageError, match="'transformer'; expected one of ltc, gated, conductance"):
         Head(HeadConfig((Layout(4, 1),), 2, cell="transformer"))
 
 

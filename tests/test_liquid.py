@@ -11,10 +11,10 @@ from scipy.integrate import solve_ivp
 
 from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import as_dt
-from liquidvision.liquid.ltc import LTC, ConductanceLTC, inverse_softplus
+from liquidvision.liquid.ltc import LTC, ConductanceLTC, GatedLTC, inverse_softplus
 from liquidvision.liquid.traces import Layout, Traces
 
-FORMS = {"ltc": LTC, "conductance": ConductanceLTC}
+FORMS = {"ltc": LTC, "gated": GatedLTC, "conductance": ConductanceLTC}
 every_form = pytest.mark.parametrize("form", FORMS)
 every_solver = pytest.mark.parametrize("solver", ["exponential", "fused"])
 
@@ -28,6 +28,8 @@ def bounds(cell, form: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The interval that no state of the cell may leave, by unit."""
     if form == "ltc":
         extremes = torch.stack([torch.zeros(cell.units), cell.equilibrium])
+    elif form == "gated":
+        extremes = torch.stack([-torch.ones(cell.units), torch.ones(cell.units)])
     else:
         extremes = torch.cat(
             [torch.zeros(1, cell.units), cell.leak_potential[None], cell.sensory_reversal, cell.recurrent_reversal]
@@ -56,11 +58,12 @@ def test_states_stay_within_their_bounds(form, solver, scale, dt, unfolds, seed)
 def test_effective_time_constants_lie_between_their_limits(scale, dt, seed):
     """τ_sys lies in [τ / (1 + τ k), τ] for Eq. 1, and in (cm / (g + Σw), cm / g) for the conductance form."""
     x, dt = torch.randn(3, 5).double() * scale, torch.full((3, 1), dt).double()
-    ltc = make("ltc", seed=seed)
-    _, taus = ltc.advance(ltc.prepare(x), ltc.initial(3), dt)
-    tau, gain = ltc.log_tau.exp(), ltc.log_gain.exp()
-    assert (taus <= tau * (1 + 1e-9)).all()
-    assert (taus >= tau / (1 + tau * gain) * (1 - 1e-9)).all()
+    for form in ("ltc", "gated"):
+        cell = make(form, seed=seed)
+        _, taus = cell.advance(cell.prepare(x), cell.initial(3), dt)
+        tau, gain = cell.log_tau.exp(), cell.log_gain.exp()
+        assert (taus <= tau * (1 + 1e-9)).all()
+        assert (taus >= tau / (1 + tau * gain) * (1 - 1e-9)).all()
 
     cell = make("conductance", seed=seed)
     _, taus = cell.advance(cell.prepare(x), cell.initial(3), dt)

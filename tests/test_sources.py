@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from pathlib import Path
 
 import av
@@ -171,6 +171,7 @@ def test_no_video(tmp_path: Path, reader: str, kind: str, capfd: pytest.CaptureF
     message = one_line(error)
     assert "clip.mp4" in message
     assert {"missing": "no such file", "folder": "is a folder", "text": "cannot be opened"}[kind] in message
+    assert capfd.readouterr() == ("", "")
 
 
 def test_sound_only(tmp_path: Path) -> None:
@@ -419,7 +420,7 @@ def test_camera(monkeypatch: pytest.MonkeyPatch) -> None:
         passed = time.monotonic() - before
     assert "camera 0" in one_line(error)
     times = [frame.time for frame in taken]
-    assert len(times) == 5 and all(a < b for a, b in zip(times, times[1:], strict=False))
+    assert len(times) == 5 and all(a < b for a, b in pairwise(times))
     assert times[0] == pytest.approx(0, abs=0.05) and 0.008 <= times[-1] <= passed
     assert all((frame.image == picture(i)).all() for i, frame in enumerate(taken))
     assert camera._capture.released
@@ -433,6 +434,23 @@ def test_no_camera(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
     with pytest.raises(SourceError) as error:
         open_video(0)
     assert "camera 0" in one_line(error)
+
+
+def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
+    """Opening a camera that is not there is told by the error alone; OpenCV prints nothing of its own."""
+    with pytest.raises(SourceError, match="camera 9876"):
+        open_video(9876)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_url(make_video: MakeVideo) -> None:
+    """A file:// URL is the file, sound and all."""
+    path = make_video("a clip.mp4", sound=True)
+    with open_video(path.as_uri()) as video:
+        assert len(list(video)) == 20 and not video.info.live
+        sound = video.sound()
+        assert sound is not None and list(sound.until(9.0))
+        sound.close()
 
 
 def test_a_name_of_digits(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True, help="what tools/distill_backbone.py exported")
     parser.add_argument("--work", type=Path, required=True, help="where pictures and embeddings are kept")
     parser.add_argument("-o", "--out", type=Path, default=Path("weights/actions"))
-    parser.add_argument("--clips", type=int, default=360, help="training clips")
+    parser.add_argument("--clips", type=int, default=700, help="training clips")
     parser.add_argument("--test-clips", type=int, default=60, help="clips that the card's figures are measured on")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     parser.add_argument("--seed", type=int, default=0)
@@ -45,7 +45,9 @@ def main() -> None:
 
     sets = {
         "train": render_set(options.work / "train", "train", range(options.clips)),
-        "validation": render_set(options.work / "validation", "train", range(100_000, 100_000 + options.clips // 9)),
+        "validation": render_set(
+            options.work / "validation", "train", range(100_000, 100_000 + max(1, options.clips * 60 // 700))
+        ),
     }
     backbone = frozen_backbone(options.backbone)
     key = hashlib.sha256(options.backbone.read_bytes() + repr(NODES).encode()).hexdigest()[:16]

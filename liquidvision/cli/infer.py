@@ -103,8 +103,8 @@ def infer(
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
     parts = [] if overlay == "none" else [part.strip() for part in overlay.split(",")]
     videos = [None] * len(names) if no_save else inputs.output_paths(names, out, exist_ok=exist_ok)
-    jsons = inputs.record_paths(names, save_json, ".jsonl", exist_ok=exist_ok)
-    csvs = inputs.record_paths(names, save_csv, ".csv", exist_ok=exist_ok)
+    jsons = inputs.record_paths(names, save_json, (".jsonl", ".json"), exist_ok=exist_ok)
+    csvs = inputs.record_paths(names, save_csv, (".csv",), exist_ok=exist_ok)
     # What is heavy is imported only now, so that --help is quick.
     from liquidvision.cli.report import Report
     from liquidvision.model import Model
@@ -122,6 +122,8 @@ def infer(
     for video in videos:
         if video is not None:
             check_output(video, codec, writer)
+    if state_out:
+        make_folder_of(state_out)
     loaded = Model.from_pretrained(model, device=device)
     report = Report(quiet=quiet, verbose=verbose)
 
@@ -150,7 +152,10 @@ def infer(
                     on_frame=on_frame,
                 )
         if state_out:
-            session.save(state_out)
+            try:
+                session.save(state_out)
+            except OSError as error:
+                raise SinkError(f"cannot write {state_out}: {error.strerror}") from error
         report.done(opened.info.name, summary)
         return summary
 
@@ -165,3 +170,11 @@ def infer(
             failed += 1
             print(f"liquidvision: {error}", file=sys.stderr)
     raise typer.Exit(0 if not failed else 1 if failed == len(names) else 3)
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folder that `path` is to lie in, or raise SinkError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot make the folder {path.parent}: {error.strerror}") from error

@@ -37,8 +37,7 @@ def expand(sources: Sequence[str]) -> list[str]:
                 raise SourceError(f"{source} holds no video files (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
             found += videos
         elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
-            lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-            found += expand([line for line in lines if line and not line.startswith("#")])
+            found += expand(read_list(path))
         elif not path.exists() and glob.has_magic(source):
             matches = sorted(glob.glob(source, recursive=True))
             if not matches:
@@ -47,6 +46,24 @@ def expand(sources: Sequence[str]) -> list[str]:
         else:
             found.append(source)
     return list(dict.fromkeys(found))
+
+
+def read_list(path: Path) -> list[str]:
+    """The sources that a list names, a line each; a list names no further lists.
+
+    Raises:
+        SourceError: it is not UTF-8 text.
+        UsageError: it names a list.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeError) as error:
+        raise SourceError(f"{path} cannot be read as a list of sources in UTF-8: {error}") from error
+    named = [line for line in lines if line and not line.startswith("#")]
+    for line in named:
+        if "://" not in line and Path(line).suffix.lower() in LIST_SUFFIXES:
+            raise UsageError(f"{path} names {line}, another list; name its sources instead")
+    return named
 
 
 def output_stem(source: str) -> str:
@@ -69,28 +86,36 @@ def output_paths(sources: Sequence[str], out: Path | None, *, exist_ok: bool, su
         paths = [out]
     else:
         folder = out or free_folder(Path("runs/infer"), exist_ok=exist_ok)
-        stems: dict[str, int] = {}
+        taken: set[str] = set()
         paths = []
         for source in sources:
-            stem = output_stem(source)
-            stems[stem] = stems.get(stem, 0) + 1
-            paths.append(folder / f"{stem}{f'-{stems[stem]}' if stems[stem] > 1 else ''}{suffix}")
-    for path, source in zip(paths, sources, strict=True):
+            stem = name = output_stem(source)
+            number = 2
+            while name.lower() in taken:  # some file systems take upper and lower case for the same
+                name, number = f"{stem}-{number}", number + 1
+            taken.add(name.lower())
+            paths.append(folder / f"{name}{suffix}")
+    files = [source for source in sources if Path(source).is_file()]
+    for path in paths:
         refuse_overwriting(path, exist_ok=exist_ok)
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise UsageError(f"{path} is the source itself; choose another output")
+        if path.exists() and any(path.samefile(source) for source in files):
+            raise UsageError(f"{path} is a source itself; choose another output")
     return paths
 
 
-def record_paths(sources: Sequence[str], out: Path | None, suffix: str, *, exist_ok: bool) -> list[Path | None]:
-    """Where each source's records go: `out` itself for one source and a name with an ending, else into a folder.
+def record_paths(
+    sources: Sequence[str], out: Path | None, suffixes: Sequence[str], *, exist_ok: bool
+) -> list[Path | None]:
+    """Where each source's records go, as `output_paths`; the first of `suffixes` ends a file's name in a folder.
 
     Raises:
-        UsageError: one file name for several sources, or a file that is there already.
+        UsageError: another ending, one file name for several sources, or a file that is there already.
     """
     if out is None:
         return [None] * len(sources)
-    return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffix))
+    if out.suffix and not out.is_dir() and out.suffix.lower() not in suffixes:
+        raise UsageError(f"{out} ends in {out.suffix}; expected {' or '.join(suffixes)}, or a folder")
+    return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffixes[0]))
 
 
 def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:

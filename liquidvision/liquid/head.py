@@ -8,10 +8,14 @@ from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import Cell, as_dt
-from liquidvision.liquid.ltc import LTC, ConductanceLTC
+from liquidvision.liquid.ltc import LTC, ConductanceLTC, GatedLTC
 from liquidvision.liquid.traces import Layout, Traces
 
-CELLS: dict[str, type[LTC] | type[ConductanceLTC]] = {"ltc": LTC, "conductance": ConductanceLTC}
+CELLS: dict[str, type[LTC] | type[GatedLTC] | type[ConductanceLTC]] = {
+    "ltc": LTC,
+    "gated": GatedLTC,
+    "conductance": ConductanceLTC,
+}
 
 State = dict[str, Tensor]
 
@@ -27,7 +31,7 @@ class HeadConfig:
         taus: time constants of the traces, in seconds.
         width: dimensions of the projection before the cell.
         units: neurons of the cell.
-        cell: "ltc" (the paper's Eq. 1) or "conductance".
+        cell: "ltc" (the paper's Eq. 1), "gated" or "conductance".
         unfolds: solver steps that one Δt is divided into.
         solver: "exponential" or "fused".
         dropout: share of the cell's inputs and outputs dropped in training.

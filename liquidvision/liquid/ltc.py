@@ -1,4 +1,4 @@
-"""Liquid time-constant cells: the paper's Eq. 1 form and the conductance form, with their solvers."""
+"""Liquid time-constant cells: the paper's Eq. 1, with a constant or a gated equilibrium, and the conductance form."""
 
 import math
 from abc import abstractmethod
@@ -87,6 +87,40 @@ class LTC(LiquidCell):
     def rates(self, prepared: tuple[Tensor, ...], state: Tensor) -> tuple[Tensor, Tensor]:
         f = self.log_gain.exp() * torch.sigmoid(prepared[0] + self.recurrent(state))
         return torch.exp(-self.log_tau) + f, f * self.equilibrium
+
+
+class GatedLTC(LiquidCell):
+    """Eq. 1 with an equilibrium that depends on input and state: A = tanh(W' [I, x] + b').
+
+    The conductance form has such an equilibrium already: the mean of the reversal potentials, weighted
+    by how far each synapse is open. A state stays within -1..1; time constants as in `LTC`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        units: int,
+        *,
+        unfolds: int = 1,
+        solver: str = "exponential",
+        tau: tuple[float, float] = (0.5, 20.0),
+        gain: tuple[float, float] = (1.0, 60.0),
+    ) -> None:
+        super().__init__(input_size, units, unfolds=unfolds, solver=solver)
+        self.inputs = nn.Linear(input_size, 2 * units)  # of the gate, then of the equilibrium
+        self.recurrent = nn.Linear(units, 2 * units, bias=False)
+        self.log_tau = nn.Parameter(log_uniform(units, *tau))
+        self.log_gain = nn.Parameter(log_uniform(units, *gain))
+        for part in self.recurrent.weight.data.chunk(2):
+            nn.init.orthogonal_(part)
+
+    def prepare(self, x: Tensor) -> tuple[Tensor, ...]:
+        return (self.inputs(x),)
+
+    def rates(self, prepared: tuple[Tensor, ...], state: Tensor) -> tuple[Tensor, Tensor]:
+        gate, equilibrium = (prepared[0] + self.recurrent(state)).chunk(2, -1)
+        f = self.log_gain.exp() * torch.sigmoid(gate)
+        return torch.exp(-self.log_tau) + f, f * torch.tanh(equilibrium)
 
 
 class ConductanceLTC(LiquidCell):

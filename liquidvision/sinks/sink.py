@@ -60,6 +60,9 @@ class Sink(ABC):
             self._release()
             self._drop_empty()
             raise self.failure(error) from error
+        except BaseException:  # Ctrl-C, impatient
+            self.discard()
+            raise
 
     def keep(self) -> None:
         """Finish the file as far as it goes, under its temporary name; an empty one is not worth keeping."""
@@ -79,10 +82,10 @@ class Sink(ABC):
             if self.part.stat().st_size == 0:
                 self.part.unlink()
 
-    def failure(self, error: OSError) -> SinkError:
+    def failure(self, error: Exception) -> SinkError:
         """The one line for an output that cannot be written."""
-        what = error.strerror or str(error)
-        kept = f"; what was written is in {self.part}" if self.part.exists() else ""
+        what = getattr(error, "strerror", None) or str(error)
+        kept = f"; what was written is in {self.part}" if self.part.is_file() and self.part.stat().st_size else ""
         return SinkError(f"cannot write {self.path}: {what}{kept}")
 
     def __enter__(self) -> Self:

@@ -112,6 +112,7 @@ class AVVideoSink(VideoSink):
         self._stream: av.VideoStream | None = None
         self._audio: dict[int, av.AudioStream] = {}
         self._last_pts: int | None = None
+        self._frames = 0
         self._end = 0.0  # seconds on the source's clock at which the last frame ends
 
     def _open_streams(self, frame: Frame) -> av.VideoStream:
@@ -157,14 +158,14 @@ class AVVideoSink(VideoSink):
             pts = ticks(frame.time_base * frame.pts - self._begin, context.time_base)
             if self._last_pts is not None and pts <= self._last_pts:
                 pts = self._last_pts + 1  # a container takes no two pictures at one time
-            self._last_pts = pts
+            self._last_pts, self._frames = pts, self._frames + 1
             picture.pts, picture.time_base = pts, context.time_base
             picture.duration = ticks((frame.duration or 0) * frame.time_base, context.time_base)
             picture.pict_type = 0
             self._container.mux(self._stream.encode(picture))
             self._end = frame.time + (frame.seconds or 0.0)
             self._copy_sound(frame.time)
-        except OSError as error:
+        except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
 
     def _copy_sound(self, seconds: float) -> None:
@@ -181,20 +182,26 @@ class AVVideoSink(VideoSink):
     def end(self, *, whole: bool) -> None:
         try:
             self._copy_sound(float("inf") if whole else self._end)
-        except OSError as error:
+        except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
 
     def _finish(self) -> None:
         if self._stream is None:
             self._container.close()
             raise SinkError(f"{self.path} was not written: there was no frame")
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        try:
+            for packet in self._stream.encode(None):
+                if self._frames <= 2:  # of so few libx265 leaves the dts to chance
+                    packet.dts = packet.pts
+                self._container.mux(packet)
+            self._container.close()
+        except av.error.FFmpegError as error:
+            raise self.failure(error) from error
 
     def _release(self) -> None:
         try:
             self._container.close()
-        except OSError as error:
+        except (OSError, av.error.FFmpegError) as error:
             log.info("closing %s: %s", self.part, error)
 
 

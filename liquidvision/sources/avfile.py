@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
 
 import av
 import numpy as np
@@ -226,6 +227,8 @@ class Stamps:
 def open_container(source: str | Path) -> av.container.InputContainer:
     """Open for reading, with no more protocols allowed than the source itself needs."""
     url = str(source)
+    if url.startswith("file://"):
+        url = url2pathname(urlsplit(url).path)
     remote = "://" in url
     if not remote and not Path(url).exists():
         raise SourceError(f"no such file: {url}")

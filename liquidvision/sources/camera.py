@@ -1,5 +1,6 @@
 """Cameras, and files where asked, by OpenCV."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -35,9 +36,9 @@ class OpenCVReader(VideoReader):
         if not live and "://" in str(source):
             raise UsageError("URLs are read by av; leave out --reader opencv")
         if isinstance(source, int):
-            self._capture, name = cv2.VideoCapture(source), f"camera {source}"
+            self._capture, name = open_capture(source), f"camera {source}"
         elif Path(source).is_file():
-            self._capture, name = cv2.VideoCapture(str(source)), Path(source).name
+            self._capture, name = open_capture(str(source)), Path(source).name
         elif Path(source).is_dir():
             raise SourceError(f"{source} is a folder; expected a video file")
         else:
@@ -87,6 +88,18 @@ class OpenCVReader(VideoReader):
         with self._lock:
             self._closed = True
             self._capture.release()
+
+
+def open_capture(source: int | str) -> cv2.VideoCapture:
+    """OpenCV's capture, without its own messages on the error stream: what fails is told by SourceError."""
+    os.environ.setdefault(
+        "OPENCV_FFMPEG_LOGLEVEL", "-8"
+    )  # quiet; read by the FFmpeg inside OpenCV when it is first used
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(source)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
 
 
 def bgr_to_rgb(image: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def instants(seed: int, *, seconds: float, rate: float, jitter: float) -> np.nda
 
 
 def render_set(
-    folder: Path, split: str, seeds: range, *, seconds: float = 10.0, rate: float = 25.0, jitter: float = 0.5
+    folder: Path, split: str, seeds: range, *, seconds: float = 8.0, rate: float = 25.0, jitter: float = 0.5
 ) -> ClipSet:
     """Render clips into `folder`, or open those that an earlier call finished there."""
     recipe = {"split": split, "seeds": [seeds.start, seeds.stop], "seconds": seconds, "rate": rate, "jitter": jitter}

@@ -41,12 +41,17 @@ class Recipe:
 
 
 def fit_statistics(head: Head, clips: ClipSet, first_dt: float) -> None:
-    """Set the head's standardisation, whitening and feature statistics from the training clips."""
+    """Set the head's standardisation, whitening and feature statistics from the training clips.
+
+    The whitening keeps what varies within a clip: over all pictures, places and clothes would take
+    the first components, and they tell nothing of what the figure does.
+    """
     times, _, embeddings = as_tensors(clips)
-    flat = embeddings[:, ::5].flatten(0, 1).float()
-    head.mean.copy_(flat.mean(0))
-    head.inverse_std.copy_(1 / flat.std(0).clamp_min(1e-3))
-    z = (flat - head.mean) * head.inverse_std
+    some = embeddings[:, ::5].float()
+    head.mean.copy_(some.mean((0, 1)))
+    within = (some - some.mean(1, keepdim=True)).flatten(0, 1)
+    head.inverse_std.copy_(1 / within.std(0).clamp_min(1e-3))
+    z = within * head.inverse_std
     _, singular, axes = torch.pca_lowrank(z, q=head.config.components, center=False, niter=4)
     head.whitening.copy_(axes / (singular / len(z) ** 0.5))
     some = slice(None, None, max(1, len(embeddings) // 60))

@@ -17,8 +17,8 @@ from PIL import Image
 # Caltech-101 pictures numbered above this within their class are kept out of training, for the linear probe's test.
 CALTECH_LAST_TRAINING_NUMBER = 20
 FRAMES_PER_CLIP = 4
-RENDERED_SEEDS = 1500
-RENDERED_FRAMES_PER_SEED = 14
+RENDERED_SEEDS = 7000
+RENDERED_FRAMES_PER_SEED = 3
 RENDERED_SECONDS = 12.0
 
 Item = tuple[Image.Image, np.ndarray | None]
@@ -106,7 +106,7 @@ def sources(data: Path) -> list[Source]:
         ),
     ]  # fmt: skip
     if renderer_ready():
-        found.append(Source("rendered", lambda: rendered_frames(160), 160, 128, 1, 0.17))
+        found.append(Source("rendered", lambda: rendered_frames(160), 160, 128, 1, 0.36))
     return found
 
 

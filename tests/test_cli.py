@@ -1,0 +1,399 @@
+"""The command line: exit codes, one line for each failure, and where outputs go."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from liquidvision import Prediction, RecordSink, checkpoint, open_video
+from liquidvision.cli import inputs
+from liquidvision.cli.main import main
+
+MakeVideo = Callable[..., Path]
+
+
+class Ran(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
+    """Runs a command in this process, in a folder of its own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    terminate, level = signal.getsignal(signal.SIGTERM), logging.getLogger().level
+
+    def run(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["liquidvision", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Ran(ended.value.code, out, err)
+
+    yield run
+    signal.signal(signal.SIGTERM, terminate)
+    logging.getLogger().setLevel(level)
+
+
+@pytest.fixture
+def clip(make_video: MakeVideo) -> Path:
+    return make_video("clip.mp4")
+
+
+def one_line(ran: Ran) -> str:
+    """The error stream, which is one line that says who speaks, and no traceback."""
+    assert ran.err.count("\n") == 1 and ran.err.startswith("liquidvision: "), ran.err
+    assert "Traceback" not in ran.err
+    return ran.err
+
+
+def frames_of(path: Path) -> int:
+    with open_video(path) as video:
+        return sum(1 for _ in video)
+
+
+def test_done(run: Run, clip: Path, model_folder: Path) -> None:
+    """A clip is annotated into runs/infer, the next one into runs/infer-2; exit code 0."""
+    ran = run("infer", clip, "-m", model_folder)
+    assert (ran.code, ran.err) == (0, "")
+    assert "20 frames" in ran.out and "runs/infer/clip.mp4" in ran.out
+    assert frames_of(Path("runs/infer/clip.mp4")) == 20
+    assert run("infer", clip, "-m", model_folder).code == 0
+    assert run("infer", clip, "-m", model_folder, "--exist-ok", "--max-frames", 5).code == 0
+    assert sorted(str(path) for path in Path("runs").rglob("*.*")) == ["runs/infer-2/clip.mp4", "runs/infer/clip.mp4"]
+    assert frames_of(Path("runs/infer/clip.mp4")) == 5
+
+
+def test_failed(run: Run, clip: Path, model_folder: Path, tmp_path: Path) -> None:
+    """What is missing or broken fails with exit code 1 and one line that names it."""
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    state = tmp_path / "state"
+    state.write_bytes(b"no state")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, told in (
+        (["none.mp4", "-m", model_folder], "none.mp4"),
+        ([text, "-m", model_folder], "text.mp4"),
+        ([empty, "-m", model_folder], "empty"),
+        (["*.mkv", "-m", model_folder], "*.mkv"),
+        ([clip, "-m", empty], "config.json"),
+        ([clip, "-m", "nonesuch"], "nonesuch"),
+        ([clip, "-m", model_folder, "--state-in", state], "state"),
+        ([clip, "-m", model_folder, "--state-out", text / "state"], "text.mp4"),
+        ([clip, "-m", model_folder, "--no-save", "--state-out", empty], "empty"),
+        ([clip, "-m", model_folder, "-o", text / "out.mp4"], "text.mp4"),
+        ([clip, "-m", model_folder, "--start", 99], "no frame"),
+    ):
+        ran = run("infer", *arguments)
+        assert ran.code == 1 and told in one_line(ran), (arguments, ran)
+        assert "unexpected" not in ran.err
+        assert not [path for path in Path().rglob("*") if path.is_file()], arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--nonesuch"], "--nonesuch"),
+        (["--start", "soon"], "--start"),
+        (["--overlay", "label,hat"], "hat"),
+        (["--codec", "mpeg9"], "mpeg9"),
+        (["-o", "out.webm"], "h264"),
+        (["-o", "out.mp4", "--writer", "ffmpeg"], "ffmpeg"),
+        (["-o", "out.mkv", "--writer", "opencv"], "opencv"),
+        (["--start", "2", "--end", "1"], "end"),
+        (["--vid-stride", "0"], "stride"),
+        (["--batch", "0"], "batch"),
+        (["--max-frames", "0"], "max"),
+        (["--top-k", "0"], "top_k"),
+        (["--conf", "2"], "conf"),
+        (["--gap-policy", "forget"], "forget"),
+        (["--max-gap", "0"], "max_gap"),
+        (["--reader", "vlc"], "vlc"),
+        (["--device", "abacus"], "abacus"),
+        (["--save-json", "out.xml"], ".xml"),
+    ],
+)
+def test_usage(run: Run, clip: Path, model_folder: Path, options: list[str], told: str) -> None:
+    """What cannot be meant ends with exit code 2 and one line that names it, and nothing is written."""
+    ran = run("infer", clip, "-m", model_folder, *options)
+    assert ran.code == 2 and told.lower() in one_line(ran).lower(), ran
+    assert not [path for path in Path().rglob("*") if path.is_file()]
+
+
+def test_unknown_command(run: Run) -> None:
+    """An unknown command is told in one line."""
+    ran = run("inferr")
+    assert ran.code == 2 and "inferr" in one_line(ran)
+
+
+def test_nothing_is_replaced_unasked(run: Run, clip: Path, model_folder: Path) -> None:
+    """An output that is there is refused with exit code 2, and replaced with --exist-ok."""
+    for name, option in (("out.mp4", "-o"), ("out.jsonl", "--save-json"), ("out.csv", "--save-csv")):
+        Path(name).write_text("mine")
+        command = ["infer", clip, "-m", model_folder, option, name, *(["--no-save"] if option != "-o" else [])]
+        ran = run(*command)
+        assert ran.code == 2 and "--exist-ok" in one_line(ran)
+        assert Path(name).read_text() == "mine"
+        assert run(*command, "--exist-ok").code == 0
+        assert Path(name).read_bytes() != b"mine"
+
+
+def test_the_source_is_never_replaced(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
+    """No output may be any of the sources, whatever was allowed."""
+    first = make_video("a.mp4")
+    other = first.with_name("other")
+    other.mkdir()
+    second = other / "a.mp4"
+    second.write_bytes(first.read_bytes())
+    before = first.read_bytes()
+    for sources, out in (([first], first), ([first], first.parent), ([second, first], first.parent)):
+        ran = run("infer", *sources, "-m", model_folder, "-o", out, "--exist-ok")
+        assert ran.code == 2 and "source" in one_line(ran)
+        assert first.read_bytes() == second.read_bytes() == before
+
+
+def test_some_failed(run: Run, clip: Path, model_folder: Path, tmp_path: Path) -> None:
+    """Where some inputs fail the others are written, and the exit code is 3; where all fail it is 1."""
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0" * 1000)
+    ran = run("infer", broken, clip, "-m", model_folder, "-o", "out")
+    assert ran.code == 3 and "broken.mp4" in one_line(ran)
+    assert [path.name for path in Path("out").iterdir()] == ["clip.mp4"]
+    assert frames_of(Path("out/clip.mp4")) == 20
+    ran = run("infer", broken, "none.mp4", "-m", model_folder)
+    assert ran.code == 1 and ran.err.count("\n") == 2 and "Traceback" not in ran.err
+
+
+def test_debug(run: Run, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--debug lets the exception through, with its traceback."""
+    monkeypatch.setattr(sys, "argv", ["liquidvision", "infer", "none.mp4", "-m", str(model_folder), "--debug"])
+    with pytest.raises(OSError, match=r"none\.mp4"):
+        main()
+
+
+def test_a_fault_of_ours(run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even an error that nobody foresaw is one line, and says how to see more."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr("liquidvision.model.Model.from_pretrained", fail)
+    ran = run("infer", clip, "-m", model_folder)
+    assert ran.code == 1 and "RuntimeError" in one_line(ran) and "--debug" in ran.err
+
+
+def test_interrupted_before_it_began(run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the model is loaded ends with exit code 130 and no traceback."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("liquidvision.model.Model.from_pretrained", interrupt)
+    ran = run("infer", clip, "-m", model_folder)
+    assert ran.code == 130 and "Traceback" not in ran.err
+
+
+def test_many_inputs(run: Run, make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
+    """A folder, a pattern and a list stand for the videos they name, each once."""
+    paths = [make_video(f"{name}.mp4", pts=range(0, 3 * 512, 512)) for name in "abc"]
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for path in paths:
+        path.rename(folder / path.name)
+    (folder / "notes.md").write_text("no video")
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"# two of them\n{folder}/c.mp4\n\n{folder}/a.mp4\n{folder}/c.mp4\n", encoding="utf-8")
+    for number, (source, names) in enumerate(
+        ((folder, "abc"), (f"{folder}/[ab].mp4", "ab"), (listed, "ac"), (f"{tmp_path}/cl*/**/b*", "b"))
+    ):
+        assert run("infer", source, "-m", model_folder, "-o", f"out{number}").code == 0
+        assert sorted(path.name for path in Path(f"out{number}").iterdir()) == [f"{name}.mp4" for name in names]
+    assert inputs.expand([str(listed)]) == [f"{folder}/c.mp4", f"{folder}/a.mp4"]
+
+
+def test_lists_that_cannot_be(run: Run, tmp_path: Path, model_folder: Path) -> None:
+    """A list that is not text fails, and one that names lists, itself perhaps, is refused; each in one line."""
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9.mp4\n")
+    (tmp_path / "self.txt").write_text("self.txt\n")
+    assert "latin.txt" in one_line(ran := run("infer", tmp_path / "latin.txt", "-m", model_folder)) and ran.code == 1
+    assert "self.txt" in one_line(ran := run("infer", tmp_path / "self.txt", "-m", model_folder)) and ran.code == 2
+
+
+def test_one_file_for_many(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
+    """One output name, or one memory, for several sources is refused."""
+    sources = [make_video("a.mp4"), make_video("b.mp4")]
+    for options in (["-o", "out.mp4"], ["--save-json", "out.jsonl"], ["--state-out", "state"]):
+        ran = run("infer", *sources, "-m", model_folder, *options)
+        assert ran.code == 2 and "2 sources" in one_line(ran)
+
+
+def test_sources_of_one_stem(run: Run, make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
+    """Sources of one name do not overwrite each other's outputs, not even one that is named like a numbered one."""
+    sources = []
+    for number, (folder, name) in enumerate((("x", "a"), ("y", "a"), ("z", "a-2"), ("w", "a"))):
+        (tmp_path / folder).mkdir()
+        path = make_video("a.mp4", pts=range(0, (number + 2) * 512, 512))
+        sources.append(path.rename(tmp_path / folder / f"{name}.mp4"))
+    ran = run("infer", *sources, "-m", model_folder, "-o", "out", "--save-csv", "out")
+    assert ran.code == 0
+    assert sorted(frames_of(path) for path in Path("out").glob("*.mp4")) == [2, 3, 4, 5]
+    assert {p.stem for p in Path("out").glob("*.mp4")} == {p.stem for p in Path("out").glob("*.csv")}
+
+
+def test_names_of_outputs() -> None:
+    """An output is named after its source; a stream's after host and path, never after its password."""
+    assert inputs.output_stem("/videos/Tag 1.mp4") == "Tag 1"
+    assert inputs.output_stem("0") == "camera0"
+    assert inputs.output_stem("rtsp://user:pa55@cam.example:554/live/1?token=pa55") == "cam.example_554_live_1"
+
+
+def test_records(run: Run, clip: Path, model_folder: Path) -> None:
+    """Records go to a file or into a folder, with what was asked for."""
+    ran = run(
+        *("infer", clip, "-m", model_folder, "--no-save", "--save-json", "deep/er/r.jsonl", "--save-csv", "csv"),
+        *("--per-frame", "--time-constants", "--top-k", 2, "--vid-stride", 2),
+    )
+    assert ran.code == 0
+    assert not Path("runs").exists()
+    lines = [json.loads(line) for line in Path("deep/er/r.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(0, 20, 2))
+    assert [line["time"] for line in lines] == pytest.approx([0.08 * i for i in range(10)])
+    assert {len(line["top"]) for line in lines} == {len(line["frame_top"]) for line in lines} == {2}
+    assert {len(line["time_constants"]) for line in lines} == {6}
+    rows = Path("csv/clip.csv").read_text().splitlines()
+    assert len(rows) == 11 and rows[0].startswith("index,time,dt,label_1,score_1,label_2,score_2,frame_label_1")
+
+
+def test_memory_is_handed_over(run: Run, clip: Path, model_folder: Path) -> None:
+    """--state-out and --state-in carry a stream over two runs: the second begins where the first ended."""
+
+    def scores(*options: str | float) -> list[float]:
+        name = f"r{len(list(Path().iterdir()))}.jsonl"
+        command = ["infer", clip, "-m", model_folder, "--no-save", "--top-k", 3, "--time-constants"]
+        assert run(*command, "--save-json", name, *options).code == 0
+        return [tau for line in Path(name).read_text().splitlines() for tau in json.loads(line)["time_constants"]]
+
+    whole = scores()
+    first = scores("--end", 0.4, "--state-out", "memory/state")
+    second = scores("--start", 0.4, "--state-in", "memory/state", "--state-out", "memory/state")
+    assert first + second == pytest.approx(whole, abs=2e-4)
+    assert len(second) == 60 and scores("--start", 0.4) != pytest.approx(second, abs=2e-4)
+
+
+def test_quiet_and_verbose(run: Run, clip: Path, model_folder: Path) -> None:
+    """-q says nothing; -v says every change of the label, the first included."""
+    quiet = run("infer", clip, "-m", model_folder, "--no-save", "-q")
+    assert quiet == (0, "", "")
+    verbose = run("infer", clip, "-m", model_folder, "--no-save", "-v")
+    plain = run("infer", clip, "-m", model_folder, "--no-save")
+    assert "0.000 s  red" in verbose.out and "0.000 s" not in plain.out
+    assert plain.out.count("\n") >= 3
+
+
+def test_info(run: Run, make_video: MakeVideo) -> None:
+    """info says what a file holds, in words or in JSON; a missing file fails in one line."""
+    clip = make_video("clip.mp4", sound=True)
+    words = run("info", clip)
+    assert words.code == 0 and "64x48" in words.out and "h264" in words.out and "aac" in words.out
+    assert "25.000 frames/s" in words.out and "20 frames" in words.out
+    about = json.loads(run("info", clip, "--json").out)
+    assert (about["width"], about["height"], about["rate"], about["has_audio"]) == (64, 48, 25.0, True)
+    assert about["duration"] == pytest.approx(0.8)
+    missing = run("info", "none.mp4")
+    assert missing.code == 1 and "none.mp4" in one_line(missing)
+
+
+def test_models_and_doctor(run: Run, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """models lists what is bundled; doctor finds no fault here, and says what is wrong where no model is."""
+    monkeypatch.setattr(checkpoint, "bundled", lambda: {"tiny": model_folder})
+    models = run("models")
+    assert models.code == 0 and "tiny" in models.out and "red, green, blue" in models.out
+    doctor = run("doctor")
+    assert doctor.code == 0 and "no problem found" in doctor.out and "libx264" in doctor.out
+    monkeypatch.setattr(checkpoint, "bundled", dict)
+    doctor = run("doctor")
+    assert doctor.code == 1 and "model" in doctor.err and "Traceback" not in doctor.err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["infer", "--help"], ["--version"], ["info", "--help"]])
+def test_help_is_quick(arguments: list[str]) -> None:
+    """Help and version import neither torch nor cv2 nor av."""
+    program = (
+        "import sys, atexit\n"
+        "atexit.register(lambda: print('HEAVY', sorted({'torch', 'cv2', 'av', 'torchvision'} & set(sys.modules))))\n"
+        "from liquidvision.cli.main import main\n"
+        f"sys.argv = ['liquidvision', *{arguments!r}]\n"
+        "main()\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0 and "HEAVY []" in ran.stdout
+    assert "liquidvision" in ran.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals(
+    run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """Ctrl-C and a polite kill finish the frame in hand and every file; what comes after is not begun."""
+    write = RecordSink.write
+
+    def interrupted(sink: RecordSink, prediction: Prediction) -> None:
+        write(sink, prediction)
+        if prediction.index == 6:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(RecordSink, "write", interrupted)
+    second = clip.with_name("second.mp4")
+    second.write_bytes(clip.read_bytes())
+    ran = run("infer", clip, second, "-m", model_folder, "-o", "out", "--save-json", "out")
+    assert (ran.code, ran.err) == (130, "") and "interrupted" in ran.out
+    assert sorted(path.name for path in Path("out").iterdir()) == ["clip.jsonl", "clip.mp4"]
+    assert frames_of(Path("out/clip.mp4")) == 7 == len(Path("out/clip.jsonl").read_text().splitlines())
+
+
+def test_interrupted_from_outside(make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
+    """SIGINT finishes the files: they have their names and play, and hold the same frames; exit code 130."""
+    clip = make_video("long.mp4", pts=range(0, 1500 * 512, 512))
+    out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
+    command = [sys.executable, "-m", "liquidvision", "infer", clip, "-m", model_folder, "-o", out, "--save-json", lines]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+        part = tmp_path / "out.part.jsonl"
+        until = time.monotonic() + 40
+        while not (part.exists() and part.stat().st_size) and child.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        said, err = child.communicate(timeout=40)
+    assert child.returncode == 130, err
+    assert err == "" and "interrupted" in said
+    frames = frames_of(out)
+    assert 0 < frames < 1500 and frames == len(lines.read_text().splitlines())
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_subprocess_that_fails(tmp_path: Path) -> None:
+    """A failure seen from outside: exit code 1, one line, nothing on the output stream; a traceback with --debug."""
+    command = [sys.executable, "-m", "liquidvision", "infer", "none/*.mp4"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "none/*.mp4" in one_line(Ran(ran.returncode, ran.stdout, ran.stderr))
+    debug = subprocess.run([*command, "--debug"], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert debug.returncode == 1 and "Traceback" in debug.stderr
