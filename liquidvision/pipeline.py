@@ -1,7 +1,5 @@
 """The one loop: predict() hands out frames with their predictions, infer() writes them."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -9,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import FrameType
-from typing import Self, TypeVar
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import Frame
+from liquidvision.interrupt import Patience
 from liquidvision.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.session import Session
@@ -22,12 +19,11 @@ from liquidvision.sinks.records import RecordSink
 from liquidvision.sinks.sink import VideoSink
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
-from liquidvision.sources.reader import VideoReader
+from liquidvision.sources.reader import VideoReader, Window
 
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
 AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
 WRITERS = ("av", "opencv")
-T = TypeVar("T")
 
 
 def predict(
@@ -91,52 +87,6 @@ def _in_batches(frames: Iterable[Frame], session: Session, size: int) -> Iterato
             raise broke
         if len(chunk) < size:
             return
-
-
-class Patience:
-    """Ctrl-C waits until the frame in hand is in every file, and while files are finished; twice, it does not wait.
-
-    A context manager. Does nothing outside the main thread, or where the signals are handled otherwise.
-
-    Attributes:
-        asked: whether Ctrl-C came.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._waiting = False  # for a frame: nothing is half done
-        self._numbers: list[int] = []
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is signal.default_int_handler:
-                    self._numbers.append(number)
-                    signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number in self._numbers:
-            signal.signal(number, signal.default_int_handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        again, self.asked = self.asked, True
-        if again or self._waiting:
-            raise KeyboardInterrupt
-
-    def over(self, items: Iterator[T]) -> Iterator[T]:
-        """The items; KeyboardInterrupt before the next one where Ctrl-C came."""
-        while True:
-            self._waiting = True
-            if self.asked:
-                raise KeyboardInterrupt
-            try:
-                item = next(items)
-            except StopIteration:
-                return
-            finally:
-                self._waiting = False
-            yield item
 
 
 @dataclass(slots=True)
@@ -226,7 +176,6 @@ def infer(
         for record in records:
             stack.enter_context(record)
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
-        # A camera's frames are drawn and written as they come; a file's wait for nobody.
         target = stack.enter_context(_open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
         last: Prediction | None = None
         first_time = 0.0
@@ -246,6 +195,8 @@ def infer(
             summary.interrupted = True
         finally:
             loop.close()  # type: ignore[attr-defined]  # a generator; ends the reading thread
+        if last is None and not summary.interrupted:
+            raise SourceError(f"{reader.info.name} has no frame {_between(reader.window)}")
         if target is not None:
             target.end(whole=not summary.interrupted and summary.frames != max_frames)
             summary.notes += target.notes
@@ -256,6 +207,13 @@ def infer(
     summary.outputs = [*([Path(video)] if video else []), *(record.path for record in records)]
     summary.wall_seconds = time.perf_counter() - started
     return summary
+
+
+def _between(window: Window) -> str:
+    """A window in words."""
+    if window.stop is None:
+        return f"from second {window.start:g} on"
+    return f"between {window.start:g} and {window.stop:g} s"
 
 
 def _open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, stack: ExitStack) -> VideoSink:

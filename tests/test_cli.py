@@ -309,7 +309,7 @@ def test_quiet_and_verbose(run: Run, clip: Path, model_folder: Path) -> None:
 
 
 def test_info(run: Run, make_video: MakeVideo) -> None:
-    """info says what a file holds, in words or in JSON; a missing file fails in one line."""
+    """info says what a file holds, in words or in JSON; a missing file fails in one line, and the others are told."""
     clip = make_video("clip.mp4", sound=True)
     words = run("info", clip)
     assert words.code == 0 and "64x48" in words.out and "h264" in words.out and "aac" in words.out
@@ -317,6 +317,8 @@ def test_info(run: Run, make_video: MakeVideo) -> None:
     about = json.loads(run("info", clip, "--json").out)
     assert (about["width"], about["height"], about["rate"], about["has_audio"]) == (64, 48, 25.0, True)
     assert about["duration"] == pytest.approx(0.8)
+    some = run("info", "none.mp4", clip)
+    assert some.code == 3 and "none.mp4" in one_line(some) and "64x48" in some.out
     missing = run("info", "none.mp4")
     assert missing.code == 1 and "none.mp4" in one_line(missing)
 

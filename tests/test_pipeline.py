@@ -16,7 +16,7 @@ import torch
 from conftest import build_model, picture, picture_frames
 
 from liquidvision import ArrayReader, Frame, Model, Prediction, RecordSink, Session, infer, open_video, predict
-from liquidvision.errors import SinkError, SourceError, UsageError
+from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import VideoInfo
 from liquidvision.sources.reader import Picture, VideoReader, Window
 
@@ -329,7 +329,7 @@ def test_no_source_leaves_nothing(model: Model, tmp_path: Path) -> None:
 
 def test_a_window_without_frames(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
     """A start behind the end of the video writes no video, and one line says so."""
-    with pytest.raises(SinkError) as error:
+    with pytest.raises(SourceError) as error:
         infer(open_video(make_video(), start=99), model, video=tmp_path / "out" / "clip.mp4")
     assert "no frame" in str(error.value) and "\n" not in str(error.value)
     assert list((tmp_path / "out").iterdir()) == []

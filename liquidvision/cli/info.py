@@ -1,6 +1,7 @@
 """`liquidvision info`: what is in this file."""
 
 import json
+import sys
 from dataclasses import asdict
 from fractions import Fraction
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from liquidvision.cli import inputs
+from liquidvision.errors import SourceError
 
 
 def info(
@@ -21,9 +23,17 @@ def info(
     """Say what is in a video: size, rate, length, codecs, how it is turned."""
     from liquidvision.sources.open import open_video
 
-    for name in inputs.expand(source):
-        with open_video(name, reader=reader) as opened:
-            about = asdict(opened.info)
+    names, failed = inputs.expand(source), 0
+    for name in names:
+        try:
+            with open_video(name, reader=reader) as opened:
+                about = asdict(opened.info)
+        except SourceError as error:
+            if debug or len(names) == 1:
+                raise
+            failed += 1
+            print(f"liquidvision: {error}", file=sys.stderr)
+            continue
         if as_json:
             typer.echo(
                 json.dumps(about, default=lambda value: float(value) if isinstance(value, Fraction) else str(value))
@@ -42,3 +52,4 @@ def info(
         typer.echo(f"  sound  {about['audio_codec'] or ('yes' if about['has_audio'] else 'none')}")
         if about["container"]:
             typer.echo(f"  file   {about['container']}")
+    raise typer.Exit(0 if not failed else 1 if failed == len(names) else 3)
