@@ -19,7 +19,7 @@ from tools.actions.fit import Recipe, accuracy, fit
 from tools.bench_actions import SAMPLINGS, measure
 from tools.figures import ACTIONS
 
-NODES = {"features.12": 1, "features.8": 4}
+NODES = {"features.12": 1, "features.8": 5}
 
 
 def frozen_backbone(weights: Path) -> Backbone:
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True, help="what tools/distill_backbone.py exported")
     parser.add_argument("--work", type=Path, required=True, help="where pictures and embeddings are kept")
     parser.add_argument("-o", "--out", type=Path, default=Path("weights/actions"))
-    parser.add_argument("--clips", type=int, default=700, help="training clips")
+    parser.add_argument("--clips", type=int, default=1400, help="training clips")
     parser.add_argument("--test-clips", type=int, default=60, help="clips that the card's figures are measured on")
     parser.add_argument("--epochs", type=int, default=Recipe.epochs)
     parser.add_argument("--seed", type=int, default=0)
@@ -46,13 +46,13 @@ def main() -> None:
     sets = {
         "train": render_set(options.work / "train", "train", range(options.clips)),
         "validation": render_set(
-            options.work / "validation", "train", range(100_000, 100_000 + max(1, options.clips * 60 // 700))
+            options.work / "validation", "train", range(100_000, 100_000 + max(1, options.clips * 60 // 1400))
         ),
     }
     backbone = frozen_backbone(options.backbone)
     key = hashlib.sha256(options.backbone.read_bytes() + repr(NODES).encode()).hexdigest()[:16]
     embedded = {name: embed_set(clips, backbone, options.work / name, key) for name, clips in sets.items()}
-    config = HeadConfig(layouts_of(backbone), len(ACTIONS), taus=(0.1, 0.4, 1.5), dropout=0.2)
+    config = HeadConfig(layouts_of(backbone), len(ACTIONS), cell="gated", width=48, dropout=0.2)
     recipe = Recipe(epochs=options.epochs, seed=options.seed)
     head: Head = fit(config, embedded["train"], recipe)
     with_memory, alone = accuracy(head, embedded["validation"], recipe.first_dt)

@@ -16,8 +16,7 @@ class Recipe:
 
     Attributes:
         epochs: passes over the clips.
-        batch: windows a step.
-        window: frames of a window; clips are cut into windows, so that streams begin anywhere.
+        batch: clips a step.
         learning_rate: the peak of the one-cycle schedule.
         weight_decay: of AdamW.
         noise: standard deviation of Gaussian noise on the standardised embedding, half of it drawn
@@ -28,9 +27,8 @@ class Recipe:
         seed: of the weights and of every draw.
     """
 
-    epochs: int = 60
+    epochs: int = 40
     batch: int = 32
-    window: int = 125
     learning_rate: float = 4e-3
     weight_decay: float = 0.05
     noise: float = 0.3
@@ -63,11 +61,6 @@ def fit_statistics(head: Head, clips: ClipSet, first_dt: float) -> None:
     head.feature_inverse_std.copy_(1 / change.std(0).clamp_min(1e-3))
 
 
-def windows_of(rows: tuple[Tensor, ...], length: int) -> tuple[Tensor, ...]:
-    """Rows (n, t, ...) cut into windows (n * (t // length), length, ...)."""
-    return tuple(row[:, : row.shape[1] // length * length].unflatten(1, (-1, length)).flatten(0, 1) for row in rows)
-
-
 def steps_between(times: Tensor, first_dt: float) -> Tensor:
     """Δt (n, t) float32 of times (n, t): `first_dt`, then the differences."""
     return torch.cat([torch.full_like(times[:, :1], first_dt), times.diff(dim=1)], 1).float()
@@ -85,7 +78,7 @@ def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, log=print) -> Hea
     torch.manual_seed(recipe.seed)
     head = Head(config)
     fit_statistics(head, clips, recipe.first_dt)
-    times, labels, embeddings = windows_of(as_tensors(clips), recipe.window)
+    times, labels, embeddings = as_tensors(clips)
     per_epoch = -(-len(labels) // recipe.batch)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
