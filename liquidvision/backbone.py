@@ -56,12 +56,22 @@ class Preprocessing:
             as torchvision's classifiers were trained; None stretches the whole picture to `size`,
             so that nothing at its edges is lost.
         mean, std: per channel, of values in 0..1.
+
+    Raises:
+        UsageError: a size that is not positive, or a mean or std that is not three numbers.
     """
 
     size: tuple[int, int] = (224, 224)
     shorter: int | None = None
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        sizes = [*self.size, self.size[0] if self.shorter is None else self.shorter]
+        if not all(isinstance(n, int) and 1 <= n <= 8192 for n in sizes):
+            raise UsageError(f"the network's input is {sizes} pixels; expected whole numbers from 1 to 8192")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+            raise UsageError(f"mean is {self.mean} and std {self.std}; expected three numbers each, std above 0")
 
     def __call__(self, images: Tensor) -> Tensor:
         """(n, 3, h, w) uint8 RGB to (n, 3, *size) float32, standardised."""
@@ -79,7 +89,7 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
-        """Raises TypeError or KeyError where `values` are not those of `to_json`."""
+        """Raises TypeError, ValueError, KeyError or UsageError where `values` are not those of `to_json`."""
         height, width = values["size"]
         return cls(
             size=(int(height), int(width)),

@@ -39,6 +39,8 @@ class Model:
             raise UsageError(f"the head takes embeddings of {head.traces.width}; the backbone gives {backbone.dim}")
         if head.config.classes != len(labels):
             raise UsageError(f"the head has {head.config.classes} classes; there are {len(labels)} labels")
+        if not 0 <= first_dt < float("inf"):
+            raise UsageError(f"first_dt is {first_dt}; expected seconds, 0 or more")
         self.backbone, self.head = backbone, head.eval()
         self.labels, self.name, self.first_dt = tuple(labels), name, first_dt
 
@@ -118,7 +120,7 @@ class Model:
             model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
         except KeyError as error:
             raise ModelError(f"{path} lacks {error}; the folder is damaged or was made by another program") from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ModelError(f"{path} does not describe a model: {first_line(error)}") from error
         for prefix, part in (("backbone.", backbone.extractor), ("head.", head)):
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

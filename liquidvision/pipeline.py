@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 from liquidvision.errors import SourceError, UsageError
@@ -40,49 +39,56 @@ def predict(
     Args:
         source: a path, a URL, a camera's index, a reader that `open_video` gave, or frames.
         model: see `Model.from_pretrained`.
-        session: the memory to go on with; None starts a new one.
+        session: the memory to go on with, of the same model; None starts a new one. It has seen the
+            frames that were handed out and no others.
         batch: frames embedded at once; the numbers are the same for any. None takes 8 for files
             and 1 for what arrives live.
 
-    Raises:
-        SourceError: the source cannot be opened, or breaks off.
-        UsageError: a batch below 1.
+    Raises, with the first frame asked for:
+        SourceError: the source cannot be opened; later, that it broke off.
+        UsageError: a batch below 1, a session of another model, or items that are no frames.
     """
     if batch is not None and batch < 1:
         raise UsageError(f"batch is {batch}; expected 1 or more")
-    yield from _predict(source, session or Session(model), batch, None)
-
-
-def _predict(
-    source: str | Path | int | VideoReader | Iterable[Frame], session: Session, batch: int | None, limit: int | None
-) -> Iterator[tuple[Frame, Prediction]]:
-    """`predict` of the first `limit` frames; the session sees no more of them."""
+    session = session or Session(model)
+    if session.model is not model:
+        raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
     if isinstance(source, str | Path | int):
         source = open_video(source)
     if not isinstance(source, VideoReader):
-        yield from _in_batches(islice(source, limit), session, batch or 1)
+        yield from _in_batches(source, session, batch or 1)
         return
     size = batch or (1 if source.info.live else FILE_BATCH)
-    picture = source.info.width * source.info.height * 3
-    depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
-    # The thread must have ended before the reader is closed under it: the inner context first.
-    with source, Ahead(source, depth) as frames:
-        yield from _in_batches(islice(frames, limit), session, size)
+    with source:
+        if not source.ahead:
+            yield from _in_batches(source, session, size)
+            return
+        picture = source.info.width * source.info.height * 3
+        depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
+        # The thread must have ended before the reader is closed under it: the inner context.
+        with Ahead(source, depth) as frames:
+            yield from _in_batches(frames, session, size)
 
 
 def _in_batches(frames: Iterable[Frame], session: Session, size: int) -> Iterator[tuple[Frame, Prediction]]:
+    """Embeds `size` frames at once, but steps the memory one by one: it never runs ahead of the caller."""
     rest = iter(frames)
     while True:
         chunk: list[Frame] = []
         broke: SourceError | None = None
         try:
             for frame in rest:
+                if not isinstance(frame, Frame):
+                    raise UsageError(f"got {type(frame).__name__}; expected Frames (ArrayReader makes them of arrays)")
                 chunk.append(frame)
                 if len(chunk) == size:
                     break
         except SourceError as error:  # told after the frames that came before it
             broke = error
-        yield from zip(chunk, session.push_many(chunk), strict=True)
+        embeddings = session.model.embed([frame.image for frame in chunk]) if chunk else None
+        for i, frame in enumerate(chunk):
+            assert embeddings is not None
+            yield frame, session.push_embeddings([frame], embeddings[i : i + 1])[0]
         if broke is not None:
             raise broke
         if len(chunk) < size:
@@ -145,8 +151,8 @@ def infer(
 ) -> Summary:
     """Run a model over a video and write what comes out.
 
-    Ctrl-C ends the loop and finishes the files. When the source breaks off, what was written until
-    then is kept under the temporary name; any other failure leaves no file behind.
+    Ctrl-C ends the loop and finishes the files. When the source breaks off or a disk is full, what
+    was written until then is kept under the temporary name; any other failure leaves no file behind.
 
     Args:
         source: a path, a URL, a camera's index, or a reader that `open_video` gave.
@@ -179,7 +185,7 @@ def infer(
         target = stack.enter_context(_open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
         last: Prediction | None = None
         first_time = 0.0
-        loop = _predict(reader, session, batch, max_frames)
+        loop = predict(reader, model, session=session, batch=batch)
         try:
             for frame, prediction in patience.over(loop):
                 for record in records:
@@ -191,11 +197,15 @@ def infer(
                 last = prediction
                 if on_frame is not None:
                     on_frame(prediction)
+                if summary.frames == max_frames:
+                    break
         except KeyboardInterrupt:
             summary.interrupted = True
         finally:
             loop.close()  # type: ignore[attr-defined]  # a generator; ends the reading thread
-        if last is None and not summary.interrupted:
+        if last is None and summary.interrupted:
+            raise KeyboardInterrupt  # there is nothing to finish
+        if last is None:
             raise SourceError(f"{reader.info.name} has no frame {_between(reader.window)}")
         if target is not None:
             target.end(whole=not summary.interrupted and summary.frames != max_frames)
@@ -221,7 +231,8 @@ def _open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, s
     if writer == "opencv":
         from liquidvision.sinks.cvvideo import OpenCVVideoSink
 
-        return OpenCVVideoSink(path, reader.info)
+        rate = reader.info.rate and reader.info.rate / reader.window.stride
+        return OpenCVVideoSink(path, replace(reader.info, rate=rate))
     from liquidvision.sinks.video import AVVideoSink
 
     sound = reader.sound()

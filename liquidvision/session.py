@@ -155,11 +155,17 @@ class Session:
         Raises:
             ModelError: the file is missing, cut short, or was written with another model.
         """
-        tensors, metadata = checkpoint.read_tensors(Path(path))
-        if metadata.get("format") != "liquidvision-state":
-            raise ModelError(f"{path} is not a saved state; expected a file that --state-out or Session.save wrote")
+        tensors, metadata = read_state(Path(path))
         if metadata.get("model") != self.model.fingerprint():
             raise ModelError(
                 f"{path} was written with another model than {self.model.name}; use the same, or start anew"
             )
         self.load_state_dict(tensors)
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a file that `Session.save` wrote, or ModelError where it is another."""
+    tensors, metadata = checkpoint.read_tensors(path)
+    if metadata.get("format") != "liquidvision-state":
+        raise ModelError(f"{path} is not a saved state; expected a file that --state-out or Session.save wrote")
+    return tensors, metadata

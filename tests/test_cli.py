@@ -304,7 +304,7 @@ def test_quiet_and_verbose(run: Run, clip: Path, model_folder: Path) -> None:
     assert quiet == (0, "", "")
     verbose = run("infer", clip, "-m", model_folder, "--no-save", "-v")
     plain = run("infer", clip, "-m", model_folder, "--no-save")
-    assert "0.000 s  red" in verbose.out and "0.000 s" not in plain.out
+    assert "  0.000 s  " in verbose.out and "0.000 s" not in plain.out
     assert plain.out.count("\n") >= 3
 
 
@@ -393,9 +393,27 @@ def test_interrupted_from_outside(make_video: MakeVideo, model_folder: Path, tmp
 
 def test_a_subprocess_that_fails(tmp_path: Path) -> None:
     """A failure seen from outside: exit code 1, one line, nothing on the output stream; a traceback with --debug."""
-    command = [sys.executable, "-m", "liquidvision", "infer", "none/*.mp4"]
+    command = [sys.executable, "-m", "liquidvision", "info", "none/*.mp4"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
     assert "none/*.mp4" in one_line(Ran(ran.returncode, ran.stdout, ran.stderr))
     debug = subprocess.run([*command, "--debug"], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert debug.returncode == 1 and "Traceback" in debug.stderr
+
+
+def test_state_out_replaces_nothing_but_a_state(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
+    """A memory is never written over another kind of file, least of all the source."""
+    clip = make_video("clip.mp4")
+    before = clip.read_bytes()
+    ran = run("infer", clip, "-m", model_folder, "--no-save", "--state-out", clip)
+    assert ran.code == 1 and "clip.mp4" in one_line(ran)
+    assert clip.read_bytes() == before
+
+
+def test_impossible_counts_leave_no_file(run: Run, make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
+    """A batch or a number of frames below 1 is refused before any output is opened."""
+    records = tmp_path / "new" / "x.jsonl"
+    for option in ("--batch", "--max-frames"):
+        ran = run("infer", make_video(), "-m", model_folder, "--no-save", option, "0", "--save-json", records)
+        assert ran.code == 2 and option in one_line(ran)
+    assert not records.parent.exists()

@@ -408,3 +408,28 @@ def test_ten_second_files(model: Model, make_video: MakeVideo, tmp_path: Path, c
     session.load(tmp_path / "memory")
     infer(tmp_path / "b.mkv", model, session=session, on_frame=parts.append)
     same(parts, whole)
+
+
+def test_the_memory_never_runs_ahead(model: Model) -> None:
+    """After an early stop within a batch, the session has seen the frames handed out and no others."""
+    frames = picture_frames(8)
+    session, slow = Session(model), Session(model)
+    loop = predict(frames, model, session=session, batch=8)
+    next(loop)
+    next(loop)
+    loop.close()
+    slow.push_many(frames[:2])
+    for key, value in slow.state_dict().items():
+        torch.testing.assert_close(session.state_dict()[key], value, rtol=0, atol=1e-5)
+
+
+def test_a_session_of_another_model(model: Model) -> None:
+    """A session that belongs to another model is refused in one line."""
+    with pytest.raises(UsageError, match="belongs to another model"):
+        next(predict(picture_frames(1), model, session=Session(build_model(seed=5))))
+
+
+def test_items_that_are_no_frames(model: Model) -> None:
+    """Arrays where frames are expected are refused with the name of what makes frames of them."""
+    with pytest.raises(UsageError, match=r"got tuple; expected Frames \(ArrayReader"):
+        next(predict([(0.0, picture(0))], model))

@@ -289,9 +289,32 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk(tmp_path: Path) -> None:
+def full_part(path: Path) -> Path:
+    """A part on a disk that is full."""
+    part = path.with_name(f"{path.stem}.part{path.suffix}")
+    part.symlink_to("/dev/full")
+    return part
+
+
+def test_a_part_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
+    """A file of the part's usual name, a source or an earlier run's part, is left as it is."""
+    (tmp_path / "out.part.jsonl").write_text("precious")
+    with RecordSink(tmp_path / "out.jsonl") as sink, RecordSink(tmp_path / "out.jsonl") as other:
+        assert len({sink.part, other.part, tmp_path / "out.part.jsonl"}) == 3
+    assert (tmp_path / "out.part.jsonl").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "out.part.jsonl"]
+
+
+def test_a_clock_that_starts_anew_keeps_its_distances(tmp_path: Path) -> None:
+    """Where the source's times run backwards, the output goes on behind, with the same distances from there on."""
+    frames = [Frame(picture(i), i, pts, Fraction(1, 1000)) for i, pts in enumerate((0, 40, 80, 10, 50, 50, 90))]
+    out = write(tmp_path / "out.mkv", frames)
+    np.testing.assert_allclose(np.array(times_of(out), float), [0, 0.04, 0.08, 0.081, 0.121, 0.122, 0.161], atol=1e-6)
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full is one SinkError, whose line names the file."""
-    (tmp_path / "out.part.jsonl").symlink_to("/dev/full")
+    monkeypatch.setattr("liquidvision.sinks.sink.claim_part", full_part)
     with pytest.raises(SinkError) as error, RecordSink(tmp_path / "out.jsonl") as sink:
         for i in range(200):
             sink.write(prediction(i))
@@ -299,11 +322,11 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_a_disk_that_fills_up_under_a_video(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_under_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for a video."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    (tmp_path / "out.part.mkv").symlink_to("/dev/full")
+    monkeypatch.setattr("liquidvision.sinks.sink.claim_part", full_part)
     rng = np.random.default_rng(0)
     with pytest.raises(SinkError) as error, AVVideoSink(tmp_path / "out.mkv", INFO) as sink:
         for i in range(60):
@@ -432,7 +455,7 @@ def test_conf(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_records_that_broke_off(tmp_path: Path, suffix: str) -> None:
     """Records are kept as a part after liquidvision's own errors, and left nowhere after any other."""
-    for error, left in ((SourceError, [f"out.part{suffix}"]), (ValueError, [])):
+    for error, left in ((ValueError, []), (SourceError, [f"out.part{suffix}"])):
         with pytest.raises(error), RecordSink(tmp_path / f"out{suffix}") as sink:
             sink.write(prediction(0))
             raise error("no")
@@ -441,4 +464,4 @@ def test_records_that_broke_off(tmp_path: Path, suffix: str) -> None:
             assert "red" in path.read_text(encoding="utf-8")
     with pytest.raises(SourceError), RecordSink(tmp_path / f"none{suffix}"):
         raise SourceError("not even opened")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == left

@@ -237,18 +237,31 @@ def test_a_url_and_its_password() -> None:
     assert "pa55" not in one_line(refused)
 
 
-def test_stamps_go_forward() -> None:
-    """A stamp that is missing or does not increase is replaced by the dts, or by one frame on."""
+def test_stamps_are_the_files_own() -> None:
+    """A stamp that is missing is made of the dts, or one frame on; one that repeats or runs backwards stays."""
     stamps = Stamps(Fraction(25), TICK, by_dts=False)
     assert stamps.of(1000, 900, 0) == 1000
     assert stamps.of(None, 1100, 0) == 1100  # no pts: the dts
     assert stamps.of(None, None, 0) == 1100 + 512  # neither: one frame on, by the rate
     assert stamps.of(None, None, 100) == 1612 + 100  # ... by the packet's duration
-    assert stamps.of(500, 600, 100) == 1812  # both ran backwards
+    assert stamps.of(1712, 600, 100) == 1712  # repeated
+    assert stamps.of(500, 600, 100) == 500  # backwards: the Session's to judge
     assert stamps.of(5000, 0, 0) == 5000
     assert Stamps(None, TICK, by_dts=False).of(None, None, 0) == 0
     by_dts = Stamps(Fraction(25), TICK, by_dts=True)
     assert [by_dts.of(pts, dts, 0) for pts, dts in ((3, 0), (1, 1), (2, None))] == [0, 1, 513]
+
+
+def test_arrays_in_one_buffer() -> None:
+    """A buffer that its owner fills again and again still gives each picture as it was."""
+
+    def refilled() -> Iterator[tuple[float, np.ndarray]]:
+        buffer = np.zeros((4, 4, 3), np.uint8)
+        for i in range(6):
+            buffer[:] = i
+            yield i * 0.04, buffer
+
+    assert [int(frame.image[0, 0, 0]) for frame in list(ArrayReader(refilled()))] == list(range(6))
 
 
 def test_arrays_with_their_times() -> None:

@@ -1,12 +1,15 @@
-"""Distils the small bundled backbone from a larger ImageNet teacher: python -m tools.distill_backbone --help."""
+"""Distils the small bundled backbone from a larger ImageNet teacher: python tools/distill_backbone.py --help."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
 import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.distill.pictures import sources, stored
 from tools.distill.targets import Pool, Teacher, with_targets

@@ -10,6 +10,7 @@ from PIL import Image
 
 from liquidvision import Model, Overlay, predict
 
+SAMPLE = Path(__file__).parents[1] / "samples" / "actions.mp4"
 SECONDS_A_PICTURE = 0.12
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     options = parser.parse_args()
     overlay = Overlay(("label", "bars", "timeline"), top_k=3, compare=True)
     pictures, due = [], 0.0
-    for frame, prediction in predict("samples/actions.mp4", Model.from_pretrained("actions")):
+    for frame, prediction in predict(SAMPLE, Model.from_pretrained("actions")):
         image = overlay.draw(frame.image, prediction)
         if frame.time >= due:
             height = round(options.width * image.shape[0] / image.shape[1])

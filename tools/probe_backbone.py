@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.distill.pictures import CALTECH_LAST_TRAINING_NUMBER, caltech_number, zipped_named
 from tools.distill.student import Student

@@ -59,7 +59,15 @@ def main() -> None:
     print(f"validation: {with_memory:.1%} of frames right with memory, {alone:.1%} by each frame alone")
     model = Model(backbone, head, ACTIONS, name="actions", first_dt=recipe.first_dt)
     measured = {name: measure(model, options.test_clips, sampling) for name, sampling in SAMPLINGS.items()}
-    card = card_of(model, recipe, clips=options.clips, backbone=options.backbone, seed=options.seed, measured=measured)
+    card = card_of(
+        model,
+        recipe,
+        clips=options.clips,
+        backbone=options.backbone,
+        seed=options.seed,
+        test_clips=options.test_clips,
+        measured=measured,
+    )
     model.save_pretrained(options.out, card=card)
     print(f"written: {options.out}\n{card}")
 

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -110,7 +111,7 @@ def infer(
     from liquidvision.model import Model
     from liquidvision.pipeline import Summary, check_output
     from liquidvision.pipeline import infer as run_infer
-    from liquidvision.session import Session
+    from liquidvision.session import Session, read_state
     from liquidvision.sinks.overlay import Overlay
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.open import open_video
@@ -122,8 +123,13 @@ def infer(
     for video in videos:
         if video is not None:
             check_output(video, codec, writer)
+    for name, value in (("--batch", batch), ("--max-frames", max_frames)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}; expected 1 or more")
     if state_out:
         make_folder_of(state_out)
+        if state_out.exists():
+            read_state(state_out)  # what is no memory is never overwritten by one
     loaded = Model.from_pretrained(model, device=device)
     report = Report(quiet=quiet, verbose=verbose)
 
@@ -131,12 +137,16 @@ def infer(
         session = Session(loaded, max_gap=max_gap, gap_policy=gap_policy)
         if state_in:
             session.load(state_in)
-        with open_video(name, start=start, stop=end, stride=vid_stride, reader=reader) as opened:
-            records = [
-                RecordSink(path, top_k=top_k, conf=conf, per_frame=per_frame, time_constants=time_constants)
-                for path in (json_path, csv_path)
-                if path is not None
-            ]
+        with ExitStack() as stack:
+            opened = stack.enter_context(open_video(name, start=start, stop=end, stride=vid_stride, reader=reader))
+            records = []
+            for path in (json_path, csv_path):
+                if path is not None:
+                    record = RecordSink(
+                        path, top_k=top_k, conf=conf, per_frame=per_frame, time_constants=time_constants
+                    )
+                    stack.callback(record.drop_unused)
+                    records.append(record)
             with report.progress(opened, max_frames) as on_frame:
                 summary = run_infer(
                     opened,

@@ -21,10 +21,11 @@ def expand(sources: Sequence[str]) -> list[str]:
     """Every single source that the arguments stand for, in order, each once.
 
     A folder stands for the videos in it, a pattern for what it matches, a .txt or .streams file for
-    its lines (`#` begins a comment).
+    its lines (`#` begins a comment). A folder without videos and a pattern without matches stand for
+    themselves: they fail when it is their turn, and the others go on.
 
     Raises:
-        SourceError: a folder without videos, or a pattern that matches nothing.
+        SourceError, UsageError: a list that cannot be one, see `read_list`.
     """
     found: list[str] = []
     for source in sources:
@@ -33,16 +34,11 @@ def expand(sources: Sequence[str]) -> list[str]:
             found.append(source)
         elif path.is_dir():
             videos = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-            if not videos:
-                raise SourceError(f"{source} holds no video files (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-            found += videos
+            found += videos or [source]
         elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
             found += expand(read_list(path))
         elif not path.exists() and glob.has_magic(source):
-            matches = sorted(glob.glob(source, recursive=True))
-            if not matches:
-                raise SourceError(f"nothing matches {source}")
-            found += expand(matches)
+            found += expand(sorted(glob.glob(source, recursive=True))) or [source]
         else:
             found.append(source)
     return list(dict.fromkeys(found))
@@ -80,7 +76,7 @@ def output_paths(sources: Sequence[str], out: Path | None, *, exist_ok: bool, su
     Raises:
         UsageError: one file name for several sources, or a file that is there already.
     """
-    if out is not None and out.suffix and not out.is_dir():
+    if out is not None and names_file(out):
         if len(sources) > 1:
             raise UsageError(f"{out} is one file for {len(sources)} sources; give a folder")
         paths = [out]
@@ -113,9 +109,14 @@ def record_paths(
     """
     if out is None:
         return [None] * len(sources)
-    if out.suffix and not out.is_dir() and out.suffix.lower() not in suffixes:
+    if names_file(out) and out.suffix.lower() not in suffixes:
         raise UsageError(f"{out} ends in {out.suffix}; expected {' or '.join(suffixes)}, or a folder")
     return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffixes[0]))
+
+
+def names_file(out: Path) -> bool:
+    """Whether an output is meant as a file: it has an ending (`results/v1.2` has none), and is no folder."""
+    return bool(out.suffix) and not out.suffix[1:].isdigit() and not out.is_dir()
 
 
 def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:
@@ -127,6 +128,6 @@ def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:
 def free_folder(folder: Path, *, exist_ok: bool) -> Path:
     """`runs/infer`, or with the next free number behind it."""
     candidate, number = folder, 2
-    while not exist_ok and candidate.exists() and any(candidate.iterdir()):
+    while not exist_ok and candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return candidate

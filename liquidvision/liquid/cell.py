@@ -43,7 +43,7 @@ class Cell(nn.Module, ABC):
 
         Returns:
             The new state (batch, state_size), and the effective time constants (batch, units) in
-            seconds at the end of the step; (batch, 0) for a cell that has none.
+            seconds during the step (its last unfold); (batch, 0) for a cell that has none.
         """
 
     def output(self, state: Tensor) -> Tensor:

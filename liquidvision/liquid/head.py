@@ -1,5 +1,6 @@
 """The head: embeddings of one stream to logits per frame, with memory; state in, state out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -18,6 +19,7 @@ CELLS: dict[str, type[LTC] | type[GatedLTC] | type[ConductanceLTC]] = {
 }
 
 State = dict[str, Tensor]
+LARGEST = 1_000_000  # of any size in a configuration; more is a damaged file
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class HeadConfig:
         solver: "exponential" or "fused".
         dropout: share of the cell's inputs and outputs dropped in training.
         appearance: weight of the whitened embedding beside the standardised traces.
+
+    Raises:
+        UsageError: a size below 1, a share outside 0..1, or a number that is none.
     """
 
     layouts: tuple[Layout, ...]
@@ -50,12 +55,20 @@ class HeadConfig:
     dropout: float = 0.0
     appearance: float = 0.3
 
+    def __post_init__(self) -> None:
+        sizes = [self.classes, self.components, self.width, self.units, self.unfolds]
+        sizes += [n for layout in self.layouts for n in (layout.channels, layout.cells)]
+        if not self.layouts or not all(isinstance(n, int) and 1 <= n <= LARGEST for n in sizes):
+            raise UsageError(f"the head's sizes are {sizes}; expected whole numbers from 1 to {LARGEST}")
+        if not 0 <= self.dropout < 1 or not math.isfinite(self.appearance):
+            raise UsageError(f"dropout is {self.dropout} and appearance {self.appearance}; expected 0..1, and a number")
+
     def to_json(self) -> dict:
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: dict) -> "HeadConfig":
-        """Raises TypeError or KeyError where `values` are not those of `to_json`."""
+        """Raises TypeError, KeyError or UsageError where `values` are not those of `to_json`."""
         layouts = tuple(Layout(**layout) for layout in values["layouts"])
         return cls(**{**values, "layouts": layouts, "taus": tuple(values["taus"])})
 
@@ -82,7 +95,8 @@ class Head(nn.Module):
 
     A pure function of (embeddings, state, Δt): any chunking of a stream, and any number of streams
     side by side, give the same numbers. Beside it a linear readout of the same whitened embedding
-    says what one frame alone would.
+    says what one frame alone would. The statistics start neutral, the whitening as a random
+    projection; `fit_statistics` sets them from training data, which is worth doing before training.
 
     Raises:
         UsageError: an unknown cell, or sizes that cannot be.
@@ -101,7 +115,7 @@ class Head(nn.Module):
         self.inverse_std: Tensor
         self.register_buffer("inverse_std", torch.ones(embedding))
         self.whitening: Tensor  # standardised embedding to whitened components of unit variance
-        self.register_buffer("whitening", torch.zeros(embedding, config.components))
+        self.register_buffer("whitening", nn.init.orthogonal_(torch.empty(embedding, config.components)))
         self.feature_mean: Tensor  # of magnitudes and signed traces
         self.register_buffer("feature_mean", torch.zeros(features - config.components))
         self.feature_inverse_std: Tensor
@@ -112,6 +126,33 @@ class Head(nn.Module):
         self.cell: Cell = CELLS[config.cell](config.width, config.units, unfolds=config.unfolds, solver=config.solver)
         self.readout = nn.Linear(config.units + config.width, config.classes)
         self.frame_readout = nn.Linear(config.components, config.classes)
+
+    @torch.no_grad()
+    def fit_statistics(self, embeddings: Tensor, dts: Tensor | float) -> None:
+        """Set standardisation, whitening and the traces' statistics from training clips, and from these alone.
+
+        The whitening (PCA) keeps what varies within a clip: over all clips, places and clothes would
+        take the first components, and they tell nothing of what happens.
+
+        Args:
+            embeddings: (clips, steps, d).
+            dts: seconds between frames, in any shape that `forward` takes.
+        """
+        clips, steps, _ = embeddings.shape
+        self.mean.copy_(embeddings.mean((0, 1)))
+        within = (embeddings - embeddings.mean(1, keepdim=True)).flatten(0, 1)
+        self.inverse_std.copy_(1 / within.std(0).clamp_min(1e-3))
+        scaled = within * self.inverse_std
+        _, singular, axes = torch.pca_lowrank(scaled, q=self.config.components, center=False, niter=4)
+        self.whitening.copy_(axes / (singular / len(scaled) ** 0.5).clamp_min(1e-6))
+        self.feature_mean.zero_()
+        self.feature_inverse_std.fill_(1.0)
+        dt = as_dt(dts, clips, steps, embeddings)
+        z = (embeddings - self.mean) * self.inverse_std
+        features, _ = self.features(z, dt, torch.ones_like(dt), self.initial(clips))
+        change = features[..., self.config.components :].flatten(0, 1)
+        self.feature_mean.copy_(change.mean(0))
+        self.feature_inverse_std.copy_(1 / change.std(0).clamp_min(1e-3))
 
     def initial(self, batch: int) -> State:
         """The state of `batch` streams that have seen nothing."""

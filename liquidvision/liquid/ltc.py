@@ -51,7 +51,6 @@ class LiquidCell(Cell):
                 state = state - (drive / rate - state) * torch.expm1(-h * rate)
             else:
                 state = (state + h * drive) / (1 + h * rate)
-        rate, _ = self.rates(prepared, state)
         return state, 1 / rate
 
 

@@ -82,10 +82,9 @@ class Traces(nn.Module):
             part = deviations[..., start : start + layout.size].abs()
             start += layout.size
             if layout.cells == 1:
-                groups = self._group_count(layout)
-                whole = layout.channels // groups * groups
-                means = part[..., :whole].unflatten(-1, (groups, -1)).mean(-1)
-                parts.append(means)
+                rows = part.flatten(0, -2)[:, None]
+                means = nn.functional.adaptive_avg_pool1d(rows, self._group_count(layout))  # also of uneven groups
+                parts.append(means.view(*part.shape[:-1], -1))
             else:
                 grid = part.unflatten(-1, (layout.channels, layout.cells))
                 parts += [grid.mean(-1), grid.mean(-2)]

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from liquidvision.errors import SinkError
+from liquidvision.errors import SinkError, UsageError
 from liquidvision.prediction import Prediction
 from liquidvision.sinks.sink import Sink
 
@@ -24,6 +24,7 @@ class RecordSink(Sink):
         time_constants: record also the cell's effective time constants in seconds (`time_constants`, tau_1, ...).
 
     Raises:
+        UsageError: top_k below 1, or conf outside 0..1.
         SinkError: the file cannot be written.
     """
 
@@ -36,6 +37,8 @@ class RecordSink(Sink):
         per_frame: bool = False,
         time_constants: bool = False,
     ) -> None:
+        if top_k < 1 or not 0 <= conf <= 1:
+            raise UsageError(f"top_k is {top_k} and conf {conf}; expected 1 or more, and 0..1")
         super().__init__(path)
         self._top_k, self._conf, self._per_frame, self._time_constants = top_k, conf, per_frame, time_constants
         self._csv = self.path.suffix.lower() == ".csv"

@@ -6,16 +6,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from liquidvision.errors import LiquidVisionError, SinkError
+from liquidvision.errors import SinkError, SourceError
 from liquidvision.frame import Frame
 
 
 class Sink(ABC):
     """An output file, written beside its target as `name.part.suffix` and renamed when it is whole.
 
-    A context manager: leaving it finishes the file. Leaving it by one of liquidvision's own errors
-    (a source that broke off, a full disk) keeps what was written under the temporary name; leaving
-    it by any other exception discards it.
+    A context manager: leaving it finishes the file. Leaving it because a source broke off or a disk
+    is full keeps what was written under the temporary name; leaving it by any other exception
+    discards it.
 
     Attributes:
         path: the target.
@@ -27,7 +27,6 @@ class Sink(ABC):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.part = self.path.with_name(f"{self.path.stem}.part{self.path.suffix}")
         if self.path.is_dir():
             raise SinkError(f"{self.path} is a folder; expected the name of a file to write")
         try:
@@ -35,9 +34,9 @@ class Sink(ABC):
         except OSError as error:
             raise SinkError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
         try:
-            self.part.open("wb").close()  # what cannot be written is told before the work, not after it
+            self.part = claim_part(self.path)  # what cannot be written is told before the work, not after it
         except OSError as error:
-            raise self.failure(error) from error
+            raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
 
     @abstractmethod
     def _finish(self) -> None:
@@ -54,11 +53,11 @@ class Sink(ABC):
             self.part.replace(self.path)
         except SinkError:  # says already what is wrong
             self._release()
-            self._drop_empty()
+            self.drop_unused()
             raise
         except OSError as error:
             self._release()
-            self._drop_empty()
+            self.drop_unused()
             raise self.failure(error) from error
         except BaseException:  # Ctrl-C, impatient
             self.discard()
@@ -70,14 +69,15 @@ class Sink(ABC):
             self._finish()
         except OSError:
             self._release()
-        self._drop_empty()
+        self.drop_unused()
 
     def discard(self) -> None:
         """Stop, and leave nothing behind."""
         self._release()
         self.part.unlink(missing_ok=True)
 
-    def _drop_empty(self) -> None:
+    def drop_unused(self) -> None:
+        """Remove the temporary file where nothing was ever written to it; harmless at any other time."""
         with suppress(OSError):
             if self.part.stat().st_size == 0:
                 self.part.unlink()
@@ -94,10 +94,22 @@ class Sink(ABC):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if kind is None:
             self.close()
-        elif isinstance(error, LiquidVisionError):
+        elif isinstance(error, SourceError | SinkError):
             self.keep()
         else:
             self.discard()
+
+
+def claim_part(path: Path) -> Path:
+    """An empty file beside `path`, under a name that nothing else has: neither a source nor an earlier part."""
+    number = 1
+    while True:
+        part = path.with_name(f"{path.stem}.part{'' if number == 1 else number}{path.suffix}")
+        try:
+            part.open("xb").close()
+            return part
+        except FileExistsError:
+            number += 1
 
 
 class VideoSink(Sink):

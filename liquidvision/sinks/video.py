@@ -112,6 +112,7 @@ class AVVideoSink(VideoSink):
         self._stream: av.VideoStream | None = None
         self._audio: dict[int, av.AudioStream] = {}
         self._last_pts: int | None = None
+        self._last_source_pts = self._offset = 0
         self._frames = 0
         self._end = 0.0  # seconds on the source's clock at which the last frame ends
 
@@ -155,10 +156,8 @@ class AVVideoSink(VideoSink):
                 dst_color_range=ColorRange.MPEG,
                 threads=1,
             )
-            pts = ticks(frame.time_base * frame.pts - self._begin, context.time_base)
-            if self._last_pts is not None and pts <= self._last_pts:
-                pts = self._last_pts + 1  # a container takes no two pictures at one time
-            self._last_pts, self._frames = pts, self._frames + 1
+            pts = self._place(ticks(frame.time_base * frame.pts - self._begin, context.time_base))
+            self._frames += 1
             picture.pts, picture.time_base = pts, context.time_base
             picture.duration = ticks((frame.duration or 0) * frame.time_base, context.time_base)
             picture.pict_type = 0
@@ -167,6 +166,16 @@ class AVVideoSink(VideoSink):
             self._copy_sound(frame.time)
         except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
+
+    def _place(self, source_pts: int) -> int:
+        """The output's pts: the source's own, but increasing, since a container takes no two pictures at one time."""
+        pts = source_pts + self._offset
+        if self._last_pts is not None and pts <= self._last_pts:
+            pts = self._last_pts + 1
+            if source_pts < self._last_source_pts:  # the clock started anew: what follows keeps its distances
+                self._offset = pts - source_pts
+        self._last_pts, self._last_source_pts = pts, source_pts
+        return pts
 
     def _copy_sound(self, seconds: float) -> None:
         for packet in self._sound.until(seconds) if self._sound else ():

@@ -30,6 +30,8 @@ class ArrayReader(VideoReader):
         SourceError: there is no picture.
     """
 
+    ahead = False
+
     def __init__(
         self,
         items: Iterable[Timed] | Iterable[np.ndarray],
@@ -41,7 +43,7 @@ class ArrayReader(VideoReader):
         super().__init__(window or Window())
         if color not in ("rgb", "bgr"):
             raise UsageError(f'color is {color!r}; expected "rgb" or "bgr"')
-        if rate is not None and not rate > 0:
+        if rate is not None and not 0 < rate < float("inf"):
             raise UsageError(f"rate is {rate}; expected frames per second above 0")
         self._rate = None if rate is None else Fraction(rate).limit_denominator(100_000)
         self._bgr = color == "bgr"
@@ -49,6 +51,7 @@ class ArrayReader(VideoReader):
         first = next(timed, None)
         if first is None:
             raise SourceError("the iterable holds no picture")
+        self.begin = first[0] * first[1]
         self._items: Iterator[tuple[int, Fraction, np.ndarray]] = chain([first], timed)
         height, width = first[2].shape[:2]
         self.info = VideoInfo("arrays", width, height, rate=self._rate, live=True, codec="arrays")
@@ -56,7 +59,7 @@ class ArrayReader(VideoReader):
     def _timed(self, items: Iterable[Any]) -> Iterator[tuple[int, Fraction, np.ndarray]]:
         for number, item in enumerate(items):
             if self._rate is not None:
-                yield number, 1 / self._rate, check(item, number)
+                yield number, 1 / self._rate, check(item, number).copy()
                 continue
             try:
                 seconds, image = item
@@ -65,7 +68,7 @@ class ArrayReader(VideoReader):
                 raise UsageError(
                     f"item {number} is not a pair (seconds, picture); give pairs, or rate= for bare pictures"
                 ) from None
-            yield pts, MICROSECOND, check(image, number)
+            yield pts, MICROSECOND, check(image, number).copy()  # the caller may fill the same buffer again
 
     def pictures(self) -> Iterator[Picture]:
         for pts, time_base, image in self._items:

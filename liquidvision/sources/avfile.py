@@ -175,6 +175,7 @@ class AVSound(Sound):
         self._next: av.Packet | None = next(self._packets, None)
 
     def _read(self) -> Iterator[av.Packet]:
+        ended: set[int] = set()  # tracks that have passed the window's end
         try:
             for packet in self._container.demux(self.streams):
                 if not packet.size:  # the mark of a stream's end
@@ -183,6 +184,9 @@ class AVSound(Sound):
                 if self._late and seconds < self._from:  # from the beginning on, nothing is too early
                     continue
                 if self._to is not None and seconds >= self._to:
+                    ended.add(packet.stream_index)
+                    if len(ended) == len(self.streams):
+                        return
                     continue
                 yield packet
         except av.error.FFmpegError as error:
@@ -205,7 +209,7 @@ def packet_seconds(packet: av.Packet) -> Fraction:
 
 
 class Stamps:
-    """Time stamps that increase, where a container lacks them or has them wrong."""
+    """Time stamps of frames, made up only where a container has none."""
 
     def __init__(self, rate: Fraction | None, time_base: Fraction, *, by_dts: bool) -> None:
         self._by_dts = by_dts
@@ -213,13 +217,10 @@ class Stamps:
         self._last: int | None = None
 
     def of(self, pts: int | None, dts: int | None, duration: int) -> int:
-        """The pts (the dts, if `by_dts`) where it is later than the one before, else the dts, else one frame on."""
-        last = self._last
-        for stamp in (dts,) if self._by_dts else (pts, dts):
-            if stamp is not None and (last is None or stamp > last):
-                break
-        else:
-            stamp = 0 if last is None else last + (duration or self._step)
+        """The pts (the dts, if `by_dts`) as it is, be it repeated or before the last; without one, one frame on."""
+        stamp = dts if self._by_dts else pts if pts is not None else dts
+        if stamp is None:
+            stamp = 0 if self._last is None else self._last + (duration or self._step)
         self._last = stamp
         return stamp
 
@@ -233,7 +234,7 @@ def open_container(source: str | Path) -> av.container.InputContainer:
     if not remote and not Path(url).exists():
         raise SourceError(f"no such file: {url}")
     if not remote and Path(url).is_dir():
-        raise SourceError(f"{url} is a folder; expected a video file")
+        raise SourceError(f"{url} is a folder; expected a video file, or a folder that holds some")
     options = {"protocol_whitelist": NETWORK if remote else "file,crypto,data"}
     timeout = (OPEN_SECONDS, READ_SECONDS) if remote else None
     try:

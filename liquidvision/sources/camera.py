@@ -50,7 +50,7 @@ class OpenCVReader(VideoReader):
         if not ok:
             self.close()
             raise SourceError(f"{name} gives no picture")
-        self._live, self._first, self._name = live, first, name
+        self._live, self._first, self._name, self._origin = live, first, name, time.monotonic()
         get = self._capture.get
         rate = Fraction(get(cv2.CAP_PROP_FPS)).limit_denominator(1001) if get(cv2.CAP_PROP_FPS) > 0 else None
         count = int(get(cv2.CAP_PROP_FRAME_COUNT))
@@ -67,9 +67,9 @@ class OpenCVReader(VideoReader):
         )
 
     def pictures(self) -> Iterator[Picture]:
-        origin, last, image = time.monotonic(), None, self._first
+        last, image, captured = None, self._first, self._origin
         while True:
-            seconds = time.monotonic() - origin if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            seconds = captured - self._origin if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             pts = round(seconds / MICROSECOND)
             if last is not None and pts <= last:  # OpenCV may say 0 for a file's last frames
                 pts = last + self._step
@@ -79,6 +79,7 @@ class OpenCVReader(VideoReader):
                 if self._closed:
                     return
                 ok, image = self._capture.read()
+            captured = time.monotonic()
             if not ok:
                 if self._live:
                     raise SourceError(f"{self._name} stopped giving pictures; was it unplugged?")

@@ -73,11 +73,13 @@ class VideoReader(ABC):
         info: what the source says of itself.
         begin: seconds on the source's clock that `Window.start` counts from.
         damaged: packets that could not be decoded so far; reading went on after them.
+        ahead: whether a thread may read ahead; not where the caller's own code makes the pictures.
     """
 
     info: VideoInfo
     begin: Fraction = Fraction(0)
     damaged: int = 0
+    ahead: bool = True
 
     def __init__(self, window: Window) -> None:
         self.window = window

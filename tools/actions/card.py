@@ -18,7 +18,14 @@ tags: [liquid-neural-network, ltc, action-recognition, synthetic]
 
 
 def card_of(
-    model: Model, recipe: Recipe, *, clips: int, backbone: Path, seed: int, measured: Mapping[str, Mapping[str, float]]
+    model: Model,
+    recipe: Recipe,
+    *,
+    clips: int,
+    test_clips: int,
+    backbone: Path,
+    seed: int,
+    measured: Mapping[str, Mapping[str, float]],
 ) -> str:
     """README.md of the model's folder; `measured` is what tools/bench_actions.py counts."""
     with safe_open(str(backbone), framework="pt") as file:
@@ -75,9 +82,9 @@ python tools/train_actions.py --backbone WORK/backbone/backbone.safetensors --wo
 
 ## How well it does
 
-60 clips of 10 s of the renderer's `test` split: bodies, clothes, backgrounds and camera behaviour that training has
-not seen. Percent of frames right; "settled" leaves out the half second after each onset; flips a minute are those
-beyond the true transitions. One training seed. `python tools/bench_actions.py` measures it:
+{test_clips} clips of 10 s of the renderer's `test` split: bodies, clothes, backgrounds and camera behaviour that
+training has not seen. Percent of frames right; "settled" leaves out the half second after each onset; flips a minute
+are those beyond the true transitions. One training seed. `python tools/bench_actions.py` measures it:
 
 | sampling | with memory | each frame alone | with memory, settled | alone, settled | flips/min | alone |
 |---|---|---|---|---|---|---|

@@ -38,29 +38,6 @@ class Recipe:
     seed: int = 0
 
 
-def fit_statistics(head: Head, clips: ClipSet, first_dt: float) -> None:
-    """Set the head's standardisation, whitening and feature statistics from the training clips.
-
-    The whitening keeps what varies within a clip: over all pictures, places and clothes would take
-    the first components, and they tell nothing of what the figure does.
-    """
-    times, _, embeddings = as_tensors(clips)
-    some = embeddings[:, ::5].float()
-    head.mean.copy_(some.mean((0, 1)))
-    within = (some - some.mean(1, keepdim=True)).flatten(0, 1)
-    head.inverse_std.copy_(1 / within.std(0).clamp_min(1e-3))
-    z = within * head.inverse_std
-    _, singular, axes = torch.pca_lowrank(z, q=head.config.components, center=False, niter=4)
-    head.whitening.copy_(axes / (singular / len(z) ** 0.5))
-    some = slice(None, None, max(1, len(embeddings) // 60))
-    xs, dts = embeddings[some].float(), steps_between(times[some], first_dt)
-    z = (xs - head.mean) * head.inverse_std
-    features, _ = head.features(z, dts, torch.ones_like(dts), head.initial(len(xs)))
-    change = features[..., head.config.components :].flatten(0, 1)
-    head.feature_mean.copy_(change.mean(0))
-    head.feature_inverse_std.copy_(1 / change.std(0).clamp_min(1e-3))
-
-
 def steps_between(times: Tensor, first_dt: float) -> Tensor:
     """Δt (n, t) float32 of times (n, t): `first_dt`, then the differences."""
     return torch.cat([torch.full_like(times[:, :1], first_dt), times.diff(dim=1)], 1).float()
@@ -77,8 +54,9 @@ def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, log=print) -> Hea
     """Train a head on clips; returns it in eval mode."""
     torch.manual_seed(recipe.seed)
     head = Head(config)
-    fit_statistics(head, clips, recipe.first_dt)
     times, labels, embeddings = as_tensors(clips)
+    some = slice(None, None, max(1, len(labels) // 200))  # enough for means and axes
+    head.fit_statistics(embeddings[some].float(), steps_between(times[some], recipe.first_dt))
     per_epoch = -(-len(labels) // recipe.batch)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
