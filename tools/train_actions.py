@@ -39,7 +39,8 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("weights/actions"))
     parser.add_argument("--clips", type=int, default=1400, help="training clips")
     parser.add_argument("--test-clips", type=int, default=60, help="clips that the card's figures are measured on")
-    parser.add_argument("--epochs", type=int, default=Recipe.epochs)
+    parser.add_argument("--epochs", type=int, default=Recipe().epochs)
+    parser.add_argument("--calm", type=float, default=Recipe().calm, help="weight of the penalty on flicker")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -53,7 +54,7 @@ def main() -> None:
     key = hashlib.sha256(options.backbone.read_bytes() + repr(NODES).encode()).hexdigest()[:16]
     embedded = {name: embed_set(clips, backbone, options.work / name, key) for name, clips in sets.items()}
     config = HeadConfig(layouts_of(backbone), len(ACTIONS), cell="gated", width=48, dropout=0.2)
-    recipe = Recipe(epochs=options.epochs, seed=options.seed)
+    recipe = Recipe(epochs=options.epochs, seed=options.seed, calm=options.calm)
     head: Head = fit(config, embedded["train"], recipe)
     with_memory, alone = accuracy(head, embedded["validation"], recipe.first_dt)
     print(f"validation: {with_memory:.1%} of frames right with memory, {alone:.1%} by each frame alone")

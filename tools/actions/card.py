@@ -71,7 +71,8 @@ them means nothing. Not for any decision about anyone.
   (see docs/benchmarks.md).
 - The head: {clips} rendered clips of 8 s of the renderer's `train` split, at irregular frame times, with up to
   {recipe.most_dropped:.0%} of the frames dropped and their Δt handed over; {recipe.epochs} epochs, AdamW,
-  learning rate {recipe.learning_rate}, weight decay {recipe.weight_decay}, noise {recipe.noise}, seed {seed}.
+  learning rate {recipe.learning_rate}, weight decay {recipe.weight_decay}, noise {recipe.noise}, calm
+  {recipe.calm}, seed {seed}.
 
 Made again by:
 
