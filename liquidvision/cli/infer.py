@@ -1,6 +1,7 @@
 """`liquidvision infer`: the main job."""
 
 import logging
+import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -107,6 +108,8 @@ def infer(
     jsons = inputs.record_paths(names, save_json, (".jsonl", ".json"), exist_ok=exist_ok)
     csvs = inputs.record_paths(names, save_csv, (".csv",), exist_ok=exist_ok)
     # What is heavy is imported only now, so that --help is quick.
+    import torch
+
     from liquidvision.cli.report import Report
     from liquidvision.model import Model
     from liquidvision.pipeline import Summary, check_output
@@ -130,6 +133,8 @@ def infer(
         make_folder_of(state_out)
         if state_out.exists():
             read_state(state_out)  # what is no memory is never overwritten by one
+    # The other half of the cores decode and encode; small networks gain nothing from more.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device)
     report = Report(quiet=quiet, verbose=verbose)
 

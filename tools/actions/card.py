@@ -39,9 +39,11 @@ def card_of(
     return f"""{HEAD}
 # {model.name}
 
-Nine things that a drawn figure does and that one frame cannot tell apart: {", ".join(model.labels)}. It shows what a
-memory is worth, and lets liquidvision run out of the box: on held-out clips {usual["context"]:.1f} % of the frames are
-right with memory, {usual["frame"]:.1f} % by each frame alone.
+Nine things that a drawn figure does and that one frame cannot tell apart:
+{", ".join(model.labels)}.
+
+It shows what a memory is worth, and lets liquidvision run out of the box: on held-out clips {usual["context"]:.1f} % of
+the frames are right with memory, {usual["frame"]:.1f} % by each frame alone.
 
 ## For
 
