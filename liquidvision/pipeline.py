@@ -127,10 +127,10 @@ class Summary:
     notes: list[str] = field(default_factory=list)
 
     def count(self, prediction: Prediction, last: Prediction | None) -> None:
-        """Take in one more frame's prediction, and the one before it."""
+        """Take in one more frame's prediction, and that of the last instant before it."""
         self.frames += 1
         self.label_frames[prediction.label] = self.label_frames.get(prediction.label, 0) + 1
-        if last is not None:
+        if last is not None and prediction.time > last.time:  # as the overlay counts
             self.flips += prediction.label != last.label
             self.frame_flips += prediction.frame_label != last.frame_label
 
@@ -194,7 +194,8 @@ def infer(
                     target.write(replace(frame, image=overlay.draw(frame.image, prediction)))
                 first_time = prediction.time if last is None else first_time
                 summary.count(prediction, last)
-                last = prediction
+                if last is None or prediction.time != last.time:
+                    last = prediction
                 if on_frame is not None:
                     on_frame(prediction)
                 if summary.frames == max_frames:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import build_model, picture, picture_frames
 
-from liquidvision import ArrayReader, Frame, Model, Prediction, RecordSink, Session, infer, open_video, predict
+from liquidvision import ArrayReader, Frame, Model, Overlay, Prediction, RecordSink, Session, infer, open_video, predict
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import VideoInfo
 from liquidvision.sources.reader import Picture, VideoReader, Window
@@ -433,3 +433,18 @@ def test_items_that_are_no_frames(model: Model) -> None:
     """Arrays where frames are expected are refused with the name of what makes frames of them."""
     with pytest.raises(UsageError, match=r"got tuple; expected Frames \(ArrayReader"):
         next(predict([(0.0, picture(0))], model))
+
+
+def test_the_summary_and_the_picture_count_alike(model: Model, tmp_path: Path) -> None:
+    """Repeated frames and a clock that starts anew are no flips, in the summary as on the overlay."""
+    times = (0, 40, 40, 80, 120, 10, 50, 90)
+    frames = [Frame(picture(i * 7), i, pts, Fraction(1, 1000)) for i, pts in enumerate(times)]
+
+    class Odd(Whole):
+        def __iter__(self) -> Iterator[Frame]:
+            return iter(frames)
+
+    overlay = Overlay(("label",))
+    summary = infer(Odd(8), model, video=tmp_path / "out.mkv", overlay=overlay)
+    assert summary.frames == 8
+    assert (summary.flips, summary.frame_flips) == (overlay.flips, overlay.frame_flips)
