@@ -448,3 +448,17 @@ def test_the_summary_and_the_picture_count_alike(model: Model, tmp_path: Path) -
     summary = infer(Odd(8), model, video=tmp_path / "out.mkv", overlay=overlay)
     assert summary.frames == 8
     assert (summary.flips, summary.frame_flips) == (overlay.flips, overlay.frame_flips)
+
+
+def test_sound_of_a_transport_stream(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
+    """AAC framed as MPEG-TS carries it is copied packet by packet into MP4, and still decodes."""
+    source = make_video("clip.ts", sound=True)
+    infer(source, model, video=tmp_path / "out.mp4")
+
+    def packets(path: Path) -> int:
+        with av.open(str(path)) as container:
+            return sum(1 for packet in container.demux(container.streams.audio[0]) if packet.size)
+
+    assert packets(tmp_path / "out.mp4") == packets(source) > 10
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) >= 15_000

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from liquidvision.errors import SinkError, UsageError
@@ -111,6 +112,7 @@ class AVVideoSink(VideoSink):
         self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
         self._stream: av.VideoStream | None = None
         self._audio: dict[int, av.AudioStream] = {}
+        self._unframe: dict[int, BitStreamFilterContext] = {}
         self._last_pts: int | None = None
         self._last_source_pts = self._offset = 0
         self._frames = 0
@@ -137,7 +139,11 @@ class AVVideoSink(VideoSink):
             if source.codec_context.codec.canonical_name not in self._container.supported_codecs:
                 self.notes.append(f"sound left out: {self.path.suffix} cannot hold {name}; write .mkv to keep it")
                 continue
-            self._audio[source.index] = self._container.add_stream_from_template(source)
+            stream_of_sound = self._container.add_stream_from_template(source)
+            self._audio[source.index] = stream_of_sound
+            if name == "aac" and not source.codec_context.extradata:
+                # As MPEG-TS carries AAC: its headers go from each packet into the container.
+                self._unframe[source.index] = BitStreamFilterContext("aac_adtstoasc", source)
         return stream
 
     def write(self, frame: Frame) -> None:
@@ -185,8 +191,10 @@ class AVVideoSink(VideoSink):
             shift = ticks(self._begin, packet.time_base)
             packet.dts = None if packet.dts is None else packet.dts - shift
             packet.pts = packet.dts if packet.pts is None else packet.pts - shift
-            packet.stream = stream
-            self._container.mux(packet)
+            unframe = self._unframe.get(packet.stream_index)
+            for ready in unframe.filter(packet) if unframe else [packet]:
+                ready.stream = stream
+                self._container.mux(ready)
 
     def end(self, *, whole: bool) -> None:
         try:
