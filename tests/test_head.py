@@ -17,7 +17,7 @@ def make(cell: str = "ltc") -> Head:
 
 def stream(head: Head, *, batch: int = 3, steps: int = 12, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    xs = torch.randn(batch, steps, head.traces.width, generator=generator)
+    xs = torch.randn(batch, steps, head.traces.input_size, generator=generator)
     return xs, torch.rand(batch, steps, generator=generator) * 0.3
 
 

@@ -1,27 +1,33 @@
-"""The contract of every recurrent cell: pure functions of (input, state, Δt), and Δt's checked shape."""
+"""The contract of every recurrent layer: pure functions of (input, state, Δt), and the checked shapes of Δt and lengths."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
 
+Prepared = tuple[Tensor, ...]
+
 
 class Cell(nn.Module, ABC):
     """One recurrent layer, stepped by the seconds that really passed.
 
     A cell remembers nothing: state in, state out. What depends on the input alone is computed by
-    `prepare`, for all frames at once, and never inside the loop over time.
+    `prepare`, for all frames at once, and never inside the loop over time. A step of Δt = 0 leaves
+    the state as it is, in every cell, so that padding and repeated frames step nothing.
 
     Attributes:
         input_size: width of an input.
-        units: width of an output.
+        units: neurons, each with a time constant; 0 for a cell without time constants.
+        output_size: width of an output.
         state_size: width of the state; a cell with several states lays them side by side.
     """
 
     input_size: int
     units: int
+    output_size: int
     state_size: int
 
     def initial(self, batch: int) -> Tensor:
@@ -29,11 +35,11 @@ class Cell(nn.Module, ABC):
         return next(self.parameters()).new_zeros(batch, self.state_size)
 
     @abstractmethod
-    def prepare(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What one step needs of its input alone: x (..., input_size) to tensors (..., n)."""
+    def prepare(self, x: Tensor) -> Prepared:
+        """What the steps need of the inputs alone: x (..., input_size) to tensors (..., n)."""
 
     @abstractmethod
-    def advance(self, prepared: tuple[Tensor, ...], state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+    def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One step over dt seconds.
 
         Args:
@@ -42,17 +48,65 @@ class Cell(nn.Module, ABC):
             dt: (batch, 1) seconds, finite and not negative; 0 leaves the state as it is.
 
         Returns:
-            The new state (batch, state_size), and the effective time constants (batch, units) in
-            seconds during the step (its last unfold); (batch, 0) for a cell that has none.
+            The output (batch, output_size), the new state (batch, state_size), and the effective time
+            constants (batch, units) in seconds during the step (its last unfold).
         """
 
-    def output(self, state: Tensor) -> Tensor:
-        """What the next layer sees of a state (batch, state_size): (batch, units)."""
-        return state[..., : self.units]
+    def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`advance` over all frames: prepared (batch, steps, n), dt (batch, steps), one step or more.
 
-    def forward(self, x: Tensor, state: Tensor, dt: Tensor) -> Tensor:
-        """One step: x (batch, input_size), state (batch, state_size), dt (batch, 1) seconds to the new state."""
-        return self.advance(self.prepare(x), state, dt)[0]
+        Returns:
+            Outputs (batch, steps, output_size), the last state, time constants (batch, steps, units).
+        """
+        outputs, taus = [], []
+        for t in range(dt.shape[1]):
+            output, state, tau = self.advance(tuple(p[:, t] for p in prepared), state, dt[:, t : t + 1])
+            outputs.append(output)
+            taus.append(tau)
+        return torch.stack(outputs, 1), state, torch.stack(taus, 1)
+
+    def forward(
+        self,
+        x: Tensor,
+        dt: Tensor | float,
+        state: Tensor | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        return_time_constants: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Run (batch, steps, input_size) inputs through the cell.
+
+        Args:
+            x: (batch, steps, input_size), one step or more.
+            dt: seconds since the frame before: a number, (batch,), (batch, steps) or (batch, steps, 1).
+            state: (batch, state_size), what an earlier call gave; None for streams that have seen nothing.
+            lengths: (batch,) frames of each stream that count; the rest is padding, which steps nothing.
+            return_time_constants: give the effective time constants too.
+
+        Returns:
+            Outputs (batch, steps, output_size) and the last state (batch, state_size); with
+            `return_time_constants` also (batch, steps, units) seconds. Outputs in the padding mean nothing.
+
+        Raises:
+            UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
+        """
+        if x.ndim != 3 or x.shape[-1] != self.input_size or x.shape[1] < 1:
+            raise UsageError(f"inputs have shape {tuple(x.shape)}; expected (batch, steps, {self.input_size})")
+        batch, steps, _ = x.shape
+        seconds = as_dt(dt, batch, steps, x)
+        if lengths is not None:
+            seconds = seconds * as_mask(lengths, batch, steps, x)
+        if state is None:
+            state = self.initial(batch)
+        elif state.shape != (batch, self.state_size):
+            raise UsageError(f"state has shape {tuple(state.shape)}; expected ({batch}, {self.state_size})")
+        outputs, state, taus = self.run(self.prepare(x), state, seconds)
+        return (outputs, state, taus) if return_time_constants else (outputs, state)
+
+    def step(self, x: Tensor, dt: Tensor | float, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One frame of each stream: x (batch, input_size), dt a number or (batch,). Output and state."""
+        outputs, state = self(x[:, None], dt, state)
+        return outputs[:, 0], state
 
 
 def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:
@@ -77,3 +131,21 @@ def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:
     if bool(wrong.any()):
         raise UsageError(f"dt holds {given[wrong][0].item()}; expected finite seconds, 0 or more")
     return given
+
+
+def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tensor) -> Tensor:
+    """1 for frames that count and 0 for padding, (batch, steps), from the streams' lengths (batch,).
+
+    Raises:
+        UsageError: another shape, or a length outside 0..steps.
+    """
+    given = torch.as_tensor(lengths, device=like.device)
+    if given.shape != (batch,) or given.is_floating_point() or bool(((given < 0) | (given > steps)).any()):
+        shown = given.tolist() if given.numel() <= 16 else f"of shape {tuple(given.shape)}"
+        raise UsageError(f"lengths is {shown}; expected {batch} whole numbers from 0 to {steps}")
+    return (torch.arange(steps, device=like.device)[None] < given[:, None]).to(like.dtype)
+
+
+def held(new: Tensor, old: Tensor, dt: Tensor) -> Tensor:
+    """`new` (batch, n) where time passed, `old` where Δt (batch, 1) is 0: for cells that Δt alone does not hold still."""
+    return torch.where(dt > 0, new, old)

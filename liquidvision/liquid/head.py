@@ -3,20 +3,26 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import Cell, as_dt
-from liquidvision.liquid.ltc import LTC, ConductanceLTC, GatedLTC
-from liquidvision.liquid.traces import Layout, Traces
+from liquidvision.liquid.cell import Cell, as_dt, as_mask
+from liquidvision.liquid.cfc import CfC
+from liquidvision.liquid.conductance import ConductanceLTC
+from liquidvision.liquid.ltc import LTC, GatedLTC
+from liquidvision.liquid.mixed import MixedMemory
+from liquidvision.liquid.plain import GRU, LSTM, Memoryless
+from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 
-CELLS: dict[str, type[LTC] | type[GatedLTC] | type[ConductanceLTC]] = {
+LIQUID: dict[str, type[LTC] | type[ConductanceLTC]] = {
     "ltc": LTC,
     "gated": GatedLTC,
     "conductance": ConductanceLTC,
 }
+OTHERS: dict[str, type[Cell]] = {"cfc": CfC, "gru": GRU, "lstm": LSTM, "none": Memoryless}
 
 State = dict[str, Tensor]
 LARGEST = 1_000_000  # of any size in a configuration; more is a damaged file
@@ -31,11 +37,15 @@ class HeadConfig:
         classes: number of labels.
         components: dimensions that the embedding is whitened to.
         taus: time constants of the traces, in seconds.
+        learn_taus: whether training moves them.
         width: dimensions of the projection before the cell.
         units: neurons of the cell.
-        cell: "ltc" (the paper's Eq. 1), "gated" or "conductance".
-        unfolds: solver steps that one Δt is divided into.
-        solver: "exponential" or "fused".
+        cell: "ltc" (the paper's Eq. 1), "gated", "conductance" or "cfc"; to compare with, "gru", "lstm" or
+            "none", which has no memory beside the traces.
+        mixed_memory: an LSTM carries the state of a liquid cell on, see `MixedMemory`.
+        unfolds: solver steps that one Δt is divided into, in a liquid cell.
+        solver: of a liquid cell, see `LiquidCell`.
+        max_step: seconds; a liquid cell divides a longer step further. None: never.
         dropout: share of the cell's inputs and outputs dropped in training.
         appearance: weight of the whitened embedding beside the standardised traces.
 
@@ -47,11 +57,14 @@ class HeadConfig:
     classes: int
     components: int = 64
     taus: tuple[float, ...] = (0.1, 0.4, 1.5)
+    learn_taus: bool = False
     width: int = 32
     units: int = 64
     cell: str = "ltc"
+    mixed_memory: bool = False
     unfolds: int = 1
     solver: str = "exponential"
+    max_step: float | None = None
     dropout: float = 0.0
     appearance: float = 0.3
 
@@ -80,12 +93,14 @@ class HeadOutput:
     Attributes:
         logits: (batch, steps, classes), with memory.
         frame_logits: (batch, steps, classes), from each frame alone.
+        hidden: (batch, steps, cell's output size) outputs of the cell, which the readout sees.
         time_constants: (batch, steps, units) effective time constants in seconds.
         state: the state after the last step.
     """
 
     logits: Tensor
     frame_logits: Tensor
+    hidden: Tensor
     time_constants: Tensor
     state: State
 
@@ -104,12 +119,11 @@ class Head(nn.Module):
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
-        if config.cell not in CELLS:
-            raise UsageError(f"cell is {config.cell!r}; expected one of {', '.join(CELLS)}")
         self.config = config
-        self.traces = Traces(config.layouts, config.taus)
-        embedding, signed = self.traces.width, len(config.taus) * config.components
-        features = config.components + self.traces.magnitude_size + signed
+        self.traces = Magnitudes(config.layouts, config.taus, learn=config.learn_taus)
+        self.signed = Traces(config.components, config.taus, learn=config.learn_taus)
+        embedding = self.traces.input_size
+        features = config.components + self.traces.output_size + self.signed.output_size
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(embedding))
         self.inverse_std: Tensor
@@ -123,8 +137,8 @@ class Head(nn.Module):
         self.project = nn.Linear(features, config.width)
         self.normalise = nn.LayerNorm(config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.cell: Cell = CELLS[config.cell](config.width, config.units, unfolds=config.unfolds, solver=config.solver)
-        self.readout = nn.Linear(config.units + config.width, config.classes)
+        self.cell = make_cell(config)
+        self.readout = nn.Linear(self.cell.output_size + config.width, config.classes)
         self.frame_readout = nn.Linear(config.components, config.classes)
 
     @torch.no_grad()
@@ -148,20 +162,15 @@ class Head(nn.Module):
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
         dt = as_dt(dts, clips, steps, embeddings)
-        z = (embeddings - self.mean) * self.inverse_std
-        features, _ = self.features(z, dt, torch.ones_like(dt), self.initial(clips))
+        features, _, _ = self.features((embeddings - self.mean) * self.inverse_std, dt, self.initial(clips))
         change = features[..., self.config.components :].flatten(0, 1)
         self.feature_mean.copy_(change.mean(0))
         self.feature_inverse_std.copy_(1 / change.std(0).clamp_min(1e-3))
 
     def initial(self, batch: int) -> State:
         """The state of `batch` streams that have seen nothing."""
-        zeros = self.mean.new_zeros
-        return {
-            "traces": zeros(batch, self.traces.state_size),
-            "seen": zeros(batch, 1),
-            "cell": self.cell.initial(batch),
-        }
+        parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell}
+        return {name: part.initial(batch) for name, part in parts.items()}
 
     def step(self, x: Tensor, state: State, dt: Tensor | float) -> tuple[Tensor, State]:
         """One frame of each stream: x (batch, d), dt seconds, a number or (batch,). Logits (batch, classes), state."""
@@ -182,43 +191,42 @@ class Head(nn.Module):
         Raises:
             UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
         """
-        if xs.ndim != 3 or xs.shape[-1] != self.traces.width:
-            raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected (batch, steps, {self.traces.width})")
+        if xs.ndim != 3 or xs.shape[-1] != self.traces.input_size or xs.shape[1] < 1:
+            shape = f"(batch, steps, {self.traces.input_size})"
+            raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected {shape}")
         batch, steps, _ = xs.shape
         dt = as_dt(dts, batch, steps, xs)
-        real = torch.ones_like(dt)
         if lengths is not None:
-            lengths = torch.as_tensor(lengths, device=xs.device)
-            real = (torch.arange(steps, device=xs.device)[None] < lengths[:, None]).to(xs.dtype)
-            dt = dt * real
+            dt = dt * as_mask(lengths, batch, steps, xs)
         state = state or self.initial(batch)
-        z = (xs - self.mean) * self.inverse_std
-        features, trace_state = self.features(z, dt, real, state)
+        features, white, moved = self.features((xs - self.mean) * self.inverse_std, dt, state)
         inputs = self.dropout(self.normalise(self.project(features)))
-        hidden, taus, cell_state = self.run_cell(inputs, dt, state["cell"])
+        hidden, moved["cell"], taus = self.cell(inputs, dt, state["cell"], return_time_constants=True)
         logits = self.readout(torch.cat([self.dropout(hidden), inputs], -1))
-        frame_logits = self.frame_readout(z @ self.whitening)
-        return HeadOutput(logits, frame_logits, taus, {**trace_state, "cell": cell_state})
+        return HeadOutput(logits, self.frame_readout(white), hidden, taus, moved)
 
-    def features(self, z: Tensor, dt: Tensor, real: Tensor, state: State) -> tuple[Tensor, State]:
-        """Whitened appearance, magnitudes and signed traces (batch, steps, features), and the traces' state."""
-        traces, seen = state["traces"], state["seen"]
-        changes = []
-        for t in range(z.shape[1]):
-            deviation, traces = self.traces.deviations(z[:, t], traces, seen, dt[:, t : t + 1])
-            # A padded first frame must not count as seen.
-            seen = torch.maximum(seen, real[:, t : t + 1])
-            signed = (deviation @ self.whitening).flatten(1)
-            changes.append(torch.cat([self.traces.magnitudes(deviation), signed], -1))
-        change = (torch.stack(changes, 1) - self.feature_mean) * self.feature_inverse_std
-        return torch.cat([self.config.appearance * (z @ self.whitening), change], -1), {"traces": traces, "seen": seen}
+    def features(self, z: Tensor, dt: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        """The cell's features (batch, steps, n), the whitened embedding, and the state of the traces."""
+        white = z @ self.whitening
+        magnitudes, traces = self.traces(z, dt, state["traces"])
+        # A trace of the whitened embedding is the whitened trace: the same numbers for less work.
+        directions, signed = self.signed(white, dt, state["signed"])
+        change = (torch.cat([magnitudes, directions], -1) - self.feature_mean) * self.feature_inverse_std
+        features = torch.cat([self.config.appearance * white, change], -1)
+        return features, white, {"traces": traces, "signed": signed}
 
-    def run_cell(self, inputs: Tensor, dt: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The cell over (batch, steps, width): outputs and time constants (batch, steps, units), and its state."""
-        prepared = self.cell.prepare(inputs)
-        outputs, taus = [], []
-        for t in range(inputs.shape[1]):
-            state, tau = self.cell.advance(tuple(p[:, t] for p in prepared), state, dt[:, t : t + 1])
-            outputs.append(self.cell.output(state))
-            taus.append(tau)
-        return torch.stack(outputs, 1), torch.stack(taus, 1), state
+
+def make_cell(config: HeadConfig) -> Cell:
+    """The cell that a configuration asks for.
+
+    Raises:
+        UsageError: an unknown cell, or options that it does not take.
+    """
+    if config.cell in LIQUID:
+        options: dict[str, Any] = {"unfolds": config.unfolds, "solver": config.solver, "max_step": config.max_step}
+        cell: Cell = LIQUID[config.cell](config.width, config.units, **options)
+    elif config.cell in OTHERS:
+        cell = OTHERS[config.cell](config.width, config.units)
+    else:
+        raise UsageError(f"cell is {config.cell!r}; expected one of {', '.join([*LIQUID, *OTHERS])}")
+    return MixedMemory(cell) if config.mixed_memory else cell

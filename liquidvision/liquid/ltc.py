@@ -1,66 +1,125 @@
-"""Liquid time-constant cells: the paper's Eq. 1, with a constant or a gated equilibrium, and the conductance form."""
+"""Liquid cells of the paper's Eq. 1, with a constant or a gated equilibrium, and what every liquid cell shares."""
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import Cell
+from liquidvision.liquid import fused
+from liquidvision.liquid.cell import Cell, Prepared
 
-SOLVERS = ("exponential", "fused")
+SOLVERS = ("exponential", "fused", "euler", "rk4")
+MOST_UNFOLDS = 10_000
 
 
 class LiquidCell(Cell):
-    """What both forms share: dx/dt = -G x + G x∞ with G and x∞ held still over a short step.
+    """What all forms share: dx/dt = G (x∞ - x), with a rate G and an equilibrium x∞ that depend on input and state.
 
     Args:
         input_size: width of an input.
         units: number of neurons.
         unfolds: steps L that one Δt is divided into; the state is fed back at each.
-        solver: "exponential" (exponential Euler: x∞ + (x - x∞) exp(-hG)) or "fused" (the paper's
-            Eq. 3: (x + h G x∞) / (1 + h G)), with h = Δt / L. Both stay bounded for any h; the
-            exponential one errs less.
+        solver: one step over h = Δt / L. "exponential": exponential Euler, x∞ + (x - x∞) exp(-hG).
+            "fused": the paper's Eq. 3, (x + h G x∞) / (1 + h G). Both hold G and x∞ still over the
+            step, are of first order and stay bounded for any h; the exponential one errs less.
+            "euler" and "rk4", explicit of orders 1 and 4, are for study: they leave all bounds where
+            hG is large, and run on the plain path alone.
+        max_step: seconds; a longer h is divided further, up to 10,000 steps for one Δt. None: never.
 
     Raises:
-        UsageError: a size or number of unfolds below 1, or an unknown solver.
+        UsageError: a size or number of unfolds below 1, an unknown solver, or a step that is not positive.
     """
 
-    def __init__(self, input_size: int, units: int, *, unfolds: int, solver: str) -> None:
+    def __init__(
+        self, input_size: int, units: int, *, unfolds: int = 1, solver: str = "exponential", max_step: float | None = None
+    ) -> None:
         super().__init__()
         for name, value in (("input_size", input_size), ("units", units), ("unfolds", unfolds)):
             if value < 1:
                 raise UsageError(f"{name} is {value}; expected 1 or more")
         if solver not in SOLVERS:
             raise UsageError(f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}")
-        self.input_size, self.units, self.state_size = input_size, units, units
-        self.unfolds, self.solver = unfolds, solver
+        if max_step is not None and not max_step > 0:
+            raise UsageError(f"max_step is {max_step}; expected seconds above 0, or None")
+        self.input_size, self.units, self.output_size, self.state_size = input_size, units, units, units
+        self.unfolds, self.solver, self.max_step = unfolds, solver, max_step
 
     @abstractmethod
-    def rates(self, prepared: tuple[Tensor, ...], state: Tensor) -> tuple[Tensor, Tensor]:
-        """G in 1/s and the drive G x∞, each (batch, units), at this input and state."""
+    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
+        """G in 1/s and the drive G x∞ at this input and state (batch, units): each (batch, units)."""
 
-    def advance(self, prepared: tuple[Tensor, ...], state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-        h = dt / self.unfolds
-        for _ in range(self.unfolds):
+    @abstractmethod
+    def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """All frames in one kernel: states and time constants (batch, steps, units). Of `fused`, on CPUs."""
+
+    def counts(self, dt: Tensor) -> Tensor:
+        """How many solver steps each Δt takes: dt of any shape, int32 of the same."""
+        counts = torch.full_like(dt, self.unfolds, dtype=torch.int32)
+        if self.max_step is None:
+            return counts
+        return torch.maximum(counts, (dt / self.max_step).ceil().clamp_max(MOST_UNFOLDS).to(torch.int32))
+
+    def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        counts = self.counts(dt)
+        h = dt / counts
+        most = self.unfolds if self.max_step is None else int(counts.max())
+        taus = torch.zeros_like(state)
+        for unfold in range(most):
             rate, drive = self.rates(prepared, state)
-            if self.solver == "exponential":
-                # x + (x∞ - x)(1 - exp(-hG)); expm1 keeps Δt = 0 the exact identity.
-                state = state - (drive / rate - state) * torch.expm1(-h * rate)
-            else:
-                state = (state + h * drive) / (1 + h * rate)
-        return state, 1 / rate
+            new, tau = self.solve(prepared, state, rate, drive, h), 1 / rate
+            if unfold < self.unfolds:
+                state, taus = new, tau
+            else:  # each stream takes its own number of steps, whatever the others in the batch take
+                going = unfold < counts
+                state, taus = torch.where(going, new, state), torch.where(going, tau, taus)
+        return self.read(state), state, taus
+
+    def solve(self, prepared: Prepared, state: Tensor, rate: Tensor, drive: Tensor, h: Tensor) -> Tensor:
+        """The state (batch, units) after h (batch, 1) seconds, from the rate and drive at its beginning."""
+        if self.solver == "exponential":
+            # x + (x∞ - x)(1 - exp(-hG)); expm1 keeps Δt = 0 the exact identity.
+            return state - (drive / rate - state) * torch.expm1(-h * rate)
+        if self.solver == "fused":
+            return (state + h * drive) / (1 + h * rate)
+        slope = drive - rate * state
+        if self.solver == "euler":
+            return state + h * slope
+        slopes = [slope]
+        for part in (0.5, 0.5, 1.0):
+            at = state + part * h * slopes[-1]
+            rate, drive = self.rates(prepared, at)
+            slopes.append(drive - rate * at)
+        return state + h / 6 * (slopes[0] + 2 * slopes[1] + 2 * slopes[2] + slopes[3])
+
+    def read(self, state: Tensor) -> Tensor:
+        """What is given out of states (..., units): (..., output_size)."""
+        return state
+
+    def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.solver not in ("exponential", "fused") or not fused.fits(*prepared, state, dt, *self.parameters()):
+            return super().run(prepared, state, dt)
+        states, taus = self.run_fused(prepared, state, dt, self.counts(dt))
+        return self.read(states), states[:, -1], taus
 
 
 class LTC(LiquidCell):
     """The paper's form: dx/dt = -(1/τ + f) x + f A, with f = k σ(W [I, x] + b) (arXiv 2006.04439, Eq. 1).
 
-    The effective time constant is τ / (1 + τ f) (Eq. 2), between τ / (1 + τ k) and τ; a state stays
-    between the extremes of 0 and A. τ and the gain k start log-uniform over `tau` seconds and over
-    `gain` per second, so that the units together span quick and slow from the first step.
+    G = 1/τ + f and G x∞ = f A. The effective time constant 1 / G = τ / (1 + τ f) (Eq. 2) lies between
+    τ / (1 + τ k) and τ; a state stays between the extremes of 0 and A. τ and the gain k are positive by
+    construction (kept as logarithms) and start log-uniform over `tau` seconds and over `gain` per
+    second, so that the units together span quick and slow from the first step.
+
+    Args:
+        tau: the range of τ at the start, in seconds.
+        gain: the range of k at the start, per second.
+        input_size, units, unfolds, solver, max_step: see `LiquidCell`.
     """
+
+    gated: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -69,115 +128,53 @@ class LTC(LiquidCell):
         *,
         unfolds: int = 1,
         solver: str = "exponential",
+        max_step: float | None = None,
         tau: tuple[float, float] = (0.5, 20.0),
         gain: tuple[float, float] = (1.0, 60.0),
     ) -> None:
-        super().__init__(input_size, units, unfolds=unfolds, solver=solver)
-        self.inputs = nn.Linear(input_size, units)
-        self.recurrent = nn.Linear(units, units, bias=False)
+        super().__init__(input_size, units, unfolds=unfolds, solver=solver, max_step=max_step)
+        maps = 2 if self.gated else 1  # the gate's and, where it is gated, the equilibrium's
+        self.inputs = nn.Linear(input_size, maps * units)
+        self.recurrent = nn.Linear(units, maps * units, bias=False)
         self.log_tau = nn.Parameter(log_uniform(units, *tau))
         self.log_gain = nn.Parameter(log_uniform(units, *gain))
-        self.equilibrium = nn.Parameter(torch.empty(units).uniform_(-1, 1))  # A
-        nn.init.orthogonal_(self.recurrent.weight)
+        if not self.gated:
+            self.equilibrium = nn.Parameter(torch.empty(units).uniform_(-1, 1))  # A
+        for part in self.recurrent.weight.data.split(units):
+            nn.init.orthogonal_(part)
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, ...]:
+    def prepare(self, x: Tensor) -> Prepared:
         return (self.inputs(x),)
 
-    def rates(self, prepared: tuple[Tensor, ...], state: Tensor) -> tuple[Tensor, Tensor]:
+    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
         f = self.log_gain.exp() * torch.sigmoid(prepared[0] + self.recurrent(state))
         return torch.exp(-self.log_tau) + f, f * self.equilibrium
 
+    def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        leak, gain = torch.exp(-self.log_tau), self.log_gain.exp()
+        equilibrium = None if self.gated else self.equilibrium
+        exponential = self.solver == "exponential"
+        return fused.gates(prepared[0], self.recurrent.weight, leak, gain, equilibrium, state, dt, counts, exponential)
 
-class GatedLTC(LiquidCell):
+
+class GatedLTC(LTC):
     """Eq. 1 with an equilibrium that depends on input and state: A = tanh(W' [I, x] + b').
 
     The conductance form has such an equilibrium already: the mean of the reversal potentials, weighted
     by how far each synapse is open. A state stays within -1..1; time constants as in `LTC`.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        units: int,
-        *,
-        unfolds: int = 1,
-        solver: str = "exponential",
-        tau: tuple[float, float] = (0.5, 20.0),
-        gain: tuple[float, float] = (1.0, 60.0),
-    ) -> None:
-        super().__init__(input_size, units, unfolds=unfolds, solver=solver)
-        self.inputs = nn.Linear(input_size, 2 * units)  # of the gate, then of the equilibrium
-        self.recurrent = nn.Linear(units, 2 * units, bias=False)
-        self.log_tau = nn.Parameter(log_uniform(units, *tau))
-        self.log_gain = nn.Parameter(log_uniform(units, *gain))
-        for part in self.recurrent.weight.data.chunk(2):
-            nn.init.orthogonal_(part)
+    gated = True
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, ...]:
-        return (self.inputs(x),)
-
-    def rates(self, prepared: tuple[Tensor, ...], state: Tensor) -> tuple[Tensor, Tensor]:
+    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
         gate, equilibrium = (prepared[0] + self.recurrent(state)).chunk(2, -1)
         f = self.log_gain.exp() * torch.sigmoid(gate)
         return torch.exp(-self.log_tau) + f, f * torch.tanh(equilibrium)
 
 
-class ConductanceLTC(LiquidCell):
-    """The form that the authors' code runs: membranes and synapses with conductances (NCP, Nature MI 2020, Eqs. 1-3).
-
-    cm dv/dt = g (vleak - v) + Σ w σ(a (v_pre - μ)) (E - v) + the same sum over the inputs, so that
-    G = (g + Σ w s) / cm. The effective time constant 1 / G lies below cm / g; v stays between the
-    extremes of 0, vleak and E. g, w and cm are positive by construction (softplus of a free
-    parameter that starts at the inverse of its initial value). Synaptic weights are divided by
-    their fan-in, or the conductance of a wide input would leave no memory.
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        units: int,
-        *,
-        unfolds: int = 1,
-        solver: str = "exponential",
-        tau: tuple[float, float] = (0.05, 5.0),
-    ) -> None:
-        super().__init__(input_size, units, unfolds=unfolds, solver=solver)
-        leak = torch.ones(units)
-        self.raw_leak = nn.Parameter(inverse_softplus(leak))
-        self.raw_capacitance = nn.Parameter(inverse_softplus(leak * log_uniform(units, *tau).exp()))
-        self.leak_potential = nn.Parameter(torch.empty(units).uniform_(-0.2, 0.2))
-        for name, sources in (("sensory", input_size), ("recurrent", units)):
-            weight = torch.empty(sources, units).uniform_(0.01, 1.0) * 8 / sources
-            self.register_parameter(f"{name}_raw_weight", nn.Parameter(inverse_softplus(weight)))
-            self.register_parameter(f"{name}_slope", nn.Parameter(torch.empty(sources, units).uniform_(3, 8)))
-            centre = (-1.0, 1.0) if name == "sensory" else (-0.5, 0.5)
-            self.register_parameter(f"{name}_centre", nn.Parameter(torch.empty(sources, units).uniform_(*centre)))
-            sign = torch.randint(0, 2, (sources, units)) * 2.0 - 1.0
-            self.register_parameter(f"{name}_reversal", nn.Parameter(sign))  # E
-
-    def synapses(self, name: str, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Σ w s and Σ w s E over the sources (..., n): each (..., units)."""
-        weight = functional.softplus(getattr(self, f"{name}_raw_weight"))
-        slope, centre = getattr(self, f"{name}_slope"), getattr(self, f"{name}_centre")
-        current = weight * torch.sigmoid(slope * (source[..., None] - centre))
-        return current.sum(-2), (current * getattr(self, f"{name}_reversal")).sum(-2)
-
-    def prepare(self, x: Tensor) -> tuple[Tensor, ...]:
-        return self.synapses("sensory", x)
-
-    def rates(self, prepared: tuple[Tensor, ...], state: Tensor) -> tuple[Tensor, Tensor]:
-        leak, capacitance = functional.softplus(self.raw_leak), functional.softplus(self.raw_capacitance)
-        conductance, current = self.synapses("recurrent", state)
-        conductance = leak + conductance + prepared[0]
-        return conductance / capacitance, (leak * self.leak_potential + current + prepared[1]) / capacitance
-
-
 def log_uniform(n: int, low: float, high: float) -> Tensor:
     """`n` logarithms spread evenly between those of `low` and `high`, in random order."""
+    if not 0 < low <= high:
+        raise UsageError(f"the range is {low} to {high}; expected two positive numbers, the smaller first")
     spread = torch.linspace(math.log(low), math.log(high), n)
     return spread[torch.randperm(n)]
-
-
-def inverse_softplus(y: Tensor) -> Tensor:
-    """The x with softplus(x) = y, for y > 0, without overflow for large y."""
-    return y + torch.log(-torch.expm1(-y))

@@ -1,4 +1,4 @@
-"""Traces: a bank of leaky integrators over the embedding, exact in time; what changed, and how long ago."""
+"""Traces: banks of leaky integrators over an embedding, exact in time; what changed, how much, and how long ago."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
+from liquidvision.liquid import fused
+from liquidvision.liquid.cell import Cell, Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,66 +28,119 @@ class Layout:
         return self.channels * self.cells
 
 
-class Traces(nn.Module):
-    """Leaky integrators e_τ of a standardised embedding z, and the deviations d_τ = z - e_τ that they leave.
+class Traces(Cell):
+    """Leaky integrators e_τ of their input z; given out is the deviation d_τ = z - e_τ, signed.
 
     e_τ ← e_τ + (1 - exp(-Δt/τ)) d_τ: an LTC (arXiv 2006.04439, Eq. 1) with f = 0 that relaxes to its
     input, discretised exactly, so any Δt gives what the continuous equation gives with held input.
-    The first frame of a stream is taken to have stood there for ever (e_τ = z).
-
-    Given out for each frame: magnitudes log(.02 + ·) of |d_τ|, averaged by channel over a node's
-    cells, by cell over its channels, and, for a globally pooled node, over groups of channels.
+    The first frame of a stream is taken to have stood there for ever (e_τ = z). Outputs are laid out
+    trace by trace. The state is the traces, and 1 where a frame has been seen. The effective time
+    constants are the taus themselves, one for each trace.
 
     Args:
-        layouts: the nodes of the embedding, in order.
+        input_size: width of z.
         taus: time constants in seconds.
-        groups: number of groups that a globally pooled node's channels are averaged over.
+        learn: whether training moves the time constants (their logarithms, so that they stay positive).
 
     Raises:
         UsageError: no time constant, or one that is not positive.
     """
 
-    def __init__(self, layouts: Sequence[Layout], taus: Sequence[float], *, groups: int = 64) -> None:
+    def __init__(self, input_size: int, taus: Sequence[float], *, learn: bool = False) -> None:
         super().__init__()
-        if not taus or min(taus) <= 0:
+        if not taus or not 0 < min(taus) <= max(taus) < float("inf"):
             raise UsageError(f"taus is {list(taus)}; expected one or more positive time constants in seconds")
-        self.layouts, self.taus, self.groups = tuple(layouts), tuple(taus), groups
-        self.width = sum(layout.size for layout in layouts)
-        self.state_size = len(self.taus) * self.width
-        per_tau = sum(
-            self._group_count(layout) if layout.cells == 1 else layout.channels + layout.cells for layout in layouts
-        )
-        self.magnitude_size = len(self.taus) * per_tau
-        self.tau: Tensor
-        self.register_buffer("tau", torch.tensor(self.taus), persistent=False)
+        self.input_size, self.units = input_size, len(taus)
+        self.output_size, self.state_size = self.units * input_size, self.units * input_size + 1
+        self.learn = learn
+        log_taus = torch.tensor(taus).log()
+        self.log_taus: Tensor
+        if learn:
+            self.log_taus = nn.Parameter(log_taus)
+        else:
+            self.register_buffer("log_taus", log_taus, persistent=False)
+        self.places: Tensor  # the nodes to average over, for the kernel; none
+        self.register_buffer("places", torch.zeros(0, 4, dtype=torch.int64), persistent=False)
 
-    def _group_count(self, layout: Layout) -> int:
-        return min(self.groups, layout.channels)
+    @property
+    def taus(self) -> Tensor:
+        """Time constants (units,) in seconds."""
+        return self.log_taus.exp()
 
-    def deviations(self, z: Tensor, state: Tensor, seen: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
-        """One step: z (batch, width), state (batch, state_size), seen (batch, 1) 0 or 1, dt (batch, 1) seconds.
+    def initial(self, batch: int) -> Tensor:
+        return self.log_taus.new_zeros(batch, self.state_size)
 
-        Returns:
-            The deviations d_τ (batch, taus, width), and the new state.
-        """
-        traces = state.view(-1, len(self.taus), self.width)
-        traces = torch.where(seen[:, :, None] > 0, traces, z[:, None])
+    def prepare(self, x: Tensor) -> Prepared:
+        return (x,)
+
+    def read(self, deviations: Tensor) -> Tensor:
+        """What is given out of deviations (..., units, input_size): (..., units, n)."""
+        return deviations
+
+    def finish(self, read: Tensor) -> Tensor:
+        """Outputs (..., output_size) from what `read` gave."""
+        return read.flatten(-2)
+
+    def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (z,) = prepared
+        old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1:]
+        traces = torch.where(seen[..., None] > 0, old, z[:, None])
         deviation = z[:, None] - traces
         # expm1 keeps Δt = 0 the exact identity.
-        traces = traces - torch.expm1(-dt[:, :, None] / self.tau[:, None]) * deviation
-        return deviation, traces.flatten(1)
+        stepped = traces - torch.expm1(-dt[..., None] / self.taus[:, None]) * deviation
+        passed = dt > 0
+        traces = torch.where(passed[..., None], stepped, old)
+        state = torch.cat([traces.flatten(1), torch.maximum(seen, passed.to(seen.dtype))], 1)
+        return self.finish(self.read(deviation)), state, self.taus.expand(len(z), -1)
 
-    def magnitudes(self, deviations: Tensor) -> Tensor:
-        """log(.02 + mean |d|) of deviations (..., taus, width): (..., magnitude_size)."""
-        parts, start = [], 0
+    def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (z,) = prepared
+        # The kernel's derivatives are those by the taus alone.
+        by_others = torch.is_grad_enabled() and (z.requires_grad or state.requires_grad or dt.requires_grad)
+        if by_others or not fused.fits(z, state, dt, self.log_taus):
+            return super().run(prepared, state, dt)
+        old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1]
+        size = self.read(z[:0, 0, None]).shape[-1]
+        out, traces, seen = fused.leaky(z, dt, self.taus, self.places, old, seen, size)
+        state = torch.cat([traces.flatten(1), seen[:, None]], 1)
+        return self.finish(out), state, self.taus.expand(*dt.shape, -1)
+
+
+class Magnitudes(Traces):
+    """Traces whose deviations are given out as magnitudes, averaged by channel, by cell and by group.
+
+    Of a node that was pooled on a grid: log(.02 + mean |d_τ|) by channel over its cells, and by cell over
+    its channels; of a globally pooled node: over groups of neighbouring channels.
+
+    Args:
+        layouts: the nodes of the embedding, in order.
+        taus, learn: see `Traces`.
+        groups: number of groups that a globally pooled node's channels are averaged over.
+    """
+
+    def __init__(
+        self, layouts: Sequence[Layout], taus: Sequence[float], *, learn: bool = False, groups: int = 64
+    ) -> None:
+        super().__init__(sum(layout.size for layout in layouts), taus, learn=learn)
+        self.layouts = tuple(layouts)
+        rows, start = [], 0
         for layout in self.layouts:
-            part = deviations[..., start : start + layout.size].abs()
+            rows.append([start, layout.channels, layout.cells, min(groups, layout.channels)])
             start += layout.size
-            if layout.cells == 1:
-                rows = part.flatten(0, -2)[:, None]
-                means = nn.functional.adaptive_avg_pool1d(rows, self._group_count(layout))  # also of uneven groups
-                parts.append(means.view(*part.shape[:-1], -1))
+        self.places = torch.tensor(rows)
+        self.output_size = self.units * sum(row[3] if row[2] == 1 else row[1] + row[2] for row in rows)
+
+    def read(self, deviations: Tensor) -> Tensor:
+        parts = []
+        for start, channels, cells, groups in self.places.tolist():
+            part = deviations[..., start : start + channels * cells].abs()
+            if cells == 1:
+                means = nn.functional.adaptive_avg_pool1d(part.flatten(0, -2)[:, None], groups)  # uneven groups overlap
+                parts.append(means.view(*part.shape[:-1], groups))
             else:
-                grid = part.unflatten(-1, (layout.channels, layout.cells))
+                grid = part.unflatten(-1, (channels, cells))
                 parts += [grid.mean(-1), grid.mean(-2)]
-        return torch.log(0.02 + torch.cat(parts, -1)).flatten(-2)
+        return torch.cat(parts, -1)
+
+    def finish(self, read: Tensor) -> Tensor:
+        return torch.log(0.02 + read).flatten(-2)

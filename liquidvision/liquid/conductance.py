@@ -1,0 +1,193 @@
+"""The conductance form of LTC: membranes and synapses, densely or sparsely wired; takes the weights of ncps."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from liquidvision.errors import UsageError
+from liquidvision.liquid import fused
+from liquidvision.liquid.cell import Prepared
+from liquidvision.liquid.ltc import LiquidCell, log_uniform
+from liquidvision.liquid.wiring import Wiring, full
+
+OPENNESS = 8.0  # summed weight of a neuron's synapses from one layer, at the start, in units of its leak
+
+
+class Synapses(nn.Module):
+    """Synapses from `sources` to `units`: Σ w σ(a (v - μ)) and Σ w E σ(a (v - μ)) by unit.
+
+    A dense wiring keeps its parameters as (sources, units), a sparse one only those of synapses that
+    there are, (n,), source by source; what is not there costs nothing.
+
+    Args:
+        polarity: (sources, units): the sign that each synapse's reversal potential E starts with; 0: none.
+        centre: range of μ at the start.
+    """
+
+    def __init__(self, polarity: np.ndarray, *, centre: tuple[float, float]) -> None:
+        super().__init__()
+        sign = torch.from_numpy(polarity.astype(np.float32))
+        self.sources, self.units = sign.shape
+        weight = torch.empty(sign.shape).uniform_(0.01, 1.0) * OPENNESS / (sign != 0).sum(0).clamp_min(1)
+        pre, post = sign.nonzero(as_tuple=True)
+        self.dense = len(pre) == sign.numel()
+        if not self.dense:
+            weight, sign = weight[pre, post], sign[pre, post]
+        self.pre: Tensor  # each synapse's source and its unit; empty where dense
+        self.register_buffer("pre", pre[:0] if self.dense else pre)
+        self.post: Tensor
+        self.register_buffer("post", post[:0] if self.dense else post)
+        self.raw_weight = nn.Parameter(inverse_softplus(weight))
+        self.slope = nn.Parameter(torch.empty(weight.shape).uniform_(3, 8))  # a
+        self.centre = nn.Parameter(torch.empty(weight.shape).uniform_(*centre))  # μ
+        self.reversal = nn.Parameter(sign)  # E
+
+    def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Potentials (..., sources) to total conductance Σ w s and current Σ w E s, each (..., units)."""
+        weight = functional.softplus(self.raw_weight)
+        if fused.fits(source, *self.parameters()):
+            synapses = weight, self.slope, self.centre, self.reversal, self.pre, self.post
+            return fused.synapses(source, *synapses, self.units)
+        if self.dense:
+            open_ = weight * torch.sigmoid(self.slope * (source[..., None] - self.centre))
+            return open_.sum(-2), (open_ * self.reversal).sum(-2)
+        open_ = weight * torch.sigmoid(self.slope * (source[..., self.pre] - self.centre))
+        zeros = open_.new_zeros(*open_.shape[:-1], self.units)
+        return zeros.index_add(-1, self.post, open_), zeros.index_add(-1, self.post, open_ * self.reversal)
+
+
+class ConductanceLTC(LiquidCell):
+    """The form that the authors' code runs: membranes and synapses with conductances (NCP, Nature MI 2020, Eqs. 1-3).
+
+    cm dv/dt = g (vleak - v) + Σ w σ(a (v_pre - μ)) (E - v) + the same sum over the inputs, so that
+    G = (g + Σ w s) / cm and G v∞ = (g vleak + Σ w s E) / cm. The effective time constant 1 / G lies
+    between cm / (g + Σ w) and cm / g; v stays between the extremes of 0, vleak and E. g, w and cm are
+    positive by construction (softplus of a free parameter that starts at the inverse of its initial
+    value). cm / g starts log-uniform over `tau` seconds, and synaptic weights are divided by their
+    fan-in, or the conductance of a wide input would leave no memory. Inputs and outputs go through an
+    elementwise scale and shift, which start as the identity.
+
+    Args:
+        units: number of neurons, densely wired, or a `Wiring`, whose motor neurons are given out.
+        tau: the range of cm / g at the start, in seconds.
+        input_size, unfolds, solver, max_step: see `LiquidCell`.
+
+    Raises:
+        UsageError: as `LiquidCell`, or a wiring for another number of inputs.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        units: int | Wiring,
+        *,
+        unfolds: int = 1,
+        solver: str = "exponential",
+        max_step: float | None = None,
+        tau: tuple[float, float] = (0.05, 5.0),
+    ) -> None:
+        neurons = units.neurons if isinstance(units, Wiring) else units
+        super().__init__(input_size, neurons, unfolds=unfolds, solver=solver, max_step=max_step)
+        wiring = units if isinstance(units, Wiring) else full(input_size, units, seed=int(torch.randint(2**31, ())))
+        if wiring.inputs != input_size:
+            raise UsageError(f"the wiring has {wiring.inputs} inputs; the cell's input_size is {input_size}")
+        self.output_size = wiring.outputs
+        leak = torch.ones(neurons)
+        self.raw_leak = nn.Parameter(inverse_softplus(leak))
+        self.raw_capacitance = nn.Parameter(inverse_softplus(leak * log_uniform(neurons, *tau).exp()))
+        self.leak_potential = nn.Parameter(torch.empty(neurons).uniform_(-0.2, 0.2))
+        self.sensory = Synapses(wiring.sensory, centre=(-1.0, 1.0))
+        self.recurrent = Synapses(wiring.recurrent, centre=(-0.5, 0.5))
+        self.input_scale = nn.Parameter(torch.ones(input_size))
+        self.input_shift = nn.Parameter(torch.zeros(input_size))
+        self.output_scale = nn.Parameter(torch.ones(self.output_size))
+        self.output_shift = nn.Parameter(torch.zeros(self.output_size))
+
+    @property
+    def leak(self) -> Tensor:
+        """g (units,), relative to the synaptic weights."""
+        return functional.softplus(self.raw_leak)
+
+    @property
+    def capacitance(self) -> Tensor:
+        """cm (units,), in seconds times the unit of g."""
+        return functional.softplus(self.raw_capacitance)
+
+    def prepare(self, x: Tensor) -> Prepared:
+        return self.sensory(x * self.input_scale + self.input_shift)
+
+    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
+        leak, capacitance = self.leak, self.capacitance
+        total, current = self.recurrent(state)
+        total, current = leak + total + prepared[0], leak * self.leak_potential + current + prepared[1]
+        return total / capacitance, current / capacitance
+
+    def read(self, state: Tensor) -> Tensor:
+        return state[..., : self.output_size] * self.output_scale + self.output_shift
+
+    def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        leak, synapses = self.leak, self.recurrent
+        return fused.conductance(
+            *prepared, state, dt, leak, leak * self.leak_potential, self.capacitance,
+            functional.softplus(synapses.raw_weight), synapses.slope, synapses.centre, synapses.reversal,
+            synapses.pre, synapses.post, counts, self.solver == "exponential",
+        )  # fmt: skip
+
+
+def inverse_softplus(y: Tensor) -> Tensor:
+    """The x with softplus(x) = y, for y > 0, without overflow for large y."""
+    return y + torch.log(-torch.expm1(-y))
+
+
+@torch.no_grad()
+def from_ncps(module: Any) -> ConductanceLTC:
+    """The same cell as an `LTCCell`, or an `LTC` without mixed memory, of ncps 1.0.1: wiring, weights, unfolds, solver.
+
+    States, outputs and gradients agree with ncps at elapsed times above 0 (its own 0 gives NaN). A
+    weight that its clipping has set to 0 becomes 1e-8.
+
+    Raises:
+        UsageError: another kind of module.
+    """
+    if getattr(module, "use_mixed", False):
+        raise UsageError("this LTC of ncps has a mixed memory; pass its rnn_cell, and copy the LSTM beside it")
+    cell = getattr(module, "rnn_cell", module)
+    values: dict[str, Tensor] = dict(getattr(cell, "_params", {}))
+    if not {"gleak", "vleak", "cm", "sensory_sigma", "sparsity_mask"} <= set(values):
+        raise UsageError(f"expected an LTC or LTCCell of ncps; got {type(module).__name__}")
+
+    def positive(name: str) -> Tensor:
+        raw = values[name].detach()
+        return (functional.softplus(raw) if cell._implicit_param_constraints else raw).clamp_min(1e-8)
+
+    signs = [
+        (values[f"{name}sparsity_mask"] * torch.where(values[f"{name}erev"] < 0, -1, 1)).cpu().numpy().astype(np.int8)
+        for name in ("sensory_", "")
+    ]
+    ours = ConductanceLTC(
+        cell.sensory_size, Wiring(*signs, outputs=cell.motor_size), unfolds=cell._ode_unfolds, solver="fused"
+    )
+    ours.raw_leak.copy_(inverse_softplus(positive("gleak")))
+    ours.raw_capacitance.copy_(inverse_softplus(positive("cm")))
+    ours.leak_potential.copy_(values["vleak"])
+    for synapses, prefix in ((ours.sensory, "sensory_"), (ours.recurrent, "")):
+        there = values[f"{prefix}sparsity_mask"] != 0
+        for parameter, value in (
+            (synapses.raw_weight, inverse_softplus(positive(f"{prefix}w"))),
+            (synapses.slope, values[f"{prefix}sigma"]),
+            (synapses.centre, values[f"{prefix}mu"]),
+            (synapses.reversal, values[f"{prefix}erev"]),
+        ):
+            parameter.copy_(value if synapses.dense else value[there])
+    for parameter, name in (
+        (ours.input_scale, "input_w"),
+        (ours.input_shift, "input_b"),
+        (ours.output_scale, "output_w"),
+        (ours.output_shift, "output_b"),
+    ):
+        if name in values:
+            parameter.copy_(values[name])
+    return ours

@@ -1,0 +1,96 @@
+"""A bank of leaky integrators over frames, with the derivatives of all it gives by its time constants."""
+
+import math
+
+import numpy as np
+
+from liquidvision.liquid.kernels.scalar import inlined, kernel
+
+
+@inlined
+def pool(layouts, values, weights, out):
+    """Means of values * weights (width,) by group, or by channel and then by cell, of each node: out (size,).
+
+    A row of `layouts` is a node's first place, channels, cells and groups.
+    """
+    at = 0
+    one = values.dtype.type(1)
+    for n in range(layouts.shape[0]):
+        start, channels, cells, groups = layouts[n]
+        if cells == 1:
+            for g in range(groups):
+                first, last = g * channels // groups, ((g + 1) * channels + groups - 1) // groups
+                total = values.dtype.type(0)
+                for c in range(start + first, start + last):
+                    total += values[c] * weights[c]
+                out[at + g] = total * (one / values.dtype.type(last - first))
+            at += groups
+        else:
+            by_cell = out[at + channels : at + channels + cells]
+            by_cell[:] = 0
+            for c in range(channels):
+                total = values.dtype.type(0)
+                for p in range(cells):
+                    part = values[start + c * cells + p] * weights[start + c * cells + p]
+                    total += part
+                    by_cell[p] += part
+                out[at + c] = total * (one / values.dtype.type(cells))
+            for p in range(cells):
+                by_cell[p] *= one / values.dtype.type(channels)
+            at += channels + cells
+
+
+@kernel
+def leaky(z, dt, taus, layouts, traces, seen, out, slopes):
+    """Deviations d = z - e, or the means of |d|, and e ← e + (1 - exp(-Δt/τ)) d; see Traces and Magnitudes.
+
+    Args:
+        z: (batch, steps, width); dt: (batch, steps) seconds; taus: (n,) seconds.
+        layouts: (nodes, 4) int64, see `pool`; of length 0 for the deviations themselves.
+        traces: (batch, n, width), and seen (batch,): the state, stepped in place.
+        out: (batch, steps, n, size) to fill.
+        slopes: the same to fill with the derivatives of `out` by τ, or of length 0 where nobody asks.
+    """
+    batch, steps, width = z.shape
+    deviation, sign = np.empty(width, z.dtype), np.empty(width, z.dtype)
+    drift = np.zeros((taus.shape[0], width), z.dtype)  # ∂e/∂τ
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    for b in range(batch):
+        drift[:] = 0
+        for t in range(steps):
+            now = z[b, t]
+            for k in range(taus.shape[0]):
+                e = traces[b, k]
+                if seen[b] == 0:
+                    deviation[:] = 0
+                    if dt[b, t] > 0:
+                        e[:] = now
+                else:
+                    for c in range(width):
+                        deviation[c] = now[c] - e[c]
+                ratio = dt[b, t] / taus[k]
+                gain = z.dtype.type(-math.expm1(-ratio))
+                if layouts.shape[0]:
+                    for c in range(width):
+                        sign[c] = -one if deviation[c] < zero else one
+                    pool(layouts, deviation, sign, out[b, t, k])
+                else:
+                    for c in range(width):
+                        out[b, t, k, c] = deviation[c]
+                if seen[b] != 0:
+                    for c in range(width):
+                        e[c] += gain * deviation[c]
+                if slopes.shape[0]:
+                    lag = drift[k]
+                    if layouts.shape[0]:
+                        for c in range(width):
+                            sign[c] = zero if deviation[c] == zero else -sign[c]
+                        pool(layouts, lag, sign, slopes[b, t, k])
+                    else:
+                        for c in range(width):
+                            slopes[b, t, k, c] = -lag[c]
+                    slope = z.dtype.type(-math.exp(-ratio) * ratio) / taus[k]
+                    for c in range(width):
+                        lag[c] = (one - gain) * lag[c] + slope * deviation[c]
+            if dt[b, t] > 0:
+                seen[b] = one

@@ -1,0 +1,92 @@
+"""What all kernels share: their compilation, and a sigmoid and an exponential that vectorise."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+# Sums may be reordered and contracted, so that loops vectorise; NaN and infinity keep their meaning.
+FAST = {"contract", "reassoc", "nsz", "arcp"}
+LOG2E = math.log2(math.e)
+
+_32 = np.float32
+_LARGEST = np.float32(126.0)
+# 2^f for f in [-.5, .5], relative error below 1e-8: the Taylor series with its last terms refitted.
+_C1, _C2, _C3, _C4, _C5, _C6 = (
+    np.float32(c) for c in (6.9314720e-1, 2.4022648e-1, 5.5503324e-2, 9.6184373e-3, 1.3398874e-3, 1.5353362e-4)
+)
+
+
+def kernel(function: Callable) -> Any:
+    """Compile for this machine; without the interpreter's lock, so that threads may share a batch."""
+    options = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder to keep it in
+        return njit(**options)(function)
+
+
+def inlined(function: Callable) -> Any:
+    """Compile as a part of the kernels that call it."""
+    return njit(forceinline=True, fastmath=FAST, error_model="numpy")(function)
+
+
+@intrinsic
+def _from_bits(typing_context, bits):  # noqa: ANN001, ANN202 (numba's protocol)
+    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+def exp2(x: float) -> float:
+    """2^x, held between 2^-126 and 2^126 in float32; NaN stays NaN."""
+    raise NotImplementedError
+
+
+@overload(exp2, jit_options={"fastmath": FAST, "error_model": "numpy", "forceinline": True})
+def _exp2(x):  # noqa: ANN001, ANN202
+    if x == types.float64:
+        return lambda x: np.exp2(x)
+
+    def single(x):  # noqa: ANN001, ANN202
+        x = _LARGEST if x > _LARGEST else x
+        x = -_LARGEST if x < -_LARGEST else x
+        whole = np.floor(x + _32(0.5))
+        f = x - whole
+        power = _C6 * f + _C5
+        power = power * f + _C4
+        power = power * f + _C3
+        power = power * f + _C2
+        power = power * f + _C1
+        power = power * f + _32(1.0)
+        return power * _from_bits(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
+
+    return single
+
+
+@inlined
+def step(v, rate, drive, h, exponential):
+    """One solver step over h seconds of dv/dt = drive - rate v: exponential Euler, or the fused step of Eq. 3."""
+    one = type(v)(1)
+    if exponential:
+        return v + (drive / rate - v) * (one - exp2(-type(v)(LOG2E) * h * rate))
+    return (v + h * drive) / (one + h * rate)
+
+
+@inlined
+def step_adjoint(v, rate, drive, h, exponential):
+    """The derivatives of `step` by v, rate, drive and h."""
+    one = type(v)(1)
+    if exponential:
+        decay = exp2(-type(v)(LOG2E) * h * rate)
+        rest = drive / rate
+        gap = decay * (rest - v)
+        return decay, h * gap - (one - decay) * rest / rate, (one - decay) / rate, rate * gap
+    inverse = one / (one + h * rate)
+    new = (v + h * drive) * inverse
+    return inverse, -h * new * inverse, h * inverse, (drive - rate * new) * inverse
