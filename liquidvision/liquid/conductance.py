@@ -11,6 +11,7 @@ from liquidvision.errors import UsageError
 from liquidvision.liquid import fused
 from liquidvision.liquid.cell import Prepared
 from liquidvision.liquid.ltc import LiquidCell, log_uniform
+from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.wiring import Wiring, full
 
 OPENNESS = 8.0  # summed weight of a neuron's synapses from one layer, at the start, in units of its leak
@@ -143,8 +144,8 @@ def inverse_softplus(y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def from_ncps(module: Any) -> ConductanceLTC:
-    """The same cell as an `LTCCell`, or an `LTC` without mixed memory, of ncps 1.0.1: wiring, weights, unfolds, solver.
+def from_ncps(module: Any) -> ConductanceLTC | MixedMemory:
+    """The same cell as an `LTCCell` or `LTC` of ncps 1.0.1: wiring, weights, unfolds, solver, mixed memory.
 
     States, outputs and gradients agree with ncps at elapsed times above 0 (its own 0 gives NaN). A
     weight that its clipping has set to 0 becomes 1e-8.
@@ -152,8 +153,6 @@ def from_ncps(module: Any) -> ConductanceLTC:
     Raises:
         UsageError: another kind of module.
     """
-    if getattr(module, "use_mixed", False):
-        raise UsageError("this LTC of ncps has a mixed memory; pass its rnn_cell, and copy the LSTM beside it")
     cell = getattr(module, "rnn_cell", module)
     values: dict[str, Tensor] = dict(getattr(cell, "_params", {}))
     if not {"gleak", "vleak", "cm", "sensory_sigma", "sparsity_mask"} <= set(values):
@@ -190,4 +189,9 @@ def from_ncps(module: Any) -> ConductanceLTC:
     ):
         if name in values:
             parameter.copy_(values[name])
-    return ours
+    if not getattr(module, "use_mixed", False):
+        return ours
+    mixed = MixedMemory(ours)
+    mixed.inputs.load_state_dict(module.lstm.input_map.state_dict())
+    mixed.recurrent.load_state_dict(module.lstm.recurrent_map.state_dict())
+    return mixed

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import Cell, Prepared, held
 
 
@@ -17,26 +16,18 @@ class MixedMemory(Cell):
         c ← c σ(f + 1) + tanh(u) σ(i),   h ← cell(I, tanh(c) σ(o), Δt)
 
     the LSTM of ncps 1.0.1, to whose input_map and recurrent_map `inputs` and `recurrent` are equal.
-    The state (batch, 2 cell.state_size) is [h, c] side by side, h the output, and Δt = 0 holds both.
-    Time constants are the liquid cell's.
+    The state (batch, 2 cell.state_size) is [h, c] side by side, and Δt = 0 holds both. Outputs and time
+    constants are the liquid cell's.
 
     Args:
-        cell: the liquid cell; its output must be its state.
-
-    Raises:
-        UsageError: a cell whose outputs have another width than its state.
+        cell: the liquid cell.
     """
 
     def __init__(self, cell: Cell) -> None:
         super().__init__()
-        if cell.state_size != cell.output_size:
-            raise UsageError(
-                f"the cell's outputs have width {cell.output_size} and its state {cell.state_size}; "
-                "expected a cell whose output is its state"
-            )
-        hidden = cell.output_size
+        hidden = cell.state_size
         self.input_size, self.units = cell.input_size, cell.units
-        self.output_size, self.state_size = hidden, 2 * hidden
+        self.output_size, self.state_size = cell.output_size, 2 * hidden
         self.cell = cell
         self.inputs = nn.Linear(cell.input_size, 4 * hidden)
         self.recurrent = nn.Linear(hidden, 4 * hidden, bias=False)
@@ -51,6 +42,6 @@ class MixedMemory(Cell):
         h, c = state.chunk(2, -1)
         u, i, f, o = (prepared[0] + self.recurrent(h)).chunk(4, -1)
         c = c * torch.sigmoid(f + 1) + torch.tanh(u) * torch.sigmoid(i)
-        _, h, taus = self.cell.advance(prepared[1:], torch.tanh(c) * torch.sigmoid(o), dt)
-        new = held(torch.cat([h, c], -1), state, dt)
-        return new[:, : self.output_size], new, taus
+        h, c = held(torch.cat([torch.tanh(c) * torch.sigmoid(o), c], -1), state, dt).chunk(2, -1)
+        output, h, taus = self.cell.advance(prepared[1:], h, dt)
+        return output, torch.cat([h, c], -1), taus
