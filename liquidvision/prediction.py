@@ -18,6 +18,7 @@ class Prediction:
         frame_scores: (classes,) float32 probabilities from this frame alone, without memory.
         time_constants: (units,) float32 effective time constants of the liquid cell, in seconds;
             None where the cell has none.
+        hidden_state: (n,) float32 outputs of the recurrent cell, which the readout sees; None where there is no cell.
     """
 
     index: int
@@ -27,6 +28,7 @@ class Prediction:
     scores: np.ndarray
     frame_scores: np.ndarray
     time_constants: np.ndarray | None = None
+    hidden_state: np.ndarray | None = None
 
     @property
     def label(self) -> str:

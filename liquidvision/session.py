@@ -114,8 +114,18 @@ class Session:
         scores = out.logits[0].softmax(-1).cpu().numpy()
         frame_scores = out.frame_logits[0].softmax(-1).cpu().numpy()
         taus = out.time_constants[0].cpu().numpy()
+        hidden = out.hidden[0].cpu().numpy()
         return [
-            Prediction(frame.index, frame.time, dt, self.model.labels, scores[i], frame_scores[i], taus[i])
+            Prediction(
+                frame.index,
+                frame.time,
+                dt,
+                self.model.labels,
+                scores[i],
+                frame_scores[i],
+                time_constants=taus[i] if taus.shape[1] else None,
+                hidden_state=hidden[i] if hidden.shape[1] else None,
+            )
             for i, (frame, dt) in enumerate(zip(frames, dts, strict=True))
         ]
 

@@ -269,7 +269,7 @@ def test_records(run: Run, clip: Path, model_folder: Path) -> None:
     """Records go to a file or into a folder, with what was asked for."""
     ran = run(
         *("infer", clip, "-m", model_folder, "--no-save", "--save-json", "deep/er/r.jsonl", "--save-csv", "csv"),
-        *("--per-frame", "--time-constants", "--top-k", 2, "--vid-stride", 2),
+        *("--per-frame", "--time-constants", "--hidden-state", "--top-k", 2, "--vid-stride", 2),
     )
     assert ran.code == 0
     assert not Path("runs").exists()
@@ -277,7 +277,7 @@ def test_records(run: Run, clip: Path, model_folder: Path) -> None:
     assert [line["index"] for line in lines] == list(range(0, 20, 2))
     assert [line["time"] for line in lines] == pytest.approx([0.08 * i for i in range(10)])
     assert {len(line["top"]) for line in lines} == {len(line["frame_top"]) for line in lines} == {2}
-    assert {len(line["time_constants"]) for line in lines} == {6}
+    assert {len(line["time_constants"]) for line in lines} == {len(line["hidden_state"]) for line in lines} == {6}
     rows = Path("csv/clip.csv").read_text().splitlines()
     assert len(rows) == 11 and rows[0].startswith("index,time,dt,label_1,score_1,label_2,score_2,frame_label_1")
 

@@ -24,6 +24,7 @@ DOORS = {
     "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py"},
     "torchvision": {"backbone.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
+    "matplotlib": {"sinks/chart.py"},
 }
 
 
@@ -106,7 +107,7 @@ def test_the_public_names_are_pinned():
         _ = liquidvision.nonsense
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["infer", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["infer", "--help"], ["explain", "--help"]])
 def test_help_needs_no_torch(arguments):
     """Help and version are told without importing torch, OpenCV or PyAV."""
     program = (
@@ -114,7 +115,7 @@ def test_help_needs_no_torch(arguments):
         "from liquidvision.cli.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code\n"
-        "heavy = {'torch', 'torchvision', 'cv2', 'av', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'torchvision', 'cv2', 'av', 'numpy', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)

@@ -1,13 +1,15 @@
 """The overlay on output video: what it draws, where, and what it remembers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from liquidvision.errors import UsageError
 from liquidvision.prediction import Prediction
-from liquidvision.sinks.ink import Scale, class_color, measure, shorten
+from liquidvision.sinks.ink import Box, Scale, class_color, measure, shorten
 from liquidvision.sinks.overlay import ALONE, MEMORY, MOST_RUNS, Overlay
-from liquidvision.sinks.panels import Strip, place_strip
+from liquidvision.sinks.panels import DOWN, UP, Strip, place_charts, place_strip
 
 LABELS = ("walking", "running", "jumping")
 SIZES = [(160, 120), (426, 240), (240, 426), (1280, 720), (1080, 1920), (3840, 2160), (321, 243)]
@@ -22,7 +24,8 @@ def predict(
         return out
 
     tau = np.geomspace(0.01, 100, units).astype(np.float32) if units else None
-    return Prediction(0, time, 0.1, labels, scores(top), scores(top if alone is None else alone), tau)
+    state = np.linspace(-1, 1, units).astype(np.float32) if units else None
+    return Prediction(0, time, 0.1, labels, scores(top), scores(top if alone is None else alone), tau, state)
 
 
 def grey(width: int, height: int, level: int = 128) -> np.ndarray:
@@ -61,7 +64,7 @@ def test_read_only_and_strided_input_is_drawn() -> None:
 @pytest.mark.parametrize("compare", [False, True])
 def test_every_size_is_drawn(size: tuple[int, int], compare: bool) -> None:
     """From 160x120 to 4K, landscape and portrait, the shape and type stay and something is drawn."""
-    overlay = Overlay(("label", "bars", "timeline", "tau"), compare=compare)
+    overlay = Overlay(("label", "bars", "timeline", "tau", "state"), compare=compare)
     image = grey(*size)
     for i in range(3):
         out = overlay.draw(image, predict(i * 0.5, i, units=200))
@@ -73,7 +76,7 @@ def test_pictures_too_small_for_anything_do_not_fail() -> None:
     """A picture of a few pixels comes back as it is, however odd its shape."""
     for size in [(1, 1), (3, 200), (200, 3), (30, 30), (64, 48), (48, 300), (300, 40)]:
         for compare in (False, True):
-            overlay = Overlay(("label", "bars", "timeline", "tau"), compare=compare)
+            overlay = Overlay(("label", "bars", "timeline", "tau", "state"), compare=compare)
             assert overlay.draw(grey(*size), predict(0, 1, units=8)).shape == (size[1], size[0], 3)
 
 
@@ -247,6 +250,45 @@ def test_time_constants_that_are_no_numbers_do_not_fail() -> None:
     """Infinite, zero and missing time constants are drawn at the ends of the axis."""
     odd = Prediction(0, 0.0, 0.0, LABELS, np.float32([1, 0, 0]), np.float32([1, 0, 0]), np.float32([0, np.inf, np.nan]))
     assert (Overlay(("tau",)).draw(grey(426, 240), odd) != 128).any()
+
+
+def test_the_hidden_state_goes_up_and_down_from_zero() -> None:
+    """Each unit is a bar as long as its value, up above zero and down below; a value beyond 1 is cut."""
+    image = grey(1280, 720)
+    np.testing.assert_array_equal(Overlay(("state",)).draw(image, predict(0, 0)), image)
+
+    def lengths(*state: float) -> tuple[int, int]:
+        prediction = replace(predict(0, 0), hidden_state=np.float32(state))
+        out = Overlay(("state",)).draw(image, prediction)
+        up, down = ((out == color).all(axis=2) for color in (UP, DOWN))
+        if up.any() and down.any():
+            assert np.flatnonzero(up.any(1)).max() <= np.flatnonzero(down.any(1)).min()
+        return up.any(1).sum(), down.any(1).sum()
+
+    up, down = lengths(1.0, -0.5)
+    assert up > 50 and down / up == pytest.approx(0.5, abs=0.02)
+    assert lengths(7.0, -0.5) == (up, down)
+    assert lengths(*[0.1, -1.0] * 500, 1.5) == pytest.approx((up, up), abs=1)
+    assert lengths(float("nan")) == (1, 0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("compare", [False, True])
+def test_charts_lie_beside_each_other(size: tuple[int, int], compare: bool) -> None:
+    """Time constants and hidden state overlap neither each other nor the cards, and keep within the picture."""
+    width, height = size
+    scale = Scale.of(height, width)
+    wide = round((10 if compare else 13.5) * scale.unit)
+    tops = [Box(scale.margin, scale.margin, min(scale.margin + wide, width), scale.margin + round(9 * scale.unit))]
+    if compare:
+        tops.append(tops[0]._replace(x0=width - scale.margin - wide, x1=width - scale.margin))
+    for cards in ([], tops):
+        boxes = [*cards, *place_charts(2, width, height - scale.margin, scale, cards)]
+        assert len(boxes) == len(cards) + 2 or min(size) < 250 or width / height < 1.4
+        assert all(box.x0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes[len(cards) :])
+        for i, a in enumerate(boxes):
+            for b in boxes[max(i + 1, len(cards)) :]:
+                assert a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0, (a, b)
 
 
 def test_class_colours_are_stable_and_apart() -> None:

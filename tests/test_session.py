@@ -53,7 +53,35 @@ def test_predictions_carry_true_times_and_proper_probabilities(model):
     np.testing.assert_allclose([p.dt for p in predictions], [model.first_dt, 0.1, 0.4, 0.03], atol=1e-9)
     np.testing.assert_allclose(scores(predictions).sum(1), 1, atol=1e-5)
     assert predictions[0].top(2)[0] == (predictions[0].label, pytest.approx(predictions[0].score))
-    assert predictions[0].time_constants.shape == (6,)
+    assert predictions[0].time_constants.shape == predictions[0].hidden_state.shape == (6,)
+    assert predictions[0].time_constants.dtype == predictions[0].hidden_state.dtype == np.float32
+
+
+def test_the_hidden_state_is_that_of_the_memory(model):
+    """The last prediction's hidden state is what the session holds, and each frame has its own."""
+    session = Session(model)
+    predictions = session.push_many(picture_frames(5))
+    np.testing.assert_allclose(predictions[-1].hidden_state, session.state_dict()["cell"][0], atol=1e-6)
+    assert not np.allclose(predictions[0].hidden_state, predictions[-1].hidden_state, atol=1e-3)
+
+
+@pytest.mark.parametrize("cell", ["gru", "none"])
+def test_a_cell_without_time_constants(cell):
+    """Of a cell without time constants a prediction has the hidden state alone."""
+    prediction = Session(build_model(cell=cell)).push(picture_frames(1)[0])
+    assert prediction.time_constants is None and prediction.hidden_state.shape == (6,)
+
+
+def test_a_head_without_a_hidden_state(model, monkeypatch):
+    """Where the cell's outputs have no width a prediction has None in their place."""
+    forward = type(model.head).forward
+
+    def without(head, *arguments):
+        out = forward(head, *arguments)
+        return replace(out, hidden=out.hidden[..., :0])
+
+    monkeypatch.setattr(type(model.head), "forward", without)
+    assert Session(model).push(picture_frames(1)[0]).hidden_state is None
 
 
 def test_a_repeated_frame_does_not_step_the_memory(model):

@@ -402,7 +402,9 @@ def test_opencv_writer_refuses(tmp_path: Path) -> None:
 def prediction(i: int) -> Prediction:
     scores = np.array([0.7, 0.1, 0.2], np.float32) if i % 2 == 0 else np.array([0.25, 0.6, 0.15], np.float32)
     alone = np.array([0.1, 0.1, 0.8], np.float32)
-    return Prediction(i, i * 0.04, 0.04, ("red", 'grün, "x"', "blue"), scores, alone, np.array([0.5, 2.0], np.float32))
+    labels = ("red", 'grün, "x"', "blue")
+    taus, hidden = np.array([0.5, 2.0], np.float32), np.array([-0.25, 0.0, 0.75], np.float32)
+    return Prediction(i, i * 0.04, 0.04, labels, scores, alone, taus, hidden)
 
 
 def record(path: Path, **options) -> str:
@@ -426,17 +428,21 @@ def test_json_lines(tmp_path: Path) -> None:
     }
     full = json.loads(record(tmp_path / "full.jsonl", per_frame=True, time_constants=True).splitlines()[0])
     assert full["frame_top"][0] == {"label": "blue", "score": 0.8} and len(full["top"]) == 3
-    assert full["time_constants"] == [0.5, 2.0]
+    assert full["time_constants"] == [0.5, 2.0] and "hidden_state" not in full
+    inner = json.loads(record(tmp_path / "inner.jsonl", hidden_state=True).splitlines()[0])
+    assert inner["hidden_state"] == [-0.25, 0.0, 0.75] and "time_constants" not in inner
 
 
 def test_csv(tmp_path: Path) -> None:
     """A CSV has one header and one row a frame, with the same figures."""
-    rows = list(csv.DictReader(record(tmp_path / "out.csv", top_k=2, per_frame=True, time_constants=True).splitlines()))
+    inside = {"time_constants": True, "hidden_state": True}
+    rows = list(csv.DictReader(record(tmp_path / "out.csv", top_k=2, per_frame=True, **inside).splitlines()))
     assert len(rows) == 4
     assert rows[1] == {
         **{"index": "1", "time": "0.04", "dt": "0.04", "label_1": 'grün, "x"', "score_1": "0.6"},
         **{"label_2": "red", "score_2": "0.25", "frame_label_1": "blue", "frame_score_1": "0.8"},
         **{"frame_label_2": "red", "frame_score_2": "0.1", "tau_1": "0.5", "tau_2": "2.0"},
+        **{"h_1": "-0.25", "h_2": "0.0", "h_3": "0.75"},
     }
     assert next(csv.DictReader(record(tmp_path / "few.csv", top_k=99).splitlines()))["label_2"] == "blue"
 

@@ -42,8 +42,11 @@ def infer(
     time_constants: Annotated[
         bool, typer.Option("--time-constants", help="Record also the time constants.", rich_help_panel=OUTPUT)
     ] = False,
+    hidden_state: Annotated[
+        bool, typer.Option("--hidden-state", help="Record also the hidden state.", rich_help_panel=OUTPUT)
+    ] = False,
     overlay: Annotated[
-        str, typer.Option(help="What to draw, of label,bars,timeline,tau; or none.", rich_help_panel=OUTPUT)
+        str, typer.Option(help="What to draw, of label,bars,timeline,tau,state; or none.", rich_help_panel=OUTPUT)
     ] = "label,bars,timeline",
     compare: Annotated[
         bool, typer.Option("--compare", help="Draw each frame alone beside the memory.", rich_help_panel=OUTPUT)
@@ -148,7 +151,12 @@ def infer(
             for path in (json_path, csv_path):
                 if path is not None:
                     record = RecordSink(
-                        path, top_k=top_k, conf=conf, per_frame=per_frame, time_constants=time_constants
+                        path,
+                        top_k=top_k,
+                        conf=conf,
+                        per_frame=per_frame,
+                        time_constants=time_constants,
+                        hidden_state=hidden_state,
                     )
                     stack.callback(record.drop_unused)
                     records.append(record)

@@ -70,8 +70,17 @@ def output_stem(source: str) -> str:
     return f"camera{source}" if source.isdecimal() and not Path(source).exists() else Path(source).stem
 
 
-def output_paths(sources: Sequence[str], out: Path | None, *, exist_ok: bool, suffix: str = ".mp4") -> list[Path]:
+def output_paths(
+    sources: Sequence[str],
+    out: Path | None,
+    *,
+    exist_ok: bool,
+    suffix: str = ".mp4",
+    default: Path = Path("runs/infer"),
+) -> list[Path]:
     """Where each source's output goes: `out` itself for one source and a name with an ending, else into a folder.
+
+    Without `out` the folder is `default`, or that with a number behind it where files are in it already.
 
     Raises:
         UsageError: one file name for several sources, or a file that is there already.
@@ -81,7 +90,7 @@ def output_paths(sources: Sequence[str], out: Path | None, *, exist_ok: bool, su
             raise UsageError(f"{out} is one file for {len(sources)} sources; give a folder")
         paths = [out]
     else:
-        folder = out or free_folder(Path("runs/infer"), exist_ok=exist_ok)
+        folder = out or free_folder(default, exist_ok=exist_ok)
         taken: set[str] = set()
         paths = []
         for source in sources:
@@ -109,14 +118,19 @@ def record_paths(
     """
     if out is None:
         return [None] * len(sources)
-    if names_file(out) and out.suffix.lower() not in suffixes:
-        raise UsageError(f"{out} ends in {out.suffix}; expected {' or '.join(suffixes)}, or a folder")
+    check_suffix(out, suffixes)
     return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffixes[0]))
 
 
 def names_file(out: Path) -> bool:
     """Whether an output is meant as a file: it has an ending (`results/v1.2` has none), and is no folder."""
     return bool(out.suffix) and not out.suffix[1:].isdigit() and not out.is_dir()
+
+
+def check_suffix(out: Path, suffixes: Sequence[str]) -> None:
+    """Raise UsageError where `out` is meant as a file and has none of these endings."""
+    if names_file(out) and out.suffix.lower() not in suffixes:
+        raise UsageError(f"{out} ends in {out.suffix}; expected {' or '.join(suffixes)}, or a folder")
 
 
 def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:

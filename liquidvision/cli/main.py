@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import liquidvision
-from liquidvision.cli import doctor, infer, info, models
+from liquidvision.cli import doctor, explain, infer, info, models
 from liquidvision.errors import LiquidVisionError, UsageError
 
 DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("infer", no_args_is_help=True)(infer.infer)
+app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("info", no_args_is_help=True)(info.info)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

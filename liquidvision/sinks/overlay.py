@@ -23,9 +23,9 @@ from .ink import (
     write,
     write_right,
 )
-from .panels import Run, Strip, draw_lane, draw_tau, draw_time, place_strip
+from .panels import Run, Strip, draw_lane, draw_state, draw_tau, draw_time, place_charts, place_strip
 
-PARTS = ("label", "bars", "timeline", "tau")
+PARTS = ("label", "bars", "timeline", "tau", "state")
 # Seconds without a frame after which the timeline stays empty rather than holding the last label.
 GAP = 1.0
 # More runs than columns of a 4K picture cannot be told apart.
@@ -138,10 +138,10 @@ class Overlay:
                 self._draw_timeline(out, strip, scale, prediction)
                 floor = strip.card.y0 - scale.margin
         cards = self._draw_cards(out, floor, scale, prediction)
-        if "tau" in self.parts and prediction.time_constants is not None and len(prediction.time_constants):
-            box = place_tau(width, floor, scale, cards)
-            if box is not None:
-                draw_tau(out, box, scale, prediction.time_constants)
+        charts = (("tau", draw_tau, prediction.time_constants), ("state", draw_state, prediction.hidden_state))
+        wanted = [(draw, units) for part, draw, units in charts if part in self.parts and units is not None]
+        for box, (draw, units) in zip(place_charts(len(wanted), width, floor, scale, cards), wanted, strict=False):
+            draw(out, box, scale, units)
         return out
 
     def _see(self, prediction: Prediction) -> None:
@@ -250,16 +250,3 @@ class Overlay:
                 write(out, name, x0, base, scale.small, DIM)
                 write_right(out, number, x1, base, scale.small, INK, True)
                 return
-
-
-def place_tau(width: int, floor: int, scale: Scale, cards: Sequence[Box]) -> Box | None:
-    """Room for the time constants: beside the cards at the top right, else below the right one; None without room."""
-    margin, wide, tall = scale.margin, round(11 * scale.unit), round(6.6 * scale.unit)
-    least = round(8 * scale.unit)
-    beside = Box(cards[0].x1 + margin if cards else margin, margin, width - margin, margin + tall)
-    below = Box(margin, cards[-1].y1 + margin, width - margin, cards[-1].y1 + margin + tall) if cards else None
-    between = beside._replace(x1=cards[1].x0 - margin) if len(cards) > 1 else None
-    for box in (below, between) if len(cards) > 1 else (beside, below):
-        if box is not None and box.width >= least and box.y1 <= floor:
-            return box._replace(x0=max(box.x0, box.x1 - wide))
-    return None

@@ -1,7 +1,8 @@
-"""The panels of the overlay that are charts: labels over time, and the units' time constants."""
+"""The panels of the overlay that are charts: labels over time, the units' time constants and their state."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -28,10 +29,12 @@ from .ink import (
 
 # Through a pale grey between, for amber and blue mix to a muddy green.
 FAST, MIDDLE, SLOW = (255, 176, 0), (214, 212, 206), (80, 165, 240)
+UP, DOWN = (95, 208, 178), (236, 146, 196)
 SEAM: Color = (20, 22, 26)
 TAU_RANGE = (0.03, 30.0)
 TAU_MARKS = (0.1, 1.0, 10.0)
-TAU_UNITS = 64
+STATE_RANGE = 1.15
+MOST_UNITS = 64  # bars of a chart
 
 
 class Run(NamedTuple):
@@ -150,33 +153,79 @@ def draw_time(image: np.ndarray, strip: Strip, scale: Scale, now: float, window:
     cv2.circle(image, (first.x1 + bold // 2, first.y0 - bold), knob, INK, -1, cv2.LINE_AA)
 
 
-def draw_tau(image: np.ndarray, box: Box, scale: Scale, tau: np.ndarray) -> None:
-    """Time constants of the units as bars on a log axis: fast ones amber, slow ones blue."""
-    low, high = (math.log(edge) for edge in TAU_RANGE)
-    tau = np.clip(np.nan_to_num(tau.astype(np.float64).ravel(), nan=TAU_RANGE[0]), *TAU_RANGE)
+def place_charts(count: int, width: int, floor: int, scale: Scale, cards: Sequence[Box]) -> list[Box]:
+    """Room for up to `count` charts of units: at the top right, else below the cards or between them; fewer if full."""
+    margin, wide, tall = scale.margin, round(11 * scale.unit), round(6.6 * scale.unit)
+    least = round(8 * scale.unit)
+    right = width - margin
+    if len(cards) > 1:
+        columns = [(card.x0, card.x1, card.y1 + margin) for card in reversed(cards)]
+        columns.append((cards[0].x1 + margin, cards[1].x0 - margin, margin))
+    else:
+        beside = (cards[0].x1 + margin if cards else margin, right, margin)
+        columns = [beside if right - beside[0] >= least or not cards else (margin, right, cards[0].y1 + margin)]
+    boxes: list[Box] = []
+    for x0, x1, y0 in columns:
+        while x1 - x0 >= least and y0 + tall <= floor and len(boxes) < count:
+            boxes.append(Box(max(x0, x1 - wide), y0, x1, y0 + tall))
+            y0 += tall + margin
+    return boxes
+
+
+def draw_frame(
+    image: np.ndarray, box: Box, scale: Scale, title: str, figure: str, marks: Sequence[tuple[str, float]]
+) -> Box:
+    """A chart's card with its title, a figure at the right, and named lines at heights 0..1; returns the plot's box."""
     draw_card(image, box, scale)
     base = box.y0 + scale.pad // 2 + scale.small
-    median = f"median {np.median(tau):.2g} s"
     room = box.width - 2 * scale.pad
-    title = shorten("time constants", room, scale.small)
+    title = shorten(title, room, scale.small)
     write(image, title, box.x0 + scale.pad, base, scale.small, DIM)
-    if measure(title, scale.small) + measure(median, scale.small) + scale.pad <= room:
-        write_right(image, median, box.x1 - scale.pad, base, scale.small, INK, False)
-    gutter = measure("0.1 s", scale.small) + scale.pad // 2
+    if measure(title, scale.small) + measure(figure, scale.small) + scale.pad <= room:
+        write_right(image, figure, box.x1 - scale.pad, base, scale.small, INK, False)
+    gutter = max(measure(name, scale.small) for name, _ in marks) + scale.pad // 2
     plot = Box(box.x0 + scale.pad + gutter, base + scale.pad, box.x1 - scale.pad, box.y1 - scale.pad)
     thick = max(1, round(scale.unit / 24))
-    for mark in TAU_MARKS:
-        y = plot.y1 - round((math.log(mark) - low) / (high - low) * plot.height)
+    for name, height in marks:
+        y = plot.y1 - round(height * plot.height)
         shade(image, Box(plot.x0, y, plot.x1, y + thick), 0.8, 48.0)
-        label = f"{mark:g} s"
-        right = plot.x0 - scale.pad // 2
-        write_right(image, label, right, y + round(scale.small * 0.36), scale.small, DIM, False)
-    columns = min(TAU_UNITS, plot.width // 2)
-    if len(tau) > columns:
-        tau = np.quantile(tau, (np.arange(columns) + 0.5) / columns)
+        write_right(image, name, plot.x0 - scale.pad // 2, y + round(scale.small * 0.36), scale.small, DIM, False)
+    return plot
+
+
+def columns_of(plot: Box, units: int) -> Iterator[tuple[int, int]]:
+    """The left and right edge of each unit's bar."""
+    edges = plot.x0 + np.rint(np.arange(units + 1) * (plot.width / units)).astype(int)
+    for x0, x1 in pairwise(edges.tolist()):
+        yield x0, x1 - max(1, (x1 - x0) // 4)
+
+
+def draw_tau(image: np.ndarray, box: Box, scale: Scale, tau: np.ndarray) -> None:
+    """Time constants of the units (n,) as bars on a log axis: fast ones amber, slow ones blue."""
+    low, high = (math.log(edge) for edge in TAU_RANGE)
+    tau = np.clip(np.nan_to_num(tau.astype(np.float64).ravel(), nan=TAU_RANGE[0]), *TAU_RANGE)
+    marks = [(f"{mark:g} s", (math.log(mark) - low) / (high - low)) for mark in TAU_MARKS]
+    plot = draw_frame(image, box, scale, "time constants", f"median {np.median(tau):.2g} s", marks)
+    count = min(MOST_UNITS, plot.width // 2)
+    if len(tau) > count:
+        tau = np.quantile(tau, (np.arange(count) + 0.5) / count)
     part = (np.log(tau) - low) / (high - low)
-    edges = plot.x0 + np.rint(np.arange(len(tau) + 1) * (plot.width / len(tau))).astype(int)
     colors = np.stack([np.interp(part, (0.0, 0.5, 1.0), ends) for ends in zip(FAST, MIDDLE, SLOW, strict=True)], 1)
-    for x0, x1, share, color in zip(edges[:-1], edges[1:], part, colors, strict=True):
-        top = plot.y1 - max(thick, round(share * plot.height))
-        image[top : plot.y1, x0 : x1 - max(1, (x1 - x0) // 4)] = color
+    least = max(1, round(scale.unit / 24))
+    for (x0, x1), share, color in zip(columns_of(plot, len(tau)), part, colors, strict=True):
+        image[plot.y1 - max(least, round(share * plot.height)) : plot.y1, x0:x1] = color
+
+
+def draw_state(image: np.ndarray, box: Box, scale: Scale, state: np.ndarray) -> None:
+    """Hidden state (n,) as bars up and down from a line at zero, cut at -1 and 1; its norm at the right."""
+    state = np.nan_to_num(state.astype(np.float64).ravel())
+    marks = [(f"{mark:g}", 0.5 + mark / 2 / STATE_RANGE) for mark in (1, 0, -1)]
+    plot = draw_frame(image, box, scale, "hidden state", f"norm {np.linalg.norm(state):.2g}", marks)
+    count = min(MOST_UNITS, plot.width // 2)
+    if len(state) > count:  # the strongest of neighbours stands for them
+        state = np.array([max(part, key=abs) for part in np.array_split(state, count)])
+    zero = plot.y1 - round(plot.height / 2)
+    reach = plot.height / 2 / STATE_RANGE
+    for (x0, x1), value in zip(columns_of(plot, len(state)), np.clip(state, -1, 1), strict=True):
+        y = zero - round(value * reach)
+        image[min(y, zero) : max(y, zero + 1), x0:x1] = UP if value >= 0 else DOWN

@@ -22,6 +22,7 @@ class RecordSink(Sink):
         conf: labels less probable than this are left out (in CSV: left blank).
         per_frame: record also what each frame alone says (`frame_top`, frame_label_1, ...).
         time_constants: record also the cell's effective time constants in seconds (`time_constants`, tau_1, ...).
+        hidden_state: record also the cell's outputs (`hidden_state`, h_1, ...).
 
     Raises:
         UsageError: top_k below 1, or conf outside 0..1.
@@ -36,11 +37,13 @@ class RecordSink(Sink):
         conf: float = 0.0,
         per_frame: bool = False,
         time_constants: bool = False,
+        hidden_state: bool = False,
     ) -> None:
         if top_k < 1 or not 0 <= conf <= 1:
             raise UsageError(f"top_k is {top_k} and conf {conf}; expected 1 or more, and 0..1")
         super().__init__(path)
-        self._top_k, self._conf, self._per_frame, self._time_constants = top_k, conf, per_frame, time_constants
+        self._top_k, self._conf, self._per_frame = top_k, conf, per_frame
+        self._time_constants, self._hidden_state = time_constants, hidden_state
         self._csv = self.path.suffix.lower() == ".csv"
         try:
             self._file = self.part.open("w", encoding="utf-8", newline="" if self._csv else "\n")
@@ -70,6 +73,8 @@ class RecordSink(Sink):
             record["frame_top"] = self._best(prediction.frame_top(self._top_k))
         if self._time_constants and prediction.time_constants is not None:
             record["time_constants"] = [round(float(tau), 4) for tau in prediction.time_constants]
+        if self._hidden_state and prediction.hidden_state is not None:
+            record["hidden_state"] = [round(float(value), 5) for value in prediction.hidden_state]
         return record
 
     def _best(self, top: list[tuple[str, float]]) -> list[dict[str, Any]]:
@@ -82,8 +87,9 @@ class RecordSink(Sink):
             for place in range(min(self._top_k, len(prediction.labels)) if key in record else 0):
                 best = record[key][place] if place < len(record[key]) else {"label": "", "score": ""}
                 cells[f"{prefix}label_{place + 1}"], cells[f"{prefix}score_{place + 1}"] = best["label"], best["score"]
-        for unit, tau in enumerate(record.get("time_constants", ()), start=1):
-            cells[f"tau_{unit}"] = tau
+        for key, prefix in (("time_constants", "tau"), ("hidden_state", "h")):
+            for unit, value in enumerate(record.get(key, ()), start=1):
+                cells[f"{prefix}_{unit}"] = value
         if not self._headed:
             self._rows.writerow(cells)
             self._headed = True
