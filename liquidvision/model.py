@@ -36,7 +36,9 @@ class Model:
         self, backbone: Backbone, head: Head, labels: Sequence[str], *, name: str = "model", first_dt: float = 1.0
     ) -> None:
         if head.traces.input_size != backbone.dim:
-            raise UsageError(f"the head takes embeddings of {head.traces.input_size}; the backbone gives {backbone.dim}")
+            raise UsageError(
+                f"the head takes embeddings of {head.traces.input_size}; the backbone gives {backbone.dim}"
+            )
         if head.config.classes != len(labels):
             raise UsageError(f"the head has {head.config.classes} classes; there are {len(labels)} labels")
         if not 0 <= first_dt < float("inf"):

@@ -15,9 +15,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import ncps.torch
 import torch
-from ncps.torch import LTC as NcpsLTC
-from ncps.torch import CfC as NcpsCfC
 from torch import Tensor, nn
 
 from liquidvision.liquid.cell import Cell
@@ -72,7 +71,7 @@ def conductance() -> Cell:
 
 
 RIVALS: dict[str, Callable[[], tuple[nn.Module, Run]]] = {
-    "ncps 1.0.1 LTC": theirs(lambda: NcpsLTC(INPUTS, UNITS, ode_unfolds=UNFOLDS)),
+    "ncps 1.0.1 LTC": theirs(lambda: ncps.torch.LTC(INPUTS, UNITS, ode_unfolds=UNFOLDS)),
     "ConductanceLTC": ours(conductance),
     "ConductanceLTC, plain torch": plain(conductance),
     "ConductanceLTC, torch.compile": plain(conductance, compiled=True),
@@ -83,7 +82,7 @@ RIVALS: dict[str, Callable[[], tuple[nn.Module, Run]]] = {
     "LTC, Eq. 1": ours(lambda: LTC(INPUTS, UNITS, unfolds=UNFOLDS)),
     "LTC, Eq. 1, plain torch": plain(lambda: LTC(INPUTS, UNITS, unfolds=UNFOLDS)),
     "GatedLTC, 1 unfold": ours(lambda: GatedLTC(INPUTS, UNITS)),
-    "ncps 1.0.1 CfC": theirs(lambda: NcpsCfC(INPUTS, UNITS)),
+    "ncps 1.0.1 CfC": theirs(lambda: ncps.torch.CfC(INPUTS, UNITS)),
     "CfC": ours(lambda: CfC(INPUTS, UNITS)),
     "torch LSTM": theirs(lambda: nn.LSTM(INPUTS, UNITS, batch_first=True)),
     "torch GRU": theirs(lambda: nn.GRU(INPUTS, UNITS, batch_first=True)),

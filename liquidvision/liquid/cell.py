@@ -1,4 +1,4 @@
-"""The contract of every recurrent layer: pure functions of (input, state, Δt), and the checked shapes of Δt and lengths."""
+"""The contract of every recurrent layer: pure functions of (input, state, Δt); the checked shapes of its arguments."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -147,5 +147,5 @@ def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tenso
 
 
 def held(new: Tensor, old: Tensor, dt: Tensor) -> Tensor:
-    """`new` (batch, n) where time passed, `old` where Δt (batch, 1) is 0: for cells that Δt alone does not hold still."""
+    """`new` (batch, n) where time passed, `old` where Δt (batch, 1) is 0: for cells that Δt = 0 alone would move."""
     return torch.where(dt > 0, new, old)

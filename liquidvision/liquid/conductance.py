@@ -48,16 +48,20 @@ class Synapses(nn.Module):
 
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Potentials (..., sources) to total conductance Σ w s and current Σ w E s, each (..., units)."""
-        weight = functional.softplus(self.raw_weight)
         if fused.fits(source, *self.parameters()):
-            synapses = weight, self.slope, self.centre, self.reversal, self.pre, self.post
-            return fused.synapses(source, *synapses, self.units)
+            return fused.synapses(source, self.units, self.laid_out())
+        weight = functional.softplus(self.raw_weight)
         if self.dense:
             open_ = weight * torch.sigmoid(self.slope * (source[..., None] - self.centre))
             return open_.sum(-2), (open_ * self.reversal).sum(-2)
         open_ = weight * torch.sigmoid(self.slope * (source[..., self.pre] - self.centre))
         zeros = open_.new_zeros(*open_.shape[:-1], self.units)
         return zeros.index_add(-1, self.post, open_), zeros.index_add(-1, self.post, open_ * self.reversal)
+
+    def laid_out(self) -> fused.Synapses:
+        """The parameters as the kernels take them."""
+        weight = functional.softplus(self.raw_weight)
+        return fused.Synapses(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
 
 
 class ConductanceLTC(LiquidCell):
@@ -130,12 +134,12 @@ class ConductanceLTC(LiquidCell):
         return state[..., : self.output_size] * self.output_scale + self.output_shift
 
     def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        leak, synapses = self.leak, self.recurrent
+        leak = self.leak
+        neurons = leak, leak * self.leak_potential, self.capacitance
+        exponential = self.solver == "exponential"
         return fused.conductance(
-            *prepared, state, dt, leak, leak * self.leak_potential, self.capacitance,
-            functional.softplus(synapses.raw_weight), synapses.slope, synapses.centre, synapses.reversal,
-            synapses.pre, synapses.post, counts, self.solver == "exponential",
-        )  # fmt: skip
+            prepared, state, dt, counts, neurons, self.recurrent.laid_out(), exponential=exponential
+        )
 
 
 def inverse_softplus(y: Tensor) -> Tensor:
@@ -167,8 +171,9 @@ def from_ncps(module: Any) -> ConductanceLTC | MixedMemory:
         for name in ("sensory_", "")
     ]
     ours = ConductanceLTC(
-        cell.sensory_size, Wiring(*signs, outputs=cell.motor_size), unfolds=cell._ode_unfolds, solver="fused"
+        cell.sensory_size, Wiring(signs[0], signs[1], cell.motor_size), unfolds=cell._ode_unfolds, solver="fused"
     )
+    ours.to(values["gleak"].dtype)
     ours.raw_leak.copy_(inverse_softplus(positive("gleak")))
     ours.raw_capacitance.copy_(inverse_softplus(positive("cm")))
     ours.leak_potential.copy_(values["vleak"])

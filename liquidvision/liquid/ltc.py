@@ -34,7 +34,13 @@ class LiquidCell(Cell):
     """
 
     def __init__(
-        self, input_size: int, units: int, *, unfolds: int = 1, solver: str = "exponential", max_step: float | None = None
+        self,
+        input_size: int,
+        units: int,
+        *,
+        unfolds: int = 1,
+        solver: str = "exponential",
+        max_step: float | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("input_size", input_size), ("units", units), ("unfolds", unfolds)):
@@ -151,10 +157,10 @@ class LTC(LiquidCell):
         return torch.exp(-self.log_tau) + f, f * self.equilibrium
 
     def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        leak, gain = torch.exp(-self.log_tau), self.log_gain.exp()
-        equilibrium = None if self.gated else self.equilibrium
+        equilibrium = self.log_tau.new_zeros(0) if self.gated else self.equilibrium
+        neurons = torch.exp(-self.log_tau), self.log_gain.exp(), equilibrium
         exponential = self.solver == "exponential"
-        return fused.gates(prepared[0], self.recurrent.weight, leak, gain, equilibrium, state, dt, counts, exponential)
+        return fused.gates(prepared[0], self.recurrent.weight, neurons, state, dt, counts, exponential=exponential)
 
 
 class GatedLTC(LTC):

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from liquidvision.errors import UsageError
 from liquidvision.liquid import fused
@@ -95,13 +97,12 @@ class Traces(Cell):
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
-        # The kernel's derivatives are those by the taus alone.
         by_others = torch.is_grad_enabled() and (z.requires_grad or state.requires_grad or dt.requires_grad)
         if by_others or not fused.fits(z, state, dt, self.log_taus):
             return super().run(prepared, state, dt)
         old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1]
         size = self.read(z[:0, 0, None]).shape[-1]
-        out, traces, seen = fused.leaky(z, dt, self.taus, self.places, old, seen, size)
+        out, traces, seen = _Leaky.apply(self.taus, size, z, dt, self.places, old, seen)
         state = torch.cat([traces.flatten(1), seen[:, None]], 1)
         return self.finish(out), state, self.taus.expand(*dt.shape, -1)
 
@@ -144,3 +145,35 @@ class Magnitudes(Traces):
 
     def finish(self, read: Tensor) -> Tensor:
         return torch.log(0.02 + read).flatten(-2)
+
+
+class _Leaky(torch.autograd.Function):
+    """The compiled kernel over all frames: what it gives (batch, steps, taus, size), and the state after.
+
+    Its derivatives are those by `taus` alone, which it carries forward beside the traces.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, taus: Tensor, size: int, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z, dt, places, traces, seen = tensors
+        batch, steps, width = z.shape
+        out = z.new_empty(batch, steps, len(taus), size)
+        slopes = out.new_empty(out.shape if ctx.needs_input_grad[0] else (0, 0, 0, 0))
+        # Stepped in place, so copies.
+        traces, seen = (t.clone(memory_format=torch.contiguous_format) for t in (traces, seen))
+        flat, rows, slope_rows = fused.arrays(taus, places), fused.arrays(z, dt, traces, seen, out), slopes.numpy()
+
+        def work(part: slice) -> None:
+            z, dt, *filled = (r[part] for r in rows)
+            fused.kernels().leaky.leaky(z, dt, *flat, *filled, slope_rows[part])
+
+        fused.share(work, batch, batch * steps * len(taus) * width)
+        ctx.save_for_backward(slopes)
+        ctx.mark_non_differentiable(traces, seen)
+        return out, traces, seen
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, by_out: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        (slopes,) = ctx.saved_tensors
+        return (by_out * slopes).sum((0, 1, 3)), None, None, None, None, None, None

@@ -23,7 +23,7 @@ _C1, _C2, _C3, _C4, _C5, _C6 = (
 
 def kernel(function: Callable) -> Any:
     """Compile for this machine; without the interpreter's lock, so that threads may share a batch."""
-    options = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep it in
@@ -36,8 +36,8 @@ def inlined(function: Callable) -> Any:
 
 
 @intrinsic
-def _from_bits(typing_context, bits):  # noqa: ANN001, ANN202 (numba's protocol)
-    def generate(context, builder, signature, arguments):  # noqa: ANN001, ANN202
+def _from_bits(typing_context, bits):
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.int32), generate
@@ -49,11 +49,11 @@ def exp2(x: float) -> float:
 
 
 @overload(exp2, jit_options={"fastmath": FAST, "error_model": "numpy", "forceinline": True})
-def _exp2(x):  # noqa: ANN001, ANN202
+def _exp2(x):
     if x == types.float64:
         return lambda x: np.exp2(x)
 
-    def single(x):  # noqa: ANN001, ANN202
+    def single(x):
         x = _LARGEST if x > _LARGEST else x
         x = -_LARGEST if x < -_LARGEST else x
         whole = np.floor(x + _32(0.5))
@@ -64,7 +64,7 @@ def _exp2(x):  # noqa: ANN001, ANN202
         power = power * f + _C2
         power = power * f + _C1
         power = power * f + _32(1.0)
-        return power * _from_bits(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))
+        return power * _from_bits(np.int32((np.int32(whole) + np.int32(127)) << np.int32(23)))  # type: ignore[call-arg]
 
     return single
 

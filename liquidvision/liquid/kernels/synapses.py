@@ -1,8 +1,10 @@
 """Sums over synapses: Σ w σ(a (v - μ)) and Σ w E σ(a (v - μ)), forward and backward, dense or sparse.
 
-A synapse is laid out as `scale` = -a log2(e) and `shift` = a μ log2(e), so that σ = 1 / (1 + 2^(scale v + shift)).
-Synapses lie source by source, as in (sources, units) raveled; sparse ones leave out those that are not
-there, with their sources and units in `pre` and `post` (n,). Dense ones have both empty.
+A synapse is a column of `table` (4, n): -a log2(e) and a μ log2(e), so that σ = 1 / (1 + 2^(first v + second)),
+w, and, forward, w E, or, backward, E. Dense: columns are rows of `lanes`, raveled, row i the synapses of source i,
+lane j those of unit j, filled up with weights of 0 to a number of lanes that vectorises; `pre` and `post` are
+empty. Sparse: columns are the synapses that there are, source by source, `pre` and `post` (n,) their sources and
+units, and `lanes` is n.
 """
 
 import numpy as np
@@ -11,58 +13,71 @@ from liquidvision.liquid.kernels.scalar import LOG2E, exp2, inlined, kernel, ste
 
 
 @inlined
-def add_sums(scale, shift, weight, driven, pre, post, v, total, current, scratch):
-    """Add the sums over the sources v (sources,) to total and current (units,); driven is w E."""
-    units = total.shape[0]
+def add_sums(table, pre, post, v, total, current, scratch):
+    """Add the sums over the sources v (sources,) to total and current (units,)."""
+    scale, shift, weight, driven = table[0], table[1], table[2], table[3]
+    lanes = scratch.shape[1]
     one = v.dtype.type(1)
     if pre.shape[0] == 0:
-        for i in range(v.shape[0]):
+        t, c = scratch[0], scratch[1]
+        t[:] = 0
+        c[:] = 0
+        for i in range(scale.shape[0] // lanes):
             x = v[i]
-            row = i * units
-            for j in range(units):
+            row = i * lanes
+            for j in range(lanes):
                 s = one / (one + exp2(scale[row + j] * x + shift[row + j]))
-                total[j] += weight[row + j] * s
-                current[j] += driven[row + j] * s
+                t[j] += weight[row + j] * s
+                c[j] += driven[row + j] * s
+        for j in range(total.shape[0]):
+            total[j] += t[j]
+            current[j] += c[j]
     else:
         # Gathering, computing and scattering apart: only the middle one vectorises.
-        for k in range(pre.shape[0]):
-            scratch[0, k] = v[pre[k]]
-        for k in range(pre.shape[0]):
-            scratch[0, k] = one / (one + exp2(scale[k] * scratch[0, k] + shift[k]))
-        for k in range(pre.shape[0]):
-            j = post[k]
-            total[j] += weight[k] * scratch[0, k]
-            current[j] += driven[k] * scratch[0, k]
+        x = scratch[0]
+        for k in range(lanes):
+            x[k] = v[pre[k]]
+        for k in range(lanes):
+            x[k] = one / (one + exp2(scale[k] * x[k] + shift[k]))
+        for k in range(lanes):
+            total[post[k]] += weight[k] * x[k]
+            current[post[k]] += driven[k] * x[k]
 
 
 @inlined
-def add_gradients(scale, shift, weight, reversal, pre, post, v, by_total, by_current, by_v, sums, scratch):
-    """The adjoint of `add_sums`: by_v (sources,) gets Σ scale w s (1 - s) (∂total + E ∂current), unscaled,
-    and the rows of sums (4, n) get what the gradients by w, E, a and μ are made of: see `finish`."""
-    units = by_total.shape[0]
-    one = v.dtype.type(1)
+def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch):
+    """The adjoint of `add_sums`: by_v (sources,) gets its gradient times -log2(e), and the rows of sums (4, n)
+    what the gradients by w, E, a and μ are made of; see `fused.by_synapses`."""
+    scale, shift, weight, reversal = table[0], table[1], table[2], table[3]
     by_weight, by_reversal, by_argument, by_slope = sums[0], sums[1], sums[2], sums[3]
+    lanes = scratch.shape[1]
+    one = v.dtype.type(1)
+    t, c, back = scratch[0], scratch[1], scratch[2]
     if pre.shape[0] == 0:
-        for i in range(v.shape[0]):
+        units = by_total.shape[0]
+        t[:units], c[:units] = by_total, by_current
+        t[units:] = 0
+        c[units:] = 0
+        for i in range(scale.shape[0] // lanes):
             x = v[i]
-            row = i * units
+            row = i * lanes
             total = v.dtype.type(0)
-            for j in range(units):
+            for j in range(lanes):
                 k = row + j
                 s = one / (one + exp2(scale[k] * x + shift[k]))
-                z = by_total[j] + by_current[j] * reversal[k]
+                z = t[j] + c[j] * reversal[k]
                 by_weight[k] += z * s
-                by_reversal[k] += by_current[j] * s
+                by_reversal[k] += c[j] * s
                 z = z * s * (one - s)
                 by_argument[k] += z
                 by_slope[k] += z * x
                 total += scale[k] * weight[k] * z
             by_v[i] += total
     else:
-        x, t, c, back = scratch[0], scratch[1], scratch[2], scratch[3]
-        for k in range(pre.shape[0]):
+        x = scratch[3]
+        for k in range(lanes):
             x[k], t[k], c[k] = v[pre[k]], by_total[post[k]], by_current[post[k]]
-        for k in range(pre.shape[0]):
+        for k in range(lanes):
             s = one / (one + exp2(scale[k] * x[k] + shift[k]))
             z = t[k] + c[k] * reversal[k]
             by_weight[k] += z * s
@@ -71,32 +86,30 @@ def add_gradients(scale, shift, weight, reversal, pre, post, v, by_total, by_cur
             by_argument[k] += z
             by_slope[k] += z * x[k]
             back[k] = scale[k] * weight[k] * z
-        for k in range(pre.shape[0]):
+        for k in range(lanes):
             by_v[pre[k]] += back[k]
 
 
 @kernel
-def synapses_forward(scale, shift, weight, driven, pre, post, x, total, current):
+def synapses_forward(table, pre, post, lanes, x, total, current):
     """The sums for rows of inputs x (rows, sources): total and current (rows, units), zero before."""
-    scratch = np.empty((4, pre.shape[0]), x.dtype)
+    scratch = np.empty((4, lanes), x.dtype)
     for n in range(x.shape[0]):
-        add_sums(scale, shift, weight, driven, pre, post, x[n], total[n], current[n], scratch)
+        add_sums(table, pre, post, x[n], total[n], current[n], scratch)
 
 
 @kernel
-def synapses_backward(scale, shift, weight, reversal, pre, post, x, by_total, by_current, by_x, sums):
+def synapses_backward(table, pre, post, lanes, x, by_total, by_current, by_x, sums):
     """The adjoint for rows of inputs: by_x (rows, sources), unscaled, and sums (4, n), zero before."""
-    scratch = np.empty((4, pre.shape[0]), x.dtype)
+    scratch = np.empty((4, lanes), x.dtype)
     for n in range(x.shape[0]):
-        add_gradients(
-            scale, shift, weight, reversal, pre, post, x[n], by_total[n], by_current[n], by_x[n], sums, scratch
-        )
+        add_gradients(table, pre, post, x[n], by_total[n], by_current[n], by_x[n], sums, scratch)
 
 
 @kernel
 def conductance_forward(
-    scale, shift, weight, driven, pre, post, leak, leak_drive, capacitance, total_in, current_in, dt, unfolds, start,
-    exponential, states, taus, path,
+    table, pre, post, lanes, leak, leak_drive, capacitance, total_in, current_in, dt, unfolds, start, exponential,
+    states, taus, path,
 ):  # fmt: skip
     """The conductance form over frames; see ConductanceLTC.
 
@@ -111,7 +124,7 @@ def conductance_forward(
     """
     batch, steps, units = states.shape
     v, total, current = np.empty(units, dt.dtype), np.empty(units, dt.dtype), np.empty(units, dt.dtype)
-    scratch = np.empty((4, pre.shape[0]), dt.dtype)
+    scratch = np.empty((4, lanes), dt.dtype)
     for b in range(batch):
         v[:] = start[b]
         at = 0
@@ -121,7 +134,7 @@ def conductance_forward(
                 for j in range(units):
                     total[j] = leak[j] + total_in[b, t, j]
                     current[j] = leak_drive[j] + current_in[b, t, j]
-                add_sums(scale, shift, weight, driven, pre, post, v, total, current, scratch)
+                add_sums(table, pre, post, v, total, current, scratch)
                 if path.shape[0]:
                     for j in range(units):
                         path[b, at, 0, j] = v[j]
@@ -138,7 +151,7 @@ def conductance_forward(
 
 @kernel
 def conductance_backward(
-    scale, shift, weight, reversal, pre, post, capacitance, dt, unfolds, exponential, path,
+    table, pre, post, lanes, capacitance, dt, unfolds, exponential, path,
     by_states, by_taus, by_v, sums, by_rate_sum, by_drive_sum, by_capacitance, by_total_in, by_current_in, by_dt,
 ):  # fmt: skip
     """The adjoint of `conductance_forward`, from the last frame to the first.
@@ -146,13 +159,13 @@ def conductance_backward(
     Args:
         by_states, by_taus: (batch, steps, units) gradients by its results.
         by_v: (batch, units): the gradient by the last state; becomes that by the first.
-        sums: (4, synapses), by_rate_sum, by_drive_sum, by_capacitance: (units,) gradients by the
+        sums: (4, n), by_rate_sum, by_drive_sum, by_capacitance: (units,) gradients by the
             synapses, g, g vleak and cm, to add to.
         by_total_in, by_current_in: (batch, steps, units), and by_dt (batch, steps), zero before.
     """
     batch, steps, units = by_states.shape
     by_total, by_current, back = np.empty(units, dt.dtype), np.empty(units, dt.dtype), np.empty(units, dt.dtype)
-    scratch = np.empty((4, pre.shape[0]), dt.dtype)
+    scratch = np.empty((4, lanes), dt.dtype)
     for b in range(batch):
         at = 0
         for t in range(steps):
@@ -183,8 +196,6 @@ def conductance_backward(
                 by_dt[b, t] += by_h / count
                 for j in range(units):
                     g[j] = 0
-                add_gradients(
-                    scale, shift, weight, reversal, pre, post, path[b, at, 0], by_total, by_current, g, sums, scratch
-                )
+                add_gradients(table, pre, post, path[b, at, 0], by_total, by_current, g, sums, scratch)
                 for j in range(units):
                     g[j] = back[j] - g[j] / dt.dtype.type(LOG2E)
