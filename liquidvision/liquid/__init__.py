@@ -1,1 +1,37 @@
-"""Liquid time-constant networks: cells, traces and the head that a frozen backbone's embeddings go through."""
+"""Liquid time-constant networks: cells, wirings and traces, and the head that a frozen backbone's embeddings go through.
+
+`Cell` is the contract of all: outputs, state = cell(x, dt, state).
+"""
+
+from liquidvision.liquid.cell import Cell
+from liquidvision.liquid.cfc import CfC
+from liquidvision.liquid.conductance import ConductanceLTC, from_ncps
+from liquidvision.liquid.head import Head, HeadConfig, HeadOutput
+from liquidvision.liquid.ltc import LTC, GatedLTC
+from liquidvision.liquid.mixed import MixedMemory
+from liquidvision.liquid.plain import GRU, LSTM, Memoryless
+from liquidvision.liquid.traces import Layout, Magnitudes, Traces
+from liquidvision.liquid.wiring import Wiring, auto_ncp, full, ncp
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "LTC",
+    "Cell",
+    "CfC",
+    "ConductanceLTC",
+    "GatedLTC",
+    "Head",
+    "HeadConfig",
+    "HeadOutput",
+    "Layout",
+    "Magnitudes",
+    "Memoryless",
+    "MixedMemory",
+    "Traces",
+    "Wiring",
+    "auto_ncp",
+    "from_ncps",
+    "full",
+    "ncp",
+]
