@@ -25,6 +25,8 @@ DOORS = {
     "torchvision": {"backbone.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},
+    "numba": {"liquid/kernels/scalar.py"},
+    "llvmlite": {"liquid/kernels/scalar.py"},
 }
 
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
-SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+LIQUID = Path(__file__).parents[1] / "docs" / "liquid.md"
+
+
+def snippets_of(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+SNIPPETS = snippets_of(README)
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 
@@ -50,3 +57,9 @@ def test_each_snippet_runs(snippet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "samples").symlink_to(SAMPLES)
     exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
+
+
+def test_the_page_of_the_liquid_core_shows_what_runs():
+    """The snippet of docs/liquid.md runs as it stands."""
+    (snippet,) = snippets_of(LIQUID)
+    exec(compile(snippet, str(LIQUID), "exec"), {})
