@@ -1,105 +1,135 @@
-"""The liquid cells and traces: bounds, identities, and what published code gives."""
+"""The liquid forms: bounds, orders of convergence, identities of time, and one result however a stream is cut."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from liquids import (
+    EXACT,
+    FORMS,
+    INPUTS,
+    STEPS,
+    UNITS,
+    both_dtypes,
+    both_paths,
+    bounded_solvers,
+    case,
+    every_form,
+    every_solver,
+    make,
+    matrix,
+    near,
+    on_path,
+    state_bounds,
+    tau_bounds,
+)
 from scipy.integrate import solve_ivp
+from torch.nn import functional
 
 from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import as_dt
-from liquidvision.liquid.ltc import LTC, ConductanceLTC, GatedLTC, inverse_softplus
-from liquidvision.liquid.traces import Layout, Traces
+from liquidvision.liquid.conductance import OPENNESS, ConductanceLTC, inverse_softplus
+from liquidvision.liquid.ltc import LTC, MOST_UNFOLDS, log_uniform
+from liquidvision.liquid.wiring import full
 
-FORMS = {"ltc": LTC, "gated": GatedLTC, "conductance": ConductanceLTC}
-every_form = pytest.mark.parametrize("form", FORMS)
-every_solver = pytest.mark.parametrize("solver", ["exponential", "fused"])
-
-
-def make(form: str, *, inputs: int = 5, units: int = 7, seed: int = 0, **options):
-    torch.manual_seed(seed)
-    return FORMS[form](inputs, units, **options).double()
+few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+scales = st.floats(-1e6, 1e6) | st.sampled_from([0.0, 1e30, -1e30])
+seconds = st.floats(-6, 6).map(lambda exponent: 10.0**exponent)
 
 
-def bounds(cell, form: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The interval that no state of the cell may leave, by unit."""
-    if form == "ltc":
-        extremes = torch.stack([torch.zeros(cell.units), cell.equilibrium])
-    elif form == "gated":
-        extremes = torch.stack([-torch.ones(cell.units), torch.ones(cell.units)])
-    else:
-        extremes = torch.cat(
-            [torch.zeros(1, cell.units), cell.leak_potential[None], cell.sensory_reversal, cell.recurrent_reversal]
-        )
-    return extremes.amin(0), extremes.amax(0)
+@pytest.fixture
+def path(request):
+    """The compiled kernels, or plain torch."""
+    with on_path(request.param) as name:
+        yield name
 
 
 @every_form
-@every_solver
-@settings(max_examples=40, deadline=None)
-@given(scale=st.floats(-1e6, 1e6), dt=st.floats(1e-6, 1e6), unfolds=st.integers(1, 8), seed=st.integers(0, 100))
-def test_states_stay_within_their_bounds(form, solver, scale, dt, unfolds, seed):
-    """Whatever the input and however long the step, no state leaves the interval of its equilibria."""
-    cell = make(form, seed=seed, solver=solver, unfolds=unfolds)
-    low, high = bounds(cell, form)
-    state = cell.initial(3)
-    for _ in range(4):
-        state = cell(torch.randn(3, 5).double() * scale, state, torch.full((3, 1), dt).double())
-        assert torch.isfinite(state).all()
-        assert (state >= low - 1e-9).all()
-        assert (state <= high + 1e-9).all()
-
-
-@settings(max_examples=40, deadline=None)
-@given(scale=st.floats(-1e4, 1e4), dt=st.floats(0, 100), seed=st.integers(0, 100))
-def test_effective_time_constants_lie_between_their_limits(scale, dt, seed):
-    """τ_sys lies in [τ / (1 + τ k), τ] for Eq. 1, and in (cm / (g + Σw), cm / g) for the conductance form."""
-    x, dt = torch.randn(3, 5).double() * scale, torch.full((3, 1), dt).double()
-    for form in ("ltc", "gated"):
-        cell = make(form, seed=seed)
-        _, taus = cell.advance(cell.prepare(x), cell.initial(3), dt)
-        tau, gain = cell.log_tau.exp(), cell.log_gain.exp()
-        assert (taus <= tau * (1 + 1e-9)).all()
-        assert (taus >= tau / (1 + tau * gain) * (1 - 1e-9)).all()
-
-    cell = make("conductance", seed=seed)
-    _, taus = cell.advance(cell.prepare(x), cell.initial(3), dt)
-    softplus = torch.nn.functional.softplus
-    leak, capacitance = softplus(cell.raw_leak), softplus(cell.raw_capacitance)
-    total = leak + softplus(cell.sensory_raw_weight).sum(0) + softplus(cell.recurrent_raw_weight).sum(0)
-    assert (taus <= capacitance / leak * (1 + 1e-9)).all()
-    assert (taus >= capacitance / total * (1 - 1e-9)).all()
+@bounded_solvers
+@both_paths
+@both_dtypes
+@few
+@given(scale=scales, dt=seconds, unfolds=st.integers(1, 8), seed=st.integers(0, 100))
+def test_states_and_time_constants_stay_within_their_bounds(form, solver, path, dtype, scale, dt, unfolds, seed):
+    """Whatever the input and however long the step, states stay among their equilibria and time constants in range."""
+    cell = make(form, dtype, seed=seed, solver=solver, unfolds=unfolds)
+    x = torch.randn(3, 4, INPUTS, dtype=dtype) * scale
+    with torch.no_grad():
+        x = torch.cat([x, x.sign() * abs(scale)], 1)
+        prepared = cell.prepare(x)
+        state, taus = cell.initial(3), []
+        for t in range(x.shape[1]):
+            _, state, tau = cell(x[:, t : t + 1], dt, state, return_time_constants=True)
+            (low, high), slack = state_bounds(cell), EXACT[dtype]
+            assert (state >= low - slack).all() and (state <= high + slack).all()
+            taus.append(tau)
+    assert all(p.isfinite().all() for p in prepared)
+    shortest, longest = tau_bounds(cell)
+    assert all((tau >= shortest * (1 - EXACT[dtype])).all() for tau in taus)
+    assert all((tau <= longest * (1 + EXACT[dtype])).all() for tau in taus)
 
 
 @every_form
-@every_solver
-def test_no_time_changes_nothing(form, solver):
-    """A step of Δt = 0 leaves the state as it is, to the last bit."""
-    cell = make(form, solver=solver, unfolds=3)
-    state = torch.randn(4, 7).double()
-    assert torch.equal(cell(torch.randn(4, 5).double(), state, torch.zeros(4, 1).double()), state)
+@bounded_solvers
+@both_paths
+@both_dtypes
+def test_gradients_of_huge_inputs_are_finite(form, solver, path, dtype):
+    """Inputs of ±1e30 and steps of ±1e6 seconds give finite gradients, not NaN."""
+    cell = make(form, dtype, solver=solver)
+    x, dt, state = case(cell, 3)
+    x = (x.sign() * 1e30).requires_grad_()
+    dt = torch.full_like(dt, 1e6).requires_grad_()
+    cell(x, dt, state)[0].sum().backward()
+    assert all(tensor.grad.isfinite().all() for tensor in (x, dt, *cell.parameters()))
+
+
+def hears(cell) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which unit hears which input, and which other unit."""
+    if isinstance(cell, LTC):
+        return torch.ones(INPUTS, UNITS, dtype=torch.bool), torch.ones(UNITS, UNITS, dtype=torch.bool)
+    return tuple(matrix(s, torch.ones_like(s.reversal)) > 0 for s in (cell.sensory, cell.recurrent))
 
 
 @every_form
-@every_solver
-def test_two_steps_are_one_of_twice_the_length(form, solver):
-    """With held input, two steps of (Δt, L) are one step of (2Δt, 2L)."""
-    once, twice = make(form, solver=solver, unfolds=4), make(form, solver=solver, unfolds=2)
-    x, dt = torch.randn(2, 5).double(), torch.full((2, 1), 0.3).double()
-    state = torch.randn(2, 7).double() * 0.1
-    torch.testing.assert_close(twice(x, twice(x, state, dt), dt), once(x, state, 2 * dt), rtol=0, atol=1e-14)
+@bounded_solvers
+@both_paths
+@both_dtypes
+def test_nan_goes_to_whoever_hears_it(form, solver, path, dtype):
+    """A NaN input makes the units that hear it NaN, then those that hear these; other streams keep their numbers."""
+    cell = make(form, dtype, solver=solver)
+    x, _, start = case(cell, 3)
+    clean = cell(x, 0.1, start)[0]
+    x[1, 2, 0] = math.nan
+    sensory, recurrent = hears(cell)
+    state, ill = start[1:2], torch.zeros(UNITS, dtype=torch.bool)
+    for t in range(STEPS):
+        # What a unit hears, and what it was, is what it becomes.
+        ill = ill | recurrent[ill].any(0) | (sensory[0] if t == 2 else torch.zeros_like(ill))
+        _, state, taus = cell(x[1:2, t : t + 1], 0.1, state, return_time_constants=True)
+        assert torch.equal(state[0].isnan(), ill)
+        if t == 2:
+            assert torch.equal(taus[0, 0].isnan(), sensory[0])
+    outputs, last = cell(x, 0.1, start)
+    assert torch.equal(last[1].isnan(), ill)
+    near(outputs[[0, 2]], clean[[0, 2]], 0)
+    near(outputs[1, :2], clean[1, :2], 0)
 
 
 @every_form
-@pytest.mark.parametrize(("solver", "order"), [("fused", 1.0), ("exponential", 1.0)])
-def test_solvers_converge_to_the_differential_equation(form, solver, order):
-    """The error against an adaptive solver of the same equation falls by at least the solver's order."""
-    x, state = torch.randn(1, 5).double(), torch.randn(1, 7).double() * 0.1
+@both_paths
+@pytest.mark.parametrize(
+    ("solver", "lowest", "highest"),
+    [("fused", 0.85, 1.15), ("exponential", 0.85, 4.0), ("euler", 0.85, 1.15), ("rk4", 3.8, 4.5)],
+)
+def test_solvers_converge_to_the_differential_equation(form, path, solver, lowest, highest):
+    """The error against an adaptive solver of the same equation falls by the solver's order."""
     reference = make(form, solver=solver)
-    prepared = reference.prepare(x)
+    x, _, state = case(reference, 1, steps=1)
+    with torch.no_grad():
+        prepared = tuple(p[:, 0] for p in reference.prepare(x))
 
     def slope(_, v: np.ndarray) -> np.ndarray:
         v = torch.from_numpy(v)[None]
@@ -107,140 +137,264 @@ def test_solvers_converge_to_the_differential_equation(form, solver, order):
             rate, drive = reference.rates(prepared, v)
         return (drive - rate * v)[0].numpy()
 
-    true = solve_ivp(slope, (0, 0.2), state[0].numpy(), rtol=1e-11, atol=1e-13).y[:, -1]
+    true = solve_ivp(slope, (0, 0.1), state[0].numpy(), method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
     errors = []
-    for unfolds in (32, 64):
-        cell = make(form, solver=solver, unfolds=unfolds)
+    for unfolds in (64, 128):
         with torch.no_grad():
-            errors.append(np.abs(cell(x, state, torch.full((1, 1), 0.2).double())[0].numpy() - true).max())
-    assert math.log2(errors[0] / errors[1]) > order - 0.15
+            got = make(form, solver=solver, unfolds=unfolds)(x, 0.1, state)[1]
+        errors.append(np.abs(got[0].numpy() - true).max())
+    assert lowest < math.log2(errors[0] / errors[1]) < highest
     assert errors[1] < 5e-3
 
 
 @every_form
-def test_the_exponential_solver_errs_less_than_the_fused_one(form):
+@both_paths
+def test_the_exponential_solver_errs_less_than_the_fused_one(form, path):
     """At the same number of unfolds, exponential Euler is nearer to the finely solved equation."""
-    x, state, dt = torch.randn(8, 5).double(), torch.randn(8, 7).double() * 0.1, torch.full((8, 1), 0.2).double()
-    true = make(form, unfolds=4000)(x, state, dt)
-    errors = {s: (make(form, solver=s, unfolds=6)(x, state, dt) - true).abs().mean() for s in ("exponential", "fused")}
-    assert errors["exponential"] < errors["fused"]
+    true_cell = make(form, solver="rk4", unfolds=400)
+    x, _, state = case(true_cell, 8, steps=1)
+    with torch.no_grad():
+        true = true_cell(x, 0.2, state)[1]
+        states = [make(form, solver=s, unfolds=6)(x, 0.2, state)[1] for s in ("exponential", "fused")]
+    exponential, implicit = ((state - true).abs().mean() for state in states)
+    assert exponential < implicit
 
 
 @every_form
 @every_solver
-def test_gradients_are_those_of_finite_differences(form, solver):
-    """Gradients by input, state and Δt agree with finite differences."""
-    cell = make(form, inputs=3, units=4, solver=solver, unfolds=2)
-    x, state = torch.randn(2, 3).double().requires_grad_(), (torch.randn(2, 4) * 0.1).double().requires_grad_()
-    dt = torch.full((2, 1), 0.1).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda *a: cell(*a), (x, state, dt))
+@both_paths
+@both_dtypes
+def test_no_time_changes_nothing(form, solver, path, dtype):
+    """Steps of Δt = 0 leave the state as it is, to the last bit, whatever the input."""
+    cell = make(form, dtype, solver=solver, unfolds=3)
+    x, _, start = case(cell, 4)
+    outputs, state = cell(x * 1e6, 0.0, start)
+    assert torch.equal(state, start)
+    assert torch.equal(outputs, cell.read(start)[:, None].expand_as(outputs))
 
 
-def test_the_conductance_form_is_that_of_ncps():
-    """With weights copied from ncps 1.0.1 and its fused solver, a step gives the same state within 1e-6."""
-    from ncps.torch import LTCCell
-    from ncps.wirings import FullyConnected
-
-    torch.manual_seed(0)
-    wiring = FullyConnected(6, 6)
-    theirs = LTCCell(wiring, in_features=4, ode_unfolds=6, epsilon=0)
-    ours = ConductanceLTC(4, 6, unfolds=6, solver="fused")
-    theirs_by_name = dict(theirs.named_parameters())
-
-    def their(name: str) -> torch.Tensor:
-        return next(value for key, value in theirs_by_name.items() if key.endswith(name)).detach()
-
+@every_form
+@every_solver
+@both_paths
+@both_dtypes
+def test_little_time_changes_little(form, solver, path, dtype):
+    """As Δt goes to 0, the state moves by no more than its speed times Δt."""
+    cell = make(form, dtype, solver=solver)
+    x, _, start = case(cell, 4, steps=1)
     with torch.no_grad():
-        ours.raw_leak.copy_(inverse_softplus(theirs_by_name["gleak"].detach()))
-        ours.leak_potential.copy_(theirs_by_name["vleak"].detach())
-        ours.raw_capacitance.copy_(inverse_softplus(theirs_by_name["cm"].detach()))
-        for name, prefix in (("sensory", "sensory_"), ("recurrent", "")):
-            getattr(ours, f"{name}_raw_weight").copy_(inverse_softplus(theirs_by_name[f"{prefix}w"].detach()))
-            getattr(ours, f"{name}_slope").copy_(theirs_by_name[f"{prefix}sigma"].detach())
-            getattr(ours, f"{name}_centre").copy_(theirs_by_name[f"{prefix}mu"].detach())
-            getattr(ours, f"{name}_reversal").copy_(theirs_by_name[f"{prefix}erev"].detach())
-    x, state = torch.randn(3, 4), torch.randn(3, 6) * 0.2
-    # Theirs maps inputs and outputs by weights that start as the identity.
-    _, new_state = theirs(x, state, elapsed_time=0.7)
-    torch.testing.assert_close(ours(x, state, torch.full((3, 1), 0.7)), new_state, rtol=0, atol=1e-6)
+        rate, drive = cell.rates(tuple(p[:, 0] for p in cell.prepare(x)), start)
+        for dt in (1e-3, 1e-6, 1e-9):
+            moved = (cell(x, dt, start)[1] - start).abs()
+            assert (moved <= (drive - rate * start).abs().max() * dt * 1.1 + EXACT[dtype] / 10).all()
 
 
-def test_a_head_of_wide_input_remembers_from_the_first_step():
-    """At initialisation a conductance cell of 64 inputs keeps a trace of its state over half a second."""
-    cell = make("conductance", inputs=64, units=32)
-    state = (torch.randn(1, 32) * 0.1).double().requires_grad_()
-    moved = state
-    for _ in range(12):
-        moved = cell(torch.randn(1, 64).double(), moved, torch.full((1, 1), 0.04).double())
-    (gradient,) = torch.autograd.grad(moved.sum(), state)
+@every_form
+@every_solver
+@both_paths
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+def test_two_steps_are_one_of_twice_the_length(form, solver, path, dtype, atol):
+    """With held input, two steps of (Δt, L) are one step of (2Δt, 2L)."""
+    once, twice = (make(form, dtype, solver=solver, unfolds=unfolds) for unfolds in (6, 3))
+    x, _, state = case(once, 2, steps=1)
+    near(twice(x.expand(-1, 2, -1), 0.015, state)[1], once(x, 0.03, state)[1], atol)
+
+
+@every_form
+@every_solver
+@both_paths
+@both_dtypes
+def test_longest_steps_are_divided_for_each_stream_alone(form, solver, path, dtype):
+    """With `max_step`, a Δt takes as many solver steps as it needs, whatever the other streams of the batch take."""
+    cell = make(form, dtype, solver=solver, unfolds=2, max_step=0.01)
+    x, _, start = case(cell, 5, steps=2)
+    dt = torch.tensor([[0.0, 0.015], [0.001, 0.0], [0.035, 0.002], [0.011, 0.096], [0.02, 0.3]], dtype=dtype)
+    outputs, state, taus = cell(x, dt, start, return_time_constants=True)
+    for i in range(len(x)):
+        by_hand = start[i : i + 1]
+        for t in range(2):
+            single = make(form, dtype, solver=solver, unfolds=max(2, math.ceil(dt[i, t] / 0.01)))
+            got, by_hand, tau = single(x[i : i + 1, t : t + 1], dt[i, t], by_hand, return_time_constants=True)
+            near(outputs[i : i + 1, t : t + 1], got, EXACT[dtype])
+            near(taus[i : i + 1, t : t + 1], tau, 0, EXACT[dtype])
+        near(state[i : i + 1], by_hand, EXACT[dtype])
+
+
+def test_there_is_a_most_of_solver_steps():
+    """`max_step` divides a Δt into 10,000 steps at most; more unfolds than that are taken as given."""
+    dt = torch.tensor([[0.0, 1e-3, 1e6, 3e38]])
+    assert LTC(2, 2, max_step=1e-3).counts(dt).tolist() == [[1, 1, MOST_UNFOLDS, MOST_UNFOLDS]]
+    assert LTC(2, 2, max_step=1e-30, unfolds=20_000).counts(dt).tolist() == [[20_000] * 4]
+    assert LTC(2, 2, unfolds=3).counts(dt).tolist() == [[3] * 4]
+
+
+@every_form
+@both_paths
+@both_dtypes
+@few
+@given(cuts=st.lists(st.integers(1, STEPS - 1), unique=True).map(sorted), seed=st.integers(0, 9))
+def test_whole_pieces_and_one_by_one_are_the_same(form, path, dtype, cuts, seed):
+    """A stream in one go, in any pieces and frame by frame gives the same outputs, states and time constants."""
+    cell = make(form, dtype, seed=seed, unfolds=2)
+    x, dt, start = case(cell, 2, seed=seed)
+    with torch.no_grad():
+        outputs, last, taus = cell(x, dt, start, return_time_constants=True)
+        state, pieces = start, []
+        for a, b in zip([0, *cuts], [*cuts, STEPS], strict=True):
+            output, state, tau = cell(x[:, a:b], dt[:, a:b], state, return_time_constants=True)
+            pieces.append((output, tau))
+        near(torch.cat([output for output, _ in pieces], 1), outputs, EXACT[dtype])
+        near(torch.cat([tau for _, tau in pieces], 1), taus, 0, EXACT[dtype])
+        near(state, last, EXACT[dtype])
+        state = start
+        for t in range(STEPS):
+            output, state = cell.step(x[:, t], dt[:, t], state)
+            near(output, outputs[:, t], EXACT[dtype])
+        near(state, last, EXACT[dtype])
+
+
+@every_form
+@both_paths
+@both_dtypes
+@pytest.mark.parametrize("batch", [2, UNITS, STEPS])
+def test_streams_side_by_side_are_streams_alone(form, path, dtype, batch):
+    """Streams in a batch, each at its own irregular Δt, give what they give alone, as many streams as units too."""
+    cell = make(form, dtype, max_step=0.2)
+    x, dt, start = case(cell, batch)
+    dt[0, 3] = 0  # one stream stops for a frame, the others go on
+    outputs, states, taus = cell(x, dt, start, return_time_constants=True)
+    for i in range(batch):
+        alone = slice(i, i + 1)
+        output, state, tau = cell(x[alone], dt[alone], start[alone], return_time_constants=True)
+        near(output, outputs[alone], EXACT[dtype])
+        near(state, states[alone], EXACT[dtype])
+        near(tau, taus[alone], 0, EXACT[dtype])
+
+
+@every_form
+@both_paths
+@both_dtypes
+def test_padding_steps_nothing(form, path, dtype):
+    """Padded streams give what unpadded ones give, down to a length of 0, whatever the padding holds."""
+    cell = make(form, dtype)
+    x, dt, start = case(cell, 4)
+    lengths = [STEPS, 5, 0, 1]
+    x = x.masked_fill(torch.arange(STEPS)[:, None] >= torch.tensor(lengths)[:, None, None], math.nan)
+    outputs, states = cell(x, dt, start, lengths=torch.tensor(lengths))
+    assert torch.equal(states[2], start[2])
+    for i in (0, 1, 3):
+        output, state = cell(x[i : i + 1, : lengths[i]], dt[i : i + 1, : lengths[i]], start[i : i + 1])
+        near(outputs[i : i + 1, : lengths[i]], output, EXACT[dtype])
+        near(states[i : i + 1], state, EXACT[dtype])
+
+
+@every_form
+@both_paths
+def test_dt_takes_every_documented_shape(form, path):
+    """Δt may be a number, (batch,), (batch, steps) or (batch, steps, 1), also where batch equals steps."""
+    cell = make(form)
+    x, dt, start = case(cell, STEPS)
+    expected = cell(x, torch.full_like(dt, 0.25), start)[0]
+    for given_dt in (0.25, torch.tensor(0.25), torch.full((STEPS,), 0.25), torch.full((STEPS, STEPS, 1), 0.25)):
+        near(cell(x, given_dt, start)[0], expected, 0)
+    per_stream = torch.arange(STEPS) / 7
+    near(cell(x, per_stream, start)[0], cell(x, per_stream[:, None].expand(-1, STEPS), start)[0], 0)
+    near(cell(x, dt[..., None], start)[0], cell(x, dt, start)[0], 0)
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+def test_impossible_dt_is_refused_with_its_value(value):
+    """A negative, NaN or infinite Δt is an error that says what was got."""
+    with pytest.raises(UsageError, match=r"dt holds (-0\.1|nan|inf).*; expected finite seconds, 0 or more"):
+        as_dt(torch.tensor([0.1, value]), 2, 3, torch.zeros(1))
+    with pytest.raises(UsageError, match="dt holds"):
+        LTC(2, 2)(torch.zeros(1, 3, 2), value)
+
+
+@every_form
+@both_paths
+def test_wrong_shapes_are_refused_with_what_was_got(form, path):
+    """Inputs, a Δt, a state or lengths of a wrong shape are refused in one line, with what was got and expected."""
+    cell = make(form)
+    x, dt, start = case(cell, 3)
+    for wrong in (x[..., 1:], x[0], x[:, :0]):
+        shown = str(tuple(wrong.shape)).replace("(", r"\(").replace(")", r"\)")
+        with pytest.raises(UsageError, match=rf"shape {shown}; expected \(batch, steps, {INPUTS}\)"):
+            cell(wrong, 0.1)
+    for wrong in (torch.zeros(4), torch.zeros(3, STEPS + 1), torch.zeros(1, 3, STEPS)):
+        with pytest.raises(UsageError, match=rf"dt has shape .*; expected a number, \(3,\), \(3, {STEPS}\)"):
+            cell(x, wrong)
+    for wrong in (start[:2], start[:, 1:], start[0]):
+        with pytest.raises(UsageError, match=rf"state has shape .*; expected \(3, {UNITS}\)"):
+            cell(x, dt, wrong)
+    for wrong in ([1, 2], [1, 2, STEPS + 1], [1, 2, -1], [1.0, 2.0, 3.0]):
+        with pytest.raises(UsageError, match=rf"lengths is \[.*\]; expected 3 whole numbers from 0 to {STEPS}"):
+            cell(x, dt, start, lengths=wrong)
+
+
+@pytest.mark.parametrize("form", [LTC, ConductanceLTC])
+def test_impossible_options_are_refused(form):
+    """Sizes below 1, an unknown solver, a longest step or a range that is not positive are refused by name."""
+    for sizes in ((0, 3), (3, 0)):
+        with pytest.raises(UsageError, match=r"is 0; expected 1 or more"):
+            form(*sizes)
+    with pytest.raises(UsageError, match="unfolds is 0; expected 1 or more"):
+        form(2, 2, unfolds=0)
+    with pytest.raises(UsageError, match=r"'heun'; expected one of exponential, fused, euler, rk4"):
+        form(2, 2, solver="heun")
+    for step in (0.0, -1.0, math.nan):
+        with pytest.raises(UsageError, match=r"max_step is .*; expected seconds above 0"):
+            form(2, 2, max_step=step)
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (1.0, math.inf), (math.nan, 1.0), (1.0, math.nan)):
+        with pytest.raises(UsageError, match=r"the range is .*; expected two positive numbers"):
+            form(2, 2, tau=(low, high))
+
+
+def test_a_wiring_for_another_width_is_refused():
+    """A wiring for another number of inputs than the cell's is refused with both numbers."""
+    with pytest.raises(UsageError, match=r"the wiring has 4 inputs; the cell's input_size is 5"):
+        ConductanceLTC(5, full(4, 3))
+
+
+@given(n=st.integers(2, 40), low=st.floats(1e-3, 10), ratio=st.floats(1, 1e4))
+@settings(max_examples=30, deadline=None)
+def test_time_constants_start_log_uniform(n, low, ratio):
+    """Time constants and gains start spread evenly, in logarithms, over their whole ranges."""
+    logs = log_uniform(n, low, low * ratio).sort().values
+    near(logs, torch.linspace(math.log(low), math.log(low * ratio), n), 1e-5)
+    cell = LTC(3, n, tau=(low, low * ratio), gain=(2.0, 30.0))
+    near(cell.log_tau.detach().sort().values, logs, 0)
+    near(cell.log_gain.detach().sort().values, torch.linspace(math.log(2), math.log(30), n), 1e-5)
+    cell = ConductanceLTC(3, n, tau=(low, low * ratio))
+    near((cell.capacitance / cell.leak).log().detach().sort().values, logs, 1e-4)
+
+
+@pytest.mark.parametrize("form", ["conductance", "wired"])
+@pytest.mark.parametrize("inputs", [4, 400])
+def test_synapses_are_scaled_by_fan_in(form, inputs):
+    """However wide the input, the summed weight that a unit hears from one layer is of the size of its leak."""
+    cell = make(form, inputs=inputs, units=30)
+    for synapses in (cell.sensory, cell.recurrent):
+        weight = matrix(synapses, functional.softplus(synapses.raw_weight))
+        heard = weight.sum(0)[weight.any(0)]
+        assert (heard >= 0.01 * OPENNESS).all() and (heard <= OPENNESS).all()
+        assert (synapses.slope >= 3).all() and (synapses.slope <= 8).all()
+        assert (synapses.reversal.abs() == 1).all()
+    near(cell.leak, torch.ones_like(cell.leak), 1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_cell_of_wide_input_remembers_from_the_first_step(form):
+    """At initialisation a cell of 64 inputs keeps a trace of its state over half a second."""
+    cell = make(form, inputs=64, units=32)
+    x, _, start = case(cell, 1, steps=12)
+    start.requires_grad_()
+    (gradient,) = torch.autograd.grad(cell(x, 0.04, start)[1].sum(), start)
     assert gradient.abs().max() > 1e-2
 
 
-def test_an_unknown_solver_is_refused():
-    """A solver that does not exist is refused in one line that names those that do."""
-    with pytest.raises(UsageError, match=r"'heun'; expected one of exponential, fused"):
-        LTC(2, 2, solver="heun")
-
-
-@pytest.mark.parametrize("shape", [(), (3,), (3, 4), (3, 4, 1)])
-def test_dt_takes_every_documented_shape(shape):
-    """Δt may be a number, (batch,), (batch, steps) or (batch, steps, 1), also where batch equals steps."""
-    given = torch.full(shape, 0.5)
-    assert torch.equal(as_dt(given, 3, 4, torch.zeros(1)), torch.full((3, 4), 0.5))
-    per_stream = as_dt(torch.tensor([1.0, 2.0, 3.0]), 3, 3, torch.zeros(1))
-    assert torch.equal(per_stream, torch.tensor([[1.0] * 3, [2.0] * 3, [3.0] * 3]))
-
-
-@pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
-def test_impossible_dt_is_refused_with_its_value(value):
-    """A negative, NaN or infinite Δt is an error that says what was got."""
-    with pytest.raises(UsageError, match=r"dt holds (-0\.1|nan|inf)"):
-        as_dt(torch.tensor([0.1, value]), 2, 3, torch.zeros(1))
-
-
-def test_dt_of_a_wrong_shape_is_refused_with_its_shape():
-    """A Δt of another shape is an error that says which was got and which are taken."""
-    with pytest.raises(UsageError, match=r"shape \(4,\); expected a number, \(3,\)"):
-        as_dt(torch.zeros(4), 3, 4, torch.zeros(1))
-
-
-def traces_of(taus=(0.1, 1.0)) -> Traces:
-    return Traces([Layout(channels=6, cells=1), Layout(channels=4, cells=9)], taus, groups=3)
-
-
-def test_traces_relax_exactly():
-    """A trace of held input follows 1 - exp(-t/τ), however the time is cut into steps."""
-    traces = traces_of((0.5,))
-    zero, one = torch.zeros(1, 42), torch.ones(1, 42)
-    for cuts in ([1.0], [0.25] * 4, [0.9, 0.06, 0.04]):
-        _, state = traces.deviations(zero, torch.zeros(1, 42), torch.zeros(1, 1), torch.zeros(1, 1))
-        for dt in cuts:
-            _, state = traces.deviations(one, state, torch.ones(1, 1), torch.tensor([[dt]]))
-        torch.testing.assert_close(state, torch.full((1, 42), 1 - math.exp(-1.0 / 0.5)), rtol=0, atol=1e-6)
-
-
-def test_the_first_frame_deviates_from_nothing():
-    """A stream's first frame is taken to have stood there for ever: its traces equal it."""
-    traces, z = traces_of(), torch.randn(2, 42)
-    deviation, state = traces.deviations(z, torch.zeros(2, 84), torch.zeros(2, 1), torch.full((2, 1), 0.3))
-    assert torch.equal(deviation, torch.zeros(2, 2, 42))
-    assert torch.equal(state.view(2, 2, 42), z[:, None].expand(2, 2, 42))
-
-
-def test_magnitudes_are_averages_by_channel_cell_and_group():
-    """Magnitudes are log(.02 + mean |d|) over groups of the global node, and over a grid's cells and channels."""
-    traces, d = traces_of((1.0,)), torch.randn(5, 1, 42)
-    got = traces.magnitudes(d)
-    absolute = d[:, 0].abs().numpy()
-    grid = absolute[:, 6:].reshape(5, 4, 9)
-    expected = np.concatenate([absolute[:, :6].reshape(5, 3, 2).mean(2), grid.mean(2), grid.mean(1)], 1)
-    assert got.shape == (5, traces.magnitude_size)
-    np.testing.assert_allclose(got.numpy(), np.log(0.02 + expected), rtol=1e-5)
-
-
-def test_traces_need_positive_time_constants():
-    """No time constant, or one of 0, is refused."""
-    with pytest.raises(UsageError, match="positive time constants"):
-        traces_of(())
-    with pytest.raises(UsageError, match="positive time constants"):
-        traces_of((0.0,))
+@given(exponent=st.floats(-8, 4))
+@settings(max_examples=50, deadline=None)
+def test_the_inverse_of_softplus_is_one(exponent):
+    """softplus gives back what its inverse was given, from 1e-8 to 1e4."""
+    y = torch.tensor([10.0**exponent])
+    near(functional.softplus(inverse_softplus(y)), y, 0, 1e-5)

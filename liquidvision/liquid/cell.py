@@ -95,7 +95,9 @@ class Cell(nn.Module, ABC):
         batch, steps, _ = x.shape
         seconds = as_dt(dt, batch, steps, x)
         if lengths is not None:
-            seconds = seconds * as_mask(lengths, batch, steps, x)
+            counted = as_mask(lengths, batch, steps, x)
+            seconds = seconds * counted
+            x = x.masked_fill(counted[..., None] == 0, 0.0)  # 0 times a NaN would step
         if state is None:
             state = self.initial(batch)
         elif state.shape != (batch, self.state_size):
@@ -128,7 +130,7 @@ def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:
             f"dt has shape {shape}; expected a number, ({batch},), ({batch}, {steps}) or ({batch}, {steps}, 1) seconds"
         )
     wrong = ~(torch.isfinite(given) & (given >= 0))
-    if bool(wrong.any()):
+    if not given.is_meta and bool(wrong.any()):
         raise UsageError(f"dt holds {given[wrong][0].item()}; expected finite seconds, 0 or more")
     return given
 
@@ -140,7 +142,8 @@ def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tenso
         UsageError: another shape, or a length outside 0..steps.
     """
     given = torch.as_tensor(lengths, device=like.device)
-    if given.shape != (batch,) or given.is_floating_point() or bool(((given < 0) | (given > steps)).any()):
+    wrong = (given < 0) | (given > steps)
+    if given.shape != (batch,) or given.is_floating_point() or (not given.is_meta and bool(wrong.any())):
         shown = given.tolist() if given.numel() <= 16 else f"of shape {tuple(given.shape)}"
         raise UsageError(f"lengths is {shown}; expected {batch} whole numbers from 0 to {steps}")
     return (torch.arange(steps, device=like.device)[None] < given[:, None]).to(like.dtype)

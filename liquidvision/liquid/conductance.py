@@ -196,7 +196,7 @@ def from_ncps(module: Any) -> ConductanceLTC | MixedMemory:
             parameter.copy_(values[name])
     if not getattr(module, "use_mixed", False):
         return ours
-    mixed = MixedMemory(ours)
+    mixed = MixedMemory(ours).to(values["gleak"].dtype)
     mixed.inputs.load_state_dict(module.lstm.input_map.state_dict())
     mixed.recurrent.load_state_dict(module.lstm.recurrent_map.state_dict())
     return mixed

@@ -79,9 +79,12 @@ def layout(synapses: Synapses, fourth: Tensor) -> list[Any]:
     """`table`, `pre`, `post` and `lanes` as the kernels take them, `fourth` being the last row of the table."""
     weight, slope, centre, *_ = synapses
     table = torch.stack([-LOG2E * slope, LOG2E * slope * centre, weight, fourth])
-    if not len(synapses.pre):
+    pre, post = synapses.pre, synapses.post
+    if weight.ndim == 2:
         table = functional.pad(table, (0, -weight.shape[-1] % WIDTH))
-    return [*arrays(table.flatten(1), synapses.pre, synapses.post), table.shape[-1]]
+    elif not len(pre):  # one of weight 0, or the kernels would take the layer for a dense one
+        table, pre, post = functional.pad(table, (0, 1)), pre.new_zeros(1), post.new_zeros(1)
+    return [*arrays(table.flatten(1), pre, post), table.shape[-1]]
 
 
 def by_synapses(sums: list[Tensor], synapses: Synapses) -> tuple[Tensor | None, ...]:
@@ -134,7 +137,7 @@ def synapses(x: Tensor, units: int, given: Synapses) -> tuple[Tensor, Tensor]:
 
 def path_of(counts: Tensor, like: Tensor, wanted: bool) -> Tensor:
     """Room for three rows of every solver step, (batch, unfolds in all, 3, units), if it is wanted."""
-    unfolds = int(counts.sum(1).max()) if wanted else 0
+    unfolds = int(counts.sum(1).max()) if wanted and len(counts) else 0
     return like.new_empty(len(counts) if wanted else 0, unfolds, 3, like.shape[-1])
 
 

@@ -180,7 +180,7 @@ class GatedLTC(LTC):
 
 def log_uniform(n: int, low: float, high: float) -> Tensor:
     """`n` logarithms spread evenly between those of `low` and `high`, in random order."""
-    if not 0 < low <= high:
+    if not 0 < low <= high < math.inf:
         raise UsageError(f"the range is {low} to {high}; expected two positive numbers, the smaller first")
     spread = torch.linspace(math.log(low), math.log(high), n)
     return spread[torch.randperm(n)]

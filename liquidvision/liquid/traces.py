@@ -1,5 +1,6 @@
 """Traces: banks of leaky integrators over an embedding, exact in time; what changed, how much, and how long ago."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ class Traces(Cell):
 
     def __init__(self, input_size: int, taus: Sequence[float], *, learn: bool = False) -> None:
         super().__init__()
-        if not taus or not 0 < min(taus) <= max(taus) < float("inf"):
+        if not taus or not all(0 < tau < math.inf for tau in taus):
             raise UsageError(f"taus is {list(taus)}; expected one or more positive time constants in seconds")
         self.input_size, self.units = input_size, len(taus)
         self.output_size, self.state_size = self.units * input_size, self.units * input_size + 1

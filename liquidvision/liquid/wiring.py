@@ -50,7 +50,7 @@ class Wiring:
 
 
 def full(inputs: int, neurons: int, *, outputs: int | None = None, seed: int = 0) -> Wiring:
-    """Every input and every neuron to every neuron; signs at random, as many of one as of the other."""
+    """Every input and every neuron to every neuron; signs at random, one as likely as the other."""
     check_sizes(inputs=inputs, neurons=neurons)
     random = np.random.default_rng(seed)
     sensory, recurrent = (signs(random, (n, neurons)) for n in (inputs, neurons))

@@ -62,7 +62,8 @@ def leaky(z, dt, taus, layouts, traces, seen, out, slopes):
             for k in range(taus.shape[0]):
                 e = traces[b, k]
                 if seen[b] == 0:
-                    deviation[:] = 0
+                    for c in range(width):
+                        deviation[c] = now[c] - now[c]  # 0, or NaN
                     if dt[b, t] > 0:
                         e[:] = now
                 else:
