@@ -202,6 +202,22 @@ def test_the_kernels_are_used(form, dtype, monkeypatch):
 
 
 @every_form
+def test_nothing_is_kept_for_a_way_back_that_nobody_goes(form, monkeypatch):
+    """The path of all solver steps is kept where gradients are recorded, and not without."""
+    kept, path_of = [], fused.path_of
+    monkeypatch.setattr(fused, "path_of", lambda *given: kept.append(path_of(*given)) or kept[-1])
+    cell = make(form, torch.float32)
+    given = case(cell, 2)
+    cell(*given)
+    with torch.no_grad():
+        cell(*given)
+    with torch.inference_mode():
+        cell(*given)
+    cell.requires_grad_(False)(*given)
+    assert [path.numel() > 0 for path in kept] == [True, False, False, False]
+
+
+@every_form
 @pytest.mark.parametrize("solver", ["euler", "rk4"])
 def test_explicit_solvers_stay_on_the_plain_path(form, solver):
     """Explicit solvers, which no kernel knows, give the same where kernels fit, with gradients."""

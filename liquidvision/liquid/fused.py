@@ -143,11 +143,11 @@ def path_of(counts: Tensor, like: Tensor, wanted: bool) -> Tensor:
 
 class _Conductance(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, counts: Tensor, exponential: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, counts: Tensor, exponential: bool, recorded: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         total_in, current_in, start, dt, leak, leak_drive, capacitance, *given = tensors
         synapses = Synapses(*given)
         states, taus = (torch.empty_like(total_in, memory_format=torch.contiguous_format) for _ in range(2))
-        path = path_of(counts, total_in, any(ctx.needs_input_grad))
+        path = path_of(counts, total_in, recorded and any(ctx.needs_input_grad))
         flat = layout(synapses, synapses.weight * synapses.reversal) + arrays(leak, leak_drive, capacitance)
         rows, results = arrays(total_in, current_in, dt, counts, start), arrays(states, taus, path)
 
@@ -184,7 +184,7 @@ class _Conductance(torch.autograd.Function):
         by_leak, by_leak_drive, by_capacitance = torch.stack([neurons for _, neurons in parts]).sum(0)
         by_neurons = by_leak, by_leak_drive, by_capacitance
         by_weights = by_synapses([sums for sums, _ in parts], synapses)
-        return None, None, by_total, by_current, by_start, by_dt, *by_neurons, *by_weights
+        return None, None, None, by_total, by_current, by_start, by_dt, *by_neurons, *by_weights
 
 
 def conductance(
@@ -207,16 +207,17 @@ def conductance(
         given: the synapses among the neurons.
         exponential: the solver: exponential Euler, else the fused step.
     """
-    return _Conductance.apply(counts, exponential, *sums_in, start, dt, *neurons, *given)
+    recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
+    return _Conductance.apply(counts, exponential, recorded, *sums_in, start, dt, *neurons, *given)
 
 
 class _Gates(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, counts: Tensor, exponential: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, counts: Tensor, exponential: bool, recorded: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         prepared, recurrent, leak, gain, equilibrium, start, dt = tensors
         batch, steps, width = prepared.shape
         states, taus = prepared.new_empty(2, batch, steps, len(leak))
-        path = path_of(counts, start, any(ctx.needs_input_grad))
+        path = path_of(counts, start, recorded and any(ctx.needs_input_grad))
         flat = arrays(recurrent.T, leak, gain, equilibrium)
         rows, results = arrays(prepared, dt, counts, start), arrays(states, taus, path)
 
@@ -255,7 +256,7 @@ class _Gates(torch.autograd.Function):
         before = path[:, :, 0].masked_fill(~own[..., None], 0.0)
         by_recurrent = by_z.flatten(0, 1).T @ before.flatten(0, 1)
         by_equilibrium = by_equilibrium[: len(equilibrium)]
-        return None, None, by_prepared, by_recurrent, by_leak, by_gain, by_equilibrium, by_start, by_dt
+        return None, None, None, by_prepared, by_recurrent, by_leak, by_gain, by_equilibrium, by_start, by_dt
 
 
 def gates(
@@ -276,4 +277,5 @@ def gates(
         neurons: 1/τ and k (units,), and A (units,), or (0,) where the equilibrium is gated.
         start, dt, counts, exponential: see `conductance`.
     """
-    return _Gates.apply(counts, exponential, prepared, recurrent, *neurons, start, dt)
+    recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
+    return _Gates.apply(counts, exponential, recorded, prepared, recurrent, *neurons, start, dt)
