@@ -216,7 +216,7 @@ TASKS = {
         traffic, 1, "mse",
         {
             "paper": f"{LEAKY}; the authors' code since August 2021, later than the table",
-            "transposed": f"the authors' code when the table was made: {TRANSPOSED}",
+            "transposed": f"the authors' code before August 2021: {TRANSPOSED}",
             "leak-free": "blocks of 512 rows dealt at random to training, validation (10 %) and test (15 %)",
         },
         published((0.169, 0.004), (0.224, 0.008), (1.512, 0.179), (0.389, 0.076), (0.099, 0.0095)),
