@@ -187,9 +187,9 @@ def test_truncated_sequences_add_up_their_gradients(form):
 @every_form
 @both_dtypes
 def test_the_kernels_are_used(form, dtype, monkeypatch):
-    """On a CPU no frame is stepped by plain torch, whether gradients are asked for or not."""
+    """On a CPU no frame is stepped by plain torch where gradients are asked for, nor in long calls without."""
     cell = make(form, dtype)
-    x, dt, state = case(cell, 2)
+    x, dt, state = case(cell, 2, steps=fused.SHORT)
     with plain_torch():
         expected = cell(x, dt, state)[0]
     assert fused.fits(x, dt, state, *cell.parameters())
@@ -201,13 +201,24 @@ def test_the_kernels_are_used(form, dtype, monkeypatch):
         near(cell(x, dt, state)[0], expected, EXACT[dtype])
 
 
+def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
+    """A few frames of a stream are stepped by plain torch, so that a program that only infers compiles nothing."""
+    monkeypatch.setattr(fused, "kernels", None)
+    cell = make("ltc", torch.float32)
+    x, dt, state = case(cell, 1, steps=fused.SHORT - 1)
+    with torch.no_grad():
+        cell(x, dt, state)
+    with pytest.raises(TypeError):
+        cell(x, dt, state)
+
+
 @every_form
 def test_nothing_is_kept_for_a_way_back_that_nobody_goes(form, monkeypatch):
     """The path of all solver steps is kept where gradients are recorded, and not without."""
     kept, path_of = [], fused.path_of
     monkeypatch.setattr(fused, "path_of", lambda *given: kept.append(path_of(*given)) or kept[-1])
     cell = make(form, torch.float32)
-    given = case(cell, 2)
+    given = case(cell, 2, steps=fused.SHORT)
     cell(*given)
     with torch.no_grad():
         cell(*given)

@@ -134,7 +134,7 @@ def test_solvers_converge_to_the_differential_equation(form, path, solver, lowes
     def slope(_, v: np.ndarray) -> np.ndarray:
         v = torch.from_numpy(v)[None]
         with torch.no_grad():
-            rate, drive = reference.rates(prepared, v)
+            rate, drive = reference.rates(prepared)(v)
         return (drive - rate * v)[0].numpy()
 
     true = solve_ivp(slope, (0, 0.1), state[0].numpy(), method="DOP853", rtol=1e-12, atol=1e-14).y[:, -1]
@@ -182,7 +182,7 @@ def test_little_time_changes_little(form, solver, path, dtype):
     cell = make(form, dtype, solver=solver)
     x, _, start = case(cell, 4, steps=1)
     with torch.no_grad():
-        rate, drive = cell.rates(tuple(p[:, 0] for p in cell.prepare(x)), start)
+        rate, drive = cell.rates(tuple(p[:, 0] for p in cell.prepare(x)))(start)
         for dt in (1e-3, 1e-6, 1e-9):
             moved = (cell(x, dt, start)[1] - start).abs()
             assert (moved <= (drive - rate * start).abs().max() * dt * 1.1 + EXACT[dtype] / 10).all()

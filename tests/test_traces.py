@@ -213,6 +213,23 @@ def test_learnt_time_constants_have_gradients(kind, path):
 
 
 @every_kind
+@both_paths
+def test_the_state_carries_the_gradient_by_learnt_time_constants(kind, path):
+    """Over two chunks, the gradient by learnt time constants is that over the whole."""
+    cell = make(kind, torch.float64, learn=True)
+    x, dt, _ = stream(cell, 2)
+    totals = []
+    for cuts in ([STEPS], [4, STEPS - 4]):
+        outputs, state = [], None
+        for part, passed in zip(x.split(cuts, 1), dt.split(cuts, 1), strict=True):
+            out, state = cell(part, passed, state)
+            outputs.append(out)
+        (gradient,) = torch.autograd.grad(torch.cat(outputs, 1).square().sum() + state.square().sum(), [cell.log_taus])
+        totals.append(gradient)
+    near(totals[1], totals[0], 1e-10 * float(totals[0].abs().max()))
+
+
+@every_kind
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 def test_gradients_are_those_of_plain_torch(kind, dtype, rtol):
     """The kernel's gradients by learnt time constants are those of plain torch."""

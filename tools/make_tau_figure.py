@@ -6,6 +6,7 @@ Needs no data: the sample and the model are bundled.
 """
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def main() -> None:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     top, plot = figure.subplots(2, 1, sharex=True, height_ratios=(1, 3.2))
     shown = np.linspace(0, len(times) - 1, THUMBNAILS + 1).astype(int)
-    for i, (first, last) in enumerate(zip(shown[:-1], shown[1:], strict=True)):
+    for i, (first, last) in enumerate(pairwise(shown)):
         top.imshow(pictures[(first + last) // 2], extent=(times[first], times[last], 0, 1), aspect="auto", zorder=i)
     top.set_axis_off()
     plot.semilogy(times, seconds[:, unit], color="#1f4e79", linewidth=1.4)

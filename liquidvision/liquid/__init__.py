@@ -1,4 +1,4 @@
-"""Liquid time-constant networks: cells, wirings and traces, and the head that a frozen backbone's embeddings go through.
+"""Liquid time-constant networks: cells, wirings, traces, and the head that a backbone's embeddings go through.
 
 `Cell` is the contract of all: outputs, state = cell(x, dt, state).
 """

@@ -10,7 +10,7 @@ from torch.nn import functional
 from liquidvision.errors import UsageError
 from liquidvision.liquid import fused
 from liquidvision.liquid.cell import Prepared
-from liquidvision.liquid.ltc import LiquidCell, log_uniform
+from liquidvision.liquid.ltc import LiquidCell, Rates, log_uniform
 from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.wiring import Wiring, full
 
@@ -48,18 +48,23 @@ class Synapses(nn.Module):
 
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Potentials (..., sources) to total conductance Σ w s and current Σ w E s, each (..., units)."""
-        if fused.fits(source, *self.parameters()):
-            return fused.synapses(source, self.units, self.laid_out())
-        weight = functional.softplus(self.raw_weight)
+        synapses = self.laid_out()
+        if fused.worth(source.numel() // self.sources) and fused.fits(source, *self.parameters()):
+            return fused.synapses(source, self.units, synapses)
+        return self.sums(source, synapses)
+
+    def sums(self, source: Tensor, synapses: fused.Synapses) -> tuple[Tensor, Tensor]:
+        """The same by plain torch, with what `laid_out` gave."""
+        weight, slope, centre, reversal, pre, post = synapses
         if self.dense:
-            open_ = weight * torch.sigmoid(self.slope * (source[..., None] - self.centre))
-            return open_.sum(-2), (open_ * self.reversal).sum(-2)
-        open_ = weight * torch.sigmoid(self.slope * (source[..., self.pre] - self.centre))
+            open_ = weight * torch.sigmoid(slope * (source[..., None] - centre))
+            return open_.sum(-2), (open_ * reversal).sum(-2)
+        open_ = weight * torch.sigmoid(slope * (source[..., pre] - centre))
         zeros = open_.new_zeros(*open_.shape[:-1], self.units)
-        return zeros.index_add(-1, self.post, open_), zeros.index_add(-1, self.post, open_ * self.reversal)
+        return zeros.index_add(-1, post, open_), zeros.index_add(-1, post, open_ * reversal)
 
     def laid_out(self) -> fused.Synapses:
-        """The parameters as the kernels take them."""
+        """The parameters, the weights made positive."""
         weight = functional.softplus(self.raw_weight)
         return fused.Synapses(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
 
@@ -124,11 +129,15 @@ class ConductanceLTC(LiquidCell):
     def prepare(self, x: Tensor) -> Prepared:
         return self.sensory(x * self.input_scale + self.input_shift)
 
-    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
-        leak, capacitance = self.leak, self.capacitance
-        total, current = self.recurrent(state)
-        total, current = leak + total + prepared[0], leak * self.leak_potential + current + prepared[1]
-        return total / capacitance, current / capacitance
+    def rates(self, prepared: Prepared) -> Rates:
+        leak, capacitance, synapses = self.leak, self.capacitance, self.recurrent.laid_out()
+        leak_total, leak_drive = leak + prepared[0], leak * self.leak_potential + prepared[1]
+
+        def at(state: Tensor) -> tuple[Tensor, Tensor]:
+            total, current = self.recurrent.sums(state, synapses)
+            return (leak_total + total) / capacitance, (leak_drive + current) / capacitance
+
+        return at
 
     def read(self, state: Tensor) -> Tensor:
         return state[..., : self.output_size] * self.output_scale + self.output_shift

@@ -13,8 +13,18 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 LOG2E = math.log2(math.e)
+SHORT = 16
 GRAIN = 1_000_000  # operations that are worth a thread of their own
 WIDTH = 32  # numbers that the kernels' inner loops take at once; what is left over costs several times as much
+
+
+def worth(loops: int) -> bool:
+    """Whether a call that would loop so often in Python pays for the kernels.
+
+    Short calls without gradients, as those of a stream that comes frame by frame, take no longer without, and
+    spare a program that makes no others the kernels' compilation.
+    """
+    return loops >= SHORT or torch.is_grad_enabled()
 
 
 @cache

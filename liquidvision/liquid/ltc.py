@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from liquidvision.errors import UsageError
 from liquidvision.liquid import fused
 from liquidvision.liquid.cell import Cell, Prepared
 
+Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
 SOLVERS = ("exponential", "fused", "euler", "rk4")
 MOST_UNFOLDS = 10_000
 
@@ -54,8 +56,8 @@ class LiquidCell(Cell):
         self.unfolds, self.solver, self.max_step = unfolds, solver, max_step
 
     @abstractmethod
-    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
-        """G in 1/s and the drive G x∞ at this input and state (batch, units): each (batch, units)."""
+    def rates(self, prepared: Prepared) -> Rates:
+        """At this input, the function from states (batch, units) to G in 1/s and the drive G x∞, (batch, units)."""
 
     @abstractmethod
     def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,11 +73,10 @@ class LiquidCell(Cell):
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         counts = self.counts(dt)
         h = dt / counts
-        most = self.unfolds if self.max_step is None else int(counts.max())
-        taus = torch.zeros_like(state)
+        most = self.unfolds if self.max_step is None or not len(counts) else int(counts.max())
+        rates, taus = self.rates(prepared), torch.zeros_like(state)
         for unfold in range(most):
-            rate, drive = self.rates(prepared, state)
-            new, tau = self.solve(prepared, state, rate, drive, h), 1 / rate
+            new, tau = self.solve(rates, state, h)
             if unfold < self.unfolds:
                 state, taus = new, tau
             else:  # each stream takes its own number of steps, whatever the others in the batch take
@@ -83,29 +84,32 @@ class LiquidCell(Cell):
                 state, taus = torch.where(going, new, state), torch.where(going, tau, taus)
         return self.read(state), state, taus
 
-    def solve(self, prepared: Prepared, state: Tensor, rate: Tensor, drive: Tensor, h: Tensor) -> Tensor:
-        """The state (batch, units) after h (batch, 1) seconds, from the rate and drive at its beginning."""
+    def solve(self, rates: Rates, state: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The state (batch, units) after h (batch, 1) seconds, and the time constants 1 / G at their beginning."""
+        rate, drive = rates(state)
         if self.solver == "exponential":
             # x + (x∞ - x)(1 - exp(-hG)); expm1 keeps Δt = 0 the exact identity.
-            return state - (drive / rate - state) * torch.expm1(-h * rate)
-        if self.solver == "fused":
-            return (state + h * drive) / (1 + h * rate)
-        slope = drive - rate * state
-        if self.solver == "euler":
-            return state + h * slope
-        slopes = [slope]
-        for part in (0.5, 0.5, 1.0):
-            at = state + part * h * slopes[-1]
-            rate, drive = self.rates(prepared, at)
-            slopes.append(drive - rate * at)
-        return state + h / 6 * (slopes[0] + 2 * slopes[1] + 2 * slopes[2] + slopes[3])
+            new = state - (drive / rate - state) * torch.expm1(-h * rate)
+        elif self.solver == "fused":
+            new = (state + h * drive) / (1 + h * rate)
+        elif self.solver == "euler":
+            new = state + h * (drive - rate * state)
+        else:
+            slopes = [drive - rate * state]
+            for part in (0.5, 0.5, 1.0):
+                at = state + part * h * slopes[-1]
+                rate_there, drive_there = rates(at)
+                slopes.append(drive_there - rate_there * at)
+            new = state + h / 6 * (slopes[0] + 2 * slopes[1] + 2 * slopes[2] + slopes[3])
+        return new, 1 / rate
 
     def read(self, state: Tensor) -> Tensor:
         """What is given out of states (..., units): (..., output_size)."""
         return state
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if self.solver not in ("exponential", "fused") or not fused.fits(*prepared, state, dt, *self.parameters()):
+        quick = self.solver in ("exponential", "fused") and fused.worth(dt.shape[1] * self.unfolds)
+        if not quick or not fused.fits(*prepared, state, dt, *self.parameters()):
             return super().run(prepared, state, dt)
         states, taus = self.run_fused(prepared, state, dt, self.counts(dt))
         return self.read(states), states[:, -1], taus
@@ -152,9 +156,14 @@ class LTC(LiquidCell):
     def prepare(self, x: Tensor) -> Prepared:
         return (self.inputs(x),)
 
-    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
-        f = self.log_gain.exp() * torch.sigmoid(prepared[0] + self.recurrent(state))
-        return torch.exp(-self.log_tau) + f, f * self.equilibrium
+    def rates(self, prepared: Prepared) -> Rates:
+        leak, gain = torch.exp(-self.log_tau), self.log_gain.exp()
+
+        def at(state: Tensor) -> tuple[Tensor, Tensor]:
+            f = gain * torch.sigmoid(prepared[0] + self.recurrent(state))
+            return leak + f, f * self.equilibrium
+
+        return at
 
     def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         equilibrium = self.log_tau.new_zeros(0) if self.gated else self.equilibrium
@@ -172,10 +181,15 @@ class GatedLTC(LTC):
 
     gated = True
 
-    def rates(self, prepared: Prepared, state: Tensor) -> tuple[Tensor, Tensor]:
-        gate, equilibrium = (prepared[0] + self.recurrent(state)).chunk(2, -1)
-        f = self.log_gain.exp() * torch.sigmoid(gate)
-        return torch.exp(-self.log_tau) + f, f * torch.tanh(equilibrium)
+    def rates(self, prepared: Prepared) -> Rates:
+        leak, gain = torch.exp(-self.log_tau), self.log_gain.exp()
+
+        def at(state: Tensor) -> tuple[Tensor, Tensor]:
+            gate, equilibrium = (prepared[0] + self.recurrent(state)).chunk(2, -1)
+            f = gain * torch.sigmoid(gate)
+            return leak + f, f * torch.tanh(equilibrium)
+
+        return at
 
 
 def log_uniform(n: int, low: float, high: float) -> Tensor:

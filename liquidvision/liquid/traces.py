@@ -99,7 +99,7 @@ class Traces(Cell):
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
         by_others = torch.is_grad_enabled() and (z.requires_grad or state.requires_grad or dt.requires_grad)
-        if by_others or not fused.fits(z, state, dt, self.log_taus):
+        if by_others or not fused.worth(dt.shape[1]) or not fused.fits(z, state, dt, self.log_taus):
             return super().run(prepared, state, dt)
         old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1]
         size = self.read(z[:0, 0, None]).shape[-1]
@@ -159,22 +159,25 @@ class _Leaky(torch.autograd.Function):
         z, dt, places, traces, seen = tensors
         batch, steps, width = z.shape
         out = z.new_empty(batch, steps, len(taus), size)
-        slopes = out.new_empty(out.shape if ctx.needs_input_grad[0] else (0, 0, 0, 0))
+        wanted = ctx.needs_input_grad[0]
+        slopes = out.new_empty(out.shape if wanted else (0, 0, 0, 0))
+        drift = out.new_zeros(traces.shape if wanted else (0, 0, 0))
         # Stepped in place, so copies.
         traces, seen = (t.clone(memory_format=torch.contiguous_format) for t in (traces, seen))
-        flat, rows, slope_rows = fused.arrays(taus, places), fused.arrays(z, dt, traces, seen, out), slopes.numpy()
+        flat, rows = fused.arrays(taus, places), fused.arrays(z, dt, traces, seen, out, slopes, drift)
 
         def work(part: slice) -> None:
             z, dt, *filled = (r[part] for r in rows)
-            fused.kernels().leaky.leaky(z, dt, *flat, *filled, slope_rows[part])
+            fused.kernels().leaky.leaky(z, dt, *flat, *filled)
 
         fused.share(work, batch, batch * steps * len(taus) * width)
-        ctx.save_for_backward(slopes)
-        ctx.mark_non_differentiable(traces, seen)
+        ctx.save_for_backward(slopes, drift)
+        ctx.mark_non_differentiable(seen)
         return out, traces, seen
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, by_out: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        (slopes,) = ctx.saved_tensors
-        return (by_out * slopes).sum((0, 1, 3)), None, None, None, None, None, None
+    def backward(ctx: Any, by_out: Tensor, by_traces: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+        slopes, drift = ctx.saved_tensors
+        by_taus = (by_out * slopes).sum((0, 1, 3)) + (by_traces * drift).sum((0, 2))
+        return by_taus, None, None, None, None, None, None

@@ -41,7 +41,7 @@ def pool(layouts, values, weights, out):
 
 
 @kernel
-def leaky(z, dt, taus, layouts, traces, seen, out, slopes):
+def leaky(z, dt, taus, layouts, traces, seen, out, slopes, drift):
     """Deviations d = z - e, or the means of |d|, and e ← e + (1 - exp(-Δt/τ)) d; see Traces and Magnitudes.
 
     Args:
@@ -50,13 +50,12 @@ def leaky(z, dt, taus, layouts, traces, seen, out, slopes):
         traces: (batch, n, width), and seen (batch,): the state, stepped in place.
         out: (batch, steps, n, size) to fill.
         slopes: the same to fill with the derivatives of `out` by τ, or of length 0 where nobody asks.
+        drift: (batch, n, width), zero before: becomes that of the last traces by τ; or of length 0 likewise.
     """
     batch, steps, width = z.shape
     deviation, sign = np.empty(width, z.dtype), np.empty(width, z.dtype)
-    drift = np.zeros((taus.shape[0], width), z.dtype)  # ∂e/∂τ
     zero, one = z.dtype.type(0), z.dtype.type(1)
     for b in range(batch):
-        drift[:] = 0
         for t in range(steps):
             now = z[b, t]
             for k in range(taus.shape[0]):
@@ -82,7 +81,7 @@ def leaky(z, dt, taus, layouts, traces, seen, out, slopes):
                     for c in range(width):
                         e[c] += gain * deviation[c]
                 if slopes.shape[0]:
-                    lag = drift[k]
+                    lag = drift[b, k]
                     if layouts.shape[0]:
                         for c in range(width):
                             sign[c] = zero if deviation[c] == zero else -sign[c]

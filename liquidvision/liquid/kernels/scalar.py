@@ -69,12 +69,33 @@ def _exp2(x):
     return single
 
 
+def gap(x: float) -> float:
+    """1 - exp(-x) for x of 0 or more, exact to the last digits for small x too."""
+    raise NotImplementedError
+
+
+@overload(gap, jit_options={"fastmath": FAST, "error_model": "numpy", "forceinline": True})
+def _gap(x):
+    if x == types.float64:
+        return lambda x: -np.expm1(-x)
+
+    def single(x):
+        series = _32(1.0) - x * _32(1 / 6)
+        series = _32(1.0) - x * series * _32(1 / 5)
+        series = _32(1.0) - x * series * _32(1 / 4)
+        series = _32(1.0) - x * series * _32(1 / 3)
+        series = _32(1.0) - x * series * _32(1 / 2)
+        return x * series if x < _32(0.25) else _32(1.0) - exp2(-_32(LOG2E) * x)
+
+    return single
+
+
 @inlined
 def step(v, rate, drive, h, exponential):
     """One solver step over h seconds of dv/dt = drive - rate v: exponential Euler, or the fused step of Eq. 3."""
     one = type(v)(1)
     if exponential:
-        return v + (drive / rate - v) * (one - exp2(-type(v)(LOG2E) * h * rate))
+        return v + (drive / rate - v) * gap(h * rate)
     return (v + h * drive) / (one + h * rate)
 
 
@@ -83,10 +104,10 @@ def step_adjoint(v, rate, drive, h, exponential):
     """The derivatives of `step` by v, rate, drive and h."""
     one = type(v)(1)
     if exponential:
-        decay = exp2(-type(v)(LOG2E) * h * rate)
+        lost = gap(h * rate)
         rest = drive / rate
-        gap = decay * (rest - v)
-        return decay, h * gap - (one - decay) * rest / rate, (one - decay) / rate, rate * gap
+        pull = (one - lost) * (rest - v)
+        return one - lost, h * pull - lost * rest / rate, lost / rate, rate * pull
     inverse = one / (one + h * rate)
     new = (v + h * drive) * inverse
     return inverse, -h * new * inverse, h * inverse, (drive - rate * new) * inverse
