@@ -115,16 +115,17 @@ class Session:
         frame_scores = out.frame_logits[0].softmax(-1).cpu().numpy()
         taus = out.time_constants[0].cpu().numpy()
         hidden = out.hidden[0].cpu().numpy()
+        # Rows are copied, or a prediction that is kept would keep its whole chunk.
         return [
             Prediction(
                 frame.index,
                 frame.time,
                 dt,
                 self.model.labels,
-                scores[i],
-                frame_scores[i],
-                time_constants=taus[i] if taus.shape[1] else None,
-                hidden_state=hidden[i] if hidden.shape[1] else None,
+                scores[i].copy(),
+                frame_scores[i].copy(),
+                time_constants=taus[i].copy() if taus.shape[1] else None,
+                hidden_state=hidden[i].copy() if hidden.shape[1] else None,
             )
             for i, (frame, dt) in enumerate(zip(frames, dts, strict=True))
         ]

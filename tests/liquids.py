@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from liquidvision.liquid import fused
+from liquidvision.liquid import quick
 from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.conductance import ConductanceLTC, Synapses
 from liquidvision.liquid.ltc import LTC, GatedLTC, LiquidCell
+from liquidvision.liquid.quick import plain_torch
 from liquidvision.liquid.wiring import auto_ncp
 
 INPUTS, UNITS, STEPS = 5, 7, 9
@@ -33,23 +34,15 @@ both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], i
 
 
 @contextmanager
-def plain_torch() -> Iterator[None]:
-    """Inside, no cell takes the compiled kernels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "fits", lambda *_: False)
-        yield
-
-
-@contextmanager
 def on_path(name: str) -> Iterator[str]:
     """Inside, cells take the path "plain", or "kernels" where they fit."""
     if name == "plain":
         with plain_torch():
             yield name
     else:
-        assert fused.kernels() is not None
+        assert quick.kernels() is not None
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fused, "SHORT", 0)  # also for calls that are too short to be worth it
+            patch.setattr(quick, "SHORT", 0)  # also for calls that are too short to be worth it
             yield name
 
 

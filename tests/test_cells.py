@@ -156,9 +156,9 @@ def test_wrong_shapes_are_refused(name):
 @pytest.mark.parametrize("build", [CfC, GRU, LSTM, Memoryless])
 def test_sizes_below_one_are_refused(build):
     """A width of 0 is refused with its name."""
-    with pytest.raises(UsageError, match="input_size is 0; expected 1 or more"):
+    with pytest.raises(UsageError, match="input_size is 0; expected a whole number, 1 or more"):
         build(0, 3)
-    with pytest.raises(UsageError, match=r"(units|hidden_size|output_size) is 0; expected 1 or more"):
+    with pytest.raises(UsageError, match=r"(units|hidden_size|output_size) is 0; expected a whole number, 1 or more"):
         build(3, 0)
 
 

@@ -8,7 +8,7 @@ from liquidvision.errors import UsageError
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
 
-CELLS = ("ltc", "gated", "conductance")
+CELLS = ("ltc", "gated", "conductance", "cfc", "gru", "lstm", "none")
 
 
 def make(cell: str = "ltc") -> Head:
@@ -63,11 +63,22 @@ def test_padding_steps_nothing(cell):
             torch.testing.assert_close(padded.state[key][i : i + 1], value, rtol=0, atol=1e-5)
 
 
+def test_what_stands_in_the_padding_does_not_matter():
+    """NaN in frames beyond a stream's length changes neither its numbers nor its state."""
+    head = make()
+    xs, dts = stream(head)
+    clean = head(xs, dts, lengths=[12, 7, 3])
+    xs[1, 7:], xs[2, 3:] = torch.nan, torch.inf
+    dirty = head(xs, dts, lengths=[12, 7, 3])
+    assert torch.equal(dirty.logits[1, :7], clean.logits[1, :7])
+    assert all(torch.equal(dirty.state[key], clean.state[key]) for key in clean.state)
+
+
 def test_one_step_is_a_stream_of_one_frame():
     """`step` gives the logits and the state of a forward over one frame."""
     head = make()
     xs, dts = stream(head, steps=1)
-    logits, state = head.step(xs[:, 0], head.initial(3), dts[:, 0])
+    logits, state = head.step(xs[:, 0], dts[:, 0], head.initial(3))
     whole = head(xs, dts)
     assert torch.equal(logits, whole.logits[:, 0])
     assert all(torch.equal(state[key], whole.state[key]) for key in state)

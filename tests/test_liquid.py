@@ -335,9 +335,9 @@ def test_wrong_shapes_are_refused_with_what_was_got(form, path):
 def test_impossible_options_are_refused(form):
     """Sizes below 1, an unknown solver, a longest step or a range that is not positive are refused by name."""
     for sizes in ((0, 3), (3, 0)):
-        with pytest.raises(UsageError, match=r"is 0; expected 1 or more"):
+        with pytest.raises(UsageError, match=r"is 0; expected a whole number, 1 or more"):
             form(*sizes)
-    with pytest.raises(UsageError, match="unfolds is 0; expected 1 or more"):
+    with pytest.raises(UsageError, match="unfolds is 0; expected a whole number, 1 or more"):
         form(2, 2, unfolds=0)
     with pytest.raises(UsageError, match=r"'heun'; expected one of exponential, fused, euler, rk4"):
         form(2, 2, solver="heun")

@@ -158,8 +158,8 @@ def test_impossible_wirings_are_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"inputs": 0}, "inputs is 0; expected 1 or more"),
-        ({"motor": 0}, "motor is 0; expected 1 or more"),
+        ({"inputs": 0}, "inputs is 0; expected a whole number, 1 or more"),
+        ({"motor": 0}, "motor is 0; expected a whole number, 1 or more"),
         ({"sensory_fanout": 7}, "sensory_fanout is 7; expected 1 to 6"),
         ({"inter_fanout": 0}, "inter_fanout is 0; expected 1 to 5"),
         ({"motor_fanin": 6}, "motor_fanin is 6; expected 1 to 5"),

@@ -23,6 +23,7 @@ from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC
 from liquidvision.liquid.ltc import LTC, GatedLTC
+from liquidvision.liquid.quick import plain_torch
 from liquidvision.liquid.traces import Layout, Magnitudes
 from liquidvision.liquid.wiring import auto_ncp
 
@@ -46,12 +47,13 @@ def plain(make: Callable[[], Cell], *, compiled: bool = False) -> Callable[[], t
         advance = torch.compile(cell.advance) if compiled else cell.advance
 
         def run(x: Tensor) -> Tensor:
-            prepared, state = cell.prepare(x), cell.initial(len(x))
-            dt, outputs = x.new_full((len(x), 1), 0.04), []
-            for t in range(x.shape[1]):
-                output, state, _ = advance(tuple(p[:, t] for p in prepared), state, dt)
-                outputs.append(output)
-            return torch.stack(outputs, 1)
+            with plain_torch():
+                prepared, state = cell.prepare(x), cell.initial(len(x))
+                dt, outputs = x.new_full((len(x), 1), 0.04), []
+                for frame in zip(*(p.unbind(1) for p in prepared), strict=True):
+                    output, state, _ = advance(frame, state, dt)
+                    outputs.append(output)
+                return torch.stack(outputs, 1)
 
         return cell, run
 

@@ -66,8 +66,10 @@ def settings_of(options: argparse.Namespace, model: str, seed: int) -> Record:
         "units": options.units,
     }
     if model in LIQUID:
-        liquid = Liquid(units=options.units, unfolds=options.unfolds, solver=options.solver)
-        settings["liquid"] = asdict(replace(liquid, fastest=options.tau[0], slowest=options.tau[1]))
+        liquid = Liquid(options.units, options.unfolds, options.solver, *options.tau)
+        if model != "ltc":  # the other forms take one exponential step a frame
+            liquid = replace(liquid, unfolds=1, solver="exponential")
+        settings["liquid"] = asdict(liquid)
     return settings
 
 

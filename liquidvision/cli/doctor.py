@@ -26,8 +26,10 @@ def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
         import torch
 
         from liquidvision import backbone, checkpoint
+        from liquidvision.liquid import quick
 
         typer.echo(f"  torch and torchvision fit; {torch.get_num_threads()} threads; device {backbone.choose_device()}")
+        typer.echo(f"  liquid cells    {'compiled kernels' if quick.kernels() else 'plain torch: numba does not work'}")
         bundled = checkpoint.bundled()
         typer.echo(f"  bundled models  {', '.join(bundled) or 'none'}")
         if not bundled:

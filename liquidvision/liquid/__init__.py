@@ -7,9 +7,10 @@ from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC, from_ncps
 from liquidvision.liquid.head import Head, HeadConfig, HeadOutput
-from liquidvision.liquid.ltc import LTC, GatedLTC
+from liquidvision.liquid.ltc import LTC, GatedLTC, LiquidCell
 from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.plain import GRU, LSTM, Memoryless
+from liquidvision.liquid.quick import plain_torch
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 from liquidvision.liquid.wiring import Wiring, auto_ncp, full, ncp
 
@@ -25,6 +26,7 @@ __all__ = [
     "HeadConfig",
     "HeadOutput",
     "Layout",
+    "LiquidCell",
     "Magnitudes",
     "Memoryless",
     "MixedMemory",
@@ -34,4 +36,5 @@ __all__ = [
     "from_ncps",
     "full",
     "ncp",
+    "plain_torch",
 ]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,9 @@ class Cell(nn.Module, ABC):
             Outputs (batch, steps, output_size), the last state, time constants (batch, steps, units).
         """
         outputs, taus = [], []
-        for t in range(dt.shape[1]):
-            output, state, tau = self.advance(tuple(p[:, t] for p in prepared), state, dt[:, t : t + 1])
+        # Unbound at once: the backward of each p[:, t] would fill a tensor as large as p.
+        for *frame, seconds in zip(*(p.unbind(1) for p in prepared), dt.split(1, 1), strict=True):
+            output, state, tau = self.advance(tuple(frame), state, seconds)
             outputs.append(output)
             taus.append(tau)
         return torch.stack(outputs, 1), state, torch.stack(taus, 1)
@@ -143,7 +145,8 @@ def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tenso
     """
     given = torch.as_tensor(lengths, device=like.device)
     wrong = (given < 0) | (given > steps)
-    if given.shape != (batch,) or given.is_floating_point() or (not given.is_meta and bool(wrong.any())):
+    kinds = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    if given.shape != (batch,) or given.dtype not in kinds or (not given.is_meta and bool(wrong.any())):
         shown = given.tolist() if given.numel() <= 16 else f"of shape {tuple(given.shape)}"
         raise UsageError(f"lengths is {shown}; expected {batch} whole numbers from 0 to {steps}")
     return (torch.arange(steps, device=like.device)[None] < given[:, None]).to(like.dtype)
@@ -152,3 +155,11 @@ def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tenso
 def held(new: Tensor, old: Tensor, dt: Tensor) -> Tensor:
     """`new` (batch, n) where time passed, `old` where Δt (batch, 1) is 0: for cells that Δt = 0 alone would move."""
     return torch.where(dt > 0, new, old)
+
+
+def check_sizes(**sizes: object) -> None:
+    """Raise UsageError for the first that is no whole number of 1 or more."""
+    for name, value in sizes.items():
+        if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
+            hint = "; only ConductanceLTC takes a wiring" if type(value).__name__ == "Wiring" else ""
+            raise UsageError(f"{name} is {value if not hint else 'a Wiring'}; expected a whole number, 1 or more{hint}")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import Cell, Prepared, held
+from liquidvision.liquid.cell import Cell, Prepared, check_sizes, held
 
 MODES = ("default", "pure", "no_gate")
 LONGEST = 1e6  # seconds; a gate that stands still has no time constant, and records take finite numbers only
@@ -54,9 +54,7 @@ class CfC(Cell):
         backbone_layers: int = 1,
     ) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("units", units), ("backbone_units", backbone_units)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; expected 1 or more")
+        check_sizes(input_size=input_size, units=units, backbone_units=backbone_units)
         if backbone_layers < 0:
             raise UsageError(f"backbone_layers is {backbone_layers}; expected 0 or more")
         if mode not in MODES:

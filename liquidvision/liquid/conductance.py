@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid import fused
+from liquidvision.liquid import quick
 from liquidvision.liquid.cell import Prepared
 from liquidvision.liquid.ltc import LiquidCell, Rates, log_uniform
 from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.wiring import Wiring, full
 
-OPENNESS = 8.0  # summed weight of a neuron's synapses from one layer, at the start, in units of its leak
+OPENNESS = 8.0  # the most that a neuron's synapses from one layer sum to at the start; about half of it on average
 
 
 class Synapses(nn.Module):
@@ -49,11 +49,11 @@ class Synapses(nn.Module):
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Potentials (..., sources) to total conductance Σ w s and current Σ w E s, each (..., units)."""
         synapses = self.laid_out()
-        if fused.worth(source.numel() // self.sources) and fused.fits(source, *self.parameters()):
-            return fused.synapses(source, self.units, synapses)
+        if quick.worth(source.numel() // self.sources) and quick.fits(source, *self.parameters()):
+            return quick.synapses(source, self.units, synapses)
         return self.sums(source, synapses)
 
-    def sums(self, source: Tensor, synapses: fused.Synapses) -> tuple[Tensor, Tensor]:
+    def sums(self, source: Tensor, synapses: quick.Synapses) -> tuple[Tensor, Tensor]:
         """The same by plain torch, with what `laid_out` gave."""
         weight, slope, centre, reversal, pre, post = synapses
         if self.dense:
@@ -63,10 +63,10 @@ class Synapses(nn.Module):
         zeros = open_.new_zeros(*open_.shape[:-1], self.units)
         return zeros.index_add(-1, post, open_), zeros.index_add(-1, post, open_ * reversal)
 
-    def laid_out(self) -> fused.Synapses:
+    def laid_out(self) -> quick.Synapses:
         """The parameters, the weights made positive."""
         weight = functional.softplus(self.raw_weight)
-        return fused.Synapses(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
+        return quick.Synapses(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
 
 
 class ConductanceLTC(LiquidCell):
@@ -142,11 +142,11 @@ class ConductanceLTC(LiquidCell):
     def read(self, state: Tensor) -> Tensor:
         return state[..., : self.output_size] * self.output_scale + self.output_shift
 
-    def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    def run_quick(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         leak = self.leak
         neurons = leak, leak * self.leak_potential, self.capacitance
         exponential = self.solver == "exponential"
-        return fused.conductance(
+        return quick.conductance(
             prepared, state, dt, counts, neurons, self.recurrent.laid_out(), exponential=exponential
         )
 
@@ -169,7 +169,7 @@ def from_ncps(module: Any) -> ConductanceLTC | MixedMemory:
     cell = getattr(module, "rnn_cell", module)
     values: dict[str, Tensor] = dict(getattr(cell, "_params", {}))
     if not {"gleak", "vleak", "cm", "sensory_sigma", "sparsity_mask"} <= set(values):
-        raise UsageError(f"expected an LTC or LTCCell of ncps; got {type(module).__name__}")
+        raise UsageError(f"expected an LTC or LTCCell of ncps; got {type(module).__name__} (CfC.from_ncps takes a CfC)")
 
     def positive(name: str) -> Tensor:
         raw = values[name].detach()

@@ -172,7 +172,7 @@ class Head(nn.Module):
         parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell}
         return {name: part.initial(batch) for name, part in parts.items()}
 
-    def step(self, x: Tensor, state: State, dt: Tensor | float) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, dt: Tensor | float, state: State | None = None) -> tuple[Tensor, State]:
         """One frame of each stream: x (batch, d), dt seconds, a number or (batch,). Logits (batch, classes), state."""
         out = self(x[:, None], dt, state)
         return out.logits[:, 0], out.state
@@ -197,7 +197,8 @@ class Head(nn.Module):
         batch, steps, _ = xs.shape
         dt = as_dt(dts, batch, steps, xs)
         if lengths is not None:
-            dt = dt * as_mask(lengths, batch, steps, xs)
+            mask = as_mask(lengths, batch, steps, xs)
+            dt, xs = dt * mask, xs.masked_fill(mask[..., None] == 0, 0.0)  # 0 times a NaN would step
         state = state or self.initial(batch)
         features, white, moved = self.features((xs - self.mean) * self.inverse_std, dt, state)
         inputs = self.dropout(self.normalise(self.project(features)))
@@ -220,7 +221,7 @@ def make_cell(config: HeadConfig) -> Cell:
     """The cell that a configuration asks for.
 
     Raises:
-        UsageError: an unknown cell, or options that it does not take.
+        UsageError: an unknown cell, or a size or option that it does not take.
     """
     if config.cell in LIQUID:
         options: dict[str, Any] = {"unfolds": config.unfolds, "solver": config.solver, "max_step": config.max_step}

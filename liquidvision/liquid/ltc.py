@@ -3,14 +3,14 @@
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid import fused
-from liquidvision.liquid.cell import Cell, Prepared
+from liquidvision.liquid import quick
+from liquidvision.liquid.cell import Cell, Prepared, check_sizes
 
 Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
 SOLVERS = ("exponential", "fused", "euler", "rk4")
@@ -45,9 +45,7 @@ class LiquidCell(Cell):
         max_step: float | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("units", units), ("unfolds", unfolds)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; expected 1 or more")
+        check_sizes(input_size=input_size, units=units, unfolds=unfolds)
         if solver not in SOLVERS:
             raise UsageError(f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}")
         if max_step is not None and not max_step > 0:
@@ -59,9 +57,9 @@ class LiquidCell(Cell):
     def rates(self, prepared: Prepared) -> Rates:
         """At this input, the function from states (batch, units) to G in 1/s and the drive G x∞, (batch, units)."""
 
-    @abstractmethod
-    def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """All frames in one kernel: states and time constants (batch, steps, units). Of `fused`, on CPUs."""
+    def run_quick(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor] | None:
+        """All frames in one kernel of `quick`: states and time constants (batch, steps, units); None without one."""
+        return None
 
     def counts(self, dt: Tensor) -> Tensor:
         """How many solver steps each Δt takes: dt of any shape, int32 of the same."""
@@ -108,10 +106,13 @@ class LiquidCell(Cell):
         return state
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        quick = self.solver in ("exponential", "fused") and fused.worth(dt.shape[1] * self.unfolds)
-        if not quick or not fused.fits(*prepared, state, dt, *self.parameters()):
+        known = self.solver in ("exponential", "fused") and quick.worth(dt.shape[1] * self.unfolds)
+        if not known or not quick.fits(*prepared, state, dt, *self.parameters()):
             return super().run(prepared, state, dt)
-        states, taus = self.run_fused(prepared, state, dt, self.counts(dt))
+        done = self.run_quick(prepared, state, dt, self.counts(dt))
+        if done is None:
+            return super().run(prepared, state, dt)
+        states, taus = done
         return self.read(states), states[:, -1], taus
 
 
@@ -165,11 +166,11 @@ class LTC(LiquidCell):
 
         return at
 
-    def run_fused(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    def run_quick(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         equilibrium = self.log_tau.new_zeros(0) if self.gated else self.equilibrium
         neurons = torch.exp(-self.log_tau), self.log_gain.exp(), equilibrium
         exponential = self.solver == "exponential"
-        return fused.gates(prepared[0], self.recurrent.weight, neurons, state, dt, counts, exponential=exponential)
+        return gates(prepared[0], self.recurrent.weight, neurons, state, dt, counts, exponential=exponential)
 
 
 class GatedLTC(LTC):
@@ -193,8 +194,83 @@ class GatedLTC(LTC):
 
 
 def log_uniform(n: int, low: float, high: float) -> Tensor:
-    """`n` logarithms spread evenly between those of `low` and `high`, in random order."""
+    """`n` logarithms spread evenly between those of `low` and `high`, in random order; one lies in the middle."""
     if not 0 < low <= high < math.inf:
         raise UsageError(f"the range is {low} to {high}; expected two positive numbers, the smaller first")
-    spread = torch.linspace(math.log(low), math.log(high), n)
+    ends = math.log(low), math.log(high)
+    spread = torch.linspace(*ends, n) if n > 1 else torch.tensor([sum(ends) / 2])
     return spread[torch.randperm(n)]
+
+
+class _Gates(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, counts: Tensor, exponential: bool, recorded: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        prepared, recurrent, leak, gain, equilibrium, start, dt = tensors
+        batch, steps, width = prepared.shape
+        states, taus = prepared.new_empty(2, batch, steps, len(leak))
+        path = quick.path_of(counts, start, recorded and any(ctx.needs_input_grad))
+        flat = quick.arrays(recurrent.T, leak, gain, equilibrium)
+        rows, results = quick.arrays(prepared, dt, counts, start), quick.arrays(states, taus, path)
+
+        def work(part: slice) -> None:
+            inputs, *times = (r[part] for r in rows)
+            quick.kernels().gates.gates_forward(inputs, *flat, *times, exponential, *(r[part] for r in results))
+
+        quick.share(work, batch, int(counts.sum()) * len(leak) * width // 4)
+        ctx.save_for_backward(recurrent, leak, gain, equilibrium, dt, counts, path)
+        ctx.exponential = exponential
+        return states, taus
+
+    @staticmethod
+    @quick.once
+    def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
+        recurrent, leak, gain, equilibrium, dt, counts, path = ctx.saved_tensors
+        batch, steps, units = by_states.shape
+        width, gated = len(recurrent), not len(equilibrium)
+        flat, times, given = (
+            quick.arrays(recurrent.T, leak, gain),
+            quick.arrays(dt, counts),
+            quick.arrays(path, by_states, by_taus),
+        )
+        by_start, by_dt = by_states.new_zeros(batch, units), by_states.new_zeros(batch, steps)
+        by_z, by_prepared = by_states.new_zeros(batch, path.shape[1], width), by_states.new_zeros(batch, steps, width)
+        start_rows, z_rows, *rows = quick.arrays(by_start, by_z, by_prepared, by_dt)
+
+        def work(part: slice) -> Tensor:
+            neurons = by_states.new_zeros(3, units)
+            into = start_rows[part], z_rows[part], *neurons.numpy(), *(r[part] for r in rows)
+            quick.kernels().gates.gates_backward(
+                *flat, gated, *(r[part] for r in times), ctx.exponential, *(r[part] for r in given), *into
+            )
+            return neurons
+
+        parts = quick.share(work, batch, int(counts.sum()) * units * width // 2)
+        by_leak, by_gain, by_equilibrium = torch.stack(parts).sum(0)
+        # Places beyond a stream's own unfolds were never written.
+        own = torch.arange(path.shape[1])[None] < counts.sum(1, keepdim=True)
+        before = path[:, :, 0].masked_fill(~own[..., None], 0.0)
+        by_recurrent = by_z.flatten(0, 1).T @ before.flatten(0, 1)
+        by_equilibrium = by_equilibrium[: len(equilibrium)]
+        return None, None, None, by_prepared, by_recurrent, by_leak, by_gain, by_equilibrium, by_start, by_dt
+
+
+def gates(
+    prepared: Tensor,
+    recurrent: Tensor,
+    neurons: tuple[Tensor, Tensor, Tensor],
+    start: Tensor,
+    dt: Tensor,
+    counts: Tensor,
+    *,
+    exponential: bool,
+) -> tuple[Tensor, Tensor]:
+    """Eq. 1 over all frames: states and time constants (batch, steps, units).
+
+    Args:
+        prepared: the inputs' share of the gates, (batch, steps, maps * units).
+        recurrent: the states' share, (maps * units, units).
+        neurons: 1/τ and k (units,), and A (units,), or (0,) where the equilibrium is gated.
+        start, dt, counts, exponential: see `quick.conductance`.
+    """
+    recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
+    return _Gates.apply(counts, exponential, recorded, prepared, recurrent, *neurons, start, dt)

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import Cell, Prepared, held
+from liquidvision.liquid.cell import Cell, Prepared, check_sizes, held
 
 Frames = TypeVar("Frames", Tensor, PackedSequence)
 
@@ -31,9 +30,7 @@ class TorchCell(Cell):
 
     def __init__(self, input_size: int, hidden_size: int, states: int) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; expected 1 or more")
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.units = input_size, 0
         self.output_size, self.state_size = hidden_size, states * hidden_size
 
@@ -112,9 +109,7 @@ class Memoryless(Cell):
 
     def __init__(self, input_size: int, output_size: int) -> None:
         super().__init__()
-        for name, value in (("input_size", input_size), ("output_size", output_size)):
-            if value < 1:
-                raise UsageError(f"{name} is {value}; expected 1 or more")
+        check_sizes(input_size=input_size, output_size=output_size)
         self.input_size, self.units, self.output_size, self.state_size = input_size, 0, output_size, 0
         self.layer = nn.Linear(input_size, output_size)
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid import fused
-from liquidvision.liquid.cell import Cell, Prepared
+from liquidvision.liquid import quick
+from liquidvision.liquid.cell import Cell, Prepared, check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class Traces(Cell):
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
         by_others = torch.is_grad_enabled() and (z.requires_grad or state.requires_grad or dt.requires_grad)
-        if by_others or not fused.worth(dt.shape[1]) or not fused.fits(z, state, dt, self.log_taus):
+        if by_others or not quick.worth(dt.shape[1]) or not quick.fits(z, state, dt, self.log_taus):
             return super().run(prepared, state, dt)
         old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1]
         size = self.read(z[:0, 0, None]).shape[-1]
@@ -118,23 +117,27 @@ class Magnitudes(Traces):
         layouts: the nodes of the embedding, in order.
         taus, learn: see `Traces`.
         groups: number of groups that a globally pooled node's channels are averaged over.
+
+    Raises:
+        UsageError: as `Traces`, no layout, or a size below 1.
     """
 
     def __init__(
         self, layouts: Sequence[Layout], taus: Sequence[float], *, learn: bool = False, groups: int = 64
     ) -> None:
+        check_sizes(groups=groups, nodes=len(layouts), **{f"layout {n}": lo.size for n, lo in enumerate(layouts)})
         super().__init__(sum(layout.size for layout in layouts), taus, learn=learn)
         self.layouts = tuple(layouts)
-        rows, start = [], 0
+        self.rows, start = [], 0
         for layout in self.layouts:
-            rows.append([start, layout.channels, layout.cells, min(groups, layout.channels)])
+            self.rows.append((start, layout.channels, layout.cells, min(groups, layout.channels)))
             start += layout.size
-        self.places = torch.tensor(rows)
-        self.output_size = self.units * sum(row[3] if row[2] == 1 else row[1] + row[2] for row in rows)
+        self.places = torch.tensor(self.rows)
+        self.output_size = self.units * sum(row[3] if row[2] == 1 else row[1] + row[2] for row in self.rows)
 
     def read(self, deviations: Tensor) -> Tensor:
         parts = []
-        for start, channels, cells, groups in self.places.tolist():
+        for start, channels, cells, groups in self.rows:
             part = deviations[..., start : start + channels * cells].abs()
             if cells == 1:
                 means = nn.functional.adaptive_avg_pool1d(part.flatten(0, -2)[:, None], groups)  # uneven groups overlap
@@ -164,19 +167,19 @@ class _Leaky(torch.autograd.Function):
         drift = out.new_zeros(traces.shape if wanted else (0, 0, 0))
         # Stepped in place, so copies.
         traces, seen = (t.clone(memory_format=torch.contiguous_format) for t in (traces, seen))
-        flat, rows = fused.arrays(taus, places), fused.arrays(z, dt, traces, seen, out, slopes, drift)
+        flat, rows = quick.arrays(taus, places), quick.arrays(z, dt, traces, seen, out, slopes, drift)
 
         def work(part: slice) -> None:
             z, dt, *filled = (r[part] for r in rows)
-            fused.kernels().leaky.leaky(z, dt, *flat, *filled)
+            quick.kernels().leaky.leaky(z, dt, *flat, *filled)
 
-        fused.share(work, batch, batch * steps * len(taus) * width)
+        quick.share(work, batch, batch * steps * len(taus) * width)
         ctx.save_for_backward(slopes, drift)
         ctx.mark_non_differentiable(seen)
         return out, traces, seen
 
     @staticmethod
-    @once_differentiable
+    @quick.once
     def backward(ctx: Any, by_out: Tensor, by_traces: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         slopes, drift = ctx.saved_tensors
         by_taus = (by_out * slopes).sum((0, 1, 3)) + (by_traces * drift).sum((0, 2))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liquidvision.errors import UsageError
+from liquidvision.liquid.cell import check_sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,9 +157,3 @@ def layer(random: np.random.Generator, sources: int, targets: int, fanout: int) 
 def signs(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """-1 and 1 at random."""
     return (2 * random.integers(2, size=shape) - 1).astype(np.int8)
-
-
-def check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if value < 1:
-            raise UsageError(f"{name} is {value}; expected 1 or more")

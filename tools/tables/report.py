@@ -67,7 +67,8 @@ def table(records: list[Record]) -> str:
             f"{settings['schedule']} rate {settings['rate']:g}"
         )
         if "liquid" in settings:
-            described += f", τ {settings['liquid']['fastest']:g} to {settings['liquid']['slowest']:g}"
+            liquid = settings["liquid"]
+            described += f", {liquid['unfolds']} {liquid['solver']}, τ {liquid['fastest']:g} to {liquid['slowest']:g}"
         lines.append(
             f"| {CELLS[model][0]} | {good[0]['parameters']:,} | {count} | {shown([r['valid'] for r in good])} | "
             f"{shown([r['test'] for r in good])} | {published} | {epochs[0]} to {epochs[-1]} | {described} |"

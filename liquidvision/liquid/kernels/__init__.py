@@ -1,1 +1,1 @@
-"""Kernels that numba compiles at first use, and keeps on disk; imported by liquid/fused.py alone."""
+"""Kernels that numba compiles at first use, and keeps on disk; imported by liquid/quick.py alone."""

@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Callable
+from functools import wraps
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.extending import intrinsic, overload
 
 # Sums may be reordered and contracted, so that loops vectorise; NaN and infinity keep their meaning.
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 LOG2E = math.log2(math.e)
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
+    raise ImportError("NUMBA_DISABLE_JIT is set")
 
 _32 = np.float32
 _LARGEST = np.float32(126.0)
@@ -26,9 +30,20 @@ def kernel(function: Callable) -> Any:
     """Compile for this machine; without the interpreter's lock, so that threads may share a batch."""
     options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
     try:
-        return njit(cache=True, **options)(function)
+        kept = njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep it in
         return njit(**options)(function)
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        nonlocal kept
+        try:
+            return kept(*arguments)
+        except (OSError, EOFError, UnpicklingError):  # a full disk, or what was kept is damaged
+            kept = njit(**options)(function)
+            return kept(*arguments)
+
+    return call
 
 
 def inlined(function: Callable) -> Any:

@@ -1,10 +1,10 @@
 """Sums over synapses: Σ w σ(a (v - μ)) and Σ w E σ(a (v - μ)), forward and backward, dense or sparse.
 
 A synapse is a column of `table` (4, n): -a log2(e) and a μ log2(e), so that σ = 1 / (1 + 2^(first v + second)),
-w, and, forward, w E, or, backward, E. Dense: columns are rows of `lanes`, raveled, row i the synapses of source i,
-lane j those of unit j, filled up with weights of 0 to a number of lanes that vectorises; `pre` and `post` are
-empty. Sparse: columns are the synapses that there are, source by source, `pre` and `post` (n,) their sources and
-units, and `lanes` is n.
+and, forward, w and w E, or, backward, -a log2(e) w and E. Dense: columns are rows of `lanes`, raveled, row i the
+synapses of source i, lane j those of unit j, filled up with weights of 0 to a number of lanes that vectorises;
+`pre` and `post` are empty. Sparse: columns are the synapses that there are, source by source, `pre` and `post`
+(n,) their sources and units, and `lanes` is n.
 """
 
 import numpy as np
@@ -47,8 +47,8 @@ def add_sums(table, pre, post, v, total, current, scratch):
 @inlined
 def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch):
     """The adjoint of `add_sums`: by_v (sources,) gets its gradient times -log2(e), and the rows of sums (4, n)
-    what the gradients by w, E, a and μ are made of; see `fused.by_synapses`."""
-    scale, shift, weight, reversal = table[0], table[1], table[2], table[3]
+    what the gradients by w, E, a and μ are made of; see `quick.by_synapses`."""
+    scale, shift, pull, reversal = table[0], table[1], table[2], table[3]
     by_weight, by_reversal, by_argument, by_slope = sums[0], sums[1], sums[2], sums[3]
     lanes = scratch.shape[1]
     one = v.dtype.type(1)
@@ -65,13 +65,13 @@ def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch
             for j in range(lanes):
                 k = row + j
                 s = one / (one + exp2(scale[k] * x + shift[k]))
-                z = t[j] + c[j] * reversal[k]
-                by_weight[k] += z * s
+                z = (t[j] + c[j] * reversal[k]) * s
+                by_weight[k] += z
                 by_reversal[k] += c[j] * s
-                z = z * s * (one - s)
+                z -= z * s
                 by_argument[k] += z
                 by_slope[k] += z * x
-                total += scale[k] * weight[k] * z
+                total += pull[k] * z
             by_v[i] += total
     else:
         x = scratch[3]
@@ -79,13 +79,13 @@ def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch
             x[k], t[k], c[k] = v[pre[k]], by_total[post[k]], by_current[post[k]]
         for k in range(lanes):
             s = one / (one + exp2(scale[k] * x[k] + shift[k]))
-            z = t[k] + c[k] * reversal[k]
-            by_weight[k] += z * s
+            z = (t[k] + c[k] * reversal[k]) * s
+            by_weight[k] += z
             by_reversal[k] += c[k] * s
-            z = z * s * (one - s)
+            z -= z * s
             by_argument[k] += z
             by_slope[k] += z * x[k]
-            back[k] = scale[k] * weight[k] * z
+            back[k] = pull[k] * z
         for k in range(lanes):
             by_v[pre[k]] += back[k]
 

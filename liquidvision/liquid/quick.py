@@ -1,18 +1,23 @@
 """The quick path on CPUs: compiled kernels behind autograd, chosen where they fit; plain torch does the rest."""
 
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd import forward_ad
 from torch.nn import functional
 
 LOG2E = math.log2(math.e)
+log = logging.getLogger(__name__)
+switched_off: ContextVar[bool] = ContextVar("switched_off", default=False)
 SHORT = 16
 GRAIN = 1_000_000  # operations that are worth a thread of their own
 WIDTH = 32  # numbers that the kernels' inner loops take at once; what is left over costs several times as much
@@ -29,26 +34,55 @@ def worth(loops: int) -> bool:
 
 @cache
 def kernels() -> Any:
-    """The package of compiled kernels, or None where numba is not installed or does not work."""
+    """The package of compiled kernels, or None where numba is not installed, is switched off or does not work."""
     try:
         from liquidvision.liquid import kernels as found
         from liquidvision.liquid.kernels import gates, leaky, synapses  # noqa: F401 (parts of `found`)
-    except ImportError:
+    except ImportError as error:
+        log.info("no compiled kernels (%s); plain torch does their work", error)
+        return None
+    except Exception as error:  # a numba that does not go with this numpy, Python or system fails in many ways
+        log.warning("numba does not work here (%s: %s); plain torch does its work", type(error).__name__, error)
         return None
     return found
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Inside, all cells run by plain torch: slower, and differentiable any number of times."""
+    token = switched_off.set(True)
+    try:
+        yield
+    finally:
+        switched_off.reset(token)
 
 
 def fits(*tensors: Tensor) -> bool:
     """Whether the kernels can take these: all on the CPU, all float32 or all float64, outside of any tracing."""
     kind = tensors[0].dtype
     return (
-        kind in (torch.float32, torch.float64)
+        not switched_off.get()
+        and kind in (torch.float32, torch.float64)
         and all(tensor.device.type == "cpu" and tensor.dtype == kind for tensor in tensors)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
-        and not torch._C._are_functorch_transforms_active()
+        and not getattr(torch._C, "_are_functorch_transforms_active", lambda: False)()
+        and getattr(forward_ad, "_current_level", -1) < 0
         and kernels() is not None
     )
+
+
+def once(backward: Callable) -> Callable:
+    """A backward that has no derivatives of its own, and says so where they are asked for."""
+
+    def checked(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # as under create_graph=True
+            raise RuntimeError(
+                "the compiled kernels have no second derivatives; run the cell inside liquidvision.liquid.plain_torch()"
+            )
+        return backward(ctx, *gradients)
+
+    return checked
 
 
 def share(work: Callable[[slice], Any], rows: int, cost: int) -> list[Any]:
@@ -85,10 +119,12 @@ class Synapses(NamedTuple):
     post: Tensor
 
 
-def layout(synapses: Synapses, fourth: Tensor) -> list[Any]:
-    """`table`, `pre`, `post` and `lanes` as the kernels take them, `fourth` being the last row of the table."""
-    weight, slope, centre, *_ = synapses
-    table = torch.stack([-LOG2E * slope, LOG2E * slope * centre, weight, fourth])
+def layout(synapses: Synapses, *, backward: bool) -> list[Any]:
+    """`table`, `pre`, `post` and `lanes` as the kernels take them."""
+    weight, slope, centre, reversal, *_ = synapses
+    scale = -LOG2E * slope
+    last = (scale * weight, reversal) if backward else (weight, weight * reversal)
+    table = torch.stack([scale, -scale * centre, *last])
     pre, post = synapses.pre, synapses.post
     if weight.ndim == 2:
         table = functional.pad(table, (0, -weight.shape[-1] % WIDTH))
@@ -112,7 +148,7 @@ class _Synapses(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, units: int, *given: Tensor) -> tuple[Tensor, Tensor]:
         synapses = Synapses(*given)
         total, current = x.new_zeros(len(x), units), x.new_zeros(len(x), units)
-        flat = layout(synapses, synapses.weight * synapses.reversal)
+        flat = layout(synapses, backward=False)
         rows = arrays(x, total, current)
 
         def work(part: slice) -> None:
@@ -123,12 +159,12 @@ class _Synapses(torch.autograd.Function):
         return total, current
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, by_total: Tensor, by_current: Tensor) -> tuple[Tensor | None, ...]:
         x, *given = ctx.saved_tensors
         synapses = Synapses(*given)
         by_x = torch.zeros_like(x, memory_format=torch.contiguous_format)
-        flat, rows = layout(synapses, synapses.reversal), arrays(x, by_total, by_current, by_x)
+        flat, rows = layout(synapses, backward=True), arrays(x, by_total, by_current, by_x)
 
         def work(part: slice) -> Tensor:
             sums = x.new_zeros(flat[0].shape)
@@ -158,7 +194,7 @@ class _Conductance(torch.autograd.Function):
         synapses = Synapses(*given)
         states, taus = (torch.empty_like(total_in, memory_format=torch.contiguous_format) for _ in range(2))
         path = path_of(counts, total_in, recorded and any(ctx.needs_input_grad))
-        flat = layout(synapses, synapses.weight * synapses.reversal) + arrays(leak, leak_drive, capacitance)
+        flat = layout(synapses, backward=False) + arrays(leak, leak_drive, capacitance)
         rows, results = arrays(total_in, current_in, dt, counts, start), arrays(states, taus, path)
 
         def work(part: slice) -> None:
@@ -171,12 +207,12 @@ class _Conductance(torch.autograd.Function):
         return states, taus
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
         capacitance, dt, counts, path, *given = ctx.saved_tensors
         synapses = Synapses(*given)
         batch, steps, units = by_states.shape
-        flat = layout(synapses, synapses.reversal) + arrays(capacitance)
+        flat = layout(synapses, backward=True) + arrays(capacitance)
         times, results = arrays(dt, counts), arrays(path, by_states, by_taus)
         by_start, by_dt = by_states.new_zeros(batch, units), by_states.new_zeros(batch, steps)
         by_total, by_current = by_states.new_zeros(2, batch, steps, units)
@@ -219,73 +255,3 @@ def conductance(
     """
     recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
     return _Conductance.apply(counts, exponential, recorded, *sums_in, start, dt, *neurons, *given)
-
-
-class _Gates(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, counts: Tensor, exponential: bool, recorded: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        prepared, recurrent, leak, gain, equilibrium, start, dt = tensors
-        batch, steps, width = prepared.shape
-        states, taus = prepared.new_empty(2, batch, steps, len(leak))
-        path = path_of(counts, start, recorded and any(ctx.needs_input_grad))
-        flat = arrays(recurrent.T, leak, gain, equilibrium)
-        rows, results = arrays(prepared, dt, counts, start), arrays(states, taus, path)
-
-        def work(part: slice) -> None:
-            inputs, *times = (r[part] for r in rows)
-            kernels().gates.gates_forward(inputs, *flat, *times, exponential, *(r[part] for r in results))
-
-        share(work, batch, int(counts.sum()) * len(leak) * width // 4)
-        ctx.save_for_backward(recurrent, leak, gain, equilibrium, dt, counts, path)
-        ctx.exponential = exponential
-        return states, taus
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
-        recurrent, leak, gain, equilibrium, dt, counts, path = ctx.saved_tensors
-        batch, steps, units = by_states.shape
-        width, gated = len(recurrent), not len(equilibrium)
-        flat, times, given = arrays(recurrent.T, leak, gain), arrays(dt, counts), arrays(path, by_states, by_taus)
-        by_start, by_dt = by_states.new_zeros(batch, units), by_states.new_zeros(batch, steps)
-        by_z, by_prepared = by_states.new_zeros(batch, path.shape[1], width), by_states.new_zeros(batch, steps, width)
-        start_rows, z_rows, *rows = arrays(by_start, by_z, by_prepared, by_dt)
-
-        def work(part: slice) -> Tensor:
-            neurons = by_states.new_zeros(3, units)
-            into = start_rows[part], z_rows[part], *neurons.numpy(), *(r[part] for r in rows)
-            kernels().gates.gates_backward(
-                *flat, gated, *(r[part] for r in times), ctx.exponential, *(r[part] for r in given), *into
-            )
-            return neurons
-
-        parts = share(work, batch, int(counts.sum()) * units * width // 2)
-        by_leak, by_gain, by_equilibrium = torch.stack(parts).sum(0)
-        # Places beyond a stream's own unfolds were never written.
-        own = torch.arange(path.shape[1])[None] < counts.sum(1, keepdim=True)
-        before = path[:, :, 0].masked_fill(~own[..., None], 0.0)
-        by_recurrent = by_z.flatten(0, 1).T @ before.flatten(0, 1)
-        by_equilibrium = by_equilibrium[: len(equilibrium)]
-        return None, None, None, by_prepared, by_recurrent, by_leak, by_gain, by_equilibrium, by_start, by_dt
-
-
-def gates(
-    prepared: Tensor,
-    recurrent: Tensor,
-    neurons: tuple[Tensor, Tensor, Tensor],
-    start: Tensor,
-    dt: Tensor,
-    counts: Tensor,
-    *,
-    exponential: bool,
-) -> tuple[Tensor, Tensor]:
-    """Eq. 1 over all frames: states and time constants (batch, steps, units).
-
-    Args:
-        prepared: the inputs' share of the gates, (batch, steps, maps * units).
-        recurrent: the states' share, (maps * units, units).
-        neurons: 1/τ and k (units,), and A (units,), or (0,) where the equilibrium is gated.
-        start, dt, counts, exponential: see `conductance`.
-    """
-    recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
-    return _Gates.apply(counts, exponential, recorded, prepared, recurrent, *neurons, start, dt)
