@@ -93,7 +93,8 @@ def share(work: Callable[[slice], Any], rows: int, cost: int) -> list[Any]:
     threads = min(torch.get_num_threads(), rows, cost // GRAIN)
     if threads < 2:
         return [work(slice(0, rows))]
-    parts = [slice(*ends) for ends in pairwise(rows * n // threads for n in range(threads + 1))]
+    cuts = min(rows, 4 * threads)  # more parts than threads, for a core that others slow down
+    parts = [slice(*ends) for ends in pairwise(rows * n // cuts for n in range(cuts + 1))]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, parts))
 
