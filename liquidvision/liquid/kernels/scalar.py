@@ -18,7 +18,7 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
 _32 = np.float32
-_LARGEST = np.float32(126.0)
+_LARGEST = np.float32(62.0)  # so that two such powers may be multiplied
 _ROUND = np.float32(3 << 22)  # a number of float32 plus this is whole, and its last bits say which
 # 2^f for f in [-.5, .5]: the polynomial of degree 5, 1 at 0, whose largest relative error, 1.1e-7, is least.
 _C1, _C2, _C3, _C4, _C5 = (
@@ -68,14 +68,14 @@ def _to_bits(typing_context, number):
 
 
 def exp2(x: float) -> float:
-    """2^x, held between 2^-126 and 2^126 in float32; NaN stays NaN."""
+    """2^x, held between 2^-62 and 2^62 in float32, 2^-500 and 2^500 in float64; NaN stays NaN."""
     raise NotImplementedError
 
 
 @overload(exp2, jit_options={"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True})
 def _exp2(x):
     if x == types.float64:
-        return lambda x: np.exp2(x)
+        return lambda x: np.exp2(min(max(x, -500.0), 500.0))
 
     def single(x):
         x = _LARGEST if x > _LARGEST else x

@@ -90,6 +90,43 @@ def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch
             by_v[pre[k]] += back[k]
 
 
+@inlined
+def add_gradients_of_two(table, v, by_total, by_current, by_v, sums, scratch):
+    """`add_gradients` for two sets of dense sources at once: v, by_v (2, sources), by_total, by_current (2, units).
+
+    It reads the table and moves the sums once for both, and one division serves two sigmoids.
+    """
+    scale, shift, pull, reversal = table[0], table[1], table[2], table[3]
+    by_weight, by_reversal, by_argument, by_slope = sums[0], sums[1], sums[2], sums[3]
+    lanes, units = scratch.shape[1], by_total.shape[1]
+    one = v.dtype.type(1)
+    t, c, p, q = scratch[0], scratch[1], scratch[2], scratch[3]
+    scratch[:] = 0
+    t[:units], c[:units], p[:units], q[:units] = by_total[0], by_current[0], by_total[1], by_current[1]
+    for i in range(v.shape[1]):
+        x, y = v[0, i], v[1, i]
+        row = i * lanes
+        by_x, by_y = v.dtype.type(0), v.dtype.type(0)
+        for j in range(lanes):
+            k = row + j
+            d = one + exp2(scale[k] * x + shift[k])
+            e = one + exp2(scale[k] * y + shift[k])
+            both = one / (d * e)
+            s, r = both * e, both * d
+            z = (t[j] + c[j] * reversal[k]) * s
+            w = (p[j] + q[j] * reversal[k]) * r
+            by_weight[k] += z + w
+            by_reversal[k] += c[j] * s + q[j] * r
+            z -= z * s
+            w -= w * r
+            by_argument[k] += z + w
+            by_slope[k] += z * x + w * y
+            by_x += pull[k] * z
+            by_y += pull[k] * w
+        by_v[0, i] += by_x
+        by_v[1, i] += by_y
+
+
 @kernel
 def synapses_forward(table, pre, post, lanes, x, total, current):
     """The sums for rows of inputs x (rows, sources): total and current (rows, units), zero before."""
@@ -102,8 +139,14 @@ def synapses_forward(table, pre, post, lanes, x, total, current):
 def synapses_backward(table, pre, post, lanes, x, by_total, by_current, by_x, sums):
     """The adjoint for rows of inputs: by_x (rows, sources), unscaled, and sums (4, n), zero before."""
     scratch = np.empty((4, lanes), x.dtype)
-    for n in range(x.shape[0]):
-        add_gradients(table, pre, post, x[n], by_total[n], by_current[n], by_x[n], sums, scratch)
+    n = 0
+    if pre.shape[0] == 0:
+        for n in range(0, x.shape[0] - 1, 2):
+            two = slice(n, n + 2)
+            add_gradients_of_two(table, x[two], by_total[two], by_current[two], by_x[two], sums, scratch)
+        n = x.shape[0] // 2 * 2
+    for m in range(n, x.shape[0]):
+        add_gradients(table, pre, post, x[m], by_total[m], by_current[m], by_x[m], sums, scratch)
 
 
 @kernel
@@ -164,38 +207,47 @@ def conductance_backward(
         by_total_in, by_current_in: (batch, steps, units), and by_dt (batch, steps), zero before.
     """
     batch, steps, units = by_states.shape
-    by_total, by_current, back = np.empty(units, dt.dtype), np.empty(units, dt.dtype), np.empty(units, dt.dtype)
+    by_total, by_current = np.empty((2, units), dt.dtype), np.empty((2, units), dt.dtype)
+    v, g = np.empty((2, units), dt.dtype), np.empty((2, units), dt.dtype)
     scratch = np.empty((4, lanes), dt.dtype)
-    for b in range(batch):
-        at = 0
-        for t in range(steps):
-            at += unfolds[b, t]
-        g = by_v[b]
+    b = 0
+    while b < batch:
+        # Two streams go together where their solvers take the same steps.
+        alike = b + 1 < batch and pre.shape[0] == 0 and (unfolds[b] == unfolds[min(b + 1, batch - 1)]).all()
+        count = 2 if alike else 1
+        at = unfolds[b].sum()
         for t in range(steps - 1, -1, -1):
-            count = dt.dtype.type(unfolds[b, t])
-            h = dt[b, t] / count
-            for j in range(units):
-                g[j] += by_states[b, t, j]
+            for m in range(count):
+                for j in range(units):
+                    by_v[b + m, j] += by_states[b + m, t, j]
             for u in range(unfolds[b, t] - 1, -1, -1):
                 at -= 1
-                by_h = dt.dtype.type(0)
-                for j in range(units):
-                    v, rate, drive = path[b, at, 0, j], path[b, at, 1, j], path[b, at, 2, j]
-                    keep, to_rate, to_drive, to_h = step_adjoint(v, rate, drive, h, exponential)
-                    back[j], by_rate, by_drive = keep * g[j], to_rate * g[j], to_drive * g[j]
-                    by_h += to_h * g[j]
-                    if u == unfolds[b, t] - 1:
-                        by_rate -= by_taus[b, t, j] / (rate * rate)
-                    by_total[j] = by_rate / capacitance[j]
-                    by_current[j] = by_drive / capacitance[j]
-                    by_capacitance[j] -= (by_rate * rate + by_drive * drive) / capacitance[j]
-                    by_rate_sum[j] += by_total[j]
-                    by_drive_sum[j] += by_current[j]
-                    by_total_in[b, t, j] += by_total[j]
-                    by_current_in[b, t, j] += by_current[j]
-                by_dt[b, t] += by_h / count
-                for j in range(units):
-                    g[j] = 0
-                add_gradients(table, pre, post, path[b, at, 0], by_total, by_current, g, sums, scratch)
-                for j in range(units):
-                    g[j] = back[j] - g[j] / dt.dtype.type(LOG2E)
+                for m in range(count):
+                    n = b + m
+                    h = dt[n, t] / dt.dtype.type(unfolds[n, t])
+                    by_h = dt.dtype.type(0)
+                    for j in range(units):
+                        v[m, j], rate, drive = path[n, at, 0, j], path[n, at, 1, j], path[n, at, 2, j]
+                        keep, to_rate, to_drive, to_h = step_adjoint(v[m, j], rate, drive, h, exponential)
+                        by_rate, by_drive = to_rate * by_v[n, j], to_drive * by_v[n, j]
+                        by_h += to_h * by_v[n, j]
+                        by_v[n, j] *= keep
+                        if u == unfolds[n, t] - 1:
+                            by_rate -= by_taus[n, t, j] / (rate * rate)
+                        by_total[m, j] = by_rate / capacitance[j]
+                        by_current[m, j] = by_drive / capacitance[j]
+                        by_capacitance[j] -= (by_rate * rate + by_drive * drive) / capacitance[j]
+                        by_rate_sum[j] += by_total[m, j]
+                        by_drive_sum[j] += by_current[m, j]
+                        by_total_in[n, t, j] += by_total[m, j]
+                        by_current_in[n, t, j] += by_current[m, j]
+                    by_dt[n, t] += by_h / dt.dtype.type(unfolds[n, t])
+                g[:] = 0
+                if alike:
+                    add_gradients_of_two(table, v, by_total, by_current, g, sums, scratch)
+                else:
+                    add_gradients(table, pre, post, v[0], by_total[0], by_current[0], g[0], sums, scratch)
+                for m in range(count):
+                    for j in range(units):
+                        by_v[b + m, j] -= g[m, j] / dt.dtype.type(LOG2E)
+        b += count
