@@ -9,8 +9,10 @@ from torch import nn
 from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
+from liquidvision.liquid.ltc import LTC
 from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.plain import GRU, LSTM, Memoryless
+from liquidvision.liquid.wiring import auto_ncp
 
 UNITS, INPUTS, STEPS = 6, 5, 12
 MODES = ("default", "pure", "no_gate")
@@ -151,6 +153,19 @@ def test_wrong_shapes_are_refused(name):
         cell(x, dt, start, lengths=[1, 2])
     with pytest.raises(UsageError, match="lengths"):
         cell(x, dt, start, lengths=[1, 2, STEPS + 1])
+
+
+@pytest.mark.parametrize("build", [CfC, GRU, LTC])
+def test_a_wiring_is_for_the_conductance_form(build):
+    """A wiring given to another cell is refused in a line that names the one that takes it."""
+    with pytest.raises(UsageError, match="is a Wiring; expected a whole number, 1 or more; only ConductanceLTC takes"):
+        build(3, auto_ncp(3, 8, 2))
+
+
+def test_a_mask_is_no_lengths():
+    """True and False, as a mask holds them, are refused as lengths."""
+    with pytest.raises(UsageError, match=r"lengths is \[True, False\]; expected 2 whole numbers from 0 to 1"):
+        GRU(3, 4)(torch.zeros(2, 1, 3), 0.1, lengths=[True, False])
 
 
 @pytest.mark.parametrize("build", [CfC, GRU, LSTM, Memoryless])

@@ -109,6 +109,30 @@ def test_the_public_names_are_pinned():
         _ = liquidvision.nonsense
 
 
+def test_the_names_of_the_liquid_core_are_pinned():
+    """`liquidvision.liquid` shows exactly these names."""
+    from liquidvision import liquid
+
+    assert liquid.__all__ == [
+        *(
+            "GRU",
+            "LSTM",
+            "LTC",
+            "Cell",
+            "CfC",
+            "ConductanceLTC",
+            "GatedLTC",
+            "Head",
+            "HeadConfig",
+            "HeadOutput",
+            "Layout",
+        ),
+        *("LiquidCell", "Magnitudes", "Memoryless", "MixedMemory", "Traces", "Wiring", "auto_ncp", "from_ncps", "full"),
+        *("ncp", "plain_torch"),
+    ]
+    assert all(hasattr(liquid, name) for name in liquid.__all__)
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["infer", "--help"], ["explain", "--help"]])
 def test_help_needs_no_torch(arguments):
     """Help and version are told without importing torch, OpenCV or PyAV."""
