@@ -9,11 +9,18 @@ import av
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from liquidvision import Backbone, Frame, Head, HeadConfig, Model, Preprocessing, layouts_of
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 LABELS = ("red", "green", "blue")
+
+# The same examples in every run, so that a failure is one of the change at hand; explore with
+# `pytest --hypothesis-profile explore`.
+settings.register_profile("explore")
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True, scope="session")
