@@ -39,7 +39,7 @@ def kernel(function: Callable) -> Any:
         nonlocal kept
         try:
             return kept(*arguments)
-        except (OSError, EOFError, UnpicklingError):  # a full disk, or what was kept is damaged
+        except (OSError, EOFError, UnpicklingError):  # a full disk, or damage to what numba keeps beside the bytecode
             kept = njit(**options)(function)
             return kept(*arguments)
 
