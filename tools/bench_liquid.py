@@ -91,9 +91,9 @@ RIVALS: dict[str, Callable[[], tuple[nn.Module, Run]]] = {
 }
 
 
-def stream(name: str) -> Callable[[], None]:
+def stream(name: str, steps: int = STEPS) -> Callable[[], None]:
     _, run = RIVALS[name]()
-    x = torch.randn(1, STEPS, INPUTS)
+    x = torch.randn(1, steps, INPUTS)
 
     def once() -> None:
         with torch.inference_mode():
@@ -188,6 +188,8 @@ def main() -> None:
     values = torch.randn(sigmoids)
     alone = in_turns({"sigmoid": lambda: torch.sigmoid(values)}, options.rounds)["sigmoid"]
     print(f"torch.sigmoid alone on as many numbers: {alone:.2f} ms")
+    single = in_turns({name: stream(name, 1) for name in (yardstick, "ConductanceLTC", "torch LSTM")}, 50)
+    print("one frame a call:", ", ".join(f"{name} {ms:.2f} ms" for name, ms in single.items()))
     print(f"traces, one frame of 2,144 with six time constants: {in_turns({'t': frame_of_traces()}, 50)['t']:.3f} ms")
     print("\n| peak memory of the training step | MB |\n|---|---|")
     for name in (yardstick, "ConductanceLTC", "ConductanceLTC, plain torch", "torch LSTM"):

@@ -18,7 +18,7 @@ from torch.nn import functional
 LOG2E = math.log2(math.e)
 log = logging.getLogger(__name__)
 switched_off: ContextVar[bool] = ContextVar("switched_off", default=False)
-SHORT = 16
+SHORT = 16  # see `worth`
 GRAIN = 1_000_000  # operations that are worth a thread of their own
 WIDTH = 32  # numbers that the kernels' inner loops take at once; what is left over costs several times as much
 
