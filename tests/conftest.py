@@ -1,7 +1,9 @@
 """Tiny videos and a tiny model, made on the spot; the shared data where it is there."""
 
 import logging
-from collections.abc import Callable, Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import av
 import numpy as np
 import pytest
 import torch
+from commands import Ran, Run
 from hypothesis import settings
 
 from liquidvision import Backbone, Frame, Head, HeadConfig, Model, Preprocessing, layouts_of
+from liquidvision.cli.main import main
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 LABELS = ("red", "green", "blue")
@@ -35,6 +39,27 @@ def no_logged_errors(caplog: pytest.LogCaptureFixture):
     yield
     errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR]
     assert not errors, f"errors were logged: {errors}"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
+    """Runs a command in this process, in a folder of its own."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    terminate, level = signal.getsignal(signal.SIGTERM), logging.getLogger().level
+
+    def run(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["liquidvision", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Ran(ended.value.code, out, err)
+
+    yield run
+    signal.signal(signal.SIGTERM, terminate)
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,16 @@
 """The command line: exit codes, one line for each failure, and where outputs go."""
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from commands import Ran, Run, one_line
 
 from liquidvision import Prediction, RecordSink, checkpoint, open_video
 from liquidvision.cli import inputs
@@ -20,48 +19,9 @@ from liquidvision.cli.main import main
 MakeVideo = Callable[..., Path]
 
 
-class Ran(NamedTuple):
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
-    """Runs a command in this process, in a folder of its own."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
-    terminate, level = signal.getsignal(signal.SIGTERM), logging.getLogger().level
-
-    def run(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["liquidvision", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return Ran(ended.value.code, out, err)
-
-    yield run
-    signal.signal(signal.SIGTERM, terminate)
-    logging.getLogger().setLevel(level)
-
-
 @pytest.fixture
 def clip(make_video: MakeVideo) -> Path:
     return make_video("clip.mp4")
-
-
-def one_line(ran: Ran) -> str:
-    """The error stream, which is one line that says who speaks, and no traceback."""
-    assert ran.err.count("\n") == 1 and ran.err.startswith("liquidvision: "), ran.err
-    assert "Traceback" not in ran.err
-    return ran.err
 
 
 def frames_of(path: Path) -> int:

@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "frame", "prediction", "interrupt", "liquid"),
     ("sources", "sinks", "backbone", "checkpoint"),
     ("model",),
-    ("session",),
+    ("session", "learn"),
     ("pipeline",),
     ("cli",),
 )

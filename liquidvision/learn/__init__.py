@@ -1,0 +1,1 @@
+"""Teaching a head from annotated clips: data, splits, embeddings kept on disk, training, evaluation, report."""
