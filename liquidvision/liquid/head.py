@@ -86,6 +86,23 @@ class HeadConfig:
         return cls(**{**values, "layouts": layouts, "taus": tuple(values["taus"])})
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Percept:
+    """What a head makes of embeddings before its cell: the same for all heads with the same statistics.
+
+    Attributes:
+        features: (batch, steps, n) inputs of the projection.
+        white: (batch, steps, components) whitened embedding.
+        dt: (batch, steps) seconds, 0 in the padding.
+        state: the state of the traces after the last step.
+    """
+
+    features: Tensor
+    white: Tensor
+    dt: Tensor
+    state: State
+
+
 @dataclass(frozen=True, slots=True)
 class HeadOutput:
     """What a head gives for (batch, steps) frames.
@@ -142,7 +159,9 @@ class Head(nn.Module):
         self.frame_readout = nn.Linear(config.components, config.classes)
 
     @torch.no_grad()
-    def fit_statistics(self, embeddings: Tensor, dts: Tensor | float) -> None:
+    def fit_statistics(
+        self, embeddings: Tensor, dts: Tensor | float, lengths: Tensor | Sequence[int] | None = None
+    ) -> None:
         """Set standardisation, whitening and the traces' statistics from training clips, and from these alone.
 
         The whitening (PCA) keeps what varies within a clip: over all clips, places and clothes would
@@ -151,19 +170,25 @@ class Head(nn.Module):
         Args:
             embeddings: (clips, steps, d).
             dts: seconds between frames, in any shape that `forward` takes.
+            lengths: (clips,) frames of each clip that count; None: all.
         """
         clips, steps, _ = embeddings.shape
-        self.mean.copy_(embeddings.mean((0, 1)))
-        within = (embeddings - embeddings.mean(1, keepdim=True)).flatten(0, 1)
+        if lengths is None:
+            lengths = [steps] * clips
+        counted = as_mask(lengths, clips, steps, embeddings)
+        real = counted > 0
+        embeddings = embeddings.masked_fill(~real[..., None], 0.0)
+        self.mean.copy_(embeddings[real].mean(0))
+        middles = embeddings.sum(1, keepdim=True) / counted.sum(1).clamp_min(1)[:, None, None]
+        within = (embeddings - middles)[real]
         self.inverse_std.copy_(1 / within.std(0).clamp_min(1e-3))
         scaled = within * self.inverse_std
         _, singular, axes = torch.pca_lowrank(scaled, q=self.config.components, center=False, niter=4)
         self.whitening.copy_(axes / (singular / len(scaled) ** 0.5).clamp_min(1e-6))
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
-        dt = as_dt(dts, clips, steps, embeddings)
-        features, _, _ = self.features((embeddings - self.mean) * self.inverse_std, dt, self.initial(clips))
-        change = features[..., self.config.components :].flatten(0, 1)
+        percept = self.perceive(embeddings, dts, lengths=lengths)
+        change = percept.features[..., self.config.components :][real]
         self.feature_mean.copy_(change.mean(0))
         self.feature_inverse_std.copy_(1 / change.std(0).clamp_min(1e-3))
 
@@ -191,6 +216,17 @@ class Head(nn.Module):
         Raises:
             UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
         """
+        state = state or self.initial(len(xs))
+        return self.classify(self.perceive(xs, dts, state, lengths), state["cell"])
+
+    def perceive(
+        self,
+        xs: Tensor,
+        dts: Tensor | float,
+        state: State | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> Percept:
+        """The first half of `forward`, up to the projection; arguments and errors are the same."""
         if xs.ndim != 3 or xs.shape[-1] != self.traces.input_size or xs.shape[1] < 1:
             shape = f"(batch, steps, {self.traces.input_size})"
             raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected {shape}")
@@ -201,10 +237,15 @@ class Head(nn.Module):
             dt, xs = dt * mask, xs.masked_fill(mask[..., None] == 0, 0.0)  # 0 times a NaN would step
         state = state or self.initial(batch)
         features, white, moved = self.features((xs - self.mean) * self.inverse_std, dt, state)
-        inputs = self.dropout(self.normalise(self.project(features)))
-        hidden, moved["cell"], taus = self.cell(inputs, dt, state["cell"], return_time_constants=True)
+        return Percept(features, white, dt, moved)
+
+    def classify(self, percept: Percept, state: Tensor) -> HeadOutput:
+        """The second half of `forward`: `state` is the cell's, (batch, state_size)."""
+        inputs = self.dropout(self.normalise(self.project(percept.features)))
+        hidden, state, taus = self.cell(inputs, percept.dt, state, return_time_constants=True)
         logits = self.readout(torch.cat([self.dropout(hidden), inputs], -1))
-        return HeadOutput(logits, self.frame_readout(white), hidden, taus, moved)
+        frame_logits = self.frame_readout(percept.white)
+        return HeadOutput(logits, frame_logits, hidden, taus, {**percept.state, "cell": state})
 
     def features(self, z: Tensor, dt: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
         """The cell's features (batch, steps, n), the whitened embedding, and the state of the traces."""
