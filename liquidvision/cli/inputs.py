@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from liquidvision.errors import SourceError, UsageError
+from liquidvision.sources import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset(
-    f".{name}"
-    for name in (
-        *("3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mjpeg", "mjpg", "mkv", "mov", "mp4", "mpeg", "mpg"),
-        *("mts", "mxf", "ogv", "ts", "vob", "webm", "wmv"),
-    )
-)
 LIST_SUFFIXES = frozenset({".txt", ".streams"})
 
 

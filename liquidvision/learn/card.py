@@ -1,0 +1,96 @@
+"""The card of a trained model, in the Hugging Face form, filled in with its data, its training and its scores."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from liquidvision.learn.course import Epoch
+from liquidvision.learn.recipe import Plan
+from liquidvision.model import Model
+
+HEAD = """---
+library_name: liquidvision
+pipeline_tag: video-classification
+tags: [liquid-neural-network, {cell}]
+---
+"""
+
+
+def card_of(
+    model: Model, plan: Plan, data: Mapping[str, Any], history: Sequence[Epoch], evaluation: Mapping[str, Any]
+) -> str:
+    """README.md of a trained model's folder."""
+    config, recipe, scores = model.head.config, plan.recipe, evaluation
+    parts = {part: len(names) for part, names in data["parts"].items()}
+    by = "group" if data["grouped"] else "video"
+    if plan.folds:
+        how = (
+            f"Cross-validation by {by} in {plan.folds} folds, {plan.seeds} seed(s): every clip is judged by heads that "
+            "never saw it. The model in this folder was trained on all clips."
+        )
+    else:
+        how = (
+            f"Split by {by} with seed {recipe.seed} (split.json): "
+            + ", ".join(f"{count} clips {part}" for part, count in parts.items())
+            + ". Below: the test part, which training never saw."
+        )
+    rows = [
+        ("clips right", "clip_accuracy", percent),
+        ("frames right", "frame_accuracy", percent),
+        ("mean class accuracy", "mean_class_accuracy", percent),
+        ("mean average precision", "map", percent),
+        ("segment edit score", "edit", number),
+        ("flips a minute beyond the truth", "flips_per_minute", number),
+        ("calibration error", "ece", percent),
+    ]
+    table = "\n".join(
+        f"| {text} | {show(scores['memory'].get(name))} | {show(scores['frame'].get(name))} |"
+        for text, name, show in rows
+        if scores["memory"].get(name) is not None
+    )
+    return f"""{HEAD.format(cell=config.cell)}
+# {model.name}
+
+Tells {len(model.labels)} classes in video: {", ".join(model.labels)}.
+
+```sh
+liquidvision infer clip.mp4 -m {model.name}
+```
+
+## Made of
+
+- Backbone: torchvision's {model.backbone.name}, frozen, {model.backbone.preprocessing.size[0]} pixels; embedding of
+  {model.backbone.dim} numbers from {", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())}.
+- Head: whitened to {config.components}, traces with τ of {", ".join(f"{tau:g}" for tau in config.taus)} s, projection
+  to {config.width}, {config.units} units ({config.cell}); {scores["model"]["parameters"]:,} trained parameters.
+
+## Trained on
+
+{data["name"]}: {sum(parts.values())} clips{f", background class {data['background']}" if data["background"] else ""}.
+{how}
+{len(history)} of at most {recipe.epochs} epochs, AdamW, learning rate {recipe.learning_rate:g}, weight decay
+{recipe.weight_decay:g}, batches of {recipe.batch}, label smoothing {recipe.smoothing:g}, noise {recipe.noise:g}, up to
+{recipe.most_dropped:.0%} of the frames left out with their Δt handed over; views: {", ".join(plan.views)}; seed
+{recipe.seed}.
+
+## How well it does
+
+| | with memory | each frame alone |
+|---|---|---|
+{table}
+
+Of {scores["data"]["videos"]} videos, {scores["data"]["seconds"]:.0f} s. More in evaluation.json;
+`liquidvision eval DATA -m {model.name} --report report.html` makes a page of it.
+
+## Limits
+
+It knows these classes and these recordings' places, people and cameras; what lies beyond was not measured. Whose
+pictures these are, and whether they may be used for it, is for whoever trained it to say here.
+"""
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

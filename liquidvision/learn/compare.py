@@ -1,0 +1,127 @@
+"""Does the liquid memory help, and is it the liquid cell? One table of everything that a user might take instead."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from liquidvision.learn.bootstrap import interval, paired
+from liquidvision.learn.controls import NAMES
+from liquidvision.learn.crossval import RESET, Contest, Outcome, cross_validate
+from liquidvision.learn.lessons import Lessons
+from liquidvision.learn.metrics import Track, frame_accuracy, measure
+from liquidvision.learn.recipe import Recipe
+from liquidvision.liquid.head import HeadConfig, make_cell
+
+CELLS = {
+    "gated": "liquid: LTC, gated equilibrium",
+    "ltc": "liquid: LTC, the paper's Eq. 1",
+    "conductance": "liquid: LTC, conductance form",
+    "cfc": "liquid: CfC",
+    "gru": "GRU",
+    "lstm": "LSTM",
+    "none": "no memory but the traces",
+}
+RIVALS = ("gated", "ltc", "cfc", "gru", "lstm", "none")
+
+
+def compare(
+    lessons: Lessons,
+    config: HeadConfig,
+    recipe: Recipe,
+    *,
+    first_dt: float,
+    k: int,
+    seeds: int,
+    on_fold: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Cross-validate a head against its rivals and the controls: the evaluation's "compare".
+
+    Args:
+        lessons: the whole dataset.
+        config: of the head that the others are compared with; they have its features, and as many
+            parameters in their cells, as nearly as whole units allow.
+        recipe: for all heads.
+        first_dt: see `Model`.
+        k: folds.
+        seeds: of every head.
+        on_fold: called with the number of folds done.
+
+    Raises:
+        UsageError: fewer groups than folds.
+    """
+    rivals = [config.cell, *(cell for cell in RIVALS if cell != config.cell)]
+    heads = {cell: sized(config, cell) for cell in rivals}
+    contest = Contest(heads, recipe, first_dt, seeds, reset=(config.cell,), controls=True)
+    outcome = cross_validate(lessons, contest, k, seed=recipe.seed, on_fold=on_fold)
+    return table(outcome, lessons, config.cell, rivals) | {"folds": k, "seeds": seeds}
+
+
+def sized(config: HeadConfig, cell: str) -> HeadConfig:
+    """The configuration with another cell, of as many units as bring its parameters closest to the given one's."""
+
+    def parameters(units: int, kind: str) -> int:
+        return sum(p.numel() for p in make_cell(replace(config, cell=kind, units=units)).parameters())
+
+    wanted = parameters(config.units, config.cell)
+    units = min(range(4, 4 * config.units + 1), key=lambda n: abs(parameters(n, cell) - wanted))
+    return replace(config, cell=cell, units=config.units if cell == config.cell else units)
+
+
+def table(outcome: Outcome, lessons: Lessons, reference: str, cells: Sequence[str]) -> dict[str, Any]:
+    """Rows with confidence intervals over videos, the reference first."""
+    dataset = lessons.dataset
+    whole = all(clip.label is not None for clip in dataset.clips)
+    groups = [clip.group for clip in dataset.clips]
+    texts = {cell: CELLS[cell] for cell in cells}
+    texts[f"{reference} {RESET}"] = f"{CELLS[reference]}, reset at every frame"
+    texts |= NAMES
+    standard = rightness(outcome.tracks[reference], whole)
+    rows = []
+    for name, text in texts.items():
+        if name not in outcome.tracks:
+            continue
+        right = rightness(outcome.tracks[name], whole)
+        mean, low, high = interval(right, groups=groups)
+        measured = [
+            measure(tracks, dataset.labels, background=dataset.background, whole_clip=whole)
+            for tracks in outcome.tracks[name]
+        ]
+        rows.append(
+            {
+                "name": name,
+                "text": text,
+                "mean": mean,
+                "low": low,
+                "high": high,
+                "sd_seeds": float(right.mean(1).std(ddof=1)) if len(right) > 1 else None,
+                "minus_reference": None
+                if name == reference
+                else dict(zip(("mean", "low", "high"), paired(right, standard, groups=groups), strict=True)),
+                "parameters": outcome.parameters.get(name),
+                "flips_per_minute": mean_of(measured, "flips_per_minute"),
+                "frame_accuracy": mean_of(measured, "frame_accuracy"),
+                "tuned": "; ".join(dict.fromkeys(outcome.tuned.get(name, []))) or None,
+            }
+        )
+    metric = "clip_accuracy" if whole else "frame_accuracy"
+    return {"metric": metric, "rows": rows, "reference": reference}
+
+
+def rightness(seeds: Sequence[Sequence[Track]], whole: bool) -> np.ndarray:
+    """How right each clip was, (seeds, clips) 0..1: the clip itself, or the share of its frames."""
+    return np.array(
+        [
+            [
+                float(track.clip_scores.argmax() == track.truth[0]) if whole else frame_accuracy([track])
+                for track in tracks
+            ]
+            for tracks in seeds
+        ]
+    )
+
+
+def mean_of(measured: Sequence[dict[str, Any]], name: str) -> float | None:
+    values = [row[name] for row in measured if row[name] is not None]
+    return float(np.mean(values)) if values else None

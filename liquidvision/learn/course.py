@@ -1,0 +1,164 @@
+"""A training from its first epoch to its last: validation, early stopping, and a file to go on from after a kill."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from liquidvision import checkpoint
+from liquidvision.errors import ModelError, SinkError, UsageError
+from liquidvision.learn.fit import Fit
+from liquidvision.learn.lessons import Lessons
+from liquidvision.learn.scoring import score, verdicts
+
+FORMAT = "liquidvision-training"
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of metrics.csv; the last four are None without validation.
+
+    Attributes:
+        epoch: counted from 1.
+        learning_rate: at its end.
+        loss: mean over the epoch's batches.
+        validation_loss, validation_accuracy, validation_frame_accuracy: see `Score`.
+        best: whether its validation loss is the lowest so far.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_frame_accuracy: float | None = None
+    best: bool | None = None
+
+
+class Course:
+    """Trains the one head of a `Fit`, and leaves it with its best weights by validation, or its last without.
+
+    Args:
+        fit: the training.
+        validation: lessons that decide when to stop; None trains for all epochs.
+        kept: a file to write after every epoch; None keeps nothing.
+        about: what the training is of (data, split, options): `resume` refuses a file of another.
+    """
+
+    def __init__(
+        self,
+        fit: Fit,
+        validation: Lessons | None = None,
+        *,
+        kept: Path | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        (self.head,) = fit.heads
+        self.fit, self.validation, self.kept = fit, validation, kept
+        self.about = json.loads(json.dumps({"recipe": fit.recipe.to_json(), **(about or {})}))
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether all epochs are done, or patience is at its end."""
+        if len(self.history) >= self.fit.recipe.epochs:
+            return True
+        marks = [row.epoch for row in self.history if row.best]
+        return bool(marks) and len(self.history) - marks[-1] >= self.fit.recipe.patience
+
+    def run(self, on_epoch: Callable[[Epoch], None] = lambda _: None) -> list[Epoch]:
+        """Train to the end, from where `resume` left it; the rows of all epochs.
+
+        Raises:
+            SinkError: the file cannot be written.
+        """
+        while not self.over:
+            (loss,) = self.fit.epoch()
+            row = Epoch(len(self.history) + 1, self.fit.optimiser.param_groups[0]["lr"], loss)
+            if self.validation is not None:
+                row = self.validate(row)
+            self.history.append(row)
+            if row.best or self.validation is None:
+                self.best = {name: value.clone() for name, value in self.head.state_dict().items()}
+            if self.kept is not None:
+                self.keep(self.kept)
+            on_epoch(row)
+        self.head.load_state_dict(self.best)
+        return self.history
+
+    def validate(self, row: Epoch) -> Epoch:
+        assert self.validation is not None
+        lessons = list(self.validation)
+        (said,) = verdicts([self.head], lessons, self.fit.first_dt)
+        now = score(lessons, said)
+        best = all(now.loss < past.validation_loss for past in self.history if past.validation_loss is not None)
+        return Epoch(row.epoch, row.learning_rate, row.loss, now.loss, now.accuracy, now.frame_accuracy, best)
+
+    def keep(self, path: Path) -> None:
+        """Write everything that the rest of the training hangs on."""
+        optimiser = self.fit.optimiser.state_dict()
+        tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"optimiser.{i}.{k}": v for i, own in optimiser["state"].items() for k, v in own.items()}
+        tensors |= {f"random.{name}": value for name, value in random_state(self.fit.device).items()}
+        told = {
+            "about": self.about,
+            "groups": optimiser["param_groups"],
+            "schedule": self.fit.schedule.state_dict(),
+            "history": [asdict(row) for row in self.history],
+        }
+        try:
+            checkpoint.write_tensors(path, tensors, {"format": FORMAT, "training": json.dumps(told)})
+        except OSError as error:
+            raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def resume(self, path: Path) -> None:
+        """Go on exactly where the training that wrote `path` was after its last whole epoch.
+
+        Raises:
+            ModelError: the file is cut short or another.
+            UsageError: it is of a training with other data or options.
+        """
+        tensors, metadata = checkpoint.read_tensors(path)
+        if metadata.get("format") != FORMAT:
+            raise ModelError(f"{path} is no training to go on with; start anew without --resume")
+        told = json.loads(metadata["training"])
+        for name in {*told["about"], *self.about}:
+            if told["about"].get(name) != self.about.get(name):
+                raise UsageError(
+                    f"the training in {path.parent} was begun with another {name}; give the same data and options, "
+                    "or start anew in another folder"
+                )
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {key.removeprefix(prefix): v.clone() for key, v in tensors.items() if key.startswith(prefix)}
+
+        self.head.load_state_dict(part("head."))
+        self.best = part("best.")
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimiser.").items():
+            number, name = key.split(".", 1)
+            state.setdefault(int(number), {})[name] = value
+        self.fit.optimiser.load_state_dict({"state": state, "param_groups": told["groups"]})
+        self.fit.schedule.load_state_dict(told["schedule"])
+        self.history = [Epoch(**row) for row in told["history"]]
+        set_random_state(part("random."), self.fit.device)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's generators that a training on `device` draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

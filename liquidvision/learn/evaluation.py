@@ -1,0 +1,195 @@
+"""How well a model does on annotated clips, and whether its memory helped: figures for JSON and the report."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from liquidvision.errors import UsageError
+from liquidvision.learn.annotations import Clip, Dataset
+from liquidvision.learn.features import Features, FeatureStore
+from liquidvision.learn.metrics import Track, clip_accuracy, frame_accuracy, measure
+from liquidvision.learn.robustness import Change, Level, curves
+from liquidvision.learn.segments import end_of
+from liquidvision.model import Model
+from liquidvision.session import Session
+from liquidvision.sources.open import open_video
+
+POINTS = 400  # of a video's timeline
+WARM_UP = 10  # frames that are not timed
+SIDES = ("memory", "frame")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watched:
+    """What a model says of one clip: tracks with memory and by each frame alone."""
+
+    clip: Clip
+    memory: Track
+    frame: Track
+
+
+def watch(model: Model, dataset: Dataset, clip: Clip, features: Features) -> Watched:
+    """Run a clip's embeddings through a `Session` of its own, as `predict` does with its frames."""
+    said = Session(model).push_embeddings(features.frames(), features.embeddings.to(model.device))
+    times = features.times
+    truth = clip.targets(times, dataset.labels, dataset.background)
+    clock = np.maximum.accumulate(times)
+    memory, frame = (np.stack(scores) for scores in zip(*((p.scores, p.frame_scores) for p in said), strict=True))
+    return Watched(clip, Track(truth, memory, clock), Track(truth, frame, clock))
+
+
+def evaluate(
+    model: Model,
+    dataset: Dataset,
+    store: FeatureStore,
+    *,
+    degrade: bool = False,
+    on_clip: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Every figure of a model on a dataset, as the evaluation's JSON.
+
+    Args:
+        model: its labels are those of the dataset, in any order.
+        dataset: clips that can be read.
+        store: embeddings by the model's own backbone.
+        degrade: also noise, blur and darkness, for each level of which every clip is embedded again.
+        on_clip: called with what is being done, once for each clip and level.
+
+    Raises:
+        UsageError: a dataset with labels that the model does not have.
+        SourceError: a clip that cannot be read.
+    """
+    dataset = labelled_as(dataset, model.labels)
+    whole = all(clip.label is not None for clip in dataset.clips)
+    judge = clip_accuracy if whole else frame_accuracy
+
+    def run(view: str, change: Change | None = None) -> list[Watched]:
+        watched = []
+        for number, clip in enumerate(dataset.clips):
+            on_clip(clip.name)
+            features = store.get(clip.path, view)
+            if change is not None:
+                features = change(features, np.random.default_rng(number))
+            watched.append(watch(model, dataset, clip, features))
+        return watched
+
+    plain = run("plain")
+
+    def point(level: Level) -> dict[str, Any]:
+        unchanged = level.view == "plain" and level.change is None
+        watched = plain if unchanged else run(level.view, level.change)
+        row: dict[str, Any] = {"level": level.level, "text": level.text}
+        row |= {side: judge([getattr(w, side) for w in watched]) for side in SIDES}
+        if level.blind is not None:
+            row["memory_without_dt"] = judge([w.memory for w in run(level.view, level.blind)])
+        return row
+
+    black = model.embed([np.zeros((8, 8, 3), np.uint8)])[0].cpu()
+    asked = {
+        name: levels
+        for name, levels in curves(black).items()
+        if degrade or all(level.view == "plain" for level in levels)
+    }
+    return {
+        **figures(plain, dataset),
+        "model": about(model),
+        "robustness_metric": judge.__name__,
+        "robustness": {name: [point(level) for level in levels] for name, levels in asked.items()},
+    }
+
+
+def figures(watched: Sequence[Watched], dataset: Dataset) -> dict[str, Any]:
+    """The part of the evaluation that hangs on what was said of the clips alone."""
+    whole = all(w.clip.label is not None for w in watched)
+    measured = {
+        side: measure(
+            [getattr(w, side) for w in watched], dataset.labels, background=dataset.background, whole_clip=whole
+        )
+        for side in SIDES
+    }
+    return {
+        "format": "liquidvision-evaluation",
+        "version": 1,
+        "data": {
+            "name": dataset.root.name,
+            "videos": len(watched),
+            "frames": sum(len(w.memory.truth) for w in watched),
+            "seconds": float(sum(end_of(w.memory.times) - w.memory.times[0] for w in watched)),
+            "background": dataset.background,
+        },
+        "clip_accuracy": measured["memory"]["clip_accuracy"],
+        **measured,
+        "videos": [timeline(w) for w in sorted(watched, key=rightness)],
+    }
+
+
+def about(model: Model) -> dict[str, Any]:
+    """The evaluation's "model"."""
+    return {
+        "name": model.name,
+        "cell": model.head.config.cell,
+        "backbone": model.backbone.name,
+        "parameters": sum(p.numel() for p in model.head.parameters()),
+        "labels": list(model.labels),
+    }
+
+
+def labelled_as(dataset: Dataset, labels: Sequence[str]) -> Dataset:
+    """The dataset with a model's labels in the model's order, or UsageError where the model lacks one of its own."""
+    missing = [label for label in dataset.labels if label not in labels]
+    if missing:
+        raise UsageError(
+            f"the data has labels that the model does not know: {', '.join(missing)}; it knows {', '.join(labels)}"
+        )
+    return replace(dataset, labels=tuple(labels))
+
+
+def rightness(watched: Watched) -> float:
+    """How well a clip was done, to order them, worst first: the mean probability of the truth."""
+    track = watched.memory
+    return float(track.scores[np.arange(len(track.truth)), track.truth].mean())
+
+
+def timeline(watched: Watched) -> dict[str, Any]:
+    """A clip's row in the evaluation, thinned to `POINTS` frames."""
+    clip, memory, frame = watched.clip, watched.memory, watched.frame
+    places = np.unique(np.linspace(0, len(memory.truth) - 1, POINTS).round().astype(int))
+    whole = clip.label is not None
+    decided = int(memory.clip_scores.argmax()) if whole else None
+    right = decided == memory.truth[0] if whole else bool((memory.predicted == memory.truth).mean() >= 0.5)
+    return {
+        "name": clip.name,
+        "label": clip.label,
+        "group": clip.group,
+        "times": [round(float(t), 4) for t in memory.times[places]],
+        "truth": memory.truth[places].tolist(),
+        "memory": memory.predicted[places].tolist(),
+        "frame": frame.predicted[places].tolist(),
+        "score": [round(float(s), 4) for s in memory.scores.max(1)[places]],
+        "right": bool(right),
+        "clip_prediction": decided,
+    }
+
+
+def timing(model: Model, path: Path, *, frames: int = 120) -> dict[str, Any]:
+    """Milliseconds from a decoded frame to its prediction, frame by frame, as a live source has it: p50 and p95."""
+    session, spent = Session(model), []
+    with open_video(path) as reader:
+        for frame in islice(reader, frames + WARM_UP):
+            begun = time.perf_counter()
+            session.push(frame)
+            spent.append((time.perf_counter() - begun) * 1000)
+    p50, p95 = np.percentile(spent[WARM_UP:] or spent, (50, 95))
+    return {
+        "p50_ms": float(p50),
+        "p95_ms": float(p95),
+        "frames": len(spent[WARM_UP:] or spent),
+        "device": str(model.device),
+        "threads": torch.get_num_threads(),
+    }

@@ -1,0 +1,218 @@
+"""Trains heads on lessons: one, or many side by side that share the statistics and all that precedes the cell."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from liquidvision.learn.lessons import Batch, Lesson, Lessons, collate
+from liquidvision.learn.recipe import Recipe
+from liquidvision.liquid.head import Head, HeadOutput
+
+STATISTICS_FRAMES = 20_000  # enough for means and axes
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A run of frames of one clip that is learnt by itself."""
+
+    clip: int
+    start: int
+    stop: int
+
+
+def fit_statistics(heads: Sequence[Head], lessons: Lessons, first_dt: float) -> None:
+    """Set the statistics of `heads`, all alike, from lessons spread evenly over the data."""
+    frames = sum(len(lesson) for lesson in lessons)
+    some = [lessons[i] for i in range(0, len(lessons), max(1, frames // STATISTICS_FRAMES))]
+    most = max(1, STATISTICS_FRAMES // len(some))
+    batch = collate([lesson.only(slice(0, most)) for lesson in some], first_dt).to(device_of(heads))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the axes are found by random projection
+        heads[0].fit_statistics(batch.embeddings, batch.dts, batch.lengths)
+    for head in heads[1:]:
+        for own, first in zip(head.buffers(), heads[0].buffers(), strict=True):
+            own.copy_(first)
+
+
+class Fit:
+    """The training of one head or several, epoch by epoch; everything random comes from torch's generator.
+
+    Args:
+        heads: in training together: the same batches, noise and frames left out. They have the same
+            statistics, and time constants of the traces that are not learnt where there are several.
+        lessons: what they learn from; all views of it.
+        recipe: the numbers.
+        first_dt: see `Model`.
+    """
+
+    def __init__(self, heads: Sequence[Head], lessons: Lessons, recipe: Recipe, *, first_dt: float) -> None:
+        self.heads, self.lessons, self.recipe, self.first_dt = list(heads), lessons, recipe, first_dt
+        self.device = device_of(heads)
+        self.lengths = [len(lesson) for lesson in lessons]
+        self.weights = class_weights(lessons, heads[0].config.classes, recipe.balance).to(self.device)
+        parameters = [p for head in heads for p in head.parameters()]
+        self.optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        batches = math.ceil(sum(math.ceil(n / recipe.passage) for n in self.lengths) / recipe.batch)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser, recipe.learning_rate, total_steps=recipe.epochs * batches, pct_start=recipe.warm_up
+        )
+
+    def epoch(self) -> list[float]:
+        """See every clip once; the mean loss of each head."""
+        for head in self.heads:
+            head.train()
+        total, batches = torch.zeros(len(self.heads)), self.batches()
+        for passages in batches:
+            total += self.learn(self.batch_of(passages))
+            self.schedule.step()
+        for head in self.heads:
+            head.eval()
+        return (total / len(batches)).tolist()
+
+    def batches(self) -> list[list[Passage]]:
+        """Every clip's passages in random order, those of about one length together."""
+        size, most = self.recipe.batch, self.recipe.passage
+        passages = []
+        for clip, n in enumerate(self.lengths):
+            count = math.ceil(n / most)
+            edges = [n * i // count for i in range(count + 1)]
+            if count > 1:  # cut elsewhere in every epoch
+                shift = int(torch.randint(-(n // count // 2), n // count // 2 + 1, ()))
+                edges = [0, *(edge + shift for edge in edges[1:-1]), n]
+            passages += [Passage(clip, a, b) for a, b in pairwise(edges)]
+        shuffled = [passages[i] for i in torch.randperm(len(passages)).tolist()]
+        if len({p.stop - p.start for p in passages}) > 1:
+            reach = 8 * size
+            pools = [shuffled[i : i + reach] for i in range(0, len(shuffled), reach)]
+            shuffled = [p for pool in pools for p in sorted(pool, key=lambda p: p.stop - p.start)]
+        groups = [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
+        return [groups[i] for i in torch.randperm(len(groups)).tolist()]
+
+    def batch_of(self, passages: Sequence[Passage]) -> Batch:
+        """Lessons of a batch: each in a random view, with some of its frames left out."""
+        lessons = []
+        for passage in passages:
+            view = self.lessons.views[int(torch.randint(len(self.lessons.views), ()))]
+            lesson = self.lessons.lesson(passage.clip, view).only(slice(passage.start, passage.stop))
+            lessons.append(drop_frames(lesson, float(torch.rand(())) * self.recipe.most_dropped))
+        return collate(lessons, self.first_dt).to(self.device)
+
+    def learn(self, batch: Batch) -> Tensor:
+        """One batch, window by window: the state is carried on, the gradient cut between. Each head's mean loss."""
+        recipe, first, rows = self.recipe, self.heads[0], len(batch.lengths)
+        targets = functional.one_hot(batch.targets, len(self.weights)).float()
+        partners = torch.randperm(rows, device=self.device)
+        kept = self.blending(batch.real, partners)
+        targets = kept[..., None] * targets + (1 - kept[..., None]) * targets[partners]
+        for_clip = torch.randn(rows, 1, first.project.in_features, device=self.device)
+        state, cells = first.initial(rows), [head.cell.initial(rows) for head in self.heads]
+        prefixes = [Prefix(batch.whole) for _ in self.heads]
+        losses, windows = torch.zeros(len(self.heads)), 0
+        for start in range(0, batch.dts.shape[1], recipe.window):
+            span = slice(start, start + recipe.window)
+            left = (batch.lengths - start).clamp(0, len(batch.dts[0, span]))
+            with torch.set_grad_enabled(first.config.learn_taus), self.autocast():
+                percept = first.perceive(batch.embeddings[:, span], batch.dts[:, span], state, left)
+                features = percept.features
+                features = kept[:, span, None] * features + (1 - kept[:, span, None]) * features[partners]
+                noise = (for_clip + torch.randn_like(features)) * 0.5**0.5
+                percept = replace(percept, features=features + recipe.noise * noise)
+            parts = []
+            for i, head in enumerate(self.heads):
+                with self.autocast():
+                    out = head.classify(percept, cells[i])
+                cells[i] = out.state["cell"].detach()
+                parts.append(self.loss(out, targets[:, span], batch.real[:, span], prefixes[i]))
+            state = {name: part.detach() for name, part in percept.state.items()}
+            self.step(parts)
+            losses += torch.stack(parts).detach().cpu()
+            windows += 1
+        return losses / windows
+
+    def loss(self, out: HeadOutput, targets: Tensor, real: Tensor, prefix: "Prefix") -> Tensor:
+        """Cross-entropy of clips (by the mean of their frames' logits so far) and of frames, and of single frames."""
+        logits, alone = out.logits.float(), out.frame_logits.float()
+        going = real.any(1)
+        rows = torch.where(
+            prefix.whole,
+            self.cross_entropy(*prefix.mean(logits, targets, real)),
+            (self.cross_entropy(logits, targets) * real).sum(1) / real.sum(1).clamp_min(1),
+        )
+        # The readout of single frames learns beside it; nothing else hangs on its gradient.
+        return rows[going].mean() + self.cross_entropy(alone, targets)[real].mean()
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Per row: logits and soft targets (..., classes) to (...)."""
+        classes = len(self.weights)
+        flat = functional.cross_entropy(
+            logits.reshape(-1, classes),
+            targets.reshape(-1, classes),
+            self.weights,
+            label_smoothing=self.recipe.smoothing,
+            reduction="none",
+        )
+        return flat.view(logits.shape[:-1])
+
+    def step(self, losses: Sequence[Tensor]) -> None:
+        self.optimiser.zero_grad()
+        torch.stack(list(losses)).sum().backward()
+        for head in self.heads:
+            nn.utils.clip_grad_norm_(head.parameters(), self.recipe.clip_norm)
+        self.optimiser.step()
+
+    def blending(self, real: Tensor, partners: Tensor) -> Tensor:
+        """How much of each frame (rows, steps) stays its own in mixup; 1 where the partner has ended."""
+        rows = len(real)
+        share = torch.rand(rows, 1, device=self.device)  # Beta(1, 1)
+        if torch.rand(()) >= self.recipe.mixup:
+            share = torch.ones_like(share)
+        return torch.where(real & real[partners], share.expand(real.shape), 1.0)
+
+    def autocast(self) -> torch.autocast:
+        """Mixed precision on GPUs that have bfloat16."""
+        on = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=on)
+
+
+class Prefix:
+    """The mean of a clip's logits, and of its targets, over its frames so far; what is past is a constant."""
+
+    def __init__(self, whole: Tensor) -> None:
+        self.whole = whole
+        self._sums: tuple[Tensor, Tensor] | None = None
+        self._count = torch.zeros(len(whole), 1, device=whole.device)
+
+    def mean(self, logits: Tensor, targets: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Means (rows, classes) up to and with these frames (rows, steps, classes); `real` (rows, steps) ones count."""
+        new = tuple((value * real[..., None]).sum(1) for value in (logits, targets))
+        old = self._sums or (0.0, 0.0)
+        sums = (old[0] + new[0], old[1] + new[1])
+        self._count = self._count + real.sum(1, keepdim=True)
+        self._sums = (sums[0].detach(), sums[1])
+        return sums[0] / self._count.clamp_min(1), sums[1] / self._count.clamp_min(1)
+
+
+def drop_frames(lesson: Lesson, share: float) -> Lesson:
+    """A lesson without a random share of its frames; one is always left."""
+    keep = torch.rand(len(lesson)) >= share
+    keep[torch.randint(len(lesson), ())] = True
+    return lesson.only(keep)
+
+
+def class_weights(lessons: Lessons, classes: int, balance: float) -> Tensor:
+    """Inverse frequencies (classes,) of clips, or of frames where labels change, to a power; mean 1 over the data."""
+    counts = torch.zeros(classes)
+    for lesson in lessons:
+        one = functional.one_hot(lesson.targets, classes).float()
+        counts += one.mean(0) if lesson.whole else one.sum(0)
+    weights = torch.where(counts > 0, counts.clamp_min(1e-9) ** -balance, 0.0)
+    return weights * counts.sum() / (weights * counts).sum()
+
+
+def device_of(heads: Sequence[Head]) -> torch.device:
+    return heads[0].mean.device

@@ -1,0 +1,171 @@
+"""The whole job of teaching: annotated clips in, a model folder out that works at once."""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, astuple, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from liquidvision.backbone import Backbone
+from liquidvision.errors import SinkError
+from liquidvision.learn.annotations import Dataset
+from liquidvision.learn.card import card_of
+from liquidvision.learn.compare import table
+from liquidvision.learn.course import Course, Epoch
+from liquidvision.learn.crossval import Contest, cross_validate
+from liquidvision.learn.evaluation import Watched, about, evaluate, figures
+from liquidvision.learn.features import FeatureStore
+from liquidvision.learn.fit import Fit, fit_statistics
+from liquidvision.learn.lessons import Lessons
+from liquidvision.learn.recipe import Plan
+from liquidvision.learn.splits import split, write_split
+from liquidvision.liquid.head import Head, HeadConfig
+from liquidvision.model import Model, layouts_of
+
+STATE, METRICS, SPLIT, SCORES = "training.safetensors", "metrics.csv", "split.json", "evaluation.json"
+
+
+@dataclass(slots=True)
+class Listener:
+    """What is called while a training goes on.
+
+    Attributes:
+        epoch: with each epoch's row and the number of epochs planned.
+        fold: with the number of folds done, and of all.
+        judged: with a clip's name, while the trained model is evaluated.
+    """
+
+    epoch: Callable[[Epoch, int], None] = field(default=lambda row, of: None)
+    fold: Callable[[int, int], None] = field(default=lambda done, of: None)
+    judged: Callable[[str], None] = field(default=lambda name: None)
+
+
+def train(
+    dataset: Dataset,
+    out: Path,
+    backbone: Backbone,
+    store: FeatureStore,
+    plan: Plan,
+    *,
+    resume: bool = False,
+    listener: Listener | None = None,
+) -> tuple[Model, dict[str, Any]]:
+    """Train a head on a dataset and leave a model folder.
+
+    The folder holds the model (config.json, model.safetensors, README.md), split.json, metrics.csv (a line an
+    epoch) and evaluation.json; until it is done also training.safetensors, from which `resume` goes on.
+
+    Args:
+        dataset: clips that can be read, embedded in `store` in all views of the plan or to be embedded.
+        out: the folder.
+        backbone: frozen; what `store` embeds by.
+        plan: what to train.
+        resume: go on with what was begun in `out`.
+        listener: see `Listener`.
+
+    Returns:
+        The model, and the evaluation's JSON: of the test part; of the cross-validation, with folds.
+
+    Raises:
+        UsageError: too few clips, or `resume` with other data or options than it was begun with.
+        SinkError: the folder cannot be written.
+    """
+    listener = listener or Listener()
+    names = [clip.name for clip in dataset.clips]
+    parts: dict[str, tuple[str, ...]] = {"train": tuple(names)} if plan.folds else split(dataset, seed=plan.recipe.seed)
+    config = HeadConfig(layouts_of(backbone), len(dataset.labels), **plan.head)
+    lessons = {part: Lessons(dataset.only(own), store, plan.views) for part, own in parts.items() if own}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot make the folder {out}: {error.strerror}") from error
+    write_split(out / SPLIT, parts, plan.recipe.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(plan.recipe.seed)
+        head = Head(config).to(backbone.device)
+        course = Course(
+            Fit([head], lessons["train"], plan.recipe, first_dt=plan.first_dt),
+            lessons.get("validation"),
+            kept=out / STATE,
+            about={"head": config.to_json(), "data": about_data(dataset, parts), "views": plan.views},
+        )
+        if resume and (out / STATE).is_file():
+            course.resume(out / STATE)
+        else:
+            fit_statistics([head], lessons["train"], plan.first_dt)
+
+        def on_epoch(row: Epoch) -> None:
+            write_metrics(out / METRICS, course.history)
+            listener.epoch(row, plan.recipe.epochs)
+
+        course.run(on_epoch)
+    model = Model(backbone, head, dataset.labels, name=out.name, first_dt=plan.first_dt)
+    if plan.folds:
+        evaluation = cross_validated(model, Lessons(dataset, store, plan.views), plan, listener)
+    else:
+        evaluation = evaluate(model, dataset.only(parts["test"]), store, on_clip=listener.judged)
+    evaluation["data"] |= {"part": "cross-validation" if plan.folds else "test"}
+    evaluation["training"] = curve(course.history)
+    facts = about_data(dataset, parts)
+    try:
+        (out / SCORES).write_text(json.dumps(evaluation, indent=1, ensure_ascii=False), encoding="utf-8")
+        model.save_pretrained(out, card=card_of(model, plan, facts, course.history, evaluation))
+        (out / STATE).unlink(missing_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot write the model folder {out}: {error.strerror}") from error
+    return model, evaluation
+
+
+def cross_validated(model: Model, lessons: Lessons, plan: Plan, listener: Listener) -> dict[str, Any]:
+    """The evaluation of a head like the model's, trained anew for every fold; timelines are those of the first seed."""
+    config = model.head.config
+    contest = Contest({config.cell: config}, plan.recipe, plan.first_dt, plan.seeds)
+    outcome = cross_validate(
+        lessons, contest, plan.folds, seed=plan.recipe.seed, on_fold=lambda done: listener.fold(done, plan.folds)
+    )
+    memory, alone = outcome.tracks[config.cell][0], outcome.alone[config.cell][0]
+    watched = [Watched(*row) for row in zip(lessons.dataset.clips, memory, alone, strict=True)]
+    return {
+        **figures(watched, lessons.dataset),
+        "model": about(model),
+        "compare": table(outcome, lessons, config.cell, [config.cell]) | {"folds": plan.folds, "seeds": plan.seeds},
+    }
+
+
+def about_data(dataset: Dataset, parts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """What a training was of: enough to tell another dataset or split from it."""
+    return {
+        "name": dataset.root.name,
+        "labels": list(dataset.labels),
+        "background": dataset.background,
+        "grouped": dataset.grouped,
+        "clips": {clip.name: [clip.label, clip.group, *(astuple(i) for i in clip.intervals)] for clip in dataset.clips},
+        "parts": {part: list(names) for part, names in parts.items()},
+    }
+
+
+def curve(history: list[Epoch]) -> dict[str, Any]:
+    """The evaluation's "training"."""
+    return {
+        "epochs": [row.epoch for row in history],
+        "loss": [row.loss for row in history],
+        "validation": [row.validation_loss for row in history],
+        "metric": "loss",
+    }
+
+
+def write_metrics(path: Path, history: list[Epoch]) -> None:
+    """metrics.csv: a line for every epoch so far; only the last is new, unless training was resumed."""
+    columns = [column.name for column in fields(Epoch)]
+    try:
+        fresh = len(history) == 1 or not path.is_file() or sum(1 for _ in path.open(encoding="utf-8")) != len(history)
+        with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            if fresh:
+                writer.writeheader()
+            writer.writerows(asdict(row) for row in (history if fresh else history[-1:]))
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,48 @@
+"""Lessons that are made on the spot, for tests of what learns from them."""
+
+from collections.abc import Sequence
+
+import torch
+
+from liquidvision.learn.lessons import Lesson
+from liquidvision.liquid.head import Head, HeadConfig
+from liquidvision.liquid.traces import Layout
+
+WIDTH = 12
+
+
+class Shelf(list[Lesson]):
+    """Lessons in memory, with what `Lessons` has of views."""
+
+    views = ("plain",)
+
+    def lesson(self, index: int, view: str) -> Lesson:
+        return self[index]
+
+
+def swings(count: int, *, steps: Sequence[int] = (12,), changes: bool = False, seed: int = 0) -> Shelf:
+    """Clips of two classes that no frame tells apart: one number rises in class 1 and falls in class 0.
+
+    Keywords: steps, the clips' lengths in turn; changes, whether the class changes in the middle of each clip.
+    """
+    random = torch.Generator().manual_seed(seed)
+    lessons = Shelf()
+    for i in range(count):
+        n, label = steps[i % len(steps)], i % 2
+        dts = 0.05 + 0.1 * torch.rand(n, generator=random, dtype=torch.float64)
+        times = dts.cumsum(0)
+        targets = torch.full((n,), label)
+        if changes:
+            targets[n // 2 :] = 1 - label
+        slope = (2.0 * targets - 1.0) * dts.float() * 3
+        embeddings = 0.1 * torch.randn(n, WIDTH, generator=random)
+        embeddings[:, 0] += slope.cumsum(0) + 6 * torch.randn((), generator=random)
+        lessons.append(Lesson(f"clip{i}", embeddings, times, targets, whole=not changes))
+    return lessons
+
+
+def tiny_head(*, seed: int = 0, cell: str = "gated", **options) -> Head:
+    """A small head for `swings`."""
+    torch.manual_seed(seed)
+    settings = {"components": 4, "taus": (0.2, 1.0), "width": 8, "units": 6, "cell": cell} | options
+    return Head(HeadConfig((Layout(4, 1), Layout(2, 4)), 2, **settings))

@@ -1,0 +1,156 @@
+"""Training: heads learn, windows carry the state, padding counts for nothing, heads side by side do not mix."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from lessons import Shelf, swings, tiny_head
+
+from liquidvision.errors import UsageError
+from liquidvision.learn.fit import Fit, class_weights, drop_frames, fit_statistics
+from liquidvision.learn.lessons import collate
+from liquidvision.learn.recipe import Recipe
+from liquidvision.learn.scoring import score, verdicts
+
+STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, smoothing=0.0)
+
+
+def fitted(heads, lessons, recipe):
+    fit_statistics(heads, lessons, 1.0)
+    torch.manual_seed(recipe.seed)
+    return Fit(heads, lessons, recipe, first_dt=1.0)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+@pytest.mark.parametrize("cell", ["gated", "ltc", "gru"])
+def test_a_head_learns_what_one_frame_cannot_tell(cell, changes):
+    """After a short training rising and falling are told apart in clips that the head has not seen."""
+    head, recipe = tiny_head(cell=cell), Recipe(epochs=40, batch=16, most_dropped=0.3, noise=0.1, seed=1)
+    steps = (40, 30) if changes else (12, 20)
+    training = fitted([head], swings(128, steps=steps, changes=changes), recipe)
+    for _ in range(recipe.epochs):
+        training.epoch()
+    unseen = swings(24, steps=steps[1:], changes=changes, seed=5)
+    result = score(unseen, verdicts([head], unseen, 1.0)[0])
+    assert result.accuracy > (0.65 if changes else 0.85), result
+    assert result.frame_accuracy < 0.7, result
+
+
+def test_the_loss_of_a_clip_is_the_same_in_windows_and_whole():
+    """Cut into windows, a clip's last loss is that of the mean of all its frames' logits, with the state carried on."""
+    lessons = swings(4, steps=(24,))
+    whole = fitted([tiny_head()], lessons, replace(STILL, learning_rate=0.0))
+    batch = collate(list(lessons), 1.0)
+    kept = []
+
+    def keep(fit):
+        step = fit.step
+        fit.step = lambda losses: (kept.append(losses[0].item()), step(losses))
+
+    keep(whole)
+    whole.learn(batch)
+    (alone_whole,) = kept
+    kept.clear()
+    cut = fitted([tiny_head()], lessons, replace(STILL, learning_rate=0.0, window=8))
+    keep(cut)
+    cut.learn(batch)
+    assert len(kept) == 3
+    with torch.no_grad():
+        frames = cut.heads[0].eval()(batch.embeddings, batch.dts)
+    alone = [cut.cross_entropy(frames.frame_logits, one_hot(batch))[:, part].mean() for part in parts(24, 8)]
+    assert kept[-1] - alone[-1] == pytest.approx(alone_whole - torch.stack(alone).mean().item(), abs=1e-5)
+
+
+def one_hot(batch):
+    return torch.nn.functional.one_hot(batch.targets, 2).float()
+
+
+def parts(steps, size):
+    return [slice(start, start + size) for start in range(0, steps, size)]
+
+
+def test_padding_counts_for_nothing():
+    """Clips of unequal length give the mean of the losses that each has alone, in a batch or by itself."""
+    for changes in (False, True):
+        lessons = swings(2, steps=(9, 21), changes=changes)
+        fit = fitted([tiny_head()], lessons, replace(STILL, learning_rate=0.0, balance=0.0))
+
+        def memory_loss(rows, fit=fit):
+            batch = collate(rows, 1.0)
+            both = float(fit.learn(batch)[0])
+            with torch.no_grad():
+                out = fit.heads[0].eval()(batch.embeddings, batch.dts, lengths=batch.lengths)
+            return both - float(fit.cross_entropy(out.frame_logits, one_hot(batch))[batch.real].mean())
+
+        together = memory_loss(list(lessons))
+        single = [memory_loss([lesson]) for lesson in lessons]
+        assert together == pytest.approx(sum(single) / 2, abs=1e-5)
+
+
+def test_heads_side_by_side_learn_as_if_alone():
+    """Without dropout a head ends with the same weights whether or not another is trained beside it."""
+    recipe, lessons = Recipe(epochs=3, batch=8), swings(16)
+    together, alone = [tiny_head(seed=1), tiny_head(seed=2, cell="gru")], [tiny_head(seed=1)]
+    for heads in (together, alone):
+        fit = fitted(heads, lessons, recipe)
+        for _ in range(3):
+            fit.epoch()
+    for one, other in zip(together[0].parameters(), alone[0].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_long_videos_are_cut_into_passages_that_cover_them():
+    """Every frame of every clip is in one passage of every epoch, and none is longer than twice the limit."""
+    lessons = swings(5, steps=(7, 100), changes=True)
+    fit = fitted([tiny_head()], lessons, replace(STILL, passage=30, batch=3))
+    for _ in range(5):
+        passages = [p for batch in fit.batches() for p in batch]
+        for clip, lesson in enumerate(lessons):
+            covered = sorted((p.start, p.stop) for p in passages if p.clip == clip)
+            assert covered[0][0] == 0 and covered[-1][1] == len(lesson)
+            assert all(a[1] == b[0] for a, b in pairwise(covered))
+            assert all(0 < stop - start <= 60 for start, stop in covered)
+    assert fit.epoch()[0] > 0
+
+
+def test_mixup_and_noise_change_the_loss_only_in_training():
+    """Mixup blends targets: no clip's loss reaches that of its own label, and evaluation sees nothing of it."""
+    lessons = swings(8)
+    torch.manual_seed(0)
+    plain = fitted([tiny_head()], lessons, replace(STILL, batch=8, learning_rate=0.0))
+    mixed = fitted([tiny_head()], lessons, replace(STILL, batch=8, learning_rate=0.0, mixup=1.0))
+    kept = mixed.blending(torch.ones(8, 12, dtype=torch.bool), torch.arange(8).flip(0))
+    assert ((kept > 0) & (kept < 1)).all()
+    assert torch.equal(plain.blending(torch.ones(8, 12, dtype=torch.bool), torch.arange(8)), torch.ones(8, 12))
+    ended = torch.ones(2, 6, dtype=torch.bool)
+    ended[1, 3:] = False
+    assert (mixed.blending(ended, torch.tensor([1, 0]))[0, 3:] == 1).all()
+    one, other = (verdicts(fit.heads, lessons, 1.0)[0] for fit in (plain, mixed))
+    assert all(torch.equal(a.memory, b.memory) for a, b in zip(one, other, strict=True))
+
+
+def test_rare_classes_weigh_more():
+    """Class weights are inverse frequencies to the power asked for, of mean 1 over the data; an absent class has none."""
+    lessons = Shelf(lesson for i, lesson in enumerate(swings(16)) if i % 2 or i == 0)
+    assert torch.allclose(class_weights(lessons, 3, 1.0), torch.tensor([9 / 2, 9 / 16, 0.0]))
+    assert torch.allclose(class_weights(lessons, 2, 0.0), torch.ones(2))
+
+
+def test_dropped_frames_keep_the_times_of_the_others():
+    """Frames are left out with their times, so that Δt tells of the gap; one frame always stays."""
+    (lesson,) = swings(1, steps=(50,))
+    torch.manual_seed(0)
+    fewer = drop_frames(lesson, 0.5)
+    assert 10 < len(fewer) < 40 and set(fewer.times.tolist()) < set(lesson.times.tolist())
+    assert len(drop_frames(lesson, 1.0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("epochs", 0), ("batch", 1.5), ("smoothing", 2.0), ("learning_rate", float("nan")), ("noise", -1)],
+)
+def test_a_recipe_refuses_what_cannot_be(name, value):
+    """A number outside its range is told with its name."""
+    with pytest.raises(UsageError, match=name):
+        Recipe(**{name: value})
