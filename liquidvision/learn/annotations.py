@@ -1,85 +1,24 @@
 """Annotated videos as people have them: class folders, a CSV of files, a CSV of intervals, ActivityNet-style JSON."""
 
 import csv
+import io
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import os
+import reprlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from liquidvision.errors import UsageError
+from liquidvision.learn.clips import Clip, Dataset, Interval, dataset_of, interval_of
 from liquidvision.sources import VIDEO_SUFFIXES
 
+__all__ = ["Clip", "Dataset", "Interval", "read_data"]
+
 INDEX = "index.csv"
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """What a video shows from `start` until before `end`, in seconds from the file's beginning."""
-
-    start: float
-    end: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One annotated video file.
-
-    Attributes:
-        path: of the file.
-        name: its path beside the data's root, with forward slashes; unique in a dataset.
-        group: what must not be split between training and test: a person, a camera, a source video.
-        label: the one label of the whole file; None where intervals say.
-        intervals: by start; where two overlap, the one that starts later counts.
-    """
-
-    path: Path
-    name: str
-    group: str
-    label: str | None
-    intervals: tuple[Interval, ...] = ()
-
-    def targets(self, times: np.ndarray, labels: Sequence[str], background: str | None) -> np.ndarray:
-        """The class of each frame, (n,) int64 places in `labels`; times (n,) are seconds from the file's beginning."""
-        if self.label is not None:
-            return np.full(len(times), labels.index(self.label), np.int64)
-        assert background is not None
-        targets = np.full(len(times), labels.index(background), np.int64)
-        for interval in self.intervals:
-            targets[(times >= interval.start) & (times < interval.end)] = labels.index(interval.label)
-        return targets
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """Annotated videos.
-
-    Attributes:
-        root: the folder that names are relative to.
-        clips: by name.
-        labels: all classes; the background, where there is one, first.
-        background: the class of frames that no interval covers; None where every file has one label.
-        grouped: whether groups were given; where not, each file is its own.
-    """
-
-    root: Path
-    clips: tuple[Clip, ...]
-    labels: tuple[str, ...]
-    background: str | None
-    grouped: bool
-
-    def only(self, names: Iterable[str]) -> "Dataset":
-        """The same with these clips alone; the labels stay."""
-        wanted = set(names)
-        return replace(self, clips=tuple(clip for clip in self.clips if clip.name in wanted))
-
-    @property
-    def whole(self) -> bool:
-        """Whether one label holds for each file."""
-        return self.background is None
+# Folders of these names alone are parts of a split, and no classes.
+PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 def read_data(path: str | Path, *, background: str = "background") -> Dataset:
@@ -87,11 +26,13 @@ def read_data(path: str | Path, *, background: str = "background") -> Dataset:
 
     - A folder of class folders, with videos at any depth below them. A folder with an index.csv is that file.
     - A CSV with columns file,label and perhaps group: one label for each file.
-    - A CSV with columns file,start,end,label and perhaps group: seconds from each file's beginning.
+    - A CSV with columns file,start,end,label and perhaps group: seconds from each file's beginning. A row with a file
+      alone says that the file shows nothing but background.
     - A JSON in ActivityNet's form: {"database": {NAME: {"annotations": [{"segment": [s, e], "label": L}]}}}, the
-      videos beside it, called by their names with any ending of a video.
+      videos beside it or below, called by their names, perhaps with v_ before, and any ending of a video.
 
-    Names in a file are relative to its folder.
+    Names in a file are relative to its folder. A CSV may be separated by commas, semicolons or tabs; columns beyond
+    these are passed over.
 
     Args:
         path: of any of these.
@@ -100,7 +41,9 @@ def read_data(path: str | Path, *, background: str = "background") -> Dataset:
     Raises:
         UsageError: nothing is there, or what is there cannot be meant; the message names file and line.
     """
-    path = Path(path)
+    path, background = Path(path), background.strip()
+    if not background:
+        raise UsageError("the background has no name; expected the class of frames that no interval covers")
     if path.is_dir() and (path / INDEX).is_file():
         path = path / INDEX
     if path.is_dir():
@@ -114,107 +57,148 @@ def read_data(path: str | Path, *, background: str = "background") -> Dataset:
     raise UsageError(f"{path} is neither a folder nor a .csv or .json file")
 
 
+def videos_below(folder: Path) -> list[Path]:
+    """The videos in a folder at any depth, by path; what is hidden (copied Macs leave ._clip.mp4) is none."""
+    return sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in VIDEO_SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    )
+
+
 def of_folder(root: Path) -> Dataset:
     """One class for each folder that holds videos."""
-    clips = [
-        Clip(file, name := file.relative_to(root).as_posix(), name, folder.name)
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()
-    ]
-    if not clips:
+    folders = {f.name: videos_below(f) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
+    classes = {name for name, files in folders.items() if files}
+    if not classes:
         raise UsageError(f"{root} holds no class folders with videos; expected {root}/CLASS/clip.mp4, or an {INDEX}")
-    return dataset_of(root, clips, str(root), background=None, grouped=False)
+    if all(name.lower() in PARTS for name in classes):
+        raise UsageError(
+            f"{root} holds {', '.join(sorted(classes))}, which are parts of a split; expected folders named after "
+            f"classes: give one of them, or a CSV with columns file,label,group"
+        )
+    clips = [
+        Clip(file, name := file.relative_to(root).as_posix(), name, folder)
+        for folder, files in folders.items()
+        for file in files
+    ]
+    notes = [f"{root / name} holds no videos, and is no class" for name in folders if name not in classes]
+    return dataset_of(root, clips, str(root), background=None, grouped=False, notes=notes)
 
 
 def of_csv(path: Path, background: str) -> Dataset:
     """A label for each file, or for each interval where there are columns start and end."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeError) as error:
         raise UsageError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
     first = text.partition("\n")[0]
-    rows = csv.DictReader(text.splitlines(), delimiter=max(",;\t", key=first.count), strict=True)
-    columns = [column.strip().lower() for column in rows.fieldnames or []]
-    rows.fieldnames = columns
-    intervals = "start" in columns or "end" in columns
-    wanted = ("file", "start", "end", "label") if intervals else ("file", "label")
+    separator = max(",;\t", key=first.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        columns = [column.strip().lower() for column in next(lines, [])]
+        wanted = wanted_columns(path, columns)
+        timed, grouped = "start" in wanted, "group" in wanted
+        found: dict[str, Clip] = {}
+        intervals: dict[str, list[Interval]] = {}
+        for line in lines:
+            where = f"{path}, line {lines.line_num}"
+            values = [value.strip() for value in line]
+            if any(values[len(columns) :]):
+                raise UsageError(f"{where}: more values than columns; put quotes around one that holds a {separator}")
+            cells = dict.fromkeys(wanted, "") | {c: v for c, v in zip(columns, values, strict=False) if c in wanted}
+            if not any(cells.values()):
+                continue
+            nothing_but_background = timed and not (cells["start"] or cells["end"] or cells["label"])
+            needed = [column for column in wanted if column in ("file", "group") or not nothing_but_background]
+            if empty := [column for column in needed if not cells[column]]:
+                raise UsageError(f"{where}: {empty[0]} is empty")
+            name = name_beside(path.parent, cells["file"])
+            clip = Clip(path.parent / name, name, cells.get("group", name), None if timed else cells["label"])
+            old = found.setdefault(name, clip)
+            if old.group != clip.group:
+                raise UsageError(f"{where}: {name} is in group {clip.group}, but was in group {old.group} before")
+            if old is not clip and not timed:
+                raise UsageError(f"{where}: {name} is {clip.label}, but was {old.label} before; a file has one row")
+            if timed and not nothing_but_background:
+                # Where semicolons separate, commas may be decimal points.
+                ends = [cells[c].replace(",", ".") if separator == ";" else cells[c] for c in ("start", "end")]
+                intervals.setdefault(name, []).append(interval_of(ends[0], ends[1], cells["label"], where))
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {lines.line_num}: {error}") from error
+    clips = [replace(clip, intervals=tuple(intervals.get(name, ()))) for name, clip in found.items()]
+    return dataset_of(path.parent, clips, str(path), background if timed else None, grouped)
+
+
+def wanted_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    """The columns of a CSV that matter, or UsageError where one is missing or there twice."""
+    wanted = ["file", "start", "end", "label"] if "start" in columns or "end" in columns else ["file", "label"]
     missing = [column for column in wanted if column not in columns]
     if missing:
         raise UsageError(
             f"{path} has no column {' and no column '.join(missing)}; expected file,label[,group] or "
             f"file,start,end,label[,group], found {','.join(columns) or 'nothing'}"
         )
-    grouped = "group" in columns
-    found: dict[str, Clip] = {}
+    if "group" in columns:
+        wanted.append("group")
+    twice = [column for column in wanted if columns.count(column) > 1]
+    if twice:
+        raise UsageError(f"{path} has two columns {twice[0]}; expected one")
+    return wanted
+
+
+def name_beside(root: Path, file: str) -> str:
+    """A file's path relative to `root`, as a clip's name has it, so that no name depends on where the data lies."""
+    if "\\" in file and not (root / file).exists():
+        file = file.replace("\\", "/")  # written on Windows
     try:
-        for row in rows:
-            where = f"{path}, line {rows.line_num}"
-            name, label, group = ((row.get(column) or "").strip() for column in ("file", "label", "group"))
-            if not name or not label or (grouped and not group):
-                raise UsageError(f"{where}: file, label or group is empty")
-            name = Path(name).as_posix()
-            old = found.get(name)
-            if old is not None and old.group != (group or name):
-                raise UsageError(f"{where}: {name} is in group {group}, but was in group {old.group} before")
-            if old is not None and not intervals:
-                raise UsageError(f"{where}: {name} is there a second time; a file has one label")
-            if intervals:
-                interval = interval_of(row.get("start"), row.get("end"), label, where)
-                clip = old or Clip(path.parent / name, name, group or name, None)
-                found[name] = replace(clip, intervals=(*clip.intervals, interval))
-            else:
-                found[name] = Clip(path.parent / name, name, group or name, label)
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {rows.line_num}: {error}") from error
-    return dataset_of(path.parent, found.values(), str(path), background if intervals else None, grouped)
+        return Path(os.path.relpath(root / file, root)).as_posix()
+    except ValueError:  # on another of Windows' drives
+        return Path(file).as_posix()
 
 
 def of_json(path: Path, background: str) -> Dataset:
-    """ActivityNet's form: intervals by video."""
+    """ActivityNet's form: intervals by video. Its test videos have no annotations: what is not told is left out."""
     try:
-        database = json.loads(path.read_text(encoding="utf-8"))["database"]
-        entries = {str(name): entry["annotations"] for name, entry in database.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        database = json.loads(path.read_text(encoding="utf-8-sig"))["database"]
+        entries = {name: (entry.get("subset"), entry.get("annotations")) for name, entry in database.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f'{path} is not in ActivityNet\'s form, {{"database": {{...}}}}: {error!r}') from error
-    files = {file.stem: file for file in sorted(path.parent.rglob("*")) if file.suffix.lower() in VIDEO_SUFFIXES}
-    clips = []
-    for name, annotations in entries.items():
-        where = f"{path}, {name}"
-        try:
-            intervals = tuple(interval_of(*a["segment"], str(a["label"]), where) for a in annotations)
-        except (KeyError, TypeError) as error:
-            raise UsageError(f'{where}: expected "segment": [start, end] and "label" ({error!r})') from error
-        file = files.get(name, path.parent / name)
-        clips.append(Clip(file, file.relative_to(path.parent).as_posix(), name, None, intervals))
-    return dataset_of(path.parent, clips, str(path), background, grouped=False)
+    files: dict[str, list[Path]] = {}
+    for file in videos_below(path.parent):
+        beside = file.relative_to(path.parent)
+        for key in {file.stem, beside.with_suffix("").as_posix(), beside.as_posix()}:
+            files.setdefault(key, []).append(file)
+    clips: dict[str, Clip] = {}
+    untold = 0
+    for entry, (subset, annotations) in entries.items():
+        where = f"{path}, {entry}"
+        if not annotations and str(subset).lower().startswith("test"):
+            untold += 1
+            continue
+        if not isinstance(annotations, list):
+            raise UsageError(f'{where}: "annotations" is {reprlib.repr(annotations)}; expected a list')
+        intervals = tuple(annotated(annotation, where) for annotation in annotations)
+        fitting = files.get(entry) or files.get(f"v_{entry}") or [path.parent / entry]
+        if len(fitting) > 1:
+            raise UsageError(f"{where}: {fitting[0]} and {fitting[1]} have this name; expected one video")
+        name = Path(os.path.relpath(fitting[0], path.parent)).as_posix()
+        if name in clips:
+            raise UsageError(f"{where}: {name} is there a second time")
+        clips[name] = Clip(fitting[0], name, name, None, intervals)
+    notes = [f"{untold} videos of the test subset have no annotations, and are left out"] if untold else []
+    return dataset_of(path.parent, clips.values(), str(path), background, grouped=False, notes=notes)
 
 
-def interval_of(start: Any, end: Any, label: str, where: str) -> Interval:
-    """A checked interval, or UsageError with its place."""
+def annotated(annotation: Any, where: str) -> Interval:
+    """One of ActivityNet's annotations, or UsageError with its place."""
     try:
-        begin, stop = float(start), float(end)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: start is {start!r} and end {end!r}; expected seconds") from error
-    if not 0 <= begin < stop < float("inf"):
-        raise UsageError(f"{where}: the interval goes from {begin:g} to {stop:g} s; expected 0 <= start < end")
-    return Interval(begin, stop, label)
-
-
-def dataset_of(root: Path, clips: Iterable[Clip], what: str, background: str | None, grouped: bool) -> Dataset:
-    """A dataset in order, or UsageError where it has no clips or one class alone."""
-    ordered = tuple(
-        replace(clip, intervals=tuple(sorted(clip.intervals, key=lambda i: (i.start, i.end))))
-        for clip in sorted(clips, key=lambda clip: clip.name)
-    )
-    named = {clip.label for clip in ordered if clip.label is not None}
-    named |= {interval.label for clip in ordered for interval in clip.intervals}
-    if not ordered:
-        raise UsageError(f"{what} names no video")
-    labels = sorted(named - {background})
-    if background is not None:
-        labels = [background, *labels]
-    if len(labels) < 2:
-        raise UsageError(f"{what} has one class alone, {', '.join(labels)}; expected two or more to tell apart")
-    return Dataset(root, ordered, tuple(labels), background, grouped)
+        (start, end), label = annotation["segment"], annotation["label"]
+    except (KeyError, TypeError, ValueError) as error:
+        told = reprlib.repr(annotation)
+        raise UsageError(f'{where}: {told}; expected {{"segment": [start, end], "label": "..."}}') from error
+    if not isinstance(label, str | int) or not str(label).strip():
+        raise UsageError(f"{where}: label is {reprlib.repr(label)}; expected a name")
+    return interval_of(start, end, str(label).strip(), where)
