@@ -1,8 +1,9 @@
 """Splits that do not leak: whole groups go to training, validation or test, never a part of one."""
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,83 +12,188 @@ from liquidvision import checkpoint
 from liquidvision.errors import ModelError, SinkError, UsageError
 from liquidvision.learn.annotations import Clip, Dataset
 
-PARTS = {"train": 0.7, "validation": 0.15, "test": 0.15}
+SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
 FORMAT, VERSION = "liquidvision-split", 1
 
 
-def split(dataset: Dataset, *, seed: int = 0, shares: Mapping[str, float] = PARTS) -> dict[str, tuple[str, ...]]:
-    """The names of the clips of each part; the first part has every class that the data allows it.
+def split(dataset: Dataset, *, seed: int = 0, shares: Mapping[str, float] = SHARES) -> dict[str, tuple[str, ...]]:
+    """The names of the clips of each part, groups whole; no part is empty.
+
+    The first part, training, has every class; the others have every class as far as groups are left. What then remains
+    goes where it brings the parts nearest to their shares. Of parts with equal shares the last has the most.
 
     Args:
         dataset: what to split.
-        seed: another seed, another split; the order of the files plays no part.
-        shares: of the clips, by part; they sum to 1.
+        seed: another seed, another split; neither the order of the files nor the place of the data plays a part.
+        shares: of the clips, by part; they sum to 1. In small data they yield to the rules above.
 
     Raises:
-        UsageError: fewer groups than parts.
+        UsageError: shares that are none, fewer groups than parts, or too few to have every class in training.
     """
-    parts = assign(dataset, list(shares.values()), seed)
-    return dict(zip(shares, parts, strict=True))
+    if min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
+        raise UsageError(f"shares are {dict(shares)}; expected numbers above 0 that sum to 1")
+    groups = groups_of(dataset, len(shares))
+    brings = brought(dataset, groups)
+    left = drawn(brings, seed)
+    first, *others = shares
+    chosen = {first: cover(left, brings, shares[first], len(left))}
+    left = [name for name in left if name not in chosen[first]]
+    if len(left) < len(others):
+        noun = noun_of(dataset)
+        raise UsageError(
+            f"training takes {len(chosen[first])} of {len(groups)} {noun}, to have all {len(dataset.labels)} classes; "
+            f"what is left is too little for {' and '.join(others)}: add {noun} of classes that have one alone"
+        )
+    for number, part in enumerate(reversed(others), 1):
+        chosen[part] = cover(left, brings, shares[part], len(left) - (len(others) - number))
+        left = [name for name in left if name not in chosen[part]]
+    fill(list(chosen.values()), left, brings, [shares[part] for part in chosen])
+    for share in set(shares.values()):
+        equal = [part for part in others if shares[part] == share]
+        richest_last = sorted((chosen[part] for part in equal), key=lambda names: richness(names, brings))
+        chosen |= dict(zip(equal, richest_last, strict=True))
+    table = [chosen[part] for part in shares]
+    return dict(zip(shares, clips_of(table, groups), strict=True))
 
 
 def folds(dataset: Dataset, k: int, *, seed: int = 0) -> list[tuple[str, ...]]:
-    """The names of the clips of `k` folds, of about the same size and mixture of classes.
+    """The names of the clips of `k` folds, groups whole, of about the same size and mixture of classes.
+
+    A class of two groups or more is in two folds or more, as far as can be, so that no training goes without it.
 
     Raises:
         UsageError: k is below 2, or there are fewer groups than folds.
     """
     if k < 2:
         raise UsageError(f"folds is {k}; expected 2 or more")
-    return assign(dataset, [1 / k] * k, seed)
+    groups = groups_of(dataset, k)
+    brings = brought(dataset, groups)
+    table: list[list[str]] = [[] for _ in range(k)]
+    fill(table, drawn(brings, seed), brings, [1 / k] * k)
+    return clips_of(table, groups)
 
 
-def assign(dataset: Dataset, shares: list[float], seed: int) -> list[tuple[str, ...]]:
-    """Groups to parts: the largest first, each to the part that lacks most of what the group brings.
+def groups_of(dataset: Dataset, parts: int) -> dict[str, list[Clip]]:
+    """The clips of each group, all in order of their names; or UsageError where there are fewer groups than parts."""
+    groups: dict[str, list[Clip]] = {group: [] for group in sorted({clip.group for clip in dataset.clips})}
+    for clip in sorted(dataset.clips, key=lambda clip: clip.name):
+        groups[clip.group].append(clip)
+    if len(groups) < parts:
+        raise UsageError(f"there are {len(groups)} {noun_of(dataset)}; {parts} parts need as many at least")
+    return groups
 
-    A part's lack is counted class by class, in clips: what its share of the class would be, less what it has.
+
+def noun_of(dataset: Dataset) -> str:
+    """What a split keeps whole, in words."""
+    return "groups" if dataset.grouped else "videos"
+
+
+def brought(dataset: Dataset, groups: Mapping[str, Sequence[Clip]]) -> dict[str, np.ndarray]:
+    """How many clips each group has of each class and, last, in all: (classes + 1,).
+
+    A clip of several classes counts in parts, by its intervals.
     """
-    groups: dict[str, list[Clip]] = {}
-    for clip in dataset.clips:
-        groups.setdefault(clip.group, []).append(clip)
-    if len(groups) < len(shares):
-        what = "groups" if dataset.grouped else "videos"
-        raise UsageError(f"there are {len(groups)} {what}; {len(shares)} parts need as many at least")
     labels = {label: i for i, label in enumerate(dataset.labels)}
-    brings = {name: np.zeros(len(labels)) for name in groups}
+    brings = {name: np.zeros(len(labels) + 1) for name in groups}
     for name, clips in groups.items():
         for clip in clips:
-            own = Counter([clip.label] if clip.label is not None else [i.label for i in clip.intervals])
-            for label, count in own.items():
-                brings[name][labels[label]] += count / own.total()
+            own = [i.label for i in clip.intervals] if clip.label is None else [clip.label]
             if not own and dataset.background is not None:
-                brings[name][labels[dataset.background]] += 1
-    draw = np.random.default_rng(seed)
-    order = sorted(groups)
-    order = [order[i] for i in draw.permutation(len(order))]
-    order.sort(key=lambda name: -brings[name].sum())
-    lack = np.outer(shares, sum(brings.values()))
-    whole = lack.sum(0)
-    chosen: list[list[str]] = [[] for _ in shares]
-    for place, name in enumerate(order):
-        empty = [part for part, names in enumerate(chosen) if not names]
-        last_chance = len(order) - place <= len(empty)
-        # Rare classes weigh as much as common ones; a class that a part has none of yet, most of all.
-        need = (lack / np.maximum(whole, 1e-9) * (brings[name] > 0)).sum(1) + 1e-3 * lack.sum(1)
-        part = max(empty if last_chance else range(len(shares)), key=lambda p: (need[p], shares[p], -p))
-        chosen[part].append(name)
-        lack[part] -= brings[name]
-    return [tuple(sorted(clip.name for name in names for clip in groups[name])) for names in chosen]
+                own = [dataset.background]
+            for label, count in sorted(Counter(own).items()):
+                brings[name][labels[label]] += count / len(own)
+            brings[name][-1] += 1
+    return brings
 
 
-def write_split(path: Path, parts: Mapping[str, tuple[str, ...]], *, seed: int, by: str) -> None:
-    """Write a split as JSON, beside the model.
+def drawn(brings: Mapping[str, np.ndarray], seed: int) -> list[str]:
+    """The groups, large ones first, those of about a size in an order that hangs on their names and the seed alone."""
+    chance = {name: hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest() for name in brings}
+    return sorted(brings, key=lambda name: (-int(brings[name][-1]).bit_length(), chance[name]))
+
+
+def cover(names: Sequence[str], brings: Mapping[str, np.ndarray], share: float, limit: int) -> list[str]:
+    """Few of these groups, `limit` at most, that have all the classes that these groups have: the rarest first.
+
+    Of groups that add equally many classes it takes the one that fits best into the part's share.
+    """
+    have = {name: brings[name] > 0 for name in names}
+    counts = np.sum(list(have.values()), axis=0)
+    whole = np.sum(list(brings.values()), axis=0)
+    missing, lack = counts > 0, share * whole
+    taken: list[str] = []
+    while missing.any() and len(taken) < limit:
+        rarest = np.where(missing, counts, np.inf).argmin()
+        fitting = [name for name in names if have[name][rarest]]
+        name = max(fitting, key=lambda n: ((have[n] & missing).sum(), wanted(brings[n], lack, whole)))
+        taken.append(name)
+        missing, lack = missing & ~have[name], lack - brings[name]
+    if not missing.any():
+        for name in list(taken):  # what was taken first may be in those that were taken later
+            others = [have[other] for other in taken if other != name]
+            if others and (np.any(others, axis=0) == (counts > 0)).all():
+                taken.remove(name)
+    return taken
+
+
+def fill(
+    table: Sequence[list[str]], names: Sequence[str], brings: Mapping[str, np.ndarray], shares: Sequence[float]
+) -> None:
+    """Add each group to the part that wants it most; a class in one part alone is worse, and no part stays empty."""
+    nothing = np.zeros(len(next(iter(brings.values()))))
+    whole = np.sum(list(brings.values()), axis=0)
+    lack = [share * whole - sum((brings[n] for n in part), nothing) for share, part in zip(shares, table, strict=True)]
+    spread = np.array([sum((brings[n] > 0 for n in part), nothing) for part in table])
+    to_come = sum((brings[n] > 0 for n in names), nothing)
+    for place, name in enumerate(names):
+        own = brings[name]
+        to_come = to_come - (own > 0)
+        lonely = ((own > 0) & (to_come == 0) & (spread > 0) & (spread == spread.sum(0))).sum(1)
+        empty = [part for part, inside in enumerate(table) if not inside]
+        choice = empty if len(names) - place <= len(empty) else range(len(table))
+        part = max(choice, key=lambda p: (-lonely[p], wanted(own, lack[p], whole), -p))
+        table[part].append(name)
+        lack[part] = lack[part] - own
+        spread[part] += own > 0
+
+
+def wanted(own: np.ndarray, lack: np.ndarray, whole: np.ndarray) -> float:
+    """By how much a group lessens Σ (lack / whole)² of a part, over the classes and clips in all, rare ones alike."""
+    return float((own * (2 * lack - own) / np.maximum(whole, 1e-9) ** 2).sum())
+
+
+def richness(names: Sequence[str], brings: Mapping[str, np.ndarray]) -> tuple[int, float]:
+    """How many classes groups have together, and how many clips."""
+    together = np.sum([brings[name] for name in names], axis=0)
+    return int((together > 0).sum()), float(together[-1])
+
+
+def clips_of(table: Sequence[Sequence[str]], groups: Mapping[str, Sequence[Clip]]) -> list[tuple[str, ...]]:
+    """The names of the clips of each part, in order."""
+    return [tuple(sorted(clip.name for name in names for clip in groups[name])) for names in table]
+
+
+def write_split(path: Path, parts: Mapping[str, Sequence[str]], seed: int, by: str) -> None:
+    """Write a split as JSON, to be read by `read_split`.
+
+    Args:
+        path: of the file.
+        parts: names of clips, by part.
+        seed: of the split.
+        by: "group" or "video", what was kept whole.
 
     Raises:
         SinkError: the file cannot be written.
     """
-    told = {"format": FORMAT, "version": VERSION, "seed": seed, "by": by, "parts": parts}
+    told = {
+        "format": FORMAT,
+        "version": VERSION,
+        "seed": seed,
+        "by": by,
+        "parts": {p: list(n) for p, n in parts.items()},
+    }
     try:
-        checkpoint.replace(path, json.dumps(told, indent=1, ensure_ascii=False).encode() + b"\n")
+        checkpoint.replace(path, json.dumps(told, indent=1).encode() + b"\n")
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
 
@@ -96,12 +202,18 @@ def read_split(path: Path) -> dict[str, tuple[str, ...]]:
     """The parts of a split that `write_split` wrote.
 
     Raises:
-        ModelError: the file is damaged or another.
+        ModelError: the file is missing, damaged or another, or has a clip in two parts.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         if told["format"] != FORMAT or told["version"] != VERSION:
-            raise ValueError(f"format {told['format']}, version {told['version']}")
-        return {str(part): tuple(map(str, names)) for part, names in told["parts"].items()}
+            raise ValueError(f"it is {told['format']}, version {told['version']}; expected {FORMAT}, version {VERSION}")
+        parts = {str(part): tuple(map(str, names)) for part, names in told["parts"].items()}
+        twice = [
+            name for name, count in Counter(name for names in parts.values() for name in names).items() if count > 1
+        ]
+        if twice:
+            raise ValueError(f"{twice[0]} is there twice")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read as a split ({error}); train again, or leave it out") from error
+    return parts
