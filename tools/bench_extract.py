@@ -1,17 +1,19 @@
 """Measures how quickly videos are embedded, beside the backbone alone.
 
-    python tools/bench_extract.py VIDEO ... [--backbone mobilenet_v2] [--weights PATH] [--rounds 5]
+    python tools/bench_extract.py VIDEO ... [--backbone mobilenet_v2] [--weights PATH] [--threads N] [--rounds 5]
 
-Both in turns, on the same frames: the backbone alone on prepared input in batches as large as extraction's, and
-extraction from the files: decoding, preparing, embedding. Prints medians and their ratio.
+By turns, on the same frames and threads: the backbone alone, on prepared input in batches as large as extraction's;
+and extraction from the files into an empty cache: hashing, decoding, preparing, embedding, writing. Prints the
+median rates and the median of the rounds' ratios.
 """
 
 import argparse
 import os
-import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
+from statistics import median
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -19,8 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from liquidvision import Backbone, open_video
-from liquidvision.learn.features import BATCH, embed
-from liquidvision.learn.views import View
+from liquidvision.learn.features import FeatureStore
 
 
 def main() -> None:
@@ -28,28 +29,38 @@ def main() -> None:
     parser.add_argument("videos", nargs="+", type=Path)
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    backbone = Backbone(options.backbone, weights=options.weights)
+    torch.set_num_threads(options.threads)
+    backbone = Backbone(options.backbone, weights=options.weights or "DEFAULT")
     inputs = []
     for video in options.videos:
         with open_video(video) as reader:
             inputs += [backbone.prepare(frame.image) for frame in reader]
-    batches = [torch.cat(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
-    alone, whole = [], []
-    with torch.inference_mode():
-        for _ in range(options.rounds + 1):
+
+    def alone() -> None:
+        with torch.inference_mode():
+            for i in range(0, len(inputs), 16):
+                backbone(torch.cat(inputs[i : i + 16]))
+
+    def extraction() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            FeatureStore(backbone, folder=Path(folder)).fill(options.videos)
+
+    rates: dict[str, list[float]] = {"alone": [], "extraction": []}
+    for number in range(options.rounds + 1):  # the first warms up
+        for name, run in (("alone", alone), ("extraction", extraction)):
             begun = time.perf_counter()
-            for batch in batches:
-                backbone(batch)
-            alone.append(len(inputs) / (time.perf_counter() - begun))
-            begun = time.perf_counter()
-            for video in options.videos:
-                embed(backbone, video, View("plain"), 1)
-            whole.append(len(inputs) / (time.perf_counter() - begun))
-    rates = [statistics.median(values[1:]) for values in (alone, whole)]
-    print(f"{len(inputs)} frames, torch on {torch.get_num_threads()} threads, medians of {options.rounds} rounds")
-    print(f"backbone alone {rates[0]:.1f} frames/s, extraction {rates[1]:.1f} frames/s: {rates[1] / rates[0]:.0%}")
+            run()
+            if number:
+                rates[name].append(len(inputs) / (time.perf_counter() - begun))
+    ratio = median(b / a for a, b in zip(rates["alone"], rates["extraction"], strict=True))
+    print(f"{len(options.videos)} videos, {len(inputs)} frames, torch on {options.threads} threads")
+    print(
+        f"backbone alone {median(rates['alone']):.1f} frames/s, extraction {median(rates['extraction']):.1f} frames/s"
+    )
+    print(f"extraction runs at {ratio:.0%} of the backbone's own rate (medians of {options.rounds} rounds)")
 
 
 if __name__ == "__main__":

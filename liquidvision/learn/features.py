@@ -1,41 +1,40 @@
-"""Embeddings of whole videos, computed once by a frozen backbone and kept on disk."""
+"""Embeddings of whole videos: made once by a frozen backbone, and kept on disk."""
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import platformdirs
 import torch
 from torch import Tensor
 
-from liquidvision import checkpoint
 from liquidvision.backbone import Backbone
-from liquidvision.errors import ModelError, SinkError, SourceError
+from liquidvision.checkpoint import read_tensors, write_tensors
+from liquidvision.errors import ModelError, SinkError, SourceError, UsageError
 from liquidvision.frame import Frame
-from liquidvision.learn.views import PLAIN, View
+from liquidvision.learn.views import PLAIN, view
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
 
-VERSION = 1  # of what is kept; another one is embedded again
-BATCH = 16
-AHEAD_FRAMES = 32  # decoded pictures that may wait
+FORMAT, VERSION = "liquidvision-features", 1  # with another version, everything is embedded again
 EMPTY = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """A video as the backbone sees it.
+    """A video as a head sees it.
 
     Attributes:
         embeddings: (n, d) float32.
-        pts: (n,) int64 ticks of `time_base`.
-        durations: (n,) int64 ticks; 0 where the source does not say.
+        pts: (n,) int64 ticks of `time_base` at which the frames are shown.
+        durations: (n,) int64 ticks for which they are shown, 0 where the source does not say.
         time_base: seconds per tick.
         begin: seconds on the source's clock at which the file begins.
         damaged: packets that could not be decoded.
@@ -54,104 +53,81 @@ class Features:
         return np.array([float(pts * self.time_base - self.begin) for pts in self.pts.tolist()])
 
     def frames(self) -> list[Frame]:
-        """The frames without their pixels, to hand to `Session.push_embeddings`."""
+        """The frames with their exact times and no pixels, to hand to `Session.push_embeddings`."""
         ticks = zip(self.pts.tolist(), self.durations.tolist(), strict=True)
         return [Frame(EMPTY, i, pts, self.time_base, duration or None) for i, (pts, duration) in enumerate(ticks)]
 
 
 class FeatureStore:
-    """Embeds each video once and keeps the result; several processes may share one folder.
+    """Embeds each video once and keeps the result. Several processes may share a folder.
 
-    An entry is found by the content of the video, the backbone's weights, nodes and preprocessing, the
-    stride and the view, so it is never another's; what is cut short or does not match is embedded again.
+    An entry is found by the content of the video, the backbone's weights, nodes, preprocessing and kind of device,
+    by which frames are taken, and by the view: it is never another's. What is cut short or stale is made again.
 
     Args:
-        backbone: what embeds.
+        backbone: what embeds; its weights do not change any more.
         folder: where entries are kept; None: see `default_folder`.
-        stride: every how-manieth frame is embedded.
+        stride: every how-manieth frame is taken.
+        max_frames: how many of them at most; None: all.
+        batch: pictures embedded at once.
+
+    Raises:
+        UsageError: a stride, number of frames or batch below 1.
+        SinkError: the folder cannot be made.
     """
 
-    def __init__(self, backbone: Backbone, *, folder: Path | None = None, stride: int = 1) -> None:
-        self.backbone, self.folder, self.stride = backbone, folder or default_folder(), stride
-        self.about = {
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        folder: Path | None = None,
+        stride: int = 1,
+        max_frames: int | None = None,
+        batch: int = 16,
+    ) -> None:
+        for name, value in (("stride", stride), ("max_frames", max_frames), ("batch", batch)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; expected 1 or more")
+        self.backbone, self.folder = backbone, folder or default_folder()
+        self.stride, self.max_frames, self.batch = stride, max_frames, batch
+        self._about = {
+            "format": FORMAT,
             "version": str(VERSION),
             "backbone": backbone.name,
             "nodes": json.dumps(backbone.nodes),
+            "weights": weights_hash(backbone),
             "preprocessing": json.dumps(backbone.preprocessing.to_json()),
-            "weights": fingerprint(backbone),
+            "device": backbone.device.type,
             "stride": str(stride),
+            "max_frames": str(max_frames),
         }
-        self._contents: dict[tuple[str, int, int], str] = {}
-
-    def provenance(self, path: Path, view: str) -> dict[str, str]:
-        """What an entry must say of itself to be the one of this video and view."""
-        return {**self.about, "content": self.content(path), "view": view}
-
-    def place(self, path: Path, view: str = PLAIN) -> Path:
-        """Where the entry of a video is, or is to be.
-
-        Raises:
-            SourceError: the video cannot be read.
-        """
-        told = json.dumps(self.provenance(path, view), sort_keys=True)
-        key = hashlib.sha256(told.encode()).hexdigest()
-        return self.folder / key[:2] / f"{key}.safetensors"
-
-    def content(self, path: Path) -> str:
-        """A hash of a file's bytes; remembered in this process while its size and time stay."""
+        self._contents: dict[tuple[str | int, ...], str] = {}
         try:
-            stat = path.stat()
-            known = (str(path), stat.st_size, stat.st_mtime_ns)
-            if known not in self._contents:
-                with path.open("rb") as file:
-                    self._contents[known] = hashlib.file_digest(file, "sha256").hexdigest()
+            self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
-        return self._contents[known]
-
-    def has(self, path: Path, view: str = PLAIN) -> bool:
-        """Whether a whole entry of this video is kept."""
-        return self.read(path, view) is not None
+            raise SinkError(f"cannot make the cache folder {self.folder}: {error.strerror or error}") from error
 
     def get(self, path: Path, view: str = PLAIN, *, on_frame: Callable[[], None] = lambda: None) -> Features:
         """The features of a video: from disk, or embedded now and kept.
 
         Args:
             path: of the video.
-            view: see `View`.
-            on_frame: called for each frame that is embedded.
+            view: see `views.view`.
+            on_frame: called for each picture that is embedded.
 
         Raises:
-            SourceError: the video cannot be read, or has no frame.
+            SourceError: the video cannot be read to its end, or was changed meanwhile.
             SinkError: the entry cannot be written.
             UsageError: no such view.
         """
-        kept = self.read(path, view)
-        if kept is not None:
-            return kept
-        features = embed(self.backbone, path, View(view), self.stride, on_frame)
-        place = self.place(path, view)
-        tensors = {"embeddings": features.embeddings, "pts": features.pts, "durations": features.durations}
-        clock = {"time_base": str(features.time_base), "begin": str(features.begin), "damaged": str(features.damaged)}
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint.write_tensors(place, tensors, {**self.provenance(path, view), **clock, "source": path.name})
-        except OSError as error:
-            raise SinkError(
-                f"cannot keep embeddings in {self.folder}: {error.strerror or error}; make room, or choose another "
-                "folder (--cache)"
-            ) from error
-        return features
+        return self._read(path, view) or self._make(path, [view], on_frame)[0]
 
-    def read(self, path: Path, view: str) -> Features | None:
-        """The entry of a video; None where it is missing, cut short or stale."""
-        place = self.place(path, view)
-        if not place.is_file():
-            return None
+    def has(self, path: Path, view: str = PLAIN) -> bool:
+        """Whether a whole entry of this video is kept; False also where the video cannot be read."""
         try:
-            return read_entry(place, self.provenance(path, view))
-        except ModelError:
-            return None
+            return self._read(path, view) is not None
+        except SourceError:
+            return False
 
     def fill(
         self,
@@ -161,12 +137,12 @@ class FeatureStore:
         on_frame: Callable[[], None] = lambda: None,
         on_video: Callable[[Path, str, bool], None] = lambda path, view, new: None,
     ) -> dict[Path, SourceError]:
-        """Embed what is not kept yet; a video that cannot be read is passed over.
+        """Embed what is not kept yet; each video is decoded once for all its views.
 
         Args:
-            paths: of the videos.
+            paths: of the videos; one that cannot be read is passed over.
             views: of each video.
-            on_frame: called for each frame that is embedded.
+            on_frame: called for each picture that is embedded.
             on_video: called when a video's view is done: its path, the view, and whether it was embedded now.
 
         Returns:
@@ -176,75 +152,130 @@ class FeatureStore:
             SinkError: an entry cannot be written.
             UsageError: no such view.
         """
+        for name in views:
+            view(name)  # a wrong name is told before anything is read
         failed: dict[Path, SourceError] = {}
-        for path in paths:
+        for path in dict.fromkeys(paths):
+            missing = [name for name in dict.fromkeys(views) if not self.has(path, name)]
             try:
-                for view in views:
-                    new = not self.has(path, view)
-                    if new:
-                        self.get(path, view, on_frame=on_frame)
-                    on_video(path, view, new)
+                if missing:
+                    self._make(path, missing, on_frame)
             except SourceError as error:
                 failed[path] = error
+                continue
+            for name in dict.fromkeys(views):
+                on_video(path, name, name in missing)
         return failed
 
+    def _make(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
+        """Embed a video in several views, and keep them."""
+        told = [self._provenance(path, name) for name in views]
+        made = self._embed(path, views, on_frame)
+        if self._content(path) != told[0]["content"]:
+            raise SourceError(f"{path} was changed while it was read; try again when it is finished")
+        for about, features in zip(told, made, strict=True):
+            tensors = {"embeddings": features.embeddings, "pts": features.pts, "durations": features.durations}
+            more = {
+                "time_base": str(features.time_base),
+                "begin": str(features.begin),
+                "damaged": str(features.damaged),
+                "frames": str(len(features.pts)),
+                "source": path.name,
+                "liquidvision": version("liquidvision"),
+            }
+            place = self._place(about)
+            try:
+                place.parent.mkdir(exist_ok=True)
+                write_tensors(place, tensors, {**about, **more})
+            except OSError as error:
+                raise SinkError(
+                    f"cannot keep embeddings in {self.folder}: {error.strerror or error}; make room, or choose "
+                    "another folder (--cache)"
+                ) from error
+        return made
 
-def read_entry(place: Path, wanted: Mapping[str, str]) -> Features:
+    @torch.no_grad()  # not inference mode: heads are trained on what comes out
+    def _embed(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
+        looks = [view(name) for name in views]
+        size = max(1, self.batch // len(views))
+        embeddings: list[Tensor] = []
+        shown: list[Frame] = []
+        with open_video(path, stride=self.stride) as reader:
+
+            def prepared() -> Iterator[tuple[Frame, Tensor]]:
+                for frame in islice(reader, self.max_frames):
+                    inputs = [self.backbone.prepare(look(frame.image, frame.index)) for look in looks]
+                    yield replace(frame, image=EMPTY), torch.cat(inputs)
+
+            # The network's input is made in the reading thread too: the backbone never waits for what is small.
+            with Ahead(prepared(), 2 * size) as items:
+                rest = iter(items)
+                while chunk := list(islice(rest, size)):
+                    found = self.backbone(torch.cat([inputs for _, inputs in chunk])).cpu()
+                    embeddings.append(found.unflatten(0, (len(chunk), len(views))))
+                    shown += [frame for frame, _ in chunk]
+                    for _ in found:
+                        on_frame()
+            begin, damaged = reader.begin, reader.damaged
+        every = torch.cat(embeddings)
+        pts = torch.tensor([frame.pts for frame in shown])
+        durations = torch.tensor([frame.duration or 0 for frame in shown])
+        base = shown[0].time_base
+        return [Features(every[:, i].contiguous(), pts, durations, base, begin, damaged) for i in range(len(views))]
+
+    def _read(self, path: Path, view: str) -> Features | None:
+        """The entry of a video; None where it is missing, cut short or stale."""
+        about = self._provenance(path, view)
+        try:
+            return read_entry(self._place(about), about, self.backbone.dim)
+        except ModelError:
+            return None
+
+    def _provenance(self, path: Path, view: str) -> dict[str, str]:
+        """What an entry must say of itself to be the one of this video and view."""
+        return {**self._about, "content": self._content(path), "view": view}
+
+    def _place(self, about: Mapping[str, str]) -> Path:
+        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def _content(self, path: Path) -> str:
+        """A hash of a file's bytes; remembered while its size and times stay."""
+        try:
+            stat = path.stat()
+            known = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            if known not in self._contents:
+                with path.open("rb") as file:
+                    self._contents[known] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+        return self._contents[known]
+
+
+def read_entry(place: Path, wanted: Mapping[str, str], dim: int) -> Features:
     """A kept entry.
 
     Raises:
-        ModelError: it is cut short, or is not what its place promises.
+        ModelError: it is missing or cut short, or is not what its place promises.
     """
-    tensors, told = checkpoint.read_tensors(place)
+    tensors, told = read_tensors(place)
     if any(told.get(name) != value for name, value in wanted.items()):
         raise ModelError(f"{place} is stale: it was made of something else")
     try:
+        embeddings, pts, durations = (tensors[name] for name in ("embeddings", "pts", "durations"))
+        frames = int(told["frames"])
+        shapes = (embeddings.shape, pts.shape, durations.shape)
+        if shapes != ((frames, dim), (frames,), (frames,)):
+            raise ModelError(f"{place} holds tensors of {shapes}; expected {frames} frames of {dim}")
         return Features(
-            tensors["embeddings"],
-            tensors["pts"],
-            tensors["durations"],
-            Fraction(told["time_base"]),
-            Fraction(told["begin"]),
-            int(told["damaged"]),
+            embeddings, pts, durations, Fraction(told["time_base"]), Fraction(told["begin"]), int(told["damaged"])
         )
     except (KeyError, ValueError, ZeroDivisionError) as error:
         raise ModelError(f"{place} is damaged: {error}") from error
 
 
-@torch.no_grad()
-def embed(
-    backbone: Backbone, path: Path, view: View, stride: int, on_frame: Callable[[], None] = lambda: None
-) -> Features:
-    """Embed every `stride`-th frame of a video; a thread decodes and prepares ahead of the backbone."""
-    inputs: list[Tensor] = []
-    embeddings: list[Tensor] = []
-    ticks: list[tuple[int, int]] = []
-    base = Fraction(1)
-    with open_video(path, stride=stride) as reader:
-        # The network's input is made in the reading thread: it is small, and the backbone need not wait for it.
-        def prepared(frame: Frame) -> tuple[Frame, Tensor]:
-            small = backbone.prepare(np.ascontiguousarray(view(frame.image, frame.index)))
-            return replace(frame, image=EMPTY), small
-
-        with Ahead(map(prepared, reader), AHEAD_FRAMES) as frames:
-            for frame, pixels in frames:
-                ticks.append((frame.pts, frame.duration or 0))
-                base = frame.time_base
-                inputs.append(pixels)
-                if len(inputs) == BATCH:
-                    embeddings.append(backbone(torch.cat(inputs)).cpu())
-                    inputs.clear()
-                on_frame()
-        if inputs:
-            embeddings.append(backbone(torch.cat(inputs)).cpu())
-        if not embeddings:
-            raise SourceError(f"{path} has no frame")
-        pts, durations = torch.tensor(ticks, dtype=torch.int64).T.contiguous()
-        return Features(torch.cat(embeddings), pts, durations, base, reader.begin, reader.damaged)
-
-
-def fingerprint(backbone: Backbone) -> str:
-    """A hash of a backbone's weights."""
+def weights_hash(backbone: Backbone) -> str:
+    """A hash of a backbone's weights by name."""
     digest = hashlib.sha256()
     for name, value in sorted(backbone.extractor.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
@@ -252,6 +283,6 @@ def fingerprint(backbone: Backbone) -> str:
 
 
 def default_folder() -> Path:
-    """Where embeddings are kept: LIQUIDVISION_CACHE, or the user's cache folder of this system."""
-    given: Any = os.environ.get("LIQUIDVISION_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("liquidvision")) / "features"
+    """Where embeddings are kept: $LIQUIDVISION_CACHE, or `features` in the user's cache folder of this system."""
+    given = os.environ.get("LIQUIDVISION_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("liquidvision", appauthor=False)) / "features"
