@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -28,12 +29,10 @@ class Ahead(Generic[T]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
-        while self._thread.is_alive():  # make room, so that a waiting put returns
-            try:
-                self._queue.get(timeout=POLL_SECONDS)
-            except Empty:
-                continue
-        self._thread.join()
+        while self._thread.is_alive():
+            with suppress(Empty):  # make room, so that a waiting put returns
+                self._queue.get_nowait()
+            self._thread.join(POLL_SECONDS)
 
     def __iter__(self) -> Iterator[T]:
         while True:
