@@ -1,0 +1,265 @@
+"""Splits and folds: groups stay whole, training has every class, and nothing but names and the seed decides."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from liquidvision.errors import ModelError, SinkError, UsageError
+from liquidvision.learn.annotations import Clip, Dataset, Interval
+from liquidvision.learn.splits import folds, read_split, split, write_split
+
+PARTS = ("train", "validation", "test")
+
+
+def dataset(clips: list[tuple[str, str]], *, root: str = "data") -> Dataset:
+    """Clips as (group, label)."""
+    made = [Clip(Path(root, f"{i}.mp4"), f"{i}.mp4", group, label) for i, (group, label) in enumerate(clips)]
+    labels = tuple(sorted({label for _, label in clips}))
+    return Dataset(Path(root), tuple(made), labels, None, True)
+
+
+def videos(**counts: int) -> Dataset:
+    """So many clips of each class, each a group of its own."""
+    return dataset([(f"{label}{i}", label) for label, count in counts.items() for i in range(count)])
+
+
+def table(data: Dataset, names: tuple[str, ...]) -> Counter:
+    """How many of these clips are of each class."""
+    labels = {clip.name: clip.label for clip in data.clips}
+    return Counter(labels[name] for name in names)
+
+
+def groups(data: Dataset, names: tuple[str, ...]) -> set[str]:
+    return {clip.group for clip in data.clips if clip.name in names}
+
+
+some_clips = st.lists(
+    st.tuples(st.sampled_from([f"p{i}" for i in range(8)]), st.sampled_from("abcd")), min_size=3, max_size=40
+)
+
+
+@given(some_clips, st.integers(0, 3))
+def test_a_split_keeps_groups_whole_and_training_complete(clips, seed):
+    """Every clip is in one part, no group in two, none is empty, training has every class; refused where none can."""
+    data = dataset(clips)
+    has = [{label for group, label in clips if group == own} for own in sorted({group for group, _ in clips})]
+    rests = (
+        len(has) - n
+        for n in range(1, len(has) + 1)
+        for some in combinations(has, n)
+        if set().union(*some) == set(data.labels)
+    )
+    if max(rests) < 2:
+        with pytest.raises(UsageError):
+            split(data, seed=seed)
+        return
+    parts = split(data, seed=seed)
+    assert tuple(parts) == PARTS and all(parts.values())
+    assert Counter(name for names in parts.values() for name in names) == Counter(clip.name for clip in data.clips)
+    inside = [groups(data, names) for names in parts.values()]
+    assert sum(map(len, inside)) == len(set().union(*inside))
+    assert set(table(data, parts["train"])) == set(data.labels)
+
+
+@given(some_clips, st.integers(2, 5), st.integers(0, 3))
+def test_folds_keep_groups_whole(clips, k, seed):
+    """Every clip is in one fold, no group in two, no fold is empty; fewer groups than folds are refused."""
+    data = dataset(clips)
+    if len({clip.group for clip in data.clips}) < k:
+        with pytest.raises(UsageError, match="groups"):
+            folds(data, k, seed=seed)
+        return
+    parts = folds(data, k, seed=seed)
+    assert len(parts) == k and all(parts)
+    assert Counter(name for names in parts for name in names) == Counter(clip.name for clip in data.clips)
+    inside = [groups(data, names) for names in parts]
+    assert sum(map(len, inside)) == len(set().union(*inside))
+
+
+@given(some_clips, st.randoms(use_true_random=False), st.integers(0, 3))
+def test_neither_order_nor_place_matters(clips, random, seed):
+    """The same clips in another order and another folder are split in the same way."""
+    data = dataset(clips)
+    elsewhere = [replace(clip, path=Path("/elsewhere") / clip.name) for clip in data.clips]
+    random.shuffle(elsewhere)
+    other = Dataset(Path("/elsewhere"), tuple(elsewhere), data.labels, None, True)
+    for make in (split, lambda data, seed: folds(data, 2, seed=seed)):
+        try:
+            expected = make(data, seed=seed)
+        except UsageError:
+            with pytest.raises(UsageError):
+                make(other, seed=seed)
+        else:
+            assert make(other, seed=seed) == expected
+
+
+@given(st.dictionaries(st.sampled_from("abcde"), st.integers(3, 30), min_size=1))
+def test_each_class_of_three_videos_is_in_every_part(counts):
+    """Where a class has three videos or more, training, validation and test all have it, near their shares."""
+    data = videos(**counts)
+    parts = split(data)
+    for label, count in counts.items():
+        found = [table(data, parts[part])[label] for part in PARTS]
+        assert min(found) >= 1
+        for share, number in zip((0.7, 0.15, 0.15), found, strict=True):
+            assert abs(number - share * count) <= 2, (label, found)
+
+
+@given(st.dictionaries(st.sampled_from("abcde"), st.integers(2, 20), min_size=1), st.integers(2, 6))
+def test_folds_of_videos_are_balanced(counts, k):
+    """Each fold has as many videos of each class as any other, but one, and no training lacks a class."""
+    data = videos(**counts)
+    if len(data.clips) < k:
+        return
+    tables = [table(data, names) for names in folds(data, k)]
+    for label, count in counts.items():
+        found = [fold[label] for fold in tables]
+        assert max(found) - min(found) <= 1
+        assert max(found) < count
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 9)), min_size=4, max_size=20), st.integers(2, 4))
+def test_no_fold_takes_a_class_of_two_groups_away(made, k):
+    """Groups of one class and any size: a class of two groups is in two folds."""
+    data = dataset([(f"g{i}", label) for i, (label, count) in enumerate(made) for _ in range(count)])
+    counts = Counter(label for label, _ in made)
+    tables = [table(data, names) for names in folds(data, k)]
+    for label, count in counts.items():
+        assert sum(label in fold for fold in tables) >= min(count, 2)
+
+
+def test_many_videos_come_out_even():
+    """240 videos of two classes: exact shares, exact folds."""
+    data = videos(fight=120, calm=120)
+    assert [table(data, names) for names in split(data).values()] == [{"fight": n, "calm": n} for n in (84, 18, 18)]
+    assert [table(data, names) for names in folds(data, 5)] == [{"fight": 24, "calm": 24}] * 5
+
+
+def test_people_of_unequal_diligence():
+    """Where every person does everything, each part has a person, and the test not the smaller one."""
+    counts = {"ann": 40, "bob": 30, "cat": 8, "dan": 1}
+    data = dataset([(person, "ab"[i % 2]) for person, count in counts.items() for i in range(count)])
+    parts = {part: groups(data, names) for part, names in split(data).items()}
+    assert parts == {"train": {"ann", "dan"}, "validation": {"cat"}, "test": {"bob"}}
+
+
+def test_a_rare_class_is_in_training_first():
+    """A class of one video is in training, one of two is in training and in another part."""
+    data = videos(often=20, twice=2, once=1)
+    for seed in range(5):
+        parts = split(data, seed=seed)
+        found = {part: table(data, names) for part, names in parts.items()}
+        assert found["train"]["once"] == found["train"]["twice"] == 1
+
+
+def test_seeds_differ():
+    """Another seed gives another split and other folds; the same seed the same."""
+    data = videos(a=20, b=20)
+    assert split(data, seed=1) == split(data, seed=1) != split(data, seed=2)
+    assert folds(data, 4, seed=1) == folds(data, 4, seed=1) != folds(data, 4, seed=2)
+
+
+def test_a_split_is_the_same_everywhere():
+    """What is drawn hangs on no library's random numbers: a split made today is made again in years."""
+    assert split(videos(a=4, b=4), seed=7) == {
+        "train": ("1.mp4", "2.mp4", "6.mp4", "7.mp4"),
+        "validation": ("0.mp4", "5.mp4"),
+        "test": ("3.mp4", "4.mp4"),
+    }
+
+
+def test_intervals_count():
+    """Clips of several classes are split so that each part has each class, as those with one label are."""
+    clips = [
+        Clip(Path(f"{i}"), f"{i}", f"{i}", None, (Interval(0, 1, "ab"[i % 2]), Interval(2, 3, "c")) if i % 5 else ())
+        for i in range(40)
+    ]
+    data = Dataset(Path(), tuple(clips), ("rest", "a", "b", "c"), "rest", False)
+    by_name = {clip.name: clip for clip in clips}
+    for names in (*split(data).values(), *folds(data, 4)):
+        shown = {interval.label for name in names for interval in by_name[name].intervals}
+        assert shown == {"a", "b", "c"}
+        assert any(not by_name[name].intervals for name in names)
+
+
+def test_other_parts():
+    """Parts and shares may be others, as long as they are shares."""
+    data = videos(a=10, b=10)
+    assert {part: len(names) for part, names in split(data, shares={"x": 0.6, "y": 0.4}).items()} == {"x": 12, "y": 8}
+    for shares in ({"x": 0.6, "y": 0.6}, {"x": 1.0, "y": 0.0}):
+        with pytest.raises(UsageError, match="sum to 1"):
+            split(data, shares=shares)
+
+
+def test_too_little_to_split():
+    """Too few groups, or too many that training needs, are told in one line."""
+    for data, told in (
+        (videos(a=1, b=1), "there are 2 groups; 3 parts"),
+        (replace(videos(a=1, b=1), grouped=False), "there are 2 videos; 3 parts"),
+        (videos(a=1, b=1, c=2), "training takes 3 of 4 groups, to have all 3 classes"),
+    ):
+        with pytest.raises(UsageError, match=told) as caught:
+            split(data)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="folds is 1; expected 2"):
+        folds(videos(a=3, b=3), 1)
+    with pytest.raises(UsageError, match="there are 4 groups; 5 parts"):
+        folds(videos(a=2, b=2), 5)
+
+
+def test_training_takes_no_more_than_it_needs():
+    """Three people are enough for three parts where one of them does everything."""
+    data = dataset([("ann", "a"), ("ann", "b"), ("bob", "a"), ("bob", "a"), ("cat", "b")])
+    assert groups(data, split(data)["train"]) == {"ann"}
+
+
+def test_a_split_is_kept(tmp_path):
+    """What is written is read again; the file says how it was made."""
+    parts = split(videos(a=5, b=5), seed=3)
+    path = tmp_path / "split.json"
+    write_split(path, parts, 3, "video")
+    assert read_split(path) == parts
+    told = json.loads(path.read_text(encoding="utf-8"))
+    assert {key: told[key] for key in ("format", "version", "seed", "by")} == {
+        "format": "liquidvision-split",
+        "version": 1,
+        "seed": 3,
+        "by": "video",
+    }
+    with pytest.raises(SinkError, match="cannot write"):
+        write_split(tmp_path / "none" / "split.json", parts, 3, "video")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "split"),
+        ("[]", "split"),
+        ('{"format": "other", "version": 1, "parts": {}}', "it is other"),
+        ('{"format": "liquidvision-split", "version": 2, "parts": {}}', "version 2"),
+        ('{"format": "liquidvision-split", "version": 1}', "parts"),
+        (
+            '{"format": "liquidvision-split", "version": 1, "parts": {"train": ["a"], "test": ["a"]}}',
+            "a is there twice",
+        ),
+    ],
+)
+def test_a_damaged_split(tmp_path, text, told):
+    """A file that is no split, of another version, or with a clip in two parts is refused in one line."""
+    path = tmp_path / "split.json"
+    path.write_text(text)
+    with pytest.raises(ModelError, match=told) as caught:
+        read_split(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_split(tmp_path):
+    """A split that is not there is refused."""
+    with pytest.raises(ModelError, match="cannot be read as a split"):
+        read_split(tmp_path / "none.json")
