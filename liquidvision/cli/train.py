@@ -1,12 +1,17 @@
 """`liquidvision train`: a head of your own from annotated clips."""
 
 import logging
+import signal
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from liquidvision.errors import UsageError
+
+if TYPE_CHECKING:
+    from liquidvision.learn.course import Epoch
 
 DATA, HEAD, RUN = "Data", "Head", "Training"
 
@@ -24,13 +29,13 @@ def train(
     ] = None,
     vid_stride: Annotated[int, typer.Option(help="Take every how-manieth frame.", rich_help_panel=DATA)] = 1,
     mirror: Annotated[
-        bool | None,
+        bool,
         typer.Option(
-            "--mirror/--no-mirror",
-            help="Learn from mirrored clips too. Default: where mirroring changes no label, by trial.",
+            "--mirror",
+            help="Learn from mirrored clips too, where left and right mean nothing to any class.",
             rich_help_panel=DATA,
         ),
-    ] = None,
+    ] = False,
     backbone: Annotated[
         str, typer.Option(help="A torchvision model, or a liquidvision model to take it from.", rich_help_panel=HEAD)
     ] = "mobilenet_v2",
@@ -63,10 +68,6 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what was begun in the model folder.", rich_help_panel=RUN)
     ] = False,
-    tensorboard: Annotated[
-        bool,
-        typer.Option("--tensorboard", help="Write TensorBoard's logs too (an extra).", rich_help_panel=RUN),
-    ] = False,
     exist_ok: Annotated[
         bool, typer.Option("--exist-ok", help="Replace a model that is there.", rich_help_panel=RUN)
     ] = False,
@@ -75,5 +76,46 @@ def train(
 ) -> None:
     """Teach a head your own classes, on a frozen backbone.
 
+    The clips are split by group into training, validation and test; with --folds every clip is judged by heads that
+    never saw it, and the model is trained on all of them. Embeddings are computed once and kept.
+
     Examples: liquidvision train clips/ -o my-model · liquidvision train clips.csv -o my-model --folds 5 --seeds 3
     """
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if out.exists() and not resume and not exist_ok and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already; go on with it by --resume, or allow replacing it with --exist-ok")
+    # What is heavy is imported only now, so that --help is quick.
+    from liquidvision.cli.backbones import backbone_from
+    from liquidvision.cli.lessons import Progress, usable
+    from liquidvision.learn.annotations import read_data
+    from liquidvision.learn.features import FeatureStore
+    from liquidvision.learn.recipe import TAUS, default_plan
+    from liquidvision.learn.training import Listener
+    from liquidvision.learn.training import train as run_train
+
+    dataset = read_data(data, background=background)
+    plan = default_plan(len(dataset.clips), cell=head, taus=TAUS if traces is None else seconds_of(traces))
+    recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
+    plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=("plain", "mirror") if mirror else ("plain",))
+    store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
+    progress = Progress(quiet=quiet)
+    dataset = usable(dataset, store, plan.views, progress)
+    with progress.bar("training", recipe.epochs) as advance:
+
+        def on_epoch(row: "Epoch", of: int) -> None:
+            right = "" if row.validation_accuracy is None else f" · validation {row.validation_accuracy:.0%}"
+            advance(f"epoch {row.epoch} · loss {row.loss:.3f}{right}")
+
+        listener = Listener(epoch=on_epoch, fold=lambda done, of: advance(f"fold {done} of {of}"))
+        _, evaluation = run_train(dataset, out, store.backbone, store, plan, resume=resume, listener=listener)
+    progress.scores(evaluation)
+    progress.say(f"  → {out}: liquidvision infer clip.mp4 -m {out}")
+
+
+def seconds_of(text: str) -> tuple[float, ...]:
+    """Time constants of `--traces`."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--traces is {text!r}; expected seconds between commas, as .1,.4,1.5") from error

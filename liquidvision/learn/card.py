@@ -47,6 +47,7 @@ def card_of(
         for text, name, show in rows
         if scores["memory"].get(name) is not None
     )
+    nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
     return f"""{HEAD.format(cell=config.cell)}
 # {model.name}
 
@@ -59,7 +60,7 @@ liquidvision infer clip.mp4 -m {model.name}
 ## Made of
 
 - Backbone: torchvision's {model.backbone.name}, frozen, {model.backbone.preprocessing.size[0]} pixels; embedding of
-  {model.backbone.dim} numbers from {", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())}.
+  {model.backbone.dim} numbers from {nodes}.
 - Head: whitened to {config.components}, traces with τ of {", ".join(f"{tau:g}" for tau in config.taus)} s, projection
   to {config.width}, {config.units} units ({config.cell}); {scores["model"]["parameters"]:,} trained parameters.
 

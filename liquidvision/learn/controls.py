@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -85,5 +86,5 @@ def tracks_of(probe: Pipeline, lessons: Sequence[Lesson], classes: int) -> list[
 
 def mean_so_far(lesson: Lesson) -> Lesson:
     """A lesson whose embeddings are the means of all frames so far."""
-    counts = np.arange(1, len(lesson) + 1, dtype=np.float32)[:, None]
-    return replace(lesson, embeddings=(lesson.embeddings.cumsum(0) / counts))
+    counts = torch.arange(1, len(lesson) + 1)[:, None]
+    return replace(lesson, embeddings=lesson.embeddings.cumsum(0) / counts)

@@ -1,10 +1,7 @@
 """Cross-validation by group: heads of every kind and seed, and controls; a clip is judged by what never saw it."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 
 import torch
 from torch import Tensor
@@ -63,7 +60,7 @@ class Outcome:
 def cross_validate(
     lessons: Lessons, contest: Contest, k: int, *, seed: int = 0, on_fold: Callable[[int], None] = lambda _: None
 ) -> Outcome:
-    """Judge every clip by models trained on the other folds, fold by fold in processes of their own.
+    """Judge every clip by models trained on the other folds.
 
     Args:
         lessons: the whole dataset.
@@ -75,29 +72,16 @@ def cross_validate(
     Raises:
         UsageError: fewer groups than folds.
     """
-    parts = folds(lessons.dataset, k, seed=seed)
-    order = {clip.name: i for i, clip in enumerate(lessons.dataset.clips)}
-    jobs = []
-    for test in parts:
-        train = [clip.name for clip in lessons.dataset.clips if clip.name not in set(test)]
-        jobs.append((lessons.only(train), lessons.only(test), contest))
     outcome = Outcome()
-    workers = min(k, max(1, (os.cpu_count() or 2) // 2))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=alone_on_a_core) as pool:
-        waiting = {pool.submit(run_fold, *job): list(test) for job, test in zip(jobs, parts, strict=True)}
-        try:
-            for done, future in enumerate(as_completed(waiting), 1):
-                merge(outcome, future.result(), [order[name] for name in waiting[future]], len(order))
-                on_fold(done)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    clips = [clip.name for clip in lessons.dataset.clips]
+    for done, test in enumerate(folds(lessons.dataset, k, seed=seed), 1):
+        held_out = set(test)
+        train = lessons.only([name for name in clips if name not in held_out])
+        with torch.random.fork_rng():
+            fold = run_fold(train, lessons.only(test), contest)
+        merge(outcome, fold, [place for place, name in enumerate(clips) if name in held_out], len(clips))
+        on_fold(done)
     return outcome
-
-
-def alone_on_a_core() -> None:
-    """Of several processes at once each takes one core."""
-    torch.set_num_threads(1)
 
 
 def run_fold(train: Lessons, test: Lessons, contest: Contest) -> Outcome:

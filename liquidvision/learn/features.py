@@ -170,7 +170,10 @@ class FeatureStore:
     def _make(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
         """Embed a video in several views, and keep them."""
         told = [self._provenance(path, name) for name in views]
-        made = self._embed(path, views, on_frame)
+        try:
+            made = self._embed(path, views, on_frame)
+        except SourceError as error:
+            raise error if path.name in str(error) else SourceError(f"{path}: {error}") from error
         if self._content(path) != told[0]["content"]:
             raise SourceError(f"{path} was changed while it was read; try again when it is finished")
         for about, features in zip(told, made, strict=True):

@@ -62,6 +62,15 @@ class Lessons(Sequence[Lesson]):
     def __iter__(self) -> Iterator[Lesson]:
         return (self[i] for i in range(len(self)))
 
+    def only(self, names: Sequence[str]) -> "Lessons":
+        """The lessons of these clips."""
+        part = Lessons(self.dataset.only(names), self.store, self.views)
+        places = {clip.name: i for i, clip in enumerate(part.dataset.clips)}
+        for (_, view), lesson in self._shelf.items():
+            if lesson.name in places:
+                part._put(places[lesson.name], view, lesson)
+        return part
+
     def lesson(self, index: int, view: str) -> Lesson:
         """One clip in one of its views."""
         if (index, view) in self._shelf:
@@ -79,11 +88,13 @@ class Lessons(Sequence[Lesson]):
             torch.from_numpy(targets),
             whole=clip.label is not None,
         )
-        size = features.embeddings.nbytes
-        if self._bytes + size <= SHELF_BYTES:
-            self._shelf[index, view] = lesson
-            self._bytes += size
+        self._put(index, view, lesson)
         return lesson
+
+    def _put(self, index: int, view: str, lesson: Lesson) -> None:
+        if self._bytes + lesson.embeddings.nbytes <= SHELF_BYTES:
+            self._shelf[index, view] = lesson
+            self._bytes += lesson.embeddings.nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

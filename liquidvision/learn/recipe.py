@@ -6,6 +6,8 @@ from typing import Any
 
 from liquidvision.errors import UsageError
 
+TAUS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -86,3 +88,17 @@ class Plan:
     folds: int = 0
     seeds: int = 1
     first_dt: float = 1.0
+
+
+def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS) -> Plan:
+    """What suits so many training clips: few clips, few dimensions and many epochs.
+
+    Args:
+        clips: for training; a long video counts as one.
+        cell: see `HeadConfig`.
+        taus: time constants of the traces, in seconds.
+    """
+    head = {"components": 48 if clips < 1000 else 128, "taus": taus, "width": 32, "units": 64, "cell": cell}
+    epochs = min(40, max(10, 10_000 // max(1, clips)))
+    recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
+    return Plan({**head, "dropout": 0.3}, recipe)

@@ -82,7 +82,7 @@ def train(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"cannot make the folder {out}: {error.strerror}") from error
-    write_split(out / SPLIT, parts, plan.recipe.seed)
+    write_split(out / SPLIT, parts, seed=plan.recipe.seed, by="group" if dataset.grouped else "video")
     with torch.random.fork_rng():
         torch.manual_seed(plan.recipe.seed)
         head = Head(config).to(backbone.device)

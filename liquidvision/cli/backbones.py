@@ -1,0 +1,43 @@
+"""How a backbone is named on the command line."""
+
+from pathlib import Path
+
+from liquidvision import checkpoint
+from liquidvision.backbone import Backbone, choose_device
+from liquidvision.errors import UsageError
+from liquidvision.model import Model
+
+
+def backbone_from(name: str, weights: Path | None, features: str | None, device: str) -> Backbone:
+    """The backbone that the options name.
+
+    Args:
+        name: a torchvision classifier, or a liquidvision model (bundled, or a folder) to take it from.
+        weights: a file of the torchvision classifier's weights; None: ImageNet's.
+        features: nodes with the sides of their grids, "NODE:SIDE,..."; None: the backbone's own choice.
+        device: auto, cpu, cuda or mps.
+
+    Raises:
+        UsageError: options that cannot be meant.
+        WeightsError, ModelError: weights or a model that cannot be loaded.
+    """
+    where = choose_device(device)
+    if (Path(name) / checkpoint.CONFIG).is_file() or name in checkpoint.bundled():
+        if weights is not None or features is not None:
+            raise UsageError(
+                f"{name} is a liquidvision model with weights and features of its own; leave out the options"
+            )
+        return Model.from_pretrained(name, device=device).backbone
+    nodes = None if features is None else nodes_of(features)
+    return Backbone(name, nodes=nodes, weights="DEFAULT" if weights is None else weights).to(where)
+
+
+def nodes_of(text: str) -> dict[str, int]:
+    """Nodes and sides of `--features`."""
+    nodes = {}
+    for part in text.split(","):
+        node, colon, side = part.strip().rpartition(":")
+        if not colon or not node or not side.isdecimal() or int(side) < 1:
+            raise UsageError(f"--features is {text!r}; expected NODE:SIDE,..., as features.18:1,features.13:3")
+        nodes[node] = int(side)
+    return nodes

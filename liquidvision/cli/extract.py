@@ -1,0 +1,143 @@
+"""`liquidvision extract`: embed videos ahead of training and evaluation."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from liquidvision.cli import inputs
+from liquidvision.errors import UsageError
+from liquidvision.sources import VIDEO_SUFFIXES
+
+WHAT, BACKBONE = "What is embedded", "Backbone"
+
+
+def extract(
+    source: Annotated[
+        list[str],
+        typer.Argument(
+            help="Annotated data (a folder of class folders, a CSV, a JSON), or videos and folders of them."
+        ),
+    ],
+    views: Annotated[
+        str,
+        typer.Option(
+            help="plain, mirror, crop:SEED, light:SEED, noise:SIGMA, blur:PERCENT, dark:GAIN.", rich_help_panel=WHAT
+        ),
+    ] = "plain",
+    vid_stride: Annotated[int, typer.Option(help="Take every how-manieth frame.", rich_help_panel=WHAT)] = 1,
+    cache: Annotated[
+        Path | None, typer.Option(help="Where embeddings are kept.", rich_help_panel=WHAT, show_default=False)
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "-m", "--model", help="Take the backbone of this model.", rich_help_panel=BACKBONE, show_default=False
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="A torchvision model. Default: mobilenet_v2.", rich_help_panel=BACKBONE, show_default=False),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="The backbone's weights. Default: ImageNet's.", rich_help_panel=BACKBONE, show_default=False),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            help="Nodes of the backbone and their grids, NODE:SIDE,...", rich_help_panel=BACKBONE, show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=BACKBONE)] = "auto",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+) -> None:
+    """Embed videos and keep the result, so that `train` and `eval` need not; stop and go on at will.
+
+    Examples: liquidvision extract clips/ --views plain,mirror · liquidvision extract clips.csv -m my-model
+    """
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill leaves nothing half written
+    if model is not None and any(option is not None for option in (backbone, weights, features)):
+        raise UsageError("--model has a backbone of its own; leave out --backbone, --weights and --features")
+    # What is heavy is imported only now, so that --help is quick.
+    import torch
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from liquidvision.cli.backbones import backbone_from
+    from liquidvision.learn.features import FeatureStore
+    from liquidvision.learn.views import view as view_of
+    from liquidvision.model import Model
+
+    names = list(dict.fromkeys(name.strip() for name in views.split(",")))
+    for name in names:
+        view_of(name)  # a wrong name is told before anything is loaded
+    paths = paths_of(source)
+    # The other half of the cores decode and prepare; small networks gain nothing from more.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    if model is not None:
+        chosen = Model.from_pretrained(model, device=device).backbone
+    else:
+        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, device)
+    store = FeatureStore(chosen, folder=cache, stride=vid_stride)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[frames]} frames · {task.fields[rate]:.0f} frames/s"),
+        TimeRemainingColumn(),
+    )
+    started, frames, new = time.perf_counter(), 0, 0
+    disable = quiet or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True, disable=disable) as bar:
+        task = bar.add_task("embedding", total=len(paths) * len(names), frames=0, rate=0.0)
+
+        def on_frame() -> None:
+            nonlocal frames
+            frames += 1
+            bar.update(task, frames=frames, rate=frames / (time.perf_counter() - started))
+
+        def on_video(path: Path, name: str, embedded: bool) -> None:
+            nonlocal new
+            new += embedded
+            bar.update(task, advance=1, description=path.name)
+
+        failed = store.fill(paths, names, on_frame=on_frame, on_video=on_video)
+    spent = time.perf_counter() - started
+    for error in failed.values():
+        print(f"liquidvision: {error}", file=sys.stderr)
+    done = (len(paths) - len(failed)) * len(names)
+    if not quiet:
+        pace = f"{frames} frames in {spent:.1f} s ({frames / spent:.0f} frames/s)" if new else "nothing to embed"
+        typer.echo(f"{len(paths)} videos, views {', '.join(names)}: {pace}; {done - new} of {done} were there already")
+        typer.echo(f"  → {store.folder}")
+    raise typer.Exit(0 if not failed else 1 if len(failed) == len(paths) else 3)
+
+
+def paths_of(sources: Sequence[str]) -> list[Path]:
+    """The files that the arguments stand for: of annotated data those it names, else as `inputs.expand` says.
+
+    Raises:
+        UsageError: a URL, or data that cannot be read, see `read_data`.
+    """
+    from liquidvision.learn.annotations import read_data
+
+    paths: list[Path] = []
+    for source in sources:
+        path = Path(source)
+        holds_videos = path.is_dir() and any(file.suffix.lower() in VIDEO_SUFFIXES for file in path.iterdir())
+        if path.suffix.lower() in (".csv", ".tsv", ".json") or (path.is_dir() and not holds_videos):
+            paths += [clip.path for clip in read_data(path).clips]
+            continue
+        for name in inputs.expand([source]):
+            if "://" in name:
+                raise UsageError(f"{inputs.output_stem(name)} is a URL; embeddings are kept of files alone")
+            paths.append(Path(name))
+    return list(dict.fromkeys(paths))

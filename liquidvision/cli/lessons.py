@@ -1,0 +1,93 @@
+"""What `train` and `eval` tell the person at the terminal, and how they pass over clips that cannot be read."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from liquidvision.errors import SourceError
+from liquidvision.learn.annotations import Dataset
+from liquidvision.learn.features import FeatureStore
+
+
+class Progress:
+    """Bars on the error stream, where that is a terminal; results on the output stream."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def bar(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
+        """A bar of `total` steps; gives what to call at each step, with what to say beside it."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+        )
+        disable = self._quiet or not sys.stderr.isatty()
+        with Bars(*columns, console=self._err, transient=True, disable=disable) as bars:
+            task = bars.add_task(what, total=total, said="")
+            yield lambda said: bars.update(task, advance=1, said=said)
+
+    def say(self, line: str) -> None:
+        """A line of results."""
+        if not self._quiet:
+            self._out.print(line, markup=False)
+
+    def scores(self, evaluation: Mapping[str, Any]) -> None:
+        """The headline of an evaluation."""
+        data = evaluation["data"]
+        self.say(f"{data['name']}: {data['videos']} videos, {data['frames']} frames, {data['seconds']:.0f} s")
+        rows = (("clip_accuracy", "clips right"), ("frame_accuracy", "frames right"), ("map", "mean average precision"))
+        for name, text in rows:
+            memory, frame = evaluation["memory"][name], evaluation["frame"][name]
+            if memory is not None and frame is not None:
+                self.say(f"  {text}: {memory:.1%} with memory, {frame:.1%} by each frame alone")
+
+    def table(self, evaluation: Mapping[str, Any]) -> None:
+        """The comparison, a line for each rival."""
+        found = evaluation.get("compare")
+        if not found or self._quiet:
+            return
+        table = Table(title=f"{found['metric'].replace('_', ' ')}, {found['folds']} folds, {found['seeds']} seeds")
+        for column in ("", "%", "95 % interval", "against the first", "flips/min", "tuned"):
+            table.add_column(column)
+        for row in found["rows"]:
+            less = row["minus_reference"]
+            table.add_row(
+                row["text"],
+                f"{100 * row['mean']:.1f}",
+                f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+                ""
+                if less is None
+                else f"{100 * less['mean']:+.1f} ({100 * less['low']:+.1f} to {100 * less['high']:+.1f})",
+                "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
+                row["tuned"] or "",
+            )
+        self._out.print(table)
+
+
+def usable(dataset: Dataset, store: FeatureStore, views: Sequence[str], progress: Progress) -> Dataset:
+    """Embed what is not kept yet, and leave out, with a line each, what cannot be read.
+
+    Raises:
+        SourceError: nothing can be read.
+    """
+    with progress.bar("embedding", len(dataset.clips) * len(views)) as advance:
+        failed = store.fill(
+            [clip.path for clip in dataset.clips], views, on_video=lambda path, view, new: advance(path.name)
+        )
+    for error in failed.values():
+        print(f"liquidvision: left out: {error}", file=sys.stderr)
+    rest = dataset.only([clip.name for clip in dataset.clips if clip.path not in failed])
+    if not rest.clips:
+        raise SourceError(f"none of the {len(dataset.clips)} videos of {dataset.root} can be read")
+    return rest

@@ -1,0 +1,197 @@
+"""What an evaluation's figures say in words: whether memory helped, and whether that may be chance."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from liquidvision.learn.bootstrap import paired
+from liquidvision.learn.page.formats import count, decimal, is_number, percent, points
+
+NOTHING = 1e-9  # what is smaller is the rounding of a difference that is zero
+Z95 = 1.96  # of the normal distribution, for 95 %
+HEADLINES = {
+    "helps": "Memory helps.",
+    "harms": "Memory does harm here.",
+    "may help": "Memory may help, but these videos do not show it.",
+    "does not help": "Memory does not help here.",
+    "same": "Memory makes no difference here.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The page's first answer.
+
+    Attributes:
+        stance: a key of `HEADLINES`.
+        unit: what is counted, "clips" or "frames".
+        memory, frame, commonest: shares right, 0 to 1: with memory, by each frame alone, by always answering with
+            the commonest class.
+        sentences: what is to be known of the difference.
+    """
+
+    stance: str
+    unit: str
+    memory: float
+    frame: float
+    commonest: float | None
+    sentences: list[str]
+
+    @property
+    def headline(self) -> str:
+        return HEADLINES[self.stance]
+
+
+def verdict(evaluation: Mapping[str, Any]) -> Verdict | None:
+    """What to say first; None where either side has no accuracy."""
+    sides = evaluation["memory"], evaluation["frame"]
+    metric = "clip_accuracy" if all(is_number(side.get("clip_accuracy")) for side in sides) else "frame_accuracy"
+    memory, frame = (side.get(metric) for side in sides)
+    if not is_number(memory) or not is_number(frame):
+        return None
+    clips = metric == "clip_accuracy"
+    videos = evaluation["data"].get("videos")
+    if clips:
+        interval = unpaired(memory, frame, videos) if is_number(videos) and videos else None
+    else:
+        interval = by_video(evaluation.get("videos") or [])
+    stance = stance_of(memory - frame, interval)
+    sentences = [difference(memory, frame, videos if clips else None)]
+    if stance != "same":
+        sentences.append(chance(interval, stance, clips))
+    flips = [side.get("flips_per_minute") for side in sides]
+    if all(is_number(value) for value in flips):
+        sentences.append(
+            f"Needless changes of the answer, beyond those of the truth: {decimal(flips[0])} a minute with memory, "
+            f"{decimal(flips[1])} by each frame alone."
+        )
+    commonest = commonest_class(evaluation, clips)
+    if commonest:
+        name, share = commonest
+        than = "Neither does better than this: always" if max(memory, frame) <= share else "To compare: always"
+        sentences.append(f"{than} answering “{name}”, the commonest class, is right in {percent(share)}.")
+    return Verdict(
+        stance, "clips" if clips else "frames", memory, frame, commonest[1] if commonest else None, sentences
+    )
+
+
+def stance_of(gain: float, interval: tuple[float, float] | None) -> str:
+    """A key of `HEADLINES`: what a difference is worth whose interval is known, or not."""
+    if abs(gain) < 0.0005:
+        return "same"
+    low, high = interval or (-math.inf, math.inf)
+    if gain > 0:
+        return "helps" if low > NOTHING else "may help"
+    return "harms" if high < -NOTHING else "does not help"
+
+
+def difference(memory: float, frame: float, clips: float | None) -> str:
+    gain = memory - frame
+    if abs(gain) < 0.0005:
+        return "With memory and by each frame alone, the same share is right."
+    more = "more" if gain > 0 else "fewer"
+    size = f"{decimal(abs(100 * gain))} percentage points"
+    if clips:
+        return f"With memory, {count(abs(round(gain * clips)))} {more} of {count(clips)} clips are right: {size}."
+    return f"With memory, {more} frames are right: {size}."
+
+
+def chance(interval: tuple[float, float] | None, stance: str, clips: bool) -> str:
+    if interval is None:
+        return "How much of that is chance cannot be said of so few videos."
+    what = "The difference" if clips else "The mean difference over the videos"
+    means = (
+        "which leaves out zero: chance alone would rarely do that."
+        if stance in ("helps", "harms")
+        else "which holds zero: it may be chance, and more videos would tell."
+    )
+    return f"{what} has a 95 % interval of {points(interval[0])} to {points(interval[1])} points, {means}"
+
+
+def unpaired(a: float, b: float, n: float) -> tuple[float, float]:
+    """The 95 % interval of a − b, two shares of n clips each.
+
+    One success and one failure are added to both. Which clips both have right is not known: where they mostly agree,
+    as they do here, the true interval is narrower. Source: Agresti & Caffo 2000, "Simple and effective confidence
+    intervals for proportions and differences of proportions result from adding two successes and two failures".
+    """
+    a, b = ((share * n + 1) / (n + 2) for share in (a, b))
+    half = Z95 * math.sqrt((a * (1 - a) + b * (1 - b)) / (n + 2))
+    return max(-1.0, a - b - half), min(1.0, a - b + half)
+
+
+def by_video(videos: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean difference in frames right, whole groups resampled; None of a single group."""
+    videos = [video for video in videos if video.get("times")]
+    groups = [str(video.get("group") or video["name"]) for video in videos]
+    if len(set(groups)) < 2:
+        return None
+    memory, frame = (np.array([share_right(video, side) for video in videos]) for side in ("memory", "frame"))
+    _, low, high = paired(memory, frame, groups=groups)
+    return low, high
+
+
+def share_right(video: Mapping[str, Any], side: str) -> float:
+    """The share of a timeline's points that one side has right, 0 to 1."""
+    pairs = list(zip(video["truth"], video[side], strict=True))
+    return sum(a == b for a, b in pairs) / len(pairs)
+
+
+def commonest_class(evaluation: Mapping[str, Any], clips: bool) -> tuple[str, float] | None:
+    """The class that is true most often, and the share of clips or frames it is true of."""
+    matrix = evaluation["memory"].get("clip_confusion" if clips else "confusion")
+    rows = [sum(row) for row in matrix or []]
+    if not sum(rows):
+        return None
+    most = max(range(len(rows)), key=rows.__getitem__)
+    return str(evaluation["model"]["labels"][most]), rows[most] / sum(rows)
+
+
+def worth_of_time(robustness: Mapping[str, Sequence[Mapping[str, Any]]]) -> str | None:
+    """What knowing the true Δt was worth, at the level where it mattered most; None where it was not tried."""
+    tried = [
+        (row["memory"] - row["memory_without_dt"], str(row.get("text") or ""))
+        for rows in robustness.values()
+        for row in rows
+        if is_number(row.get("memory")) and is_number(row.get("memory_without_dt"))
+    ]
+    if not tried:
+        return None
+    gain, text = max(tried, key=lambda pair: abs(pair[0]))
+    if abs(gain) < 0.005:
+        return "Knowing the time that really passed between frames made no difference here."
+    word = "better" if gain > 0 else "worse"
+    return (
+        f"Knowing the time that really passed between frames made the most difference at “{text}”: "
+        f"{decimal(abs(100 * gain))} points {word} than with Δt pretended constant."
+    )
+
+
+def standing(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """How the reference of a comparison stands against the other rows; None where no difference is known."""
+    words = [relation(row.get("minus_reference")) for row in rows]
+    others = [word for word in words if word]
+    if not others:
+        return None
+    better, worse, open_ = (others.count(word) for word in ("better", "worse", "not told apart"))
+    return (
+        f"Of {len(others)} alternative{'' if len(others) == 1 else 's'}, {worse} {is_are(worse)} clearly worse than "
+        f"the reference, {better} {is_are(better)} clearly better, and {open_} cannot be told apart from it with these "
+        "videos."
+    )
+
+
+def is_are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def relation(minus_reference: Mapping[str, Any] | None) -> str | None:
+    """A row's relation to the reference by its 95 % interval: better, worse, not told apart; None: not known."""
+    if not minus_reference or not all(is_number(minus_reference.get(end)) for end in ("low", "high")):
+        return None
+    if minus_reference["low"] > NOTHING:
+        return "better"
+    return "worse" if minus_reference["high"] < -NOTHING else "not told apart"

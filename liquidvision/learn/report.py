@@ -1,0 +1,161 @@
+"""The report: one HTML page of an evaluation, complete in itself, to look at and to decide by."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from liquidvision.checkpoint import replace
+from liquidvision.errors import SinkError, UsageError
+from liquidvision.learn.page.charts import Chart
+from liquidvision.learn.page.figures import LINES, calibration, comparison, figure_rows, robustness, training
+from liquidvision.learn.page.formats import NONE, compact, count, decimal, duration, is_number, percent, points
+from liquidvision.learn.page.mistakes import class_rows, commonest_mistakes, matrices
+from liquidvision.learn.page.timelines import shared_legend, timelines
+from liquidvision.learn.page.verdict import standing, verdict, worth_of_time
+
+FORMAT, VERSION = "liquidvision-evaluation", 1
+NEEDED = ("model", "data", "memory", "frame")
+PAGE = Path(__file__).parent / "page"
+WORST = 12  # clips shown with a still
+FIRST = 12  # videos shown at once
+WRITTEN = (compact, count, decimal, duration, percent, points)
+
+
+def write_report(path: str | Path, evaluation: Mapping[str, Any]) -> None:
+    """Write an evaluation as one HTML file that fetches nothing.
+
+    What the evaluation does not have, the page leaves out.
+
+    Args:
+        path: the file; it appears under this name only when it is whole.
+        evaluation: the evaluation's JSON, see `evaluation`.
+
+    Raises:
+        UsageError: it is no evaluation, of another version, or cut short.
+        SinkError: the file cannot be written.
+    """
+    page = render(evaluation)
+    try:
+        replace(Path(path), page.encode("utf-8", "replace"))
+    except OSError as error:
+        raise SinkError(f"cannot write the report {path}: {error.strerror or error}") from error
+
+
+def render(evaluation: Mapping[str, Any]) -> str:
+    """The page's HTML.
+
+    Raises:
+        UsageError: as `write_report`.
+    """
+    if evaluation.get("format") != FORMAT or evaluation.get("version") != VERSION:
+        raise UsageError(
+            f'a report needs an evaluation, "format": "{FORMAT}", "version": {VERSION}; '
+            f"this has {evaluation.get('format')!r} and {evaluation.get('version')!r}: evaluate the model again"
+        )
+    missing = [part for part in NEEDED if not evaluation.get(part)]
+    if missing:
+        raise UsageError(f"the evaluation lacks {', '.join(missing)}: evaluate the model again")
+    environment = Environment(
+        loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+    )
+    environment.filters |= {write.__name__: write for write in WRITTEN}
+    return environment.get_template("page.html.j2").render(content(evaluation))
+
+
+def content(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template lays out."""
+    model, data = evaluation["model"], evaluation["data"]
+    labels = [str(label) for label in model["labels"]]
+    curves = evaluation.get("robustness") or {}
+    compare = evaluation.get("compare") or {}
+    timing = evaluation.get("timing") or {}
+    charts, course = (
+        robustness(curves, evaluation.get("robustness_metric") or ""),
+        training(evaluation.get("training") or {}),
+    )
+    rows = timelines(evaluation)
+    legend = [(color, labels[i]) for i, color in shared_legend(labels, data.get("background")).items()]
+    return {
+        "css": inlined("page.css"),
+        "script": inlined("page.js"),
+        "evaluation": evaluation,
+        "model": model,
+        "data": data,
+        "labels": labels,
+        "warnings": warnings(data),
+        "verdict": verdict(evaluation),
+        "figures": figure_rows(evaluation["memory"], evaluation["frame"]),
+        "comparison": comparison(compare),
+        "standing": standing(compare.get("rows") or []),
+        "robustness": charts,
+        "robustness_lines": lines_of(charts),
+        "robustness_columns": [words for *_, words in LINES],
+        "worth_of_time": worth_of_time(curves),
+        "matrices": matrices(evaluation),
+        "mistakes": commonest_mistakes(evaluation),
+        "classes": class_rows(evaluation),
+        "timelines": rows,
+        "videos": len(evaluation.get("videos") or []),
+        "first": FIRST,
+        "legend": legend,
+        "worst": [row for row in rows if row.still][:WORST],
+        "calibration": calibration(evaluation),
+        "training": course,
+        "training_lines": lines_of(course),
+        "timing": timing,
+        "rate": count(1000 / timing["p95_ms"] // 1)
+        if is_number(timing.get("p95_ms")) and timing["p95_ms"] > 0
+        else None,
+        "facts": facts(model, data),
+    }
+
+
+def facts(model: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is known of the data and the model, as (name, value)."""
+    known = [
+        ("Data", data.get("name")),
+        ("Part", data.get("part")),
+        ("Videos", count(data.get("videos"))),
+        ("Frames", count(data.get("frames"))),
+        ("Length", duration(data.get("seconds"))),
+        ("Background class", data.get("background")),
+        ("Split by", data.get("split_by")),
+        ("Seen in training", count(data.get("seen_in_training"))),
+        ("Model", model.get("name")),
+        ("Cell", model.get("cell")),
+        ("Backbone", model.get("backbone")),
+        ("Trained parameters", count(model.get("parameters"))),
+    ]
+    return [(name, str(value)) for name, value in known if value not in (None, NONE)]
+
+
+def lines_of(charts: Sequence[Chart]) -> list[tuple[str, str]]:
+    """What the legend of several charts names: (style, name) of each line that is drawn in any."""
+    return list(dict.fromkeys((line.style, line.name) for chart in charts for line in chart.drawn))
+
+
+def inlined(name: str) -> Markup:
+    """A file of the page's own, to be put in as it is."""
+    return Markup((PAGE / name).read_text(encoding="utf-8"))
+
+
+def warnings(data: Mapping[str, Any]) -> Sequence[str]:
+    """What must be known before any figure is believed."""
+    found = []
+    seen, videos = data.get("seen_in_training") or 0, data.get("videos")
+    if seen:
+        found.append(
+            f"{seen} of {videos} videos were seen in training: the figures are better than new videos would give."
+        )
+    if data.get("split_by") == "video":
+        found.append(
+            "Videos were split one by one: what belongs together, such as clips of one person or one place, may be in "
+            "training and here, and then the figures are too good. Name groups to keep it together."
+        )
+    skipped = len(data.get("skipped") or [])
+    if skipped:
+        found.append(f"{skipped} file{' was' if skipped == 1 else 's were'} skipped and in no figure; see Data and model.")
+    return found

@@ -1,0 +1,295 @@
+"""Checking annotated videos: what is counted, what is found wrong, and what the command says and exits with."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from commands import one_line
+
+from liquidvision.learn.annotations import Dataset, Interval, read_data
+from liquidvision.learn.checking import Extent, Report, check
+from liquidvision.learn.splits import split
+
+Build = Callable[..., Path]
+STEP = 512  # ticks of a frame, of 12800 a second: 0.04 s
+
+
+@pytest.fixture
+def build(make_video, tmp_path) -> Build:
+    """Writes a CSV of the given lines, and a video of so many frames for each named file; gives the CSV's path."""
+
+    def build(text: str, **frames: int) -> Path:
+        for name, count in frames.items():
+            make_video(f"{name}.mp4", pts=range(0, count * STEP, STEP))
+        path = tmp_path / "data.csv"
+        path.write_text(text)
+        return path
+
+    return build
+
+
+def texts(report: Report) -> list[tuple[str, str]]:
+    """The problems of single clips, as (name, text)."""
+    return [(problem.name, problem.text) for problem in report.problems if problem.name]
+
+
+def of_all(report: Report) -> str:
+    """What is said of the data as a whole."""
+    return "; ".join(problem.text for problem in report.problems if not problem.name)
+
+
+def labelled(rows: str) -> str:
+    """A CSV of `file:label[:group]` rows."""
+    lines = [row.split(":") for row in rows.split()]
+    header = ["file", "label", "group"][: len(lines[0])]
+    return "\n".join([",".join(header), *(",".join([f"{file}.mp4", *more]) for file, *more in lines)])
+
+
+def test_sound_data(build):
+    """Sound data has no problems; clips, groups, frames and seconds are counted by class."""
+    path = build(labelled("a:x:p b:y:p c:x:q d:y:q e:x:r f:y:r"), a=5, b=10, c=6, d=11, e=7, f=12)
+    data, read = read_data(path), []
+    report = check(data, on_file=read.append)
+    assert (report.problems, report.errors, report.copies, report.usable) == ((), (), (), data)
+    assert read == [clip.name for clip in data.clips]
+    assert report.frames == {"a.mp4": 5, "b.mp4": 10, "c.mp4": 6, "d.mp4": 11, "e.mp4": 7, "f.mp4": 12}
+    assert report.seconds == pytest.approx({name: count * 0.04 for name, count in report.frames.items()})
+    assert report.classes == {
+        "x": Extent(3, 3, 18, pytest.approx(0.72)),
+        "y": Extent(3, 3, 33, pytest.approx(1.32)),
+    }
+
+
+def test_seconds_are_those_that_passed(make_video, tmp_path):
+    """Frames at uneven times count for as long as they are shown."""
+    make_video("a.mp4", pts=[0, 100, 1000, 1100], time_base=Fraction(1, 1000))
+    make_video("b.mp4", pts=[500, 1500], time_base=Fraction(1, 1000))
+    (tmp_path / "data.csv").write_text("file,start,end,label\na.mp4,0.1,1,x\nb.mp4,0,9,y\n")
+    report = check(read_data(tmp_path / "data.csv"))
+    assert report.classes["x"] == Extent(1, 1, 1, pytest.approx(0.9))
+    assert report.classes["background"].frames == 3
+    assert report.seconds["a.mp4"] == pytest.approx(report.classes["background"].seconds + 0.9)
+
+
+def test_files_that_cannot_be_used(build, make_video, tmp_path):
+    """A missing, empty, foreign or soundless-in-vision file or a folder is told and left out; the rest is used."""
+    path = build(labelled("a:x b:y none:x empty:x text:y folder:y sound:x"), a=5, b=6)
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "folder.mp4").mkdir()
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        samples = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        samples.planes[0].update(bytes(4096))
+        samples.sample_rate, samples.pts = 16000, 0
+        container.mux(stream.encode(samples))
+        container.mux(stream.encode(None))
+    data = read_data(path)
+    report = check(data)
+    assert report.usable == data.only(["a.mp4", "b.mp4"])
+    assert set(report.frames) == set(report.seconds) == {"a.mp4", "b.mp4"}
+    assert [problem.name for problem in report.errors] == [
+        "empty.mp4",
+        "folder.mp4",
+        "none.mp4",
+        "sound.mp4",
+        "text.mp4",
+    ]
+    told = {problem.name: problem.text for problem in report.errors}
+    assert "no such file" in told["none.mp4"] and "no video" in told["sound.mp4"]
+    assert "cannot be opened" in told["text.mp4"] and "cannot be opened" in told["empty.mp4"]
+    assert report.problems[: len(report.errors)] == report.errors
+
+
+def test_nothing_that_can_be_used(build):
+    """Where no file can be read, there are errors alone, and nothing is usable."""
+    report = check(read_data(build(labelled("a:x b:y"))))
+    assert len(report.errors) == len(report.problems) == 2
+    assert report.usable.clips == ()
+
+
+def test_a_camera_is_no_file(tmp_path, monkeypatch):
+    """A missing file whose name is a number is not taken for a camera's index."""
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text("file,label\n0,x\n1,y\n")
+    assert [problem.text for problem in check(read_data("data.csv")).errors] == [
+        "no such file: 0",
+        "no such file: 1",
+    ]
+
+
+def test_damaged_packets(tmp_path, make_video, build):
+    """Packets that cannot be decoded are told; the file is used without them."""
+    path = build(labelled("a:x b:y"), b=9)
+    clip = make_video("a.mp4")
+    with av.open(str(clip)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][3]
+        start, size = packet.pos, packet.size
+    content = bytearray(clip.read_bytes())
+    content[start : start + size] = bytes(size)
+    clip.write_bytes(content)
+    report = check(read_data(path))
+    assert not report.errors
+    assert texts(report) == [("a.mp4", "1 damaged packets; what they held is missing")]
+    assert report.frames["a.mp4"] == 19
+
+
+def test_intervals_beyond_the_end(build):
+    """An interval that ends after its video is cut, unless it was rounded; one without frames is left out."""
+    rows = ["a.mp4,0,0.2,x", "a.mp4,0.6,0.9,y", "b.mp4,0.2,5,x", "b.mp4,5,6,y", "b.mp4,7,8,y", "c.mp4,0.081,0.082,x"]
+    report = check(read_data(build("\n".join(["file,start,end,label", *rows]), a=20, b=21, c=22)))
+    assert texts(report) == [
+        ("b.mp4", "y 5–6 s (and 1 more): after the video's end at 0.84 s; left out"),
+        ("b.mp4", "x 0.2–5 s: beyond the video's end at 0.84 s; cut there"),
+        ("c.mp4", "x 0.081–0.082 s: between two frames; left out"),
+    ]
+    a, b, c = report.usable.clips
+    assert a.intervals == (Interval(0, 0.2, "x"), Interval(0.6, pytest.approx(0.8), "y"))
+    assert b.intervals == (Interval(0.2, pytest.approx(0.84), "x"),)
+    assert c.intervals == ()
+
+
+def test_overlaps(build):
+    """Intervals of different labels that overlap are told; of one label, or end to end, they are sound."""
+    rows = [
+        "a.mp4,0,0.4,x",
+        "a.mp4,0.2,0.6,y",
+        "a.mp4,0.3,0.5,x",
+        "b.mp4,0,0.4,x",
+        "b.mp4,0.2,0.4,x",
+        "b.mp4,0.4,0.6,y",
+    ]
+    report = check(read_data(build("\n".join(["file,start,end,label", *rows]), a=20, b=26)))
+    assert texts(report) == [("a.mp4", "y 0.2–0.6 s overlaps x 0–0.4 s (and 1 more): the one that begins later counts")]
+
+
+def test_the_same_content(build, tmp_path):
+    """One content in two groups or classes is told; within one group and class it is no leak."""
+    path = build(labelled("a:x:p b:x:q c:y:p d:x:r e:y:s f:y:s g:y:p"), a=5, c=6, e=7, g=8)
+    for copy, original in (("b", "a"), ("d", "c"), ("f", "e")):
+        (tmp_path / f"{copy}.mp4").write_bytes((tmp_path / f"{original}.mp4").read_bytes())
+    report = check(read_data(path))
+    assert report.copies == (("a.mp4", "b.mp4"), ("c.mp4", "d.mp4"))
+    assert texts(report) == [
+        ("a.mp4", "the same content as b.mp4: training and test may share it; use one group"),
+        ("c.mp4", "the same content as d.mp4: here it is y, there x"),
+    ]
+
+
+def test_the_same_content_with_other_intervals(build, tmp_path):
+    """One content with two annotations is told."""
+    path = build("file,start,end,label,group\na.mp4,0,0.1,x,p\nb.mp4,0.1,0.2,x,p\nc.mp4,0,0.1,y,p\n", a=5, c=6)
+    (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    assert texts(check(read_data(path))) == [("a.mp4", "the same content as b.mp4, which is annotated otherwise")]
+
+
+def test_a_class_that_is_lost(build):
+    """A class of unreadable files alone is told, and is none of the usable classes; so when one class is left."""
+    report = check(read_data(build(labelled("a:x b:y c:z"), a=5, b=6)))
+    assert report.usable.labels == ("x", "y")
+    assert report.classes["z"] == Extent(0, 0, 0, 0)
+    assert "no video that can be used shows z" in of_all(report) and "one class alone" not in of_all(report)
+    report = check(read_data(build(labelled("a:x c:z"))))
+    assert "one class alone is left, x" in of_all(report)
+
+
+def test_small_classes(build):
+    """Classes in fewer groups than a split has parts are told, with their groups."""
+    rows = labelled("a:x:p b:y:p c:x:q d:y:q e:x:r f:x:r")
+    report = check(read_data(build(rows, a=5, b=6, c=7, d=8, e=9, f=10)))
+    assert "in fewer than 3 groups" in of_all(report) and "each: y (2)" in of_all(report)
+
+
+def test_unbalanced_classes(build):
+    """Five times as many clips, or seconds, of one class as of another are told; the background does not count."""
+    many = dict.fromkeys("abcde", 5)
+    rows = labelled("a:x b:x c:x d:x e:x f:y")
+    assert "unbalanced: 5 clips of x, 1 of y" in of_all(check(read_data(build(rows, **many, f=5))))
+    rows = labelled("a:x b:x c:x d:x e:y f:y")
+    assert "unbalanced" not in of_all(check(read_data(build(rows))))
+    intervals = "file,start,end,label\na.mp4,0,{},x\na.mp4,4,4.16,y\n"
+    assert "unbalanced: 1 seconds of x, 0.16 of y" in of_all(check(read_data(build(intervals.format(1), a=200))))
+    assert "unbalanced" not in of_all(check(read_data(build(intervals.format(0.4)))))
+
+
+def test_groups_of_one_class(build):
+    """A group of several clips of one class is told where others show more: the group could give the class away."""
+    many = {name: count for count, name in enumerate("abcdef", 5)}
+    report = check(read_data(build(labelled("a:x:p b:y:p c:x:q d:x:q e:y:r f:y:s"), **many)))
+    assert "1 of 2 groups of several clips show one class alone: q" in of_all(report)
+    report = check(read_data(build(labelled("a:x:p b:x:p c:y:q d:y:q e:y:r f:x:s"))))
+    assert "show one class alone" not in of_all(report)
+
+
+def test_what_reading_left_out_is_told(make_video, tmp_path):
+    """What `read_data` notes is among the problems."""
+    for name in ("x/a.mp4", "y/b.mp4", "z/c.mp4"):
+        (tmp_path / name).parent.mkdir()
+        make_video(name)
+    (tmp_path / "z/c.mp4").unlink()
+    assert "holds no videos, and is no class" in of_all(check(read_data(tmp_path)))
+
+
+def test_the_command_on_sound_data(run, build):
+    """Sound data: classes, counts and lengths, exit code 0."""
+    rows = labelled("a:x b:y c:x d:y e:x f:[bold]y")
+    ran = run("check", build(rows, a=5, b=10, c=6, d=11, e=7, f=12))
+    assert (ran.code, ran.err) == (0, "")
+    assert (
+        "6 videos, 3 classes" in ran.out and "51 frames, 2.0 s" in ran.out and "0.20–0.48 s, median 0.34 s" in ran.out
+    )
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert ["class", "clips", "frames", "seconds", "share"] in rows
+    assert ["x", "3", "18", "0.7", "35%"] in rows and ["[bold]y", "1", "12", "0.5", "24%"] in rows
+    assert "0 of 6 files cannot be used; warnings: 1" in ran.out
+
+
+def test_the_command_on_groups_and_intervals(run, build):
+    """Groups have a column; the background is called as the user says."""
+    ran = run("check", build("file,start,end,label,group\na.mp4,0,0.1,x,p\n", a=5), "--background", "idle")
+    assert ran.code == 0 and "1 videos in 1 groups, 2 classes" in ran.out
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert ["class", "clips", "groups", "frames", "seconds", "share"] in rows
+    assert ["idle", "1", "1", "2", "0.1", "40%"] in rows
+
+
+def test_the_command_on_bad_files(run, build, tmp_path):
+    """Bad files are listed and exit with 3; bad ones alone fail with 1 and one line; bad annotations with 2 and one."""
+    path = build(labelled("a:x b:y none:x"), a=5, b=6)
+    ran = run("check", path)
+    assert (ran.code, ran.err) == (3, "")
+    assert "error: none.mp4: no such file" in ran.out and "1 of 3 files cannot be used" in ran.out
+    path.write_text(labelled("none:x gone:y"))
+    ran = run("check", path)
+    assert ran.code == 1 and ran.out == ""
+    assert "none of the videos of" in one_line(ran) and "(and 1 more)" in ran.err
+    for arguments, told in (([tmp_path / "nowhere"], "no data at"), ([path, "--background", ""], "no name")):
+        ran = run("check", *arguments)
+        assert ran.code == 2 and told in one_line(ran)
+
+
+def test_help_is_quick():
+    """The command's help needs neither torch nor PyAV."""
+    program = (
+        "import sys; sys.argv = ['liquidvision', 'check', '--help']\n"
+        "from liquidvision.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'av', 'numpy', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(("name", "clips", "groups"), [("fights", 240, 240), ("gestures", 209, 4)])
+def test_real_data(data, name, clips, groups):
+    """The shared clips are sound, and a split of them keeps groups apart and has all classes in all parts."""
+    dataset: Dataset = read_data(data / "video" / name)
+    report = check(dataset)
+    assert report.problems == () and report.usable == dataset
+    assert (len(dataset.clips), len({clip.group for clip in dataset.clips})) == (clips, groups)
+    for names in split(dataset).values():
+        assert {clip.label for clip in dataset.only(names).clips} == set(dataset.labels)
