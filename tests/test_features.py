@@ -131,7 +131,7 @@ def test_another_anything_is_another_entry(model, cache, make_video):
     store.get(video)
     assert store.has(video)
     weights = copy.deepcopy(backbone)
-    next(weights.extractor.parameters()).data.view(-1)[0] += 1e-6
+    next(weights.extractor.parameters()).data[0] += 1e-6
     preprocessing, nodes = copy.deepcopy(backbone), copy.deepcopy(backbone)
     preprocessing.preprocessing = Preprocessing(size=(64, 64), shorter=70)
     nodes.nodes = {"features.3": 2, "features.1": 2}
@@ -175,11 +175,10 @@ def test_an_entry_cut_short_is_made_again(store, make_video, keep):
     video = make_video()
     whole = store.get(video)
     (place,) = files(store.folder)
-    content = place.read_bytes()
-    place.write_bytes(content[:keep])
+    place.write_bytes(place.read_bytes()[:keep])
     assert not store.has(video)
     same(store.get(video), whole)
-    assert place.read_bytes() == content
+    assert store.has(video)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +193,7 @@ def test_an_entry_cut_short_is_made_again(store, make_video, keep):
         {"pts": torch.arange(19)},
         {"durations": torch.zeros(20, 2, dtype=torch.int64)},
         {"embeddings": torch.zeros(20, 3)},
-        {"embeddings": torch.zeros(20, 88).half()},
+        {"embeddings": torch.zeros(20, 88, dtype=torch.float16)},
         {"pts": torch.arange(20).float()},
     ],
 )
@@ -259,7 +258,7 @@ def test_what_cannot_be_read_is_collected_and_the_others_go_on(store, make_video
     for path, error in failed.items():
         assert isinstance(error, SourceError) and path.name in str(error) and "\n" not in str(error)
     assert store.has(good) and store.has(last) and not any(store.has(path) for path in bad)
-    with pytest.raises(SourceError, match="none.mp4"):
+    with pytest.raises(SourceError, match=r"none\.mp4"):
         store.get(bad[1])
 
 

@@ -267,9 +267,9 @@ def read_entry(place: Path, wanted: Mapping[str, str], dim: int) -> Features:
     try:
         embeddings, pts, durations = (tensors[name] for name in ("embeddings", "pts", "durations"))
         frames = int(told["frames"])
-        shapes = (embeddings.shape, pts.shape, durations.shape)
-        if shapes != ((frames, dim), (frames,), (frames,)):
-            raise ModelError(f"{place} holds tensors of {shapes}; expected {frames} frames of {dim}")
+        kinds = [(tuple(tensor.shape), tensor.dtype) for tensor in (embeddings, pts, durations)]
+        if kinds != [((frames, dim), torch.float32), ((frames,), torch.int64), ((frames,), torch.int64)]:
+            raise ModelError(f"{place} does not hold {frames} frames of {dim}")
         return Features(
             embeddings, pts, durations, Fraction(told["time_base"]), Fraction(told["begin"]), int(told["damaged"])
         )
