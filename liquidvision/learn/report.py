@@ -1,11 +1,11 @@
 """The report: one HTML page of an evaluation, complete in itself, to look at and to decide by."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
+from jinja2 import Environment, FileSystemLoader, Template
 
 from liquidvision.checkpoint import replace
 from liquidvision.errors import SinkError, UsageError
@@ -58,11 +58,17 @@ def render(evaluation: Mapping[str, Any]) -> str:
     missing = [part for part in NEEDED if not evaluation.get(part)]
     if missing:
         raise UsageError(f"the evaluation lacks {', '.join(missing)}: evaluate the model again")
+    return template().render(content(evaluation))
+
+
+@cache
+def template() -> Template:
+    """The page's template."""
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False
     )
     environment.filters |= {write.__name__: write for write in WRITTEN}
-    return environment.get_template("page.html.j2").render(content(evaluation))
+    return environment.get_template("page.html.j2")
 
 
 def content(evaluation: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,15 +78,11 @@ def content(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     curves = evaluation.get("robustness") or {}
     compare = evaluation.get("compare") or {}
     timing = evaluation.get("timing") or {}
-    charts, course = (
-        robustness(curves, evaluation.get("robustness_metric") or ""),
-        training(evaluation.get("training") or {}),
-    )
+    charts = robustness(curves, evaluation.get("robustness_metric") or "")
+    course = training(evaluation.get("training") or {})
     rows = timelines(evaluation)
     legend = [(color, labels[i]) for i, color in shared_legend(labels, data.get("background")).items()]
     return {
-        "css": inlined("page.css"),
-        "script": inlined("page.js"),
         "evaluation": evaluation,
         "model": model,
         "data": data,
@@ -106,11 +108,14 @@ def content(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "training": course,
         "training_lines": lines_of(course),
         "timing": timing,
-        "rate": count(1000 / timing["p95_ms"] // 1)
-        if is_number(timing.get("p95_ms")) and timing["p95_ms"] > 0
-        else None,
+        "rate": rate(timing.get("p95_ms")),
         "facts": facts(model, data),
     }
+
+
+def rate(milliseconds: float | None) -> str | None:
+    """How many frames a second there is time for, where each takes so long; None where that is not known."""
+    return count(1000 // milliseconds) if is_number(milliseconds) and milliseconds > 0 else None
 
 
 def facts(model: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -137,11 +142,6 @@ def lines_of(charts: Sequence[Chart]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((line.style, line.name) for chart in charts for line in chart.drawn))
 
 
-def inlined(name: str) -> Markup:
-    """A file of the page's own, to be put in as it is."""
-    return Markup((PAGE / name).read_text(encoding="utf-8"))
-
-
 def warnings(data: Mapping[str, Any]) -> Sequence[str]:
     """What must be known before any figure is believed."""
     found = []
@@ -157,5 +157,7 @@ def warnings(data: Mapping[str, Any]) -> Sequence[str]:
         )
     skipped = len(data.get("skipped") or [])
     if skipped:
-        found.append(f"{skipped} file{' was' if skipped == 1 else 's were'} skipped and in no figure; see Data and model.")
+        found.append(
+            f"{skipped} file{' was' if skipped == 1 else 's were'} skipped and in no figure; see Data and model."
+        )
     return found

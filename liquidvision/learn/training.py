@@ -161,7 +161,7 @@ def write_metrics(path: Path, history: list[Epoch]) -> None:
     """metrics.csv: a line for every epoch so far; only the last is new, unless training was resumed."""
     columns = [column.name for column in fields(Epoch)]
     try:
-        fresh = len(history) == 1 or not path.is_file() or sum(1 for _ in path.open(encoding="utf-8")) != len(history)
+        fresh = len(history) == 1 or not path.is_file() or path.read_text(encoding="utf-8").count("\n") != len(history)
         with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             if fresh:

@@ -95,7 +95,7 @@ class ClassRow:
     """What is known of one class; shares are 0 to 1, None where not defined."""
 
     label: str
-    clips: int | None
+    clips: float | None
     recall: float | None
     frame_recall: float | None
     precision: float | None
@@ -104,9 +104,9 @@ class ClassRow:
     @property
     def gain(self) -> float | None:
         """Recall with memory less recall by each frame alone."""
-        if is_number(self.recall) and is_number(self.frame_recall):
-            return self.recall - self.frame_recall
-        return None
+        if self.recall is None or self.frame_recall is None:
+            return None
+        return self.recall - self.frame_recall
 
 
 def class_rows(evaluation: Mapping[str, Any]) -> list[ClassRow]:
@@ -115,11 +115,16 @@ def class_rows(evaluation: Mapping[str, Any]) -> list[ClassRow]:
     return [
         ClassRow(
             str(row["label"]),
-            row.get("clips"),
-            row.get("recall"),
-            alone.get(row["label"], {}).get("recall"),
-            row.get("precision"),
-            row.get("ap"),
+            clips=number(row, "clips"),
+            recall=number(row, "recall"),
+            frame_recall=number(alone.get(row["label"], {}), "recall"),
+            precision=number(row, "precision"),
+            ap=number(row, "ap"),
         )
         for row in evaluation["memory"].get("per_class") or []
     ]
+
+
+def number(row: Mapping[str, Any], key: str) -> float | None:
+    value = row.get(key)
+    return value if is_number(value) else None

@@ -8,15 +8,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.append(...heading.childNodes);
     heading.append(button);
     button.addEventListener("click", () => {
-      const ascending = heading.getAttribute("aria-sort") === "descending";
+      const usual = column ? "descending" : "ascending"; // names from A on, figures from the largest
+      const turned = heading.getAttribute("aria-sort") === usual;
+      const order = turned === (usual === "descending") ? "ascending" : "descending";
       for (const other of table.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
-      heading.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+      heading.setAttribute("aria-sort", order);
       const key = (row) => row.cells[column].dataset.v ?? row.cells[column].textContent.trim();
       const compare = (a, b) => {
         const [x, y] = [key(a), key(b)];
         if (x === "" || y === "") return (x === "") - (y === ""); // what is not known comes last
-        const order = isNaN(x) || isNaN(y) ? -x.localeCompare(y) : x - y;
-        return ascending ? order : -order;
+        const rise = column ? x - y : x.localeCompare(y);
+        return order === "ascending" ? rise : -rise;
       };
       body.append(...[...body.rows].sort(compare));
     });

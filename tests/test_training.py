@@ -1,0 +1,223 @@
+"""`train` and `eval`: from a folder of clips to a model that works, and on after a kill as if nothing had been."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from commands import one_line
+from conftest import picture_frames
+from lessons import swings, tiny_head
+
+from liquidvision import Model, predict
+from liquidvision.checkpoint import read_tensors
+from liquidvision.errors import ModelError, UsageError
+from liquidvision.learn.course import Course
+from liquidvision.learn.fit import Fit, fit_statistics
+from liquidvision.learn.recipe import Recipe
+
+
+def course_of(path: Path | None, *, epochs: int = 6, about: str = "swings") -> Course:
+    """A small training, from its beginning."""
+    lessons, recipe = swings(12), Recipe(epochs=epochs, batch=4)
+    torch.manual_seed(0)
+    head = tiny_head(dropout=0.3)
+    fit = Fit([head], lessons, recipe, first_dt=1.0)
+    fit_statistics([head], lessons, 1.0)
+    return Course(fit, swings(6, seed=3), kept=path, about={"data": about})  # type: ignore[arg-type]
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def kill_after(epoch: int):
+    def on_epoch(row) -> None:
+        if row.epoch == epoch:
+            raise KilledError
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_a_training_that_was_cut_off_goes_on_exactly(tmp_path, epoch):
+    """Cut off after any epoch and resumed, a training ends with the same weights and the same history."""
+    whole = course_of(None)
+    whole.run()
+    cut = course_of(tmp_path / "state.safetensors")
+    with pytest.raises(KilledError):
+        cut.run(kill_after(epoch))
+    later = course_of(tmp_path / "state.safetensors")
+    torch.manual_seed(99)
+    later.resume(tmp_path / "state.safetensors")
+    later.run()
+    assert later.history == whole.history
+    for name, value in whole.head.state_dict().items():
+        assert torch.equal(later.head.state_dict()[name], value), name
+
+
+def test_other_data_is_no_training_to_go_on_with(tmp_path):
+    """A state of other data or options, or a damaged one, is refused with what differs."""
+    path = tmp_path / "state.safetensors"
+    course_of(path, epochs=1).run()
+    with pytest.raises(UsageError, match="another data"):
+        course_of(path, epochs=1, about="others").resume(path)
+    with pytest.raises(UsageError, match="another recipe"):
+        course_of(path, epochs=2).resume(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match="cut short"):
+        course_of(path).resume(path)
+
+
+def test_training_stops_when_validation_gets_no_better(tmp_path):
+    """After as many epochs as patience says without a better validation loss training is over."""
+    course = course_of(None)
+    course.fit.recipe = Recipe(epochs=6, batch=4, patience=1)
+    for group in course.fit.optimiser.param_groups:
+        group["max_lr"] = group["initial_lr"] = group["min_lr"] = 0.0
+    rows = course.run()
+    assert len(rows) < 6 and rows[0].best
+
+
+@pytest.fixture
+def clips(make_video, tmp_path) -> Path:
+    """Class folders: the same moving picture forwards, and standing still."""
+    folder = tmp_path / "clips"
+    for label, ticks in (("quick", 512), ("slow", 2048)):
+        (folder / label).mkdir(parents=True)
+        for number in range(6):
+            count = 12 + number
+            video = make_video(pts=range(0, count * ticks, ticks))
+            video.rename(folder / label / f"{number}.mp4")
+    return folder
+
+
+@pytest.fixture
+def trained(run, clips, model_folder, tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "3")
+    assert ran.code == 0, ran.err
+    assert "frames right" in ran.out
+    return tmp_path / "mine"
+
+
+def test_train_leaves_a_model_that_works_at_once(run, trained, clips):
+    """`train` on class folders leaves a folder that `infer` and Python take, with its card, split and scores."""
+    model = Model.from_pretrained(trained)
+    assert model.labels == ("quick", "slow")
+    assert len([prediction for _, prediction in predict(picture_frames(3), model)]) == 3
+    ran = run("infer", clips / "slow" / "0.mp4", "-m", trained, "--no-save")
+    assert ran.code == 0 and "12 frames" in ran.out
+    parts = json.loads((trained / "split.json").read_text())["parts"]
+    assert sorted(name for names in parts.values() for name in names) == sorted(
+        path.relative_to(clips).as_posix() for path in clips.rglob("*.mp4")
+    )
+    card = (trained / "README.md").read_text()
+    assert "quick, slow" in card and "| frames right |" in card
+    assert (trained / "metrics.csv").read_text().count("\n") == 4
+    assert not (trained / "training.safetensors").exists()
+
+
+def test_eval_judges_by_clips_that_training_did_not_see(run, trained, clips, tmp_path):
+    """`eval` takes the test part of the model's own split, and writes every figure as JSON and as a page."""
+    scores, page = tmp_path / "scores.json", tmp_path / "page.html"
+    ran = run("eval", clips, "-m", trained, "--json", scores, "--report", page)
+    assert ran.code == 0, ran.err
+    told = json.loads(scores.read_text())
+    parts = json.loads((trained / "split.json").read_text())["parts"]
+    assert {video["name"] for video in told["videos"]} == set(parts["test"])
+    assert told["data"]["part"] == "test" and told["data"]["seen_in_training"] == 0
+    assert 0 <= told["clip_accuracy"] <= 1
+    assert [row["level"] for row in told["robustness"]["drop"]] == [0.0, 0.25, 0.5, 0.75]
+    assert told["timing"]["p50_ms"] > 0
+    assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
+    every = run("eval", clips, "-m", trained, "--part", "all", "--json", tmp_path / "all.json")
+    assert every.code == 0
+    assert json.loads((tmp_path / "all.json").read_text())["data"]["seen_in_training"] > 0
+
+
+def test_eval_says_the_same_as_predict(run, trained, clips, tmp_path):
+    """The labels in the evaluation are those that `predict` gives on the file, frame by frame."""
+    assert run("eval", clips, "-m", trained, "--part", "all", "--json", tmp_path / "all.json").code == 0
+    told = json.loads((tmp_path / "all.json").read_text())
+    model = Model.from_pretrained(trained)
+    for video in told["videos"][:4]:
+        said = [prediction.label for _, prediction in predict(clips / video["name"], model)]
+        assert [model.labels[place] for place in video["memory"]] == said
+
+
+def test_compare_sets_the_head_beside_its_rivals(run, trained, clips, tmp_path):
+    """`eval --compare` has a row with an interval for every rival, and the difference from the head."""
+    arguments = ("--compare", "--folds", "2", "--seeds", "1", "--json", tmp_path / "compare.json")
+    ran = run("eval", clips, "-m", trained, *arguments)
+    assert ran.code == 0, ran.err
+    compare = json.loads((tmp_path / "compare.json").read_text())["compare"]
+    names = [row["name"] for row in compare["rows"]]
+    assert names[0] == compare["reference"] == "gated"
+    assert {"gru", "lstm", "cfc", "none", "gated reset", "probe", "ema", "hmm_forward", "pooled"} <= set(names)
+    assert all(row["low"] <= row["mean"] <= row["high"] for row in compare["rows"])
+
+
+def test_cross_validated_training_judges_every_clip(run, clips, model_folder, tmp_path, monkeypatch):
+    """With --folds every clip is judged by a head that never saw it, and the model is trained on all."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    arguments = ("--backbone", model_folder, "--epochs", "2", "--folds", "3", "--seeds", "2")
+    ran = run("train", clips, "-o", tmp_path / "mine", *arguments)
+    assert ran.code == 0, ran.err
+    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
+    assert told["data"]["videos"] == 12 and told["data"]["part"] == "cross-validation"
+    assert told["compare"]["folds"] == 3 and told["compare"]["seeds"] == 2
+    assert "Cross-validation" in (tmp_path / "mine" / "README.md").read_text()
+
+
+def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path, monkeypatch):
+    """An empty folder, one class alone, a wrong column, a taken folder: one line each, and exit code 2."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    empty, single, wrong = tmp_path / "empty", tmp_path / "single" / "quick", tmp_path / "wrong.csv"
+    empty.mkdir()
+    single.mkdir(parents=True)
+    (single / "a.mp4").write_bytes((clips / "quick" / "0.mp4").read_bytes())
+    wrong.write_text("file,class\na.mp4,quick\n")
+    for data, said in (
+        (empty, "class folders"),
+        (single.parent, "one class"),
+        (wrong, "label"),
+        (tmp_path / "no", "no"),
+    ):
+        ran = run("train", data, "-o", tmp_path / "mine", "--backbone", model_folder)
+        assert ran.code == 2 and said in one_line(ran), (data, ran)
+    ran = run("train", clips, "-o", clips, "--backbone", model_folder)
+    assert ran.code == 2 and "--exist-ok" in one_line(ran)
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--traces", "x")
+    assert ran.code == 2 and "--traces" in one_line(ran)
+
+
+def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path, monkeypatch):
+    """A clip that cannot be read is named and left out; the training goes on with the others."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    (clips / "quick" / "broken.mp4").write_bytes(b"no video")
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    assert ran.code == 0 and "left out" in ran.err and "broken.mp4" in ran.err
+    assert "broken.mp4" not in (tmp_path / "mine" / "split.json").read_text()
+
+
+def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):
+    """SIGKILL during training, then --resume: the weights of an undisturbed run, bit for bit."""
+    environment = {**os.environ, "LIQUIDVISION_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    begin = [sys.executable, "-m", "liquidvision", "train", str(clips), "--backbone", str(model_folder)]
+    begin += ["--epochs", "30", "-q"]
+    subprocess.run([*begin, "-o", str(tmp_path / "whole")], env=environment, check=True)
+    with subprocess.Popen([*begin, "-o", str(tmp_path / "cut")], env=environment) as going:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "cut" / "training.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        going.send_signal(signal.SIGKILL)
+    subprocess.run([*begin, "-o", str(tmp_path / "cut"), "--resume", "--exist-ok"], env=environment, check=True)
+    whole, _ = read_tensors(tmp_path / "whole" / "model.safetensors")
+    cut, _ = read_tensors(tmp_path / "cut" / "model.safetensors")
+    assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
