@@ -44,7 +44,7 @@ def no_logged_errors(caplog: pytest.LogCaptureFixture):
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
     """Runs a command in this process, in a folder of its own."""
-    (tmp_path / "here").mkdir()
+    (tmp_path / "here").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     terminate, level = signal.getsignal(signal.SIGTERM), logging.getLogger().level

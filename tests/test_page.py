@@ -49,6 +49,16 @@ def test_changing_labels_are_judged_by_frames_and_whole_groups():
     assert "cannot be said of so few videos" in " ".join(alone.sentences)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_few_groups_make_a_rough_interval(whole):
+    """Of videos in few groups it is said that the interval is rough; of videos in many it is not."""
+    made = evaluation(ACTIONS, videos=24, whole_clip=whole, full=False)
+    assert "The videos are of 6 groups only: the interval is rough." in verdict(made).sentences
+    for video in made["videos"]:
+        video["group"] = video["name"]
+    assert "rough" not in " ".join(verdict(made).sentences)
+
+
 def test_what_is_no_better_than_the_commonest_class_is_told():
     """A model that does no better than always the same answer is said not to."""
     made = evaluation(full=False)

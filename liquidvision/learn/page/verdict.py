@@ -12,6 +12,7 @@ from liquidvision.learn.page.formats import count, decimal, is_number, percent, 
 
 NOTHING = 1e-9  # what is smaller is the rounding of a difference that is zero
 Z95 = 1.96  # of the normal distribution, for 95 %
+FEW_GROUPS = 10  # with fewer, an interval is too narrow, if it is over groups, and far too narrow if it is not
 HEADLINES = {
     "helps": "Memory helps.",
     "harms": "Memory does harm here.",
@@ -62,6 +63,11 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict | None:
     sentences = [difference(memory, frame, videos if clips else None)]
     if stance != "same":
         sentences.append(chance(interval, stance, clips))
+        groups = len(set(groups_of(evaluation.get("videos") or [])))
+        if interval and 0 < groups < FEW_GROUPS:
+            sentences.append(
+                f"The videos are of {groups} group{'' if groups == 1 else 's'} only: the interval is rough."
+            )
     flips = [side.get("flips_per_minute") for side in sides]
     if all(is_number(value) for value in flips):
         sentences.append(
@@ -92,11 +98,11 @@ def difference(memory: float, frame: float, clips: float | None) -> str:
     gain = memory - frame
     if abs(gain) < 0.0005:
         return "With memory and by each frame alone, the same share is right."
-    more = "more" if gain > 0 else "fewer"
     size = f"{decimal(abs(100 * gain))} percentage points"
     if clips:
+        more = "more" if gain > 0 else "fewer"
         return f"With memory, {count(abs(round(gain * clips)))} {more} of {count(clips)} clips are right: {size}."
-    return f"With memory, {more} frames are right: {size}."
+    return f"With memory, the share of frames right is {size} {'higher' if gain > 0 else 'lower'}."
 
 
 def chance(interval: tuple[float, float] | None, stance: str, clips: bool) -> str:
@@ -126,12 +132,17 @@ def unpaired(a: float, b: float, n: float) -> tuple[float, float]:
 def by_video(videos: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
     """The 95 % interval of the mean difference in frames right, whole groups resampled; None of a single group."""
     videos = [video for video in videos if video.get("times")]
-    groups = [str(video.get("group") or video["name"]) for video in videos]
+    groups = groups_of(videos)
     if len(set(groups)) < 2:
         return None
     memory, frame = (np.array([share_right(video, side) for video in videos]) for side in ("memory", "frame"))
     _, low, high = paired(memory, frame, groups=groups)
     return low, high
+
+
+def groups_of(videos: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The group of each video; a video without one is a group by itself."""
+    return [str(video.get("group") or video["name"]) for video in videos]
 
 
 def share_right(video: Mapping[str, Any], side: str) -> float:
