@@ -136,3 +136,14 @@ def test_a_configuration_survives_json():
     """A head's configuration written to JSON and read back is the same."""
     config = HeadConfig((Layout(4, 1), Layout(2, 9)), 3, taus=(0.2, 0.9))
     assert HeadConfig.from_json(config.to_json()) == config
+
+
+def test_statistics_of_fewer_frames_than_components():
+    """Where training clips have fewer frames than the whitening has components, the components left over stay silent."""
+    torch.manual_seed(0)
+    head = Head(HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=10, taus=(0.2,), width=4, units=3))
+    clips = torch.randn(2, 3, 12)
+    head.fit_statistics(clips, 0.1)
+    white = head.perceive(clips, 0.1).white
+    assert torch.isfinite(white).all()
+    assert (white[..., 6:] == 0).all() and (white[..., :4].abs().amax((0, 1)) > 0.1).all()

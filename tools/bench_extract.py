@@ -38,23 +38,20 @@ def main() -> None:
     for video in options.videos:
         with open_video(video) as reader:
             inputs += [backbone.prepare(frame.image) for frame in reader]
-
-    def alone() -> None:
-        with torch.inference_mode():
-            for i in range(0, len(inputs), 16):
-                backbone(torch.cat(inputs[i : i + 16]))
-
-    def extraction() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            FeatureStore(backbone, folder=Path(folder)).fill(options.videos)
-
     rates: dict[str, list[float]] = {"alone": [], "extraction": []}
     for number in range(options.rounds + 1):  # the first warms up
-        for name, run in (("alone", alone), ("extraction", extraction)):
+        with tempfile.TemporaryDirectory() as folder:
+            store = FeatureStore(backbone, folder=Path(folder))
             begun = time.perf_counter()
-            run()
-            if number:
-                rates[name].append(len(inputs) / (time.perf_counter() - begun))
+            with torch.inference_mode():
+                for i in range(0, len(inputs), store.batch):
+                    backbone(torch.cat(inputs[i : i + store.batch]))
+            between = time.perf_counter()
+            store.fill(options.videos)
+            ended = time.perf_counter()
+        if number:
+            rates["alone"].append(len(inputs) / (between - begun))
+            rates["extraction"].append(len(inputs) / (ended - between))
     ratio = median(b / a for a, b in zip(rates["alone"], rates["extraction"], strict=True))
     print(f"{len(options.videos)} videos, {len(inputs)} frames, torch on {options.threads} threads")
     print(

@@ -69,7 +69,7 @@ class FeatureStore:
         folder: where entries are kept; None: see `default_folder`.
         stride: every how-manieth frame is taken.
         max_frames: how many of them at most; None: all.
-        batch: pictures embedded at once.
+        batch: pictures embedded at once; None: 4 on a CPU, whose caches hold no more at full speed, else 32.
 
     Raises:
         UsageError: a stride, number of frames or batch below 1.
@@ -83,13 +83,14 @@ class FeatureStore:
         folder: Path | None = None,
         stride: int = 1,
         max_frames: int | None = None,
-        batch: int = 16,
+        batch: int | None = None,
     ) -> None:
         for name, value in (("stride", stride), ("max_frames", max_frames), ("batch", batch)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; expected 1 or more")
         self.backbone, self.folder = backbone, folder or default_folder()
-        self.stride, self.max_frames, self.batch = stride, max_frames, batch
+        self.stride, self.max_frames = stride, max_frames
+        self.batch = batch or (4 if backbone.device.type == "cpu" else 32)
         self._about = {
             "format": FORMAT,
             "version": str(VERSION),

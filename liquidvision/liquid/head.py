@@ -183,8 +183,10 @@ class Head(nn.Module):
         within = (embeddings - middles)[real]
         self.inverse_std.copy_(1 / within.std(0).clamp_min(1e-3))
         scaled = within * self.inverse_std
-        _, singular, axes = torch.pca_lowrank(scaled, q=self.config.components, center=False, niter=4)
-        self.whitening.copy_(axes / (singular / len(scaled) ** 0.5).clamp_min(1e-6))
+        found = min(self.config.components, *scaled.shape)  # few frames have few directions; the rest stay silent
+        _, singular, axes = torch.pca_lowrank(scaled, q=found, center=False, niter=4)
+        self.whitening.zero_()
+        self.whitening[:, :found] = axes / (singular / len(scaled) ** 0.5).clamp_min(1e-6)
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
         percept = self.perceive(embeddings, dts, lengths=lengths)
