@@ -139,7 +139,7 @@ def test_a_configuration_survives_json():
 
 
 def test_statistics_of_fewer_frames_than_components():
-    """Where training clips have fewer frames than the whitening has components, the components left over stay silent."""
+    """Where training has fewer frames than the whitening has components, those left over stay silent."""
     torch.manual_seed(0)
     head = Head(HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=10, taus=(0.2,), width=4, units=3))
     clips = torch.randn(2, 3, 12)
