@@ -131,7 +131,7 @@ def test_mixup_and_noise_change_the_loss_only_in_training():
 
 
 def test_rare_classes_weigh_more():
-    """Class weights are inverse frequencies to the power asked for, of mean 1 over the data; an absent class has none."""
+    """Class weights are inverse frequencies to a power, of mean 1 over the data; an absent class has none."""
     lessons = Shelf(lesson for i, lesson in enumerate(swings(16)) if i % 2 or i == 0)
     assert torch.allclose(class_weights(lessons, 3, 1.0), torch.tensor([9 / 2, 9 / 16, 0.0]))
     assert torch.allclose(class_weights(lessons, 2, 0.0), torch.ones(2))
