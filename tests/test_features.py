@@ -382,4 +382,7 @@ def test_processes_share_a_folder(model_folder, cache, make_video):
     shared, own = (FeatureStore(backbone, folder=folder) for folder in (cache, cache.with_name("own")))
     for video in videos:
         assert shared.has(video)
-        same(shared.get(video), own.get(video))
+        theirs, mine = shared.get(video), own.get(video)
+        # In batches of another size sums may be taken in another order.
+        torch.testing.assert_close(theirs.embeddings, mine.embeddings, rtol=1e-4, atol=1e-5)
+        assert torch.equal(theirs.pts, mine.pts)

@@ -31,9 +31,9 @@ def test_a_head_learns_what_one_frame_cannot_tell(cell, changes):
     training = fitted([head], swings(128, steps=steps, changes=changes), recipe)
     for _ in range(recipe.epochs):
         training.epoch()
-    unseen = swings(24, steps=steps[1:], changes=changes, seed=5)
+    unseen = swings(96, steps=steps[1:], changes=changes, seed=5)
     result = score(unseen, verdicts([head], unseen, 1.0)[0])
-    assert result.accuracy > (0.65 if changes else 0.85), result
+    assert result.accuracy > (0.65 if changes else 0.75), result
     assert result.frame_accuracy < 0.7, result
 
 

@@ -2,8 +2,8 @@
 
     python tools/bench_extract.py VIDEO ... [--backbone mobilenet_v2] [--weights PATH] [--threads N] [--rounds 5]
 
-By turns, on the same frames and threads: the backbone alone, on prepared input in batches as large as extraction's;
-and extraction from the files into an empty cache: hashing, decoding, preparing, embedding, writing. Prints the
+By turns, video by video, on the same frames and threads: the backbone alone, on prepared input in batches as large as
+extraction's; and extraction from the files into an empty cache: hashing, decoding, preparing, embedding, writing. Prints the
 median rates and the median of the rounds' ratios.
 """
 
@@ -34,26 +34,29 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     backbone = Backbone(options.backbone, weights=options.weights or "DEFAULT")
-    inputs = []
+    inputs = {}
     for video in options.videos:
         with open_video(video) as reader:
-            inputs += [backbone.prepare(frame.image) for frame in reader]
+            inputs[video] = [backbone.prepare(frame.image) for frame in reader]
+    count = sum(map(len, inputs.values()))
     rates: dict[str, list[float]] = {"alone": [], "extraction": []}
     for number in range(options.rounds + 1):  # the first warms up
+        alone = extraction = 0.0
         with tempfile.TemporaryDirectory() as folder:
             store = FeatureStore(backbone, folder=Path(folder))
-            begun = time.perf_counter()
-            with torch.inference_mode():
-                for i in range(0, len(inputs), store.batch):
-                    backbone(torch.cat(inputs[i : i + store.batch]))
-            between = time.perf_counter()
-            store.fill(options.videos)
-            ended = time.perf_counter()
+            for video, own in inputs.items():
+                begun = time.perf_counter()
+                with torch.inference_mode():
+                    for i in range(0, len(own), store.batch):
+                        backbone(torch.cat(own[i : i + store.batch]))
+                between = time.perf_counter()
+                store.fill([video])
+                alone, extraction = alone + between - begun, extraction + time.perf_counter() - between
         if number:
-            rates["alone"].append(len(inputs) / (between - begun))
-            rates["extraction"].append(len(inputs) / (ended - between))
+            rates["alone"].append(count / alone)
+            rates["extraction"].append(count / extraction)
     ratio = median(b / a for a, b in zip(rates["alone"], rates["extraction"], strict=True))
-    print(f"{len(options.videos)} videos, {len(inputs)} frames, torch on {options.threads} threads")
+    print(f"{len(options.videos)} videos, {count} frames, torch on {options.threads} threads")
     print(
         f"backbone alone {median(rates['alone']):.1f} frames/s, extraction {median(rates['extraction']):.1f} frames/s"
     )
