@@ -2,9 +2,9 @@
 
     python tools/bench_extract.py VIDEO ... [--backbone mobilenet_v2] [--weights PATH] [--threads N] [--rounds 5]
 
-By turns, video by video, on the same frames and threads: the backbone alone, on prepared input in batches as large as
-extraction's; and extraction from the files into an empty cache: hashing, decoding, preparing, embedding, writing. Prints the
-median rates and the median of the rounds' ratios.
+By turns, video by video, on the same frames and threads: the backbone alone, on prepared input in batches as
+large as extraction's; and extraction from the files into an empty cache: hashing, decoding, preparing, embedding,
+writing. Prints the median rates and the median of the rounds' ratios.
 """
 
 import argparse
