@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from commands import Ran, Run, one_line
 
 from liquidvision import Prediction, RecordSink, checkpoint, open_video
 from liquidvision.cli import inputs
+from liquidvision.cli.doctor import PACKAGES
 from liquidvision.cli.main import main
 
 MakeVideo = Callable[..., Path]
@@ -293,6 +296,12 @@ def test_models_and_doctor(run: Run, model_folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(checkpoint, "bundled", dict)
     doctor = run("doctor")
     assert doctor.code == 1 and "model" in doctor.err and "Traceback" not in doctor.err
+
+
+def test_doctor_names_every_dependency() -> None:
+    """doctor looks for every package that liquidvision needs on all machines."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(PACKAGES) == {re.split("[<>=]", one)[0] for one in project["dependencies"] if ";" not in one}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["infer", "--help"], ["--version"], ["info", "--help"]])

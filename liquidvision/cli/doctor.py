@@ -10,7 +10,10 @@ import typer
 import liquidvision
 from liquidvision.errors import DependencyError
 
-PACKAGES = ("torch", "torchvision", "opencv-python", "av", "numpy", "safetensors", "matplotlib", "typer", "rich")
+PACKAGES = (
+    *("torch", "torchvision", "opencv-python", "av", "numpy", "safetensors", "matplotlib", "scikit-learn"),
+    *("platformdirs", "jinja2", "typer", "rich"),
+)
 
 
 def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False) -> None:
