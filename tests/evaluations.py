@@ -87,6 +87,7 @@ def evaluation(
             "frames": videos * frames,
             "seconds": float(sum(track.times[-1] - track.times[0] for track in memory)),
             "background": background,
+            "notes": [],
         },
         "clip_accuracy": sides["memory"]["clip_accuracy"],
         **sides,

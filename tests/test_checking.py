@@ -188,9 +188,9 @@ def test_the_same_content_with_other_intervals(build, tmp_path):
 
 
 def test_a_class_that_is_lost(build):
-    """A class of unreadable files alone is told, and is none of the usable classes; so when one class is left."""
+    """A class of unreadable files alone is told, and stays among the labels; so when one class is left."""
     report = check(read_data(build(labelled("a:x b:y c:z"), a=5, b=6)))
-    assert report.usable.labels == ("x", "y")
+    assert report.usable.labels == ("x", "y", "z")
     assert report.classes["z"] == Extent(0, 0, 0, 0)
     assert "no video that can be used shows z" in of_all(report) and "one class alone" not in of_all(report)
     report = check(read_data(build(labelled("a:x c:z"))))

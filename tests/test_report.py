@@ -205,13 +205,13 @@ def test_what_is_no_number_is_never_printed():
 
 
 def test_seen_and_skipped_videos_are_warned_of():
-    """Above all figures it is said what makes them too good, and which files they leave out."""
+    """Above all figures it is said what makes them too good, which files they leave out, and what was noted."""
     made = evaluation()
-    made["data"] |= {"seen_in_training": 5, "split_by": "video"}
+    made["data"] |= {"seen_in_training": 5, "split_by": "video", "notes": ["nothing is left of run"]}
     page = Page(render(made))
     words = page.words
     answer = words.index("Does memory help?")
-    for text in ("5 of 24 videos were seen in training", "split one by one", "1 file was skipped"):
+    for text in ("5 of 24 videos were seen in training", "split one by one", "1 file was skipped", "nothing is left of run"):
         assert words.index(text) < answer
     assert page.row("broken.mp4") == ["broken.mp4", "moov atom not found"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from liquidvision.errors import ModelError, SinkError, UsageError
 from liquidvision.learn.annotations import Clip, Dataset, Interval
-from liquidvision.learn.splits import folds, read_split, split, write_split
+from liquidvision.learn.splits import Split, folds, read_split, split, write_split
 
 PARTS = ("train", "validation", "test")
 
@@ -221,10 +221,10 @@ def test_training_takes_no_more_than_it_needs():
 
 def test_a_split_is_kept(tmp_path):
     """What is written is read again; the file says how it was made."""
-    parts = split(videos(a=5, b=5), seed=3)
+    made = Split(split(videos(a=5, b=5), seed=3), 3, "video", {"a0.mp4": "0123"})
     path = tmp_path / "split.json"
-    write_split(path, parts, 3, "video")
-    assert read_split(path) == parts
+    write_split(path, made)
+    assert read_split(path) == made
     told = json.loads(path.read_text(encoding="utf-8"))
     assert {key: told[key] for key in ("format", "version", "seed", "by")} == {
         "format": "liquidvision-split",
@@ -233,7 +233,19 @@ def test_a_split_is_kept(tmp_path):
         "by": "video",
     }
     with pytest.raises(SinkError, match="cannot write"):
-        write_split(tmp_path / "none" / "split.json", parts, 3, "video")
+        write_split(tmp_path / "none" / "split.json", made)
+
+
+def test_a_clip_is_found_by_its_content():
+    """A clip that moved is found by its content, a copy in every part that has it, another of its name not at all."""
+    made = Split({"train": ("a", "b"), "test": ("c", "d")}, 0, "video", {"a": "1", "b": "2", "c": "2", "d": "4"})
+    assert made.find({"moved/a": "1", "copy": "2", "d": "9", "new": "5"}) == {
+        "moved/a": {"train"},
+        "copy": {"train", "test"},
+        "d": frozenset(),
+        "new": frozenset(),
+    }
+    assert Split(made.parts, 0, "video").find({"a": "1", "moved/a": "1"}) == {"a": {"train"}, "moved/a": frozenset()}
 
 
 @pytest.mark.parametrize(

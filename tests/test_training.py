@@ -113,7 +113,9 @@ def test_train_leaves_a_model_that_works_at_once(run, trained, clips):
     assert len([prediction for _, prediction in predict(picture_frames(3), model)]) == 3
     ran = run("infer", clips / "slow" / "0.mp4", "-m", trained, "--no-save")
     assert ran.code == 0 and "12 frames" in ran.out
-    parts = json.loads((trained / "split.json").read_text())["parts"]
+    split = json.loads((trained / "split.json").read_text())
+    assert split["by"] == "video"
+    parts = split["parts"]
     assert sorted(name for names in parts.values() for name in names) == sorted(
         path.relative_to(clips).as_posix() for path in clips.rglob("*.mp4")
     )
@@ -132,6 +134,7 @@ def test_eval_judges_by_clips_that_training_did_not_see(run, trained, clips, tmp
     parts = json.loads((trained / "split.json").read_text())["parts"]
     assert {video["name"] for video in told["videos"]} == set(parts["test"])
     assert told["data"]["part"] == "test" and told["data"]["seen_in_training"] == 0
+    assert told["data"]["split_by"] == "video" and told["data"]["skipped"] == []
     assert 0 <= told["clip_accuracy"] <= 1
     assert [row["level"] for row in told["robustness"]["drop"]] == [0.0, 0.25, 0.5, 0.75]
     assert told["timing"]["p50_ms"] > 0
@@ -139,6 +142,54 @@ def test_eval_judges_by_clips_that_training_did_not_see(run, trained, clips, tmp
     every = run("eval", clips, "-m", trained, "--part", "all", "--json", tmp_path / "all.json")
     assert every.code == 0
     assert json.loads((tmp_path / "all.json").read_text())["data"]["seen_in_training"] > 0
+
+
+def test_a_clip_that_moved_is_known_again(run, trained, clips, tmp_path):
+    """Under other names the same files are still those of the split; what is new beside them was not seen."""
+    parts = json.loads((trained / "split.json").read_text())["parts"]
+    moved = tmp_path / "moved"
+    for number, name in enumerate(sorted(name for names in parts.values() for name in names)):
+        (moved / Path(name).parent).mkdir(parents=True, exist_ok=True)
+        (clips / name).rename(moved / Path(name).parent / f"other-{number}-{'t' if name in parts['test'] else 's'}.mp4")
+    told = scores(run, moved, trained, tmp_path / "test.json")
+    assert {video["name"].removesuffix(".mp4")[-1] for video in told["videos"]} == {"t"}
+    assert (told["data"]["part"], told["data"]["seen_in_training"]) == ("test", 0)
+    told = scores(run, moved, trained, tmp_path / "all.json", "--part", "all")
+    assert told["data"]["seen_in_training"] == len(parts["train"]) + len(parts["validation"])
+    new = moved / "quick" / "new.mp4"
+    new.write_bytes(next(moved.rglob("*-t.mp4")).read_bytes() + b"more")
+    told = scores(run, moved, trained, tmp_path / "more.json")
+    assert told["data"]["videos"] == len(parts["test"]) + 1
+    assert (told["data"]["part"], told["data"]["seen_in_training"]) == ("unseen", 0)
+
+
+def test_a_file_of_a_known_name_but_other_content_was_not_seen(run, trained, clips, tmp_path):
+    """Data whose files have the names of those trained on, and nothing else of them, is other data."""
+    for path in clips.rglob("*.mp4"):
+        path.write_bytes(path.read_bytes() + b"more")
+    told = scores(run, clips, trained, tmp_path / "other.json")
+    assert (told["data"]["videos"], told["data"]["part"], told["data"]["seen_in_training"]) == (12, "all", 0)
+    assert "split_by" not in told["data"]
+    ran = run("eval", clips, "-m", trained, "--part", "test")
+    assert ran.code == 2 and "'test'" in one_line(ran)
+
+
+def scores(run, data: Path, model: Path, path: Path, *arguments: str) -> dict:
+    """What `eval` writes as JSON."""
+    ran = run("eval", data, "-m", model, "--json", path, *arguments)
+    assert ran.code == 0, ran.err
+    return json.loads(path.read_text())
+
+
+def test_copies_in_training_and_test_are_counted(run, clips, model_folder, tmp_path, monkeypatch):
+    """Where every clip is there many times over, the test part was seen in training, and that is said."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    for path in list(clips.rglob("*.mp4")):
+        path.write_bytes((path.parent / "0.mp4").read_bytes())
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    assert ran.code == 0, ran.err
+    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
+    assert told["data"]["seen_in_training"] == told["data"]["videos"] > 0
 
 
 def test_eval_says_the_same_as_predict(run, trained, clips, tmp_path):
@@ -204,6 +255,30 @@ def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path, monkeypa
     ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
     assert ran.code == 0 and "left out" in ran.err and "broken.mp4" in ran.err
     assert "broken.mp4" not in (tmp_path / "mine" / "split.json").read_text()
+    told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json")
+    assert told["data"]["part"] == "test" and told["data"]["seen_in_training"] == 0
+    assert [file["name"] for file in told["data"]["skipped"]] == ["quick/broken.mp4"]
+
+
+def test_a_class_without_a_readable_clip_stays_among_the_labels(run, clips, model_folder, tmp_path, monkeypatch):
+    """Its label keeps its place with a note, the others are trained and judged; one class alone is refused."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    (clips / "broken").mkdir()
+    (clips / "broken" / "a.mp4").write_bytes(b"no video")
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    assert ran.code == 0 and "nothing is left of broken" in ran.err
+    assert Model.from_pretrained(tmp_path / "mine").labels == ("broken", "quick", "slow")
+    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
+    assert [row["clips"] > 0 for row in told["memory"]["per_class"]] == [False, True, True]
+    assert any("broken" in note for note in told["data"]["notes"])
+    told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json", "--part", "all", "--report", "page.html")
+    assert told["model"]["labels"] == ["broken", "quick", "slow"] and told["data"]["videos"] == 12
+    assert "nothing is left of broken" in Path("page.html").read_text()
+    for path in (clips / "slow").iterdir():
+        path.write_bytes(b"no video")
+    ran = run("train", clips, "-o", tmp_path / "other", "--backbone", model_folder)
+    assert ran.code == 2 and "one class alone, quick" in ran.err.splitlines()[-1]
+    assert not (tmp_path / "other").exists()
 
 
 def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):

@@ -41,7 +41,8 @@ def check(
     out = Console(highlight=False, soft_wrap=True)
     by = f" in {len({clip.group for clip in clips})} groups" if dataset.grouped else ""
     seconds = list(report.seconds.values())
-    out.print(f"{data}: {len(clips)} videos{by}, {len(report.usable.labels)} classes", markup=False)
+    shown = sum(extent.clips > 0 for extent in report.classes.values())
+    out.print(f"{data}: {len(clips)} videos{by}, {shown} classes", markup=False)
     out.print(
         f"  {sum(report.frames.values())} frames, {sum(seconds):.1f} s; a video's length "
         f"{min(seconds):.2f}–{max(seconds):.2f} s, median {np.median(seconds):.2f} s"

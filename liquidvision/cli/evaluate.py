@@ -21,7 +21,7 @@ def evaluate(
     model: Annotated[str, typer.Option("-m", "--model", help="A model folder or a bundled model.")],
     part: Annotated[
         str,
-        typer.Option(help="auto, all, train, validation or test. auto: what the model's own split left for the test."),
+        typer.Option(help="auto, all, train, validation or test of the model's own split. auto: what it did not see."),
     ] = "auto",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write every figure here.", show_default=False)
@@ -56,7 +56,7 @@ def evaluate(
     # What is heavy is imported only now, so that --help is quick.
     import liquidvision
     from liquidvision.checkpoint import find, replace
-    from liquidvision.cli.lessons import Progress, usable
+    from liquidvision.cli.lessons import Progress, contents_of, usable
     from liquidvision.learn.annotations import read_data
     from liquidvision.learn.compare import compare as run_compare
     from liquidvision.learn.evaluation import evaluate as run_evaluate
@@ -70,21 +70,26 @@ def evaluate(
     from liquidvision.model import Model
 
     loaded = Model.from_pretrained(model, device=device)
-    whole = dataset = labelled_as(read_data(data, background=background), loaded.labels)
-    split = find(model) / SPLIT
-    parts = read_split(split) if split.is_file() else {}
-    names = {clip.name for clip in dataset.clips}
-    own = names <= {name for known in parts.values() for name in known}
-    if part not in ("auto", "all") and not own:
-        raise UsageError(f"{data} is not what {model} was trained on, so it has no part {part!r}; leave out --part")
-    if own and part != "all":
-        chosen = part if part != "auto" else "test" if parts.get("test") else "train"
-        dataset = dataset.only(parts[chosen])
-    else:
-        chosen = "all"
     progress = Progress(quiet=quiet)
     store = FeatureStore(loaded.backbone, folder=cache)
-    dataset = usable(dataset, store, ("plain",), progress)
+    whole = labelled_as(read_data(data, background=background), loaded.labels)
+    kept = find(model) / SPLIT
+    split = read_split(kept) if kept.is_file() else None
+    inside = {} if split is None else split.find(contents_of(whole, store))
+    seen = {name for name, parts in inside.items() if parts & {"train", "validation"}}
+    chosen = {clip.name for clip in whole.clips}
+    if part not in ("auto", "all"):
+        chosen = {name for name, parts in inside.items() if part in parts}
+        if not chosen:
+            raise UsageError(f"no video of {data} is in the part {part!r} of what {model} was trained on")
+    elif part == "auto":
+        chosen = chosen - seen or chosen
+    ready, skipped = usable(whole if compare else whole.only(chosen), store, ("plain",), progress)
+    dataset = ready.only(chosen)
+    judged = {clip.name for clip in dataset.clips}
+    if part == "auto":
+        of_test = all("test" in inside.get(name, ()) for name in judged)
+        part = "test" if of_test else "unseen" if seen and not judged & seen else "all"
     with progress.bar("evaluating", len(dataset.clips)) as advance:
         evaluation = run_evaluate(loaded, dataset, store, degrade=degrade, on_clip=advance)
     evaluation |= {
@@ -92,14 +97,18 @@ def evaluate(
         "liquidvision": liquidvision.__version__,
         "timing": timing(loaded, dataset.clips[0].path),
     }
-    seen = {name for known in ("train", "validation") for name in parts.get(known, ())} if own else set()
-    evaluation["data"] |= {"part": chosen, "seen_in_training": sum(clip.name in seen for clip in dataset.clips)}
+    evaluation["data"] |= {
+        "part": part,
+        "skipped": [file for file in skipped if file["name"] in chosen],
+        "seen_in_training": len(judged & seen),
+    }
+    if split is not None and any(inside.get(name) for name in judged):
+        evaluation["data"]["split_by"] = split.by
     if compare:
-        everything = usable(whole, store, ("plain",), progress)
-        plan = default_plan(len(everything.clips))
+        plan = default_plan(len(ready.clips))
         with progress.bar("comparing", folds) as advance:
             evaluation["compare"] = run_compare(
-                Lessons(everything, store),
+                Lessons(ready, store),
                 loaded.head.config,
                 plan.recipe,
                 first_dt=loaded.first_dt,

@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from liquidvision.errors import SourceError
-from liquidvision.learn.annotations import Dataset
-from liquidvision.learn.features import FeatureStore
+from liquidvision.learn.checking import Seen, fit
+from liquidvision.learn.clips import Dataset, labels_of
+from liquidvision.learn.features import Features, FeatureStore
 
 
 class Progress:
@@ -75,8 +78,14 @@ class Progress:
         self._out.print(table)
 
 
-def usable(dataset: Dataset, store: FeatureStore, views: Sequence[str], progress: Progress) -> Dataset:
-    """Embed what is not kept yet, and leave out, with a line each, what cannot be read.
+def usable(
+    dataset: Dataset, store: FeatureStore, views: Sequence[str], progress: Progress
+) -> tuple[Dataset, list[dict[str, str]]]:
+    """Embed what is not kept yet, and leave out, with a line each, what cannot be used.
+
+    Returns:
+        The dataset without files that cannot be read and intervals beyond their videos, its labels as they were; and
+        the files left out, as in the evaluation: [{"name", "error"}].
 
     Raises:
         SourceError: nothing can be read.
@@ -86,8 +95,44 @@ def usable(dataset: Dataset, store: FeatureStore, views: Sequence[str], progress
             [clip.path for clip in dataset.clips], views, on_video=lambda path, view, new: advance(path.name)
         )
     for error in failed.values():
-        print(f"liquidvision: left out: {error}", file=sys.stderr)
-    rest = dataset.only([clip.name for clip in dataset.clips if clip.path not in failed])
-    if not rest.clips:
+        tell(f"left out: {error}")
+    clips = []
+    for clip in dataset.clips:
+        if clip.path not in failed:
+            fitted, texts = (clip, []) if clip.label is not None else fit(clip, seen_in(store.get(clip.path)))
+            clips.append(fitted)
+            for text in texts:
+                tell(f"{clip.name}: {text}")
+    if not clips:
         raise SourceError(f"none of the {len(dataset.clips)} videos of {dataset.root} can be read")
-    return rest
+    left = labels_of(clips, dataset.background)
+    lost = [label for label in labels_of(dataset.clips, dataset.background) if label not in left]
+    notes = [f"nothing is left of {label}, which stays among the labels" for label in lost]
+    for note in notes:
+        tell(note)
+    skipped = [{"name": clip.name, "error": str(failed[clip.path])} for clip in dataset.clips if clip.path in failed]
+    return replace(dataset, clips=tuple(clips), notes=(*dataset.notes, *notes)), skipped
+
+
+def contents_of(dataset: Dataset, store: FeatureStore) -> dict[str, str]:
+    """A hash of each clip's bytes by name, empty where the file cannot be read."""
+    contents = {}
+    for clip in dataset.clips:
+        try:
+            contents[clip.name] = store.content(clip.path)
+        except SourceError:
+            contents[clip.name] = ""
+    return contents
+
+
+def seen_in(features: Features) -> Seen:
+    """What embedded frames show of their video; the last is taken to be shown as long as others, if not longer."""
+    steps = np.maximum(np.diff(features.times), 0.0)
+    last = float(int(features.durations[-1]) * features.time_base)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    return Seen(features.times, np.append(steps, max(last, usual)), features.damaged)
+
+
+def tell(line: str) -> None:
+    """Say what is amiss, on the error stream."""
+    print(f"liquidvision: {line}", file=sys.stderr)

@@ -100,7 +100,7 @@ def train(
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=("plain", "mirror") if mirror else ("plain",))
     store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
     progress = Progress(quiet=quiet)
-    dataset = usable(dataset, store, plan.views, progress)
+    dataset, skipped = usable(dataset, store, plan.views, progress)
     with progress.bar("training", recipe.epochs) as advance:
 
         def on_epoch(row: "Epoch", of: int) -> None:
@@ -108,7 +108,9 @@ def train(
             advance(f"epoch {row.epoch} · loss {row.loss:.3f}{right}")
 
         listener = Listener(epoch=on_epoch, fold=lambda done, of: advance(f"fold {done} of {of}"))
-        _, evaluation = run_train(dataset, out, store.backbone, store, plan, resume=resume, listener=listener)
+        _, evaluation = run_train(
+            dataset, out, store.backbone, store, plan, resume=resume, skipped=skipped, listener=listener
+        )
     progress.scores(evaluation)
     progress.say(f"  → {out}: liquidvision infer clip.mp4 -m {out}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from liquidvision.errors import SourceError
-from liquidvision.learn.clips import Clip, Dataset, Interval, labels_of
+from liquidvision.learn.clips import Clip, Dataset, Interval
 from liquidvision.sources.open import open_video
 
 ERROR, WARNING = "error", "warning"
@@ -50,8 +50,7 @@ class Report:
 
     Attributes:
         problems: errors first; of the clips by name, then of the whole.
-        usable: the dataset without unreadable files, its intervals cut at the ends of the videos, its classes those
-            that are left.
+        usable: the dataset without unreadable files, its intervals cut at the ends of the videos; its labels stay.
         classes: how much there is of each class in the usable clips, in the order of the dataset's labels; a class
             of which nothing is left has an extent of nothing.
         seconds: of each usable clip, by name: from its first frame to the end of the last.
@@ -112,7 +111,7 @@ def check(dataset: Dataset, *, on_file: Callable[[str], None] = lambda _: None) 
     copies = list(copied(usable))
     problems += [Problem(WARNING, same[0].name, of_copies(*same)) for same in copies]
     classes = extents(usable, seen, dataset)
-    kept = replace(dataset, clips=tuple(usable), labels=labels_of(usable, dataset.background))
+    kept = replace(dataset, clips=tuple(usable))
     if usable:
         problems += [Problem(WARNING, "", text) for text in of_classes(kept, classes)]
     problems.sort(key=lambda problem: (problem.level != ERROR, not problem.name, problem.name))

@@ -122,6 +122,7 @@ def figures(watched: Sequence[Watched], dataset: Dataset) -> dict[str, Any]:
             "frames": sum(len(w.memory.truth) for w in watched),
             "seconds": float(sum(end_of(w.memory.times) - w.memory.times[0] for w in watched)),
             "background": dataset.background,
+            "notes": list(dataset.notes),
         },
         "clip_accuracy": measured["memory"]["clip_accuracy"],
         **measured,

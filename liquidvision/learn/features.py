@@ -168,6 +168,22 @@ class FeatureStore:
                 on_video(path, name, name in missing)
         return failed
 
+    def content(self, path: Path) -> str:
+        """A hash of a file's bytes; remembered while its size and times stay.
+
+        Raises:
+            SourceError: the file cannot be read.
+        """
+        try:
+            stat = path.stat()
+            known = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            if known not in self._contents:
+                with path.open("rb") as file:
+                    self._contents[known] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+        return self._contents[known]
+
     def _make(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
         """Embed a video in several views, and keep them."""
         told = [self._provenance(path, name) for name in views]
@@ -175,7 +191,7 @@ class FeatureStore:
             made = self._embed(path, views, on_frame)
         except SourceError as error:
             raise error if path.name in str(error) else SourceError(f"{path}: {error}") from error
-        if self._content(path) != told[0]["content"]:
+        if self.content(path) != told[0]["content"]:
             raise SourceError(f"{path} was changed while it was read; try again when it is finished")
         for about, features in zip(told, made, strict=True):
             tensors = {"embeddings": features.embeddings, "pts": features.pts, "durations": features.durations}
@@ -237,23 +253,11 @@ class FeatureStore:
 
     def _provenance(self, path: Path, view: str) -> dict[str, str]:
         """What an entry must say of itself to be the one of this video and view."""
-        return {**self._about, "content": self._content(path), "view": view}
+        return {**self._about, "content": self.content(path), "view": view}
 
     def _place(self, about: Mapping[str, str]) -> Path:
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
-
-    def _content(self, path: Path) -> str:
-        """A hash of a file's bytes; remembered while its size and times stay."""
-        try:
-            stat = path.stat()
-            known = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-            if known not in self._contents:
-                with path.open("rb") as file:
-                    self._contents[known] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
-        return self._contents[known]
 
 
 def read_entry(place: Path, wanted: Mapping[str, str], dim: int) -> Features:

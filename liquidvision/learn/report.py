@@ -160,4 +160,4 @@ def warnings(data: Mapping[str, Any]) -> Sequence[str]:
         found.append(
             f"{skipped} file{' was' if skipped == 1 else 's were'} skipped and in no figure; see Data and model."
         )
-    return found
+    return [*found, *map(str, data.get("notes") or [])]

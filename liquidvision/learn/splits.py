@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -173,33 +174,54 @@ def clips_of(table: Sequence[Sequence[str]], groups: Mapping[str, Sequence[Clip]
     return [tuple(sorted(clip.name for name in names for clip in groups[name])) for names in table]
 
 
-def write_split(path: Path, parts: Mapping[str, Sequence[str]], seed: int, by: str) -> None:
-    """Write a split as JSON, to be read by `read_split`.
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A split as it is kept beside the model that was trained by it.
 
-    Args:
-        path: of the file.
-        parts: names of clips, by part.
+    Attributes:
+        parts: names of clips, by part; no clip is in two.
         seed: of the split.
         by: "group" or "video", what was kept whole.
+        contents: a hash of each clip's bytes, by name; empty where it is not known.
+    """
+
+    parts: Mapping[str, tuple[str, ...]]
+    seed: int
+    by: str
+    contents: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, contents: Mapping[str, str]) -> dict[str, frozenset[str]]:
+        """The parts in which each of these clips is: a copy, or a clip that was moved or renamed, is known again.
+
+        Args:
+            contents: hashes by name, as in `Split`. A name decides only where the split has no hash for it.
+        """
+        inside: dict[str, set[str]] = defaultdict(set)
+        for part, names in self.parts.items():
+            for name in names:
+                inside[self.contents.get(name, name)].add(part)
+        nowhere: set[str] = set()
+        return {
+            name: frozenset(inside.get(content, nowhere) | inside.get(name, nowhere))
+            for name, content in contents.items()
+        }
+
+
+def write_split(path: Path, made: Split) -> None:
+    """Write a split as JSON, to be read by `read_split`.
 
     Raises:
         SinkError: the file cannot be written.
     """
-    told = {
-        "format": FORMAT,
-        "version": VERSION,
-        "seed": seed,
-        "by": by,
-        "parts": {p: list(n) for p, n in parts.items()},
-    }
+    told = {"format": FORMAT, "version": VERSION, **asdict(made)}
     try:
         checkpoint.replace(path, json.dumps(told, indent=1).encode() + b"\n")
     except OSError as error:
         raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def read_split(path: Path) -> dict[str, tuple[str, ...]]:
-    """The parts of a split that `write_split` wrote.
+def read_split(path: Path) -> Split:
+    """The split that `write_split` wrote.
 
     Raises:
         ModelError: the file is missing, damaged or another, or has a clip in two parts.
@@ -214,6 +236,6 @@ def read_split(path: Path) -> dict[str, tuple[str, ...]]:
         ]
         if twice:
             raise ValueError(f"{twice[0]} is there twice")
+        return Split(parts, int(told["seed"]), str(told["by"]), dict(told.get("contents", {})))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read as a split ({error}); train again, or leave it out") from error
-    return parts

@@ -1,8 +1,9 @@
 """The whole job of teaching: annotated clips in, a model folder out that works at once."""
 
 import csv
+import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import torch
 
 from liquidvision.backbone import Backbone
-from liquidvision.errors import SinkError
-from liquidvision.learn.annotations import Dataset
+from liquidvision.checkpoint import replace
+from liquidvision.errors import SinkError, UsageError
 from liquidvision.learn.card import card_of
+from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.compare import table
 from liquidvision.learn.course import Course, Epoch
 from liquidvision.learn.crossval import Contest, cross_validate
@@ -21,7 +23,7 @@ from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lessons
 from liquidvision.learn.recipe import Plan
-from liquidvision.learn.splits import split, write_split
+from liquidvision.learn.splits import Split, split, write_split
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.model import Model, layouts_of
 
@@ -51,6 +53,7 @@ def train(
     plan: Plan,
     *,
     resume: bool = False,
+    skipped: Sequence[Mapping[str, str]] = (),
     listener: Listener | None = None,
 ) -> tuple[Model, dict[str, Any]]:
     """Train a head on a dataset and leave a model folder.
@@ -64,25 +67,29 @@ def train(
         backbone: frozen; what `store` embeds by.
         plan: what to train.
         resume: go on with what was begun in `out`.
+        skipped: files that were left out, for the evaluation: [{"name", "error"}].
         listener: see `Listener`.
 
     Returns:
         The model, and the evaluation's JSON: of the test part; of the cross-validation, with folds.
 
     Raises:
-        UsageError: too few clips, or `resume` with other data or options than it was begun with.
+        UsageError: too few clips, one class alone, or `resume` with other data or options than it was begun with.
         SinkError: the folder cannot be written.
     """
     listener = listener or Listener()
-    names = [clip.name for clip in dataset.clips]
-    parts: dict[str, tuple[str, ...]] = {"train": tuple(names)} if plan.folds else split(dataset, seed=plan.recipe.seed)
+    there = labels_of(dataset.clips, dataset.background)
+    if len(there) < 2:
+        raise UsageError(f"{dataset.root} shows one class alone, {there[0]}; expected two or more to tell apart")
+    contents = {clip.name: store.content(clip.path) for clip in dataset.clips}
+    parts = {"train": tuple(contents)} if plan.folds else split(dataset, seed=plan.recipe.seed)
+    made = Split(parts, plan.recipe.seed, "group" if dataset.grouped else "video", contents)
     config = HeadConfig(layouts_of(backbone), len(dataset.labels), **plan.head)
     lessons = {part: Lessons(dataset.only(own), store, plan.views) for part, own in parts.items() if own}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"cannot make the folder {out}: {error.strerror}") from error
-    write_split(out / SPLIT, parts, seed=plan.recipe.seed, by="group" if dataset.grouped else "video")
     with torch.random.fork_rng():
         torch.manual_seed(plan.recipe.seed)
         head = Head(config).to(backbone.device)
@@ -107,11 +114,17 @@ def train(
         evaluation = cross_validated(model, Lessons(dataset, store, plan.views), plan, listener)
     else:
         evaluation = evaluate(model, dataset.only(parts["test"]), store, on_clip=listener.judged)
-    evaluation["data"] |= {"part": "cross-validation" if plan.folds else "test"}
+    evaluation["data"] |= {
+        "part": "cross-validation" if plan.folds else "test",
+        "split_by": made.by,
+        "skipped": list(skipped),
+        "seen_in_training": 0 if plan.folds else leaked(made),
+    }
     evaluation["training"] = curve(course.history)
     facts = about_data(dataset, parts)
+    write_split(out / SPLIT, made)
     try:
-        (out / SCORES).write_text(json.dumps(evaluation, indent=1, ensure_ascii=False), encoding="utf-8")
+        replace(out / SCORES, json.dumps(evaluation, indent=1, ensure_ascii=False).encode() + b"\n")
         model.save_pretrained(out, card=card_of(model, plan, facts, course.history, evaluation))
         (out / STATE).unlink(missing_ok=True)
     except OSError as error:
@@ -133,6 +146,12 @@ def cross_validated(model: Model, lessons: Lessons, plan: Plan, listener: Listen
         "model": about(model),
         "compare": table(outcome, lessons, config.cell, [config.cell]) | {"folds": plan.folds, "seeds": plan.seeds},
     }
+
+
+def leaked(made: Split) -> int:
+    """How many clips of the test part are copies of clips of the others."""
+    inside = made.find({name: made.contents[name] for name in made.parts["test"]})
+    return sum(parts != {"test"} for parts in inside.values())
 
 
 def about_data(dataset: Dataset, parts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -158,14 +177,12 @@ def curve(history: list[Epoch]) -> dict[str, Any]:
 
 
 def write_metrics(path: Path, history: list[Epoch]) -> None:
-    """metrics.csv: a line for every epoch so far; only the last is new, unless training was resumed."""
-    columns = [column.name for column in fields(Epoch)]
+    """metrics.csv: a line for every epoch so far."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [column.name for column in fields(Epoch)])
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in history)
     try:
-        fresh = len(history) == 1 or not path.is_file() or path.read_text(encoding="utf-8").count("\n") != len(history)
-        with path.open("w" if fresh else "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            if fresh:
-                writer.writeheader()
-            writer.writerows(asdict(row) for row in (history if fresh else history[-1:]))
+        replace(path, text.getvalue().encode())
     except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}") from error
+        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
