@@ -211,7 +211,8 @@ def test_seen_and_skipped_videos_are_warned_of():
     page = Page(render(made))
     words = page.words
     answer = words.index("Does memory help?")
-    for text in ("5 of 24 videos were seen in training", "split one by one", "1 file was skipped", "nothing is left of run"):
+    told = ("5 of 24 videos were seen in training", "split one by one", "1 file was skipped", "nothing is left of run")
+    for text in told:
         assert words.index(text) < answer
     assert page.row("broken.mp4") == ["broken.mp4", "moov atom not found"]
 
