@@ -99,7 +99,7 @@ def evaluation(
 def row(number: int, memory: Track, alone: Track, labels: tuple[str, ...], whole_clip: bool) -> dict[str, Any]:
     """A video's row."""
     places = np.unique(np.linspace(0, len(memory.truth) - 1, POINTS).round().astype(int))
-    decided = int(memory.clip_scores.argmax()) if whole_clip else None
+    decided, by_frames = (int(side.clip_scores.argmax()) if whole_clip else None for side in (memory, alone))
     right = decided == memory.truth[0] if whole_clip else (memory.predicted == memory.truth).mean() >= 0.5
     return {
         "name": f"scene{number // 4}/clip{number:03}.mp4",
@@ -112,6 +112,7 @@ def row(number: int, memory: Track, alone: Track, labels: tuple[str, ...], whole
         "score": [round(float(score), 4) for score in memory.scores.max(1)[places]],
         "right": bool(right),
         "clip_prediction": decided,
+        "frame_clip_prediction": by_frames,
     }
 
 
@@ -151,7 +152,7 @@ def extras(made: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
     epochs = list(range(1, 41))
     videos = sorted(made["videos"], key=lambda video: video["right"])
     for video in videos[:8]:
-        video["still"] = STILL
+        video |= {"still": STILL, "still_time": 1.5, "still_prediction": 0, "still_score": 0.97}
     return {
         "data": made["data"]
         | {

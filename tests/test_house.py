@@ -21,7 +21,7 @@ FLOORS = (
 )
 DOORS = {
     "av": {"sources/avfile.py", "sinks/video.py"},
-    "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py"},
+    "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"},
     "torchvision": {"backbone.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},

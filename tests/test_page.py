@@ -8,7 +8,7 @@ from liquidvision.learn.page.figures import robustness, training
 from liquidvision.learn.page.formats import compact, decimal, duration, percent, points, signed
 from liquidvision.learn.page.mistakes import MOST_CLASSES, commonest_mistakes, matrices
 from liquidvision.learn.page.timelines import timelines
-from liquidvision.learn.page.verdict import standing, verdict, worth_of_time
+from liquidvision.learn.page.verdict import by_video, standing, verdict, worth_of_time
 from liquidvision.learn.report import render
 
 ACTIONS = ("background", "pour", "stir")
@@ -27,14 +27,37 @@ ACTIONS = ("background", "pour", "stir")
 )
 def test_the_answer_is_honest(memory, frame, videos, stance):
     """Memory is said to help, or to harm, only where the difference is more than chance; else that is said."""
-    made = evaluation(full=False)
+    made = evaluation(full=False, videos=videos)
     made["memory"]["clip_accuracy"], made["frame"]["clip_accuracy"] = memory, frame
     made["data"]["videos"] = videos
+    for number, video in enumerate(made["videos"]):
+        truth = video["truth"][0]
+        video |= {
+            "group": video["name"],
+            "clip_prediction": truth if number < round(memory * videos) else 1 - truth,
+            "frame_clip_prediction": truth if number < round(frame * videos) else 1 - truth,
+        }
     said = verdict(made)
     assert said.stance == stance
     assert said.headline in render(made)
     net = abs(round((memory - frame) * videos))
     assert stance == "same" or f"{net} {'more' if memory > frame else 'fewer'} of {videos} clips" in said.sentences[0]
+
+
+def test_clips_are_compared_pairwise():
+    """The interval is over videos of which both sides' clip predictions are known, whole groups at a time."""
+    videos = [
+        {"name": f"{i}", "group": f"g{i // 2}", "times": [0.0], "truth": [1], "clip_prediction": 1} for i in range(40)
+    ]
+    for i, video in enumerate(videos):
+        video["frame_clip_prediction"] = int(i % 4 > 0)
+    low, high = by_video(videos, clips=True)
+    assert 0.1 < low < 0.25 < high < 0.4
+    assert by_video([*videos, {"name": "x", "times": [0.0], "truth": [0], "clip_prediction": 1}], clips=True) == (
+        low,
+        high,
+    )
+    assert by_video(videos[:2], clips=True) is None
 
 
 def test_changing_labels_are_judged_by_frames_and_whole_groups():

@@ -181,6 +181,15 @@ def test_stills_are_pictures_in_the_file_alone():
     assert [attrs["src"] for attrs in Page(render(made)).every("img")] == [STILL]
 
 
+def test_a_still_says_what_the_model_was_sure_of():
+    """Under a still stands when it was taken and which label the model was how sure of then."""
+    made = evaluation()
+    assert "at 1.5 s: 97 % sure of calm" in Page(render(made)).words
+    for video in made["videos"]:
+        video.pop("still_time", None)
+    assert "% sure of" not in Page(render(made)).words
+
+
 def test_what_is_no_number_is_never_printed():
     """NaN, infinity and None become a dash, or are not drawn."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from liquidvision.errors import UsageError
+from liquidvision.errors import SourceError, UsageError
 from liquidvision.learn.annotations import Clip, Dataset
 from liquidvision.learn.features import Features, FeatureStore
 from liquidvision.learn.metrics import Track, clip_accuracy, frame_accuracy, measure
@@ -18,9 +18,11 @@ from liquidvision.learn.robustness import Change, Level, curves
 from liquidvision.learn.segments import end_of
 from liquidvision.model import Model
 from liquidvision.session import Session
+from liquidvision.sinks.stills import data_uri
 from liquidvision.sources.open import open_video
 
 POINTS = 400  # of a video's timeline
+STILLS = 6  # worst clips that are shown by a picture
 WARM_UP = 10  # frames that are not timed
 SIDES = ("memory", "frame")
 
@@ -126,7 +128,7 @@ def figures(watched: Sequence[Watched], dataset: Dataset) -> dict[str, Any]:
         },
         "clip_accuracy": measured["memory"]["clip_accuracy"],
         **measured,
-        "videos": [timeline(w) for w in sorted(watched, key=rightness)],
+        "videos": rows(watched),
     }
 
 
@@ -151,6 +153,36 @@ def labelled_as(dataset: Dataset, labels: Sequence[str]) -> Dataset:
     return replace(dataset, labels=tuple(labels))
 
 
+def rows(watched: Sequence[Watched]) -> list[dict[str, Any]]:
+    """The evaluation's "videos", worst first; the worst of those that went wrong with a still."""
+    ordered = sorted(watched, key=rightness)
+    made = [timeline(w) for w in ordered]
+    wrong = [i for i, row in enumerate(made) if not row["right"]]
+    for i in wrong[:STILLS]:
+        made[i] |= still(ordered[i])
+    return made
+
+
+def still(watched: Watched) -> dict[str, Any]:
+    """The frame at which a wrong label was surest, with when, which and how sure; nothing where it cannot be read."""
+    track = watched.memory
+    wrong = track.scores.copy()
+    wrong[np.arange(len(wrong)), track.truth] = -1.0
+    place, label = np.unravel_index(wrong.argmax(), wrong.shape)
+    time = max(0.0, float(track.times[place]))
+    try:
+        with open_video(watched.clip.path, start=time) as reader:
+            picture = data_uri(next(iter(reader)).image)
+    except (SourceError, StopIteration):
+        return {}
+    return {
+        "still": picture,
+        "still_time": round(time, 4),
+        "still_prediction": int(label),
+        "still_score": round(float(wrong[place, label]), 4),
+    }
+
+
 def rightness(watched: Watched) -> float:
     """How well a clip was done, to order them, worst first: the mean probability of the truth."""
     track = watched.memory
@@ -162,7 +194,7 @@ def timeline(watched: Watched) -> dict[str, Any]:
     clip, memory, frame = watched.clip, watched.memory, watched.frame
     places = np.unique(np.linspace(0, len(memory.truth) - 1, POINTS).round().astype(int))
     whole = clip.label is not None
-    decided = int(memory.clip_scores.argmax()) if whole else None
+    decided, alone = (int(side.clip_scores.argmax()) if whole else None for side in (memory, frame))
     right = decided == memory.truth[0] if whole else bool((memory.predicted == memory.truth).mean() >= 0.5)
     return {
         "name": clip.name,
@@ -175,6 +207,7 @@ def timeline(watched: Watched) -> dict[str, Any]:
         "score": [round(float(s), 4) for s in memory.scores.max(1)[places]],
         "right": bool(right),
         "clip_prediction": decided,
+        "frame_clip_prediction": alone,
     }
 
 

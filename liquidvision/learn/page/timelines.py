@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from liquidvision.learn.page.charts import ticks
-from liquidvision.learn.page.formats import clock
+from liquidvision.learn.page.formats import clock, is_number
 from liquidvision.learn.page.verdict import share_right
 from liquidvision.learn.segments import end_of, segments
 
@@ -47,6 +47,7 @@ class Timeline:
         ticks: (per cent from the left, text).
         legend: (CSS class, label), where colours are this video's own.
         still: a picture as data URI, or None.
+        still_says: when it was, and what the model was how sure of then.
     """
 
     number: int
@@ -62,6 +63,7 @@ class Timeline:
     ticks: list[tuple[float, str]]
     legend: list[tuple[str, str]]
     still: str | None
+    still_says: tuple[str, str, float] | None
 
 
 def shared_legend(labels: Sequence[str], background: str | None) -> dict[int, str]:
@@ -115,6 +117,9 @@ def timeline(
         ticks=[(round(100 * (at - begin) / seconds, 1), clock(at)) for at in ticks(begin, end, 7)],
         legend=[] if shared else legend,
         still=still if isinstance(still, str) and STILL.fullmatch(still) else None,
+        still_says=(clock(at), labels[video["still_prediction"]], video["still_score"])
+        if is_number(at := video.get("still_time"))
+        else None,
     )
 
 

@@ -11,7 +11,6 @@ from liquidvision.learn.bootstrap import paired
 from liquidvision.learn.page.formats import count, decimal, is_number, percent, points
 
 NOTHING = 1e-9  # what is smaller is the rounding of a difference that is zero
-Z95 = 1.96  # of the normal distribution, for 95 %
 FEW_GROUPS = 10  # with fewer, an interval is too narrow, if it is over groups, and far too narrow if it is not
 HEADLINES = {
     "helps": "Memory helps.",
@@ -55,10 +54,7 @@ def verdict(evaluation: Mapping[str, Any]) -> Verdict | None:
         return None
     clips = metric == "clip_accuracy"
     videos = evaluation["data"].get("videos")
-    if clips:
-        interval = unpaired(memory, frame, videos) if is_number(videos) and videos else None
-    else:
-        interval = by_video(evaluation.get("videos") or [])
+    interval = by_video(evaluation.get("videos") or [], clips)
     stance = stance_of(memory - frame, interval)
     sentences = [difference(memory, frame, videos if clips else None)]
     if stance != "same":
@@ -117,27 +113,29 @@ def chance(interval: tuple[float, float] | None, stance: str, clips: bool) -> st
     return f"{what} has a 95 % interval of {points(interval[0])} to {points(interval[1])} points, {means}"
 
 
-def unpaired(a: float, b: float, n: float) -> tuple[float, float]:
-    """The 95 % interval of a − b, two shares of n clips each.
+def by_video(videos: Sequence[Mapping[str, Any]], clips: bool) -> tuple[float, float] | None:
+    """The 95 % interval of the mean difference over videos that both sides judged; None of a single group.
 
-    One success and one failure are added to both. Which clips both have right is not known: where they mostly agree,
-    as they do here, the true interval is narrower. Source: Agresti & Caffo 2000, "Simple and effective confidence
-    intervals for proportions and differences of proportions result from adding two successes and two failures".
+    Whole groups are resampled. The difference is in clips right, or in the share of frames right.
     """
-    a, b = ((share * n + 1) / (n + 2) for share in (a, b))
-    half = Z95 * math.sqrt((a * (1 - a) + b * (1 - b)) / (n + 2))
-    return max(-1.0, a - b - half), min(1.0, a - b + half)
-
-
-def by_video(videos: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean difference in frames right, whole groups resampled; None of a single group."""
-    videos = [video for video in videos if video.get("times")]
-    groups = groups_of(videos)
+    pairs = [(video, right(video, "memory", clips), right(video, "frame", clips)) for video in videos]
+    both = [(video, memory, frame) for video, memory, frame in pairs if memory is not None and frame is not None]
+    groups = groups_of([video for video, *_ in both])
     if len(set(groups)) < 2:
         return None
-    memory, frame = (np.array([share_right(video, side) for video in videos]) for side in ("memory", "frame"))
+    memory, frame = (np.array([row[side] for row in both]) for side in (1, 2))
     _, low, high = paired(memory, frame, groups=groups)
     return low, high
+
+
+def right(video: Mapping[str, Any], side: str, clip: bool) -> float | None:
+    """How right one side has a video, 0 to 1: the clip itself, or the share of its frames; None where not told."""
+    if not video.get("times"):
+        return None
+    if not clip:
+        return share_right(video, side)
+    said = video.get("clip_prediction" if side == "memory" else "frame_clip_prediction")
+    return None if said is None else float(said == video["truth"][0])
 
 
 def groups_of(videos: Sequence[Mapping[str, Any]]) -> list[str]:
