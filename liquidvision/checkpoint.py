@@ -64,20 +64,31 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def write_folder(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], card: str) -> None:
-    """Write a model folder; config.json comes last, so that a folder cut short is not taken for a model.
+def write_folder(
+    folder: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    card: str,
+    more: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write a model folder, and `more` files by name; where that fails, the folder is as it was.
 
     Raises:
         SinkError: the folder cannot be written.
     """
+    text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2, ensure_ascii=False)
+    files = {
+        WEIGHTS: encode({name: compact(tensor) for name, tensor in tensors.items()}, {}),
+        CARD: card.encode("utf-8", "replace"),
+        **(more or {}),
+        CONFIG: text.encode("utf-8", "backslashreplace")
+        + b"\n",  # last, so that a folder cut short is not taken for a model
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_tensors(folder / WEIGHTS, {name: compact(tensor) for name, tensor in tensors.items()}, {})
-        (folder / CARD).write_text(card, encoding="utf-8")
-        text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2, ensure_ascii=False)
-        replace(folder / CONFIG, text.encode() + b"\n")
+        replace_all({folder / name: content for name, content in files.items()})
     except OSError as error:
-        raise SinkError(f"cannot write the model folder {folder}: {error}") from error
+        raise SinkError(f"cannot write the model folder {folder}: {error.strerror or error}") from error
 
 
 def compact(tensor: Tensor) -> Tensor:
@@ -89,7 +100,12 @@ def compact(tensor: Tensor) -> Tensor:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file that appears under its name only when it is whole."""
-    replace(path, save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata)))
+    replace(path, encode(tensors, metadata))
+
+
+def encode(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file."""
+    return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -107,9 +123,17 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file beside `path` and rename it, so that `path` is never half written."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    replace_all({path: content})
+
+
+def replace_all(files: Mapping[Path, bytes]) -> None:
+    """As `replace`, for several: none is renamed before all are written."""
+    parts = {path: path.with_name(f"{path.name}.{os.getpid()}.part") for path in files}
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        for path, content in files.items():
+            parts[path].write_bytes(content)
+        for path, part in parts.items():
+            part.replace(path)
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts.values():
+            part.unlink(missing_ok=True)

@@ -1,7 +1,9 @@
 """The command line, run in this process."""
 
+import json
 from collections.abc import Callable
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 
 class Ran(NamedTuple):
@@ -20,3 +22,10 @@ def one_line(ran: Ran) -> str:
     assert ran.err.count("\n") == 1 and ran.err.startswith("liquidvision: "), ran.err
     assert "Traceback" not in ran.err
     return ran.err
+
+
+def scores(run: Run, data: Path, model: Path, path: Path, *arguments: str) -> dict[str, Any]:
+    """What `eval` writes as JSON."""
+    ran = run("eval", data, "-m", model, "--json", path, *arguments)
+    assert ran.code == 0, ran.err
+    return json.loads(path.read_text())

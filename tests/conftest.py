@@ -124,6 +124,19 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.fixture
+def clips(make_video, tmp_path) -> Path:
+    """Class folders of six clips each: the same moving picture forwards, and standing still."""
+    folder = tmp_path / "clips"
+    for label, ticks in (("quick", 512), ("slow", 2048)):
+        (folder / label).mkdir(parents=True)
+        for number in range(6):
+            count = 12 + number
+            video = make_video(pts=range(0, count * ticks, ticks))
+            video.rename(folder / label / f"{number}.mp4")
+    return folder
+
+
 def build_model(*, cell: str = "ltc", seed: int = 0, labels: Sequence[str] = LABELS) -> Model:
     """A small model with random weights that nevertheless remembers and tells pictures apart."""
     torch.manual_seed(seed)

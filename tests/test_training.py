@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import one_line
+from commands import one_line, scores
 from conftest import picture_frames
 from lessons import swings, tiny_head
 
@@ -82,19 +82,6 @@ def test_training_stops_when_validation_gets_no_better(tmp_path):
         group["max_lr"] = group["initial_lr"] = group["min_lr"] = 0.0
     rows = course.run()
     assert len(rows) < 6 and rows[0].best
-
-
-@pytest.fixture
-def clips(make_video, tmp_path) -> Path:
-    """Class folders: the same moving picture forwards, and standing still."""
-    folder = tmp_path / "clips"
-    for label, ticks in (("quick", 512), ("slow", 2048)):
-        (folder / label).mkdir(parents=True)
-        for number in range(6):
-            count = 12 + number
-            video = make_video(pts=range(0, count * ticks, ticks))
-            video.rename(folder / label / f"{number}.mp4")
-    return folder
 
 
 @pytest.fixture
@@ -174,13 +161,6 @@ def test_a_file_of_a_known_name_but_other_content_was_not_seen(run, trained, cli
     assert ran.code == 2 and "'test'" in one_line(ran)
 
 
-def scores(run, data: Path, model: Path, path: Path, *arguments: str) -> dict:
-    """What `eval` writes as JSON."""
-    ran = run("eval", data, "-m", model, "--json", path, *arguments)
-    assert ran.code == 0, ran.err
-    return json.loads(path.read_text())
-
-
 def test_copies_in_training_and_test_are_counted(run, clips, model_folder, tmp_path, monkeypatch):
     """Where every clip is there many times over, the test part was seen in training, and that is said."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
@@ -224,61 +204,6 @@ def test_cross_validated_training_judges_every_clip(run, clips, model_folder, tm
     assert told["data"]["videos"] == 12 and told["data"]["part"] == "cross-validation"
     assert told["compare"]["folds"] == 3 and told["compare"]["seeds"] == 2
     assert "Cross-validation" in (tmp_path / "mine" / "README.md").read_text()
-
-
-def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path, monkeypatch):
-    """An empty folder, one class alone, a wrong column, a taken folder: one line each, and exit code 2."""
-    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
-    empty, single, wrong = tmp_path / "empty", tmp_path / "single" / "quick", tmp_path / "wrong.csv"
-    empty.mkdir()
-    single.mkdir(parents=True)
-    (single / "a.mp4").write_bytes((clips / "quick" / "0.mp4").read_bytes())
-    wrong.write_text("file,class\na.mp4,quick\n")
-    for data, said in (
-        (empty, "class folders"),
-        (single.parent, "one class"),
-        (wrong, "label"),
-        (tmp_path / "no", "no"),
-    ):
-        ran = run("train", data, "-o", tmp_path / "mine", "--backbone", model_folder)
-        assert ran.code == 2 and said in one_line(ran), (data, ran)
-    ran = run("train", clips, "-o", clips, "--backbone", model_folder)
-    assert ran.code == 2 and "--exist-ok" in one_line(ran)
-    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--traces", "x")
-    assert ran.code == 2 and "--traces" in one_line(ran)
-
-
-def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path, monkeypatch):
-    """A clip that cannot be read is named and left out; the training goes on with the others."""
-    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
-    (clips / "quick" / "broken.mp4").write_bytes(b"no video")
-    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
-    assert ran.code == 0 and "left out" in ran.err and "broken.mp4" in ran.err
-    assert "broken.mp4" not in (tmp_path / "mine" / "split.json").read_text()
-    told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json")
-    assert told["data"]["part"] == "test" and told["data"]["seen_in_training"] == 0
-    assert [file["name"] for file in told["data"]["skipped"]] == ["quick/broken.mp4"]
-
-
-def test_a_class_without_a_readable_clip_stays_among_the_labels(run, clips, model_folder, tmp_path, monkeypatch):
-    """Its label keeps its place with a note, the others are trained and judged; one class alone is refused."""
-    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
-    (clips / "broken").mkdir()
-    (clips / "broken" / "a.mp4").write_bytes(b"no video")
-    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
-    assert ran.code == 0 and "nothing is left of broken" in ran.err
-    assert Model.from_pretrained(tmp_path / "mine").labels == ("broken", "quick", "slow")
-    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
-    assert [row["clips"] > 0 for row in told["memory"]["per_class"]] == [False, True, True]
-    assert any("broken" in note for note in told["data"]["notes"])
-    told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json", "--part", "all", "--report", "page.html")
-    assert told["model"]["labels"] == ["broken", "quick", "slow"] and told["data"]["videos"] == 12
-    assert "nothing is left of broken" in Path("page.html").read_text()
-    for path in (clips / "slow").iterdir():
-        path.write_bytes(b"no video")
-    ran = run("train", clips, "-o", tmp_path / "other", "--backbone", model_folder)
-    assert ran.code == 2 and "one class alone, quick" in ran.err.splitlines()[-1]
-    assert not (tmp_path / "other").exists()
 
 
 def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):

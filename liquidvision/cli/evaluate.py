@@ -1,6 +1,5 @@
 """`liquidvision eval`: how well a model does on annotated clips, and whether its memory helped."""
 
-import json
 import logging
 import signal
 from datetime import UTC, datetime
@@ -59,8 +58,8 @@ def evaluate(
     from liquidvision.cli.lessons import Progress, contents_of, usable
     from liquidvision.learn.annotations import read_data
     from liquidvision.learn.compare import compare as run_compare
+    from liquidvision.learn.evaluation import encode, labelled_as, timing
     from liquidvision.learn.evaluation import evaluate as run_evaluate
-    from liquidvision.learn.evaluation import labelled_as, timing
     from liquidvision.learn.features import FeatureStore
     from liquidvision.learn.lessons import Lessons
     from liquidvision.learn.recipe import default_plan
@@ -121,7 +120,7 @@ def evaluate(
     try:
         if json_path is not None:
             json_path.parent.mkdir(parents=True, exist_ok=True)
-            replace(json_path, json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            replace(json_path, encode(evaluation))
             progress.say(f"  → {json_path}")
     except OSError as error:
         raise SinkError(f"cannot write {json_path}: {error.strerror or error}") from error

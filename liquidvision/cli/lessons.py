@@ -94,11 +94,11 @@ def usable(
         failed = store.fill(
             [clip.path for clip in dataset.clips], views, on_video=lambda path, view, new: advance(path.name)
         )
-    for error in failed.values():
-        tell(f"left out: {error}")
     clips = []
     for clip in dataset.clips:
-        if clip.path not in failed:
+        if clip.path in failed:
+            tell(f"left out {clip.name}: {failed[clip.path]}")
+        else:
             fitted, texts = (clip, []) if clip.label is not None else fit(clip, seen_in(store.get(clip.path)))
             clips.append(fitted)
             for text in texts:

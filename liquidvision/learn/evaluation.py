@@ -1,7 +1,8 @@
 """How well a model does on annotated clips, and whether its memory helped: figures for JSON and the report."""
 
+import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -104,6 +105,12 @@ def evaluate(
         "robustness_metric": judge.__name__,
         "robustness": {name: [point(level) for level in levels] for name, levels in asked.items()},
     }
+
+
+def encode(evaluation: Mapping[str, Any]) -> bytes:
+    """An evaluation as JSON; a name that is no text, of a file for instance, is escaped."""
+    text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def figures(watched: Sequence[Watched], dataset: Dataset) -> dict[str, Any]:

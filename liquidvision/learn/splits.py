@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from liquidvision import checkpoint
-from liquidvision.errors import ModelError, SinkError, UsageError
+from liquidvision.errors import ModelError, UsageError
 from liquidvision.learn.annotations import Clip, Dataset
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
@@ -206,22 +205,13 @@ class Split:
             for name, content in contents.items()
         }
 
-
-def write_split(path: Path, made: Split) -> None:
-    """Write a split as JSON, to be read by `read_split`.
-
-    Raises:
-        SinkError: the file cannot be written.
-    """
-    told = {"format": FORMAT, "version": VERSION, **asdict(made)}
-    try:
-        checkpoint.replace(path, json.dumps(told, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+    def encode(self) -> bytes:
+        """The split as JSON, to be read by `read_split`."""
+        return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1).encode() + b"\n"
 
 
 def read_split(path: Path) -> Split:
-    """The split that `write_split` wrote.
+    """The split in a file that `Split.encode` made.
 
     Raises:
         ModelError: the file is missing, damaged or another, or has a clip in two parts.

@@ -2,7 +2,7 @@
 
 import csv
 import io
-import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
@@ -11,19 +11,19 @@ from typing import Any
 import torch
 
 from liquidvision.backbone import Backbone
-from liquidvision.checkpoint import replace
+from liquidvision.checkpoint import replace, write_folder
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.learn.card import card_of
 from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.compare import table
 from liquidvision.learn.course import Course, Epoch
 from liquidvision.learn.crossval import Contest, cross_validate
-from liquidvision.learn.evaluation import Watched, about, evaluate, figures
+from liquidvision.learn.evaluation import Watched, about, encode, evaluate, figures
 from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lessons
 from liquidvision.learn.recipe import Plan
-from liquidvision.learn.splits import Split, split, write_split
+from liquidvision.learn.splits import Split, split
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.model import Model, layouts_of
 
@@ -122,13 +122,10 @@ def train(
     }
     evaluation["training"] = curve(course.history)
     facts = about_data(dataset, parts)
-    write_split(out / SPLIT, made)
-    try:
-        replace(out / SCORES, json.dumps(evaluation, indent=1, ensure_ascii=False).encode() + b"\n")
-        model.save_pretrained(out, card=card_of(model, plan, facts, course.history, evaluation))
-        (out / STATE).unlink(missing_ok=True)
-    except OSError as error:
-        raise SinkError(f"cannot write the model folder {out}: {error.strerror}") from error
+    beside = {SPLIT: made.encode(), SCORES: encode(evaluation)}
+    card = card_of(model, plan, facts, course.history, evaluation)
+    write_folder(out, model.config(), model.tensors(), card, beside)
+    (out / STATE).unlink(missing_ok=True)
     return model, evaluation
 
 
@@ -170,10 +167,15 @@ def curve(history: list[Epoch]) -> dict[str, Any]:
     """The evaluation's "training"."""
     return {
         "epochs": [row.epoch for row in history],
-        "loss": [row.loss for row in history],
-        "validation": [row.validation_loss for row in history],
+        "loss": [finite(row.loss) for row in history],
+        "validation": [finite(row.validation_loss) for row in history],
         "metric": "loss",
     }
+
+
+def finite(value: float | None) -> float | None:
+    """A number that JSON has, or None."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def write_metrics(path: Path, history: list[Epoch]) -> None:

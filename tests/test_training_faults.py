@@ -1,0 +1,117 @@
+"""`train` on data that is wrong, and where writing fails: one line each, and nothing half written."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+from commands import one_line, scores
+
+from liquidvision import Model
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+
+
+def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path):
+    """An empty folder, one class alone, a wrong column, a taken folder: one line each, and exit code 2."""
+    empty, single, wrong = tmp_path / "empty", tmp_path / "single" / "quick", tmp_path / "wrong.csv"
+    empty.mkdir()
+    single.mkdir(parents=True)
+    (single / "a.mp4").write_bytes((clips / "quick" / "0.mp4").read_bytes())
+    wrong.write_text("file,class\na.mp4,quick\n")
+    for data, said in (
+        (empty, "class folders"),
+        (single.parent, "one class"),
+        (wrong, "label"),
+        (tmp_path / "no", "no"),
+    ):
+        ran = run("train", data, "-o", tmp_path / "mine", "--backbone", model_folder)
+        assert ran.code == 2 and said in one_line(ran), (data, ran)
+    ran = run("train", clips, "-o", clips, "--backbone", model_folder)
+    assert ran.code == 2 and "--exist-ok" in one_line(ran)
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--traces", "x")
+    assert ran.code == 2 and "--traces" in one_line(ran)
+
+
+def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path):
+    """A clip that cannot be read is named and left out; the training goes on with the others."""
+    (clips / "quick" / "broken.mp4").write_bytes(b"no video")
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    assert ran.code == 0 and "left out" in ran.err and "broken.mp4" in ran.err
+    assert "broken.mp4" not in (tmp_path / "mine" / "split.json").read_text()
+    told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json")
+    assert told["data"]["part"] == "test" and told["data"]["seen_in_training"] == 0
+    assert [file["name"] for file in told["data"]["skipped"]] == ["quick/broken.mp4"]
+
+
+def test_a_class_without_a_readable_clip_stays_among_the_labels(run, clips, model_folder, tmp_path):
+    """Its label keeps its place with a note, the others are trained and judged; one class alone is refused."""
+    (clips / "broken").mkdir()
+    (clips / "broken" / "a.mp4").write_bytes(b"no video")
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    assert ran.code == 0 and "nothing is left of broken" in ran.err
+    assert Model.from_pretrained(tmp_path / "mine").labels == ("broken", "quick", "slow")
+    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
+    assert [row["clips"] > 0 for row in told["memory"]["per_class"]] == [False, True, True]
+    assert any("broken" in note for note in told["data"]["notes"])
+    told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json", "--part", "all", "--report", "page.html")
+    assert told["model"]["labels"] == ["broken", "quick", "slow"] and told["data"]["videos"] == 12
+    assert "nothing is left of broken" in Path("page.html").read_text()
+    for path in (clips / "slow").iterdir():
+        path.write_bytes(b"no video")
+    ran = run("train", clips, "-o", tmp_path / "other", "--backbone", model_folder)
+    assert ran.code == 2 and "one class alone, quick" in ran.err.splitlines()[-1]
+    assert not (tmp_path / "other").exists()
+
+
+def test_intervals_past_the_end_are_left_out(run, clips, model_folder, tmp_path):
+    """An interval beyond its video is told and left out, one that reaches past the end is cut; training goes on."""
+    table = ["file,start,end,label"]
+    for number in range(6):
+        table += [f"quick/{number}.mp4,0,0.2,quick", f"slow/{number}.mp4,0.5,1,slow"]
+    table += ["quick/0.mp4,50,60,quick", "slow/0.mp4,1.2,99,slow", "slow/1.mp4,50,60,rare"]
+    (clips / "index.csv").write_text("\n".join(table))
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    assert ran.code == 0, ran.err
+    for line, words in zip(
+        ran.err.splitlines(),
+        ("quick/0.mp4: quick 50", "slow/0.mp4: slow 1.2", "slow/1.mp4: rare 50", "nothing is left of rare"),
+        strict=True,
+    ):
+        assert line.startswith(f"liquidvision: {words}"), ran.err
+    assert Model.from_pretrained(tmp_path / "mine").labels == ("background", "quick", "rare", "slow")
+    told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json", "--part", "all")
+    assert [row["clips"] for row in told["memory"]["per_class"]] == [12, 6, 0, 6]
+
+
+WRITTEN = ("training.safetensors", "metrics.csv", "model.safetensors", "README.md", "split.json", "evaluation.json")
+
+
+@pytest.mark.parametrize("name", [*WRITTEN, "config.json", "the cache"])
+def test_a_full_disk_leaves_the_model_that_was_there(run, clips, model_folder, tmp_path, monkeypatch, name):
+    """Where a file cannot be written whole, one line says so, and the older model is there as it was."""
+    begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--exist-ok")
+    assert run(*begin, "--epochs", "1").code == 0
+    model = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    if name == "the cache":
+        monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "another"))
+
+    def write(self: Path, content: bytes) -> int:
+        full = name in self.name or (name == "the cache" and "another" in self.parts)
+        with self.open("wb") as file:
+            file.write(content[: len(content) // 2] if full else content)
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return len(content)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    ran = run(*begin, "--epochs", "2", "--seed", "5")
+    assert ran.code == 1 and "No space left on device" in one_line(ran)
+    there = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    for kept in ("training.safetensors", "metrics.csv"):  # of the training that was cut off
+        there.pop(kept, None), model.pop(kept, None)
+    assert there == model
+    assert not list(tmp_path.rglob("*.part"))
