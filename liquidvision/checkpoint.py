@@ -81,8 +81,8 @@ def write_folder(
         WEIGHTS: encode({name: compact(tensor) for name, tensor in tensors.items()}, {}),
         CARD: card.encode("utf-8", "replace"),
         **(more or {}),
-        CONFIG: text.encode("utf-8", "backslashreplace")
-        + b"\n",  # last, so that a folder cut short is not taken for a model
+        # Last, so that a folder cut short is not taken for a model.
+        CONFIG: text.encode("utf-8", "backslashreplace") + b"\n",
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

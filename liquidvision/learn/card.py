@@ -47,6 +47,10 @@ def card_of(
         for text, name, show in rows
         if scores["memory"].get(name) is not None
     )
+    temperature = scores["training"]["temperature"]
+    fitted = (
+        "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
+    )
     nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
     return f"""{HEAD.format(cell=config.cell)}
 # {model.name}
@@ -71,7 +75,8 @@ liquidvision infer clip.mp4 -m {model.name}
 {len(history)} of at most {recipe.epochs} epochs, AdamW, learning rate {recipe.learning_rate:g}, weight decay
 {recipe.weight_decay:g}, batches of {recipe.batch}, label smoothing {recipe.smoothing:g}, noise {recipe.noise:g}, up to
 {recipe.most_dropped:.0%} of the frames left out with their Δt handed over; views: {", ".join(plan.views)}; seed
-{recipe.seed}.
+{recipe.seed}. Logits are divided by {temperature["memory"]:.3g} with memory and by {temperature["frame"]:.3g} by each
+frame alone, temperatures fitted {fitted}.
 
 ## How well it does
 

@@ -13,12 +13,13 @@ import torch
 from liquidvision.backbone import Backbone
 from liquidvision.checkpoint import replace, write_folder
 from liquidvision.errors import SinkError, UsageError
+from liquidvision.learn.calibration import divide_logits, fit_temperature
 from liquidvision.learn.card import card_of
 from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.compare import table
 from liquidvision.learn.course import Course, Epoch
 from liquidvision.learn.crossval import Contest, cross_validate
-from liquidvision.learn.evaluation import Watched, about, encode, evaluate, figures
+from liquidvision.learn.evaluation import SIDES, Watched, about, encode, evaluate, figures, watch
 from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lessons
@@ -56,7 +57,7 @@ def train(
     skipped: Sequence[Mapping[str, str]] = (),
     listener: Listener | None = None,
 ) -> tuple[Model, dict[str, Any]]:
-    """Train a head on a dataset and leave a model folder.
+    """Train a head on a dataset, calibrate it, and leave a model folder.
 
     The folder holds the model (config.json, model.safetensors, README.md), split.json, metrics.csv (a line an
     epoch) and evaluation.json; until it is done also training.safetensors, from which `resume` goes on.
@@ -111,8 +112,11 @@ def train(
         course.run(on_epoch)
     model = Model(backbone, head, dataset.labels, name=out.name, first_dt=plan.first_dt)
     if plan.folds:
-        evaluation = cross_validated(model, Lessons(dataset, store, plan.views), plan, listener)
+        watched, evaluation = cross_validated(model, Lessons(dataset, store, plan.views), plan, listener)
+        temperature = calibrate(head, watched)
     else:
+        validation = dataset.only(parts["validation"])
+        temperature = calibrate(head, [watch(model, validation, c, store.get(c.path)) for c in validation.clips])
         evaluation = evaluate(model, dataset.only(parts["test"]), store, on_clip=listener.judged)
     evaluation["data"] |= {
         "part": "cross-validation" if plan.folds else "test",
@@ -120,7 +124,7 @@ def train(
         "skipped": list(skipped),
         "seen_in_training": 0 if plan.folds else leaked(made),
     }
-    evaluation["training"] = curve(course.history)
+    evaluation["training"] = curve(course.history) | {"temperature": temperature}
     facts = about_data(dataset, parts)
     beside = {SPLIT: made.encode(), SCORES: encode(evaluation)}
     card = card_of(model, plan, facts, course.history, evaluation)
@@ -129,8 +133,22 @@ def train(
     return model, evaluation
 
 
-def cross_validated(model: Model, lessons: Lessons, plan: Plan, listener: Listener) -> dict[str, Any]:
-    """The evaluation of a head like the model's, trained anew for every fold; timelines are those of the first seed."""
+def calibrate(head: Head, watched: Sequence[Watched]) -> dict[str, float]:
+    """Divide the logits of a head's readouts by the temperatures that suit clips it did not learn from."""
+    whole = all(w.clip.label is not None for w in watched)
+    temperature = {side: fit_temperature([getattr(w, side) for w in watched], whole_clip=whole) for side in SIDES}
+    divide_logits(head.readout, temperature["memory"])
+    divide_logits(head.frame_readout, temperature["frame"])
+    return temperature
+
+
+def cross_validated(
+    model: Model, lessons: Lessons, plan: Plan, listener: Listener
+) -> tuple[list[Watched], dict[str, Any]]:
+    """What heads like the model's say of the clips of the fold they were not trained on, and the evaluation of it.
+
+    Timelines are those of the first seed.
+    """
     config = model.head.config
     contest = Contest({config.cell: config}, plan.recipe, plan.first_dt, plan.seeds)
     outcome = cross_validate(
@@ -138,7 +156,7 @@ def cross_validated(model: Model, lessons: Lessons, plan: Plan, listener: Listen
     )
     memory, alone = outcome.tracks[config.cell][0], outcome.alone[config.cell][0]
     watched = [Watched(*row) for row in zip(lessons.dataset.clips, memory, alone, strict=True)]
-    return {
+    return watched, {
         **figures(watched, lessons.dataset),
         "model": about(model),
         "compare": table(outcome, lessons, config.cell, [config.cell]) | {"folds": plan.folds, "seeds": plan.seeds},

@@ -1,0 +1,74 @@
+"""Temperature scaling: what confidence says is how often it is right."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lessons import swings, tiny_head
+
+from liquidvision.learn.calibration import divide_logits, fit_temperature
+from liquidvision.learn.crossval import tracks_of
+from liquidvision.learn.metrics import Track, calibration_error
+from liquidvision.learn.scoring import verdicts
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    return odds / odds.sum(-1, keepdims=True)
+
+
+def drawn(clips: int, frames: int, *, factor: float) -> list[Track]:
+    """Clips whose truth is drawn by the softmax of logits that are then shown multiplied by a factor."""
+    random = np.random.default_rng(0)
+    tracks = []
+    for _ in range(clips):
+        logits = random.normal(0, 2, (frames, 3))
+        truth = (softmax(logits).cumsum(1) > random.random((frames, 1))).argmax(1)
+        tracks.append(Track(truth, softmax(factor * logits), np.arange(frames) / 25))
+    return tracks
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize(("clips", "frames", "whole"), [(3000, 1, True), (300, 20, False)])
+def test_the_temperature_undoes_too_much_or_too_little_confidence(factor, clips, frames, whole):
+    """The temperature is the factor by which logits are too large, and divided by it they are calibrated."""
+    tracks = drawn(clips, frames, factor=factor)
+    temperature = fit_temperature(tracks, whole_clip=whole)
+    assert temperature == pytest.approx(factor, rel=0.08)
+    truth, scores = np.concatenate([t.truth for t in tracks]), np.concatenate([t.scores for t in tracks])
+    assert calibration_error(truth, softmax(np.log(scores) / temperature)) < 0.03
+
+
+def test_a_few_clips_that_are_all_right_do_not_make_it_certain():
+    """Where every clip is right no temperature is too low for the likelihood; few clips move it a little only."""
+    tracks = drawn(2, 1, factor=1.0)
+    right = [Track(np.array([int(t.scores.argmax())]), t.scores, t.times) for t in tracks]
+    assert 0.5 < fit_temperature(right, whole_clip=True) < 1
+
+
+def test_divided_logits_say_the_same_less_surely():
+    """A head whose readout is divided gives its logits over the temperature, and the same labels."""
+    head, lessons = tiny_head().eval(), list(swings(4))
+    (before,) = verdicts([head], lessons, 1.0)
+    divide_logits(head.readout, 4.0)
+    (after,) = verdicts([head], lessons, 1.0)
+    for old, new in zip(before, after, strict=True):
+        torch.testing.assert_close(new.memory, old.memory / 4)
+        torch.testing.assert_close(new.frame, old.frame)
+    old, new = (tracks_of(lessons, [v.memory for v in said]) for said in (before, after))
+    assert all((a.predicted == b.predicted).all() for a, b in zip(old, new, strict=True))
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_train_keeps_its_temperatures(run, clips, model_folder, tmp_path, monkeypatch, folds):
+    """`train` calibrates by its validation part, or by its folds, and says so in the scores and the card."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    ran = run(*begin, "--folds", folds)
+    assert ran.code == 0, ran.err
+    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())["training"]["temperature"]
+    card = " ".join((tmp_path / "mine" / "README.md").read_text().split())
+    assert f"divided by {told['memory']:.3g} with memory and by {told['frame']:.3g} by each frame alone" in card
+    assert ("in cross-validation" if folds else "on the validation part") in card
+    assert 0.1 < told["memory"] < 10 and told["memory"] != 1
