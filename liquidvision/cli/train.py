@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,6 +69,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what was begun in the model folder.", rich_help_panel=RUN)
     ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard's scalars beside metrics.csv.", rich_help_panel=RUN)
+    ] = False,
     exist_ok: Annotated[
         bool, typer.Option("--exist-ok", help="Replace a model that is there.", rich_help_panel=RUN)
     ] = False,
@@ -88,12 +92,14 @@ def train(
     # What is heavy is imported only now, so that --help is quick.
     from liquidvision.cli.backbones import backbone_from
     from liquidvision.cli.lessons import Progress, usable
+    from liquidvision.cli.scalars import Scalars
     from liquidvision.learn.annotations import read_data
     from liquidvision.learn.features import FeatureStore
     from liquidvision.learn.recipe import TAUS, default_plan
     from liquidvision.learn.training import Listener
     from liquidvision.learn.training import train as run_train
 
+    scalars = Scalars(out) if tensorboard else None
     dataset = read_data(data, background=background)
     plan = default_plan(len(dataset.clips), cell=head, taus=TAUS if traces is None else seconds_of(traces))
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
@@ -101,9 +107,11 @@ def train(
     store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
     progress = Progress(quiet=quiet)
     dataset, skipped = usable(dataset, store, plan.views, progress)
-    with progress.bar("training", recipe.epochs) as advance:
+    with progress.bar("training", recipe.epochs) as advance, closing(scalars) if scalars else nullcontext():
 
         def on_epoch(row: "Epoch", of: int) -> None:
+            if scalars is not None:
+                scalars.write(row)
             right = "" if row.validation_accuracy is None else f" · validation {row.validation_accuracy:.0%}"
             advance(f"epoch {row.epoch} · loss {row.loss:.3f}{right}")
 
