@@ -15,8 +15,9 @@ from liquidvision.errors import SourceError, UsageError
 from liquidvision.learn.annotations import Clip, Dataset
 from liquidvision.learn.features import Features, FeatureStore
 from liquidvision.learn.metrics import Track, clip_accuracy, frame_accuracy, measure
-from liquidvision.learn.robustness import Change, Level, curves
+from liquidvision.learn.robustness import Change, Level, curves, evenly
 from liquidvision.learn.segments import end_of
+from liquidvision.learn.views import PLAIN
 from liquidvision.model import Model
 from liquidvision.session import Session
 from liquidvision.sinks.stills import data_uri
@@ -37,9 +38,16 @@ class Watched:
     frame: Track
 
 
-def watch(model: Model, dataset: Dataset, clip: Clip, features: Features) -> Watched:
-    """Run a clip's embeddings through a `Session` of its own, as `predict` does with its frames."""
-    said = Session(model).push_embeddings(features.frames(), features.embeddings.to(model.device))
+def watch(model: Model, dataset: Dataset, clip: Clip, features: Features, *, told: Features | None = None) -> Watched:
+    """Run a clip's embeddings through a `Session` of its own, as `predict` does with its frames.
+
+    Args:
+        model, dataset, clip: who is judged, on what.
+        features: the clip's frames; their times say what is true of each.
+        told: the same frames with the times that the model is told, where those are others.
+    """
+    told = told or features
+    said = Session(model).push_embeddings(told.frames(), told.embeddings.to(model.device))
     times = features.times
     truth = clip.targets(times, dataset.labels, dataset.background)
     clock = np.maximum.accumulate(times)
@@ -62,7 +70,7 @@ def evaluate(
         dataset: clips that can be read.
         store: embeddings by the model's own backbone.
         degrade: also noise, blur and darkness, for each level of which every clip is embedded again.
-        on_clip: called with what is being done, once for each clip and level.
+        on_clip: called with a clip's name, `passes` times for each.
 
     Raises:
         UsageError: a dataset with labels that the model does not have.
@@ -72,39 +80,40 @@ def evaluate(
     whole = all(clip.label is not None for clip in dataset.clips)
     judge = clip_accuracy if whole else frame_accuracy
 
-    def run(view: str, change: Change | None = None) -> list[Watched]:
+    def run(view: str, change: Change | None = None, *, blind: bool = False) -> list[Watched]:
         watched = []
         for number, clip in enumerate(dataset.clips):
             on_clip(clip.name)
-            features = store.get(clip.path, view)
-            if change is not None:
-                features = change(features, np.random.default_rng(number))
-            watched.append(watch(model, dataset, clip, features))
+            whole = store.get(clip.path, view)
+            features = whole if change is None else change(whole, np.random.default_rng(number))
+            told = evenly(features, whole) if blind else None
+            watched.append(watch(model, dataset, clip, features, told=told))
         return watched
 
-    plain = run("plain")
+    plain = run(PLAIN)
 
     def point(level: Level) -> dict[str, Any]:
-        unchanged = level.view == "plain" and level.change is None
-        watched = plain if unchanged else run(level.view, level.change)
+        watched = plain if level.untouched else run(level.view, level.change)
         row: dict[str, Any] = {"level": level.level, "text": level.text}
         row |= {side: judge([getattr(w, side) for w in watched]) for side in SIDES}
-        if level.blind is not None:
-            row["memory_without_dt"] = judge([w.memory for w in run(level.view, level.blind)])
+        if level.blind:
+            row["memory_without_dt"] = judge([w.memory for w in run(level.view, level.change, blind=True)])
         return row
 
     black = model.embed([np.zeros((8, 8, 3), np.uint8)])[0].cpu()
-    asked = {
-        name: levels
-        for name, levels in curves(black).items()
-        if degrade or all(level.view == "plain" for level in levels)
-    }
+    asked = curves(black, degrade=degrade).items()
     return {
         **figures(plain, dataset),
         "model": about(model),
         "robustness_metric": judge.__name__,
-        "robustness": {name: [point(level) for level in levels] for name, levels in asked.items()},
+        "robustness": {name: [point(level) for level in levels] for name, levels in asked},
     }
+
+
+def passes(*, degrade: bool) -> int:
+    """How many times `evaluate` goes over every clip."""
+    levels = [level for curve in curves(torch.zeros(1), degrade=degrade).values() for level in curve]
+    return 1 + sum((not level.untouched) + level.blind for level in levels)
 
 
 def encode(evaluation: Mapping[str, Any]) -> bytes:
