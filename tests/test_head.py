@@ -144,6 +144,19 @@ def test_statistics_of_fewer_frames_than_components():
     head = Head(HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=10, taus=(0.2,), width=4, units=3))
     clips = torch.randn(2, 3, 12)
     head.fit_statistics(clips, 0.1)
-    white = head.perceive(clips, 0.1).white
+    white = head.perceive(clips, 0.1).features[..., :10]
     assert torch.isfinite(white).all()
     assert (white[..., 6:] == 0).all() and (white[..., :4].abs().amax((0, 1)) > 0.1).all()
+
+
+def test_clips_in_which_nothing_moves_leave_sane_statistics():
+    """From stills and single frames the whitening takes what tells clips apart, and later motion is not blown up."""
+    torch.manual_seed(0)
+    config = HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=6, taus=(0.2,), width=4, units=3)
+    for steps in (1, 5):
+        head = Head(config)
+        clips = torch.randn(9, 1, 12).expand(-1, steps, -1)
+        head.fit_statistics(clips, 0.1)
+        assert 0.5 < float(head.perceive(clips, 0.1).features[..., :6].std()) / config.appearance < 2
+        moving = head.perceive(torch.randn(3, 20, 12), 0.1).features
+        assert float(moving.abs().max()) < 50

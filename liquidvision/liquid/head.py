@@ -26,6 +26,7 @@ OTHERS: dict[str, type[Cell]] = {"cfc": CfC, "gru": GRU, "lstm": LSTM, "none": M
 
 State = dict[str, Tensor]
 LARGEST = 1_000_000  # of any size in a configuration; more is a damaged file
+STILL = 1e-3  # a spread below this is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +93,13 @@ class Percept:
 
     Attributes:
         features: (batch, steps, n) inputs of the projection.
-        white: (batch, steps, components) whitened embedding.
+        embedding: (batch, steps, d) standardised embedding.
         dt: (batch, steps) seconds, 0 in the padding.
         state: the state of the traces after the last step.
     """
 
     features: Tensor
-    white: Tensor
+    embedding: Tensor
     dt: Tensor
     state: State
 
@@ -126,7 +127,7 @@ class Head(nn.Module):
     """Standardised embedding → whitening and traces → projection and LayerNorm → liquid cell → readout.
 
     A pure function of (embeddings, state, Δt): any chunking of a stream, and any number of streams
-    side by side, give the same numbers. Beside it a linear readout of the same whitened embedding
+    side by side, give the same numbers. Beside it a linear readout of the whole standardised embedding
     says what one frame alone would. The statistics start neutral, the whitening as a random
     projection; `fit_statistics` sets them from training data, which is worth doing before training.
 
@@ -156,7 +157,7 @@ class Head(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.cell = make_cell(config)
         self.readout = nn.Linear(self.cell.output_size + config.width, config.classes)
-        self.frame_readout = nn.Linear(config.components, config.classes)
+        self.frame_readout = nn.Linear(embedding, config.classes)
 
     @torch.no_grad()
     def fit_statistics(
@@ -180,19 +181,24 @@ class Head(nn.Module):
         embeddings = embeddings.masked_fill(~real[..., None], 0.0)
         self.mean.copy_(embeddings[real].mean(0))
         middles = embeddings.sum(1, keepdim=True) / counted.sum(1).clamp_min(1)[:, None, None]
-        within = (embeddings - middles)[real]
-        self.inverse_std.copy_(1 / within.std(0).clamp_min(1e-3))
-        scaled = within * self.inverse_std
+        within, around = (embeddings - middles)[real], (embeddings - self.mean)[real]
+        # Where nothing moves within clips, what differs between them is all there is.
+        moves = float(within.square().mean()) > STILL**2 * float(around.square().mean())
+        spread = spread_of(within)
+        self.inverse_std.copy_(1 / torch.where(spread > STILL, spread, spread_of(around)).clamp_min(STILL))
+        scaled = (within if moves else around) * self.inverse_std
         found = min(self.config.components, *scaled.shape)  # few frames have few directions; the rest stay silent
         _, singular, axes = torch.pca_lowrank(scaled, q=found, center=False, niter=4)
         self.whitening.zero_()
-        self.whitening[:, :found] = axes / (singular / len(scaled) ** 0.5).clamp_min(1e-6)
+        heard = singular > STILL * singular[0]
+        self.whitening[:, :found] = torch.where(heard, axes / (singular / len(scaled) ** 0.5), 0.0)
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
         percept = self.perceive(embeddings, dts, lengths=lengths)
         change = percept.features[..., self.config.components :][real]
         self.feature_mean.copy_(change.mean(0))
-        self.feature_inverse_std.copy_(1 / change.std(0).clamp_min(1e-3))
+        spread = spread_of(change)
+        self.feature_inverse_std.copy_(torch.where(spread > STILL, 1 / spread, 1.0))
 
     def initial(self, batch: int) -> State:
         """The state of `batch` streams that have seen nothing."""
@@ -238,26 +244,32 @@ class Head(nn.Module):
             mask = as_mask(lengths, batch, steps, xs)
             dt, xs = dt * mask, xs.masked_fill(mask[..., None] == 0, 0.0)  # 0 times a NaN would step
         state = state or self.initial(batch)
-        features, white, moved = self.features((xs - self.mean) * self.inverse_std, dt, state)
-        return Percept(features, white, dt, moved)
+        z = (xs - self.mean) * self.inverse_std
+        features, moved = self.features(z, dt, state)
+        return Percept(features, z, dt, moved)
 
     def classify(self, percept: Percept, state: Tensor) -> HeadOutput:
         """The second half of `forward`: `state` is the cell's, (batch, state_size)."""
         inputs = self.dropout(self.normalise(self.project(percept.features)))
         hidden, state, taus = self.cell(inputs, percept.dt, state, return_time_constants=True)
         logits = self.readout(torch.cat([self.dropout(hidden), inputs], -1))
-        frame_logits = self.frame_readout(percept.white)
+        frame_logits = self.frame_readout(percept.embedding)
         return HeadOutput(logits, frame_logits, hidden, taus, {**percept.state, "cell": state})
 
-    def features(self, z: Tensor, dt: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """The cell's features (batch, steps, n), the whitened embedding, and the state of the traces."""
+    def features(self, z: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
+        """The cell's features (batch, steps, n) of standardised embeddings, and the state of the traces."""
         white = z @ self.whitening
         magnitudes, traces = self.traces(z, dt, state["traces"])
         # A trace of the whitened embedding is the whitened trace: the same numbers for less work.
         directions, signed = self.signed(white, dt, state["signed"])
         change = (torch.cat([magnitudes, directions], -1) - self.feature_mean) * self.feature_inverse_std
         features = torch.cat([self.config.appearance * white, change], -1)
-        return features, white, {"traces": traces, "signed": signed}
+        return features, {"traces": traces, "signed": signed}
+
+
+def spread_of(values: Tensor) -> Tensor:
+    """The root mean square deviation from the mean, (n, d) to (d,); 0 for a single row."""
+    return values.std(0, correction=0)
 
 
 def make_cell(config: HeadConfig) -> Cell:
