@@ -213,6 +213,27 @@ def test_cut_in_the_middle(make_video: MakeVideo, name: str) -> None:
     assert part[:-3] == whole[: len(part) - 3]  # of the last group some pictures came without their neighbours
 
 
+@pytest.mark.parametrize("name", ["tagged.mp4", "tagged.mkv"])
+def test_tags_in_another_encoding(make_video: MakeVideo, tmp_path: Path, name: str) -> None:
+    """A file whose tags are not UTF-8 is read as any other, with its sound."""
+    path = tmp_path / name
+    with av.open(str(make_video(sound=True))) as plain, av.open(str(path), "w") as tagged:
+        tagged.metadata["title"] = "Cafe del Mar"
+        copied = [tagged.add_stream_from_template(stream) for stream in plain.streams]
+        for packet in plain.demux():
+            if packet.dts is not None:
+                packet.stream = copied[packet.stream_index]
+                tagged.mux(packet)
+    content = path.read_bytes()
+    assert b"Cafe" in content
+    path.write_bytes(content.replace(b"Cafe", "Café".encode("latin-1")))
+    with open_video(path) as video:
+        assert len(list(video)) == 20
+        sound = video.sound()
+        assert sound is not None and list(sound.until(Fraction(9)))
+        sound.close()
+
+
 def test_unknown_reader(make_video: MakeVideo) -> None:
     """An unknown reader, and one that does not fit the source, are refused in one line."""
     for source, reader in ((make_video(), "ffmpeg"), (0, "av")):

@@ -238,7 +238,8 @@ def open_container(source: str | Path) -> av.container.InputContainer:
     options = {"protocol_whitelist": NETWORK if remote else "file,crypto,data"}
     timeout = (OPEN_SECONDS, READ_SECONDS) if remote else None
     try:
-        return av.open(url if remote else f"file:{url}", options=options, timeout=timeout)
+        # No tag is used here: one that is not UTF-8, as old cameras write, must not refuse the file.
+        return av.open(url if remote else f"file:{url}", options=options, timeout=timeout, metadata_errors="replace")
     except av.error.FFmpegError as error:
         raise SourceError(f"{public_name(source)} cannot be opened as video: {reason(error)}") from error
 
