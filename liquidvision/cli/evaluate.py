@@ -4,11 +4,14 @@ import logging
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from liquidvision.errors import SinkError, UsageError
+
+if TYPE_CHECKING:
+    from liquidvision.learn.clips import Dataset
 
 PARTS = ("auto", "all", "train", "validation", "test")
 
@@ -55,25 +58,29 @@ def evaluate(
     # What is heavy is imported only now, so that --help is quick.
     import liquidvision
     from liquidvision.checkpoint import find, replace
-    from liquidvision.cli.lessons import Progress, contents_of, usable
+    from liquidvision.cli.lessons import Progress, contents_of, embed, usable
     from liquidvision.learn.annotations import read_data
     from liquidvision.learn.compare import compare as run_compare
-    from liquidvision.learn.evaluation import encode, labelled_as, timing
+    from liquidvision.learn.evaluation import encode, labelled_as, passes, timing
     from liquidvision.learn.evaluation import evaluate as run_evaluate
     from liquidvision.learn.features import FeatureStore
     from liquidvision.learn.lessons import Lessons
-    from liquidvision.learn.recipe import default_plan
-    from liquidvision.learn.report import write_report
+    from liquidvision.learn.past import taught_by, training_of
+    from liquidvision.learn.report import seen_before, write_report
     from liquidvision.learn.splits import read_split
-    from liquidvision.learn.training import SPLIT
+    from liquidvision.learn.training import SCORES, SPLIT
     from liquidvision.model import Model
 
     loaded = Model.from_pretrained(model, device=device)
     progress = Progress(quiet=quiet)
     store = FeatureStore(loaded.backbone, folder=cache)
     whole = labelled_as(read_data(data, background=background), loaded.labels)
-    kept = find(model) / SPLIT
-    split = read_split(kept) if kept.is_file() else None
+    folder = find(model)
+    training = training_of(folder / SCORES)
+    recipe, views, stride = taught_by(training, len(whole.clips))
+    if compare:
+        check_contest(whole, folds, seeds, recipe.seed)
+    split = read_split(folder / SPLIT) if (folder / SPLIT).is_file() else None
     inside = {} if split is None else split.find(contents_of(whole, store))
     seen = {name for name, parts in inside.items() if parts & {"train", "validation"}}
     chosen = {clip.name for clip in whole.clips}
@@ -84,12 +91,16 @@ def evaluate(
     elif part == "auto":
         chosen = chosen - seen or chosen
     ready, skipped = usable(whole if compare else whole.only(chosen), store, ("plain",), progress)
+    if compare:
+        check_contest(ready, folds, seeds, recipe.seed)  # again: files may have been left out
+        learnt = FeatureStore(loaded.backbone, folder=cache, stride=stride)
+        embed(ready, learnt, views, progress)
     dataset = ready.only(chosen)
     judged = {clip.name for clip in dataset.clips}
     if part == "auto":
         of_test = all("test" in inside.get(name, ()) for name in judged)
         part = "test" if of_test else "unseen" if seen and not judged & seen else "all"
-    with progress.bar("evaluating", len(dataset.clips)) as advance:
+    with progress.bar("evaluating", len(dataset.clips) * passes(degrade=degrade)) as advance:
         evaluation = run_evaluate(loaded, dataset, store, degrade=degrade, on_clip=advance)
     evaluation |= {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -103,19 +114,27 @@ def evaluate(
     }
     if split is not None and any(inside.get(name) for name in judged):
         evaluation["data"]["split_by"] = split.by
+    if training:
+        evaluation["training"] = training
     if compare:
-        plan = default_plan(len(ready.clips))
         with progress.bar("comparing", folds) as advance:
             evaluation["compare"] = run_compare(
-                Lessons(ready, store),
+                Lessons(ready, learnt, views),
                 loaded.head.config,
-                plan.recipe,
+                recipe,
                 first_dt=loaded.first_dt,
                 k=folds,
                 seeds=seeds,
                 on_fold=lambda done: advance(f"fold {done} of {folds}"),
             )
     progress.scores(evaluation)
+    if judged & seen:
+        progress.say(f"  {seen_before(evaluation['data'])}")
+        if training and split is not None and set(split.parts) == {"train"}:
+            progress.say(
+                f"  It learnt from all its clips; {folder / SCORES} has the scores of cross-validation, on clips that "
+                "were held out, and --compare makes them anew"
+            )
     progress.table(evaluation)
     try:
         if json_path is not None:
@@ -127,3 +146,24 @@ def evaluate(
     if report is not None:
         write_report(report, evaluation)
         progress.say(f"  → {report}")
+
+
+def check_contest(dataset: "Dataset", k: int, seeds: int, seed: int) -> None:
+    """See whether --compare can be done, before anything that takes long.
+
+    Raises:
+        UsageError: no seeds, fewer than 2 folds, more folds than groups, or a fold's training part with too little.
+    """
+    from liquidvision.learn.clips import labels_of
+    from liquidvision.learn.splits import folds
+
+    if seeds < 1:
+        raise UsageError(f"--seeds is {seeds}; expected 1 or more")
+    for held_out in folds(dataset, k, seed=seed):
+        rest = [clip for clip in dataset.clips if clip.name not in held_out]
+        there = labels_of(rest, dataset.background)
+        if len(there) < 2 or len({clip.group for clip in rest}) < 2:
+            raise UsageError(
+                f"with --folds {k} heads would have to learn from one class or one group alone; choose more folds, or "
+                "add groups that hold several classes"
+            )

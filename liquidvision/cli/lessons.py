@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,14 @@ class Progress:
         self._out.print(table)
 
 
+def embed(dataset: Dataset, store: FeatureStore, views: Sequence[str], progress: Progress) -> dict[Path, SourceError]:
+    """Embed what is not kept yet; the files that cannot be read, as `FeatureStore.fill`."""
+    with progress.bar("embedding", len(dataset.clips) * len(views)) as advance:
+        return store.fill(
+            [clip.path for clip in dataset.clips], views, on_video=lambda path, view, new: advance(path.name)
+        )
+
+
 def usable(
     dataset: Dataset, store: FeatureStore, views: Sequence[str], progress: Progress
 ) -> tuple[Dataset, list[dict[str, str]]]:
@@ -90,10 +99,7 @@ def usable(
     Raises:
         SourceError: nothing can be read.
     """
-    with progress.bar("embedding", len(dataset.clips) * len(views)) as advance:
-        failed = store.fill(
-            [clip.path for clip in dataset.clips], views, on_video=lambda path, view, new: advance(path.name)
-        )
+    failed = embed(dataset, store, views, progress)
     clips = []
     for clip in dataset.clips:
         if clip.path in failed:

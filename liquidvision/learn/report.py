@@ -39,6 +39,7 @@ def write_report(path: str | Path, evaluation: Mapping[str, Any]) -> None:
     """
     page = render(evaluation)
     try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         replace(Path(path), page.encode("utf-8", "replace"))
     except OSError as error:
         raise SinkError(f"cannot write the report {path}: {error.strerror or error}") from error
@@ -142,14 +143,19 @@ def lines_of(charts: Sequence[Chart]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((line.style, line.name) for chart in charts for line in chart.drawn))
 
 
+def seen_before(data: Mapping[str, Any]) -> str:
+    """How much of the data the model knew, and what that does to the figures."""
+    return (
+        f"{data['seen_in_training']} of {data['videos']} videos were seen in training: the figures are better than new "
+        "videos would give"
+    )
+
+
 def warnings(data: Mapping[str, Any]) -> Sequence[str]:
     """What must be known before any figure is believed."""
     found = []
-    seen, videos = data.get("seen_in_training") or 0, data.get("videos")
-    if seen:
-        found.append(
-            f"{seen} of {videos} videos were seen in training: the figures are better than new videos would give."
-        )
+    if data.get("seen_in_training"):
+        found.append(f"{seen_before(data)}.")
     if data.get("split_by") == "video":
         found.append(
             "Videos were split one by one: what belongs together, such as clips of one person or one place, may be in "

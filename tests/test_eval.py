@@ -1,0 +1,126 @@
+"""`liquidvision eval`: what it says of clips that were seen, takes over of the training, and refuses early."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import Ran, one_line, scores
+
+from liquidvision.learn import compare as comparing
+from liquidvision.learn import evaluation as evaluating
+from liquidvision.learn.features import FeatureStore
+from liquidvision.learn.lessons import Lessons
+from liquidvision.learn.past import taught_by, training_of
+from liquidvision.learn.recipe import Recipe, default_plan
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def teach(run, clips, model_folder, tmp_path):
+    """Trains for an epoch or two, and gives the model folder."""
+
+    def teach(*arguments: str) -> Path:
+        ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "2", *arguments)
+        assert ran.code == 0, ran.err
+        return tmp_path / "mine"
+
+    return teach
+
+
+def test_scores_of_clips_that_were_seen_are_called_so(run, clips, teach):
+    """Where some clips were seen a line says how many, where none was there is no such line."""
+    mine = teach()
+    assert "seen in training" not in run("eval", clips, "-m", mine).out
+    told = run("eval", clips, "-m", mine, "--part", "all")
+    parts = json.loads((mine / "split.json").read_text())["parts"]
+    assert f"{12 - len(parts['test'])} of 12 videos were seen in training: the figures are better" in told.out
+    assert "held out" not in told.out
+    assert run("eval", clips, "-m", mine, "--part", "all", "-q") == Ran(0, "", "")
+
+
+def test_a_model_that_learnt_from_all_clips_points_to_its_cross_validation(run, clips, teach):
+    """A model trained with folds has seen everything; where honest scores are is told."""
+    mine = teach("--folds", "2")
+    told = run("eval", clips, "-m", mine).out
+    assert "12 of 12 videos were seen in training" in told
+    assert str(mine / "evaluation.json") in told and "--compare" in told
+
+
+def test_the_training_curve_is_taken_over(run, clips, teach, tmp_path):
+    """JSON and report have the curves of the model's own training; a damaged or missing file is passed over."""
+    mine = teach()
+    told = scores(run, clips, mine, tmp_path / "a.json", "--report", tmp_path / "new" / "deep" / "page.html")
+    kept = json.loads((mine / "evaluation.json").read_text())["training"]
+    assert told["training"] == kept and told["training"]["epochs"] == [1, 2]
+    assert "Over 2 epochs" in (tmp_path / "new" / "deep" / "page.html").read_text()
+    (mine / "evaluation.json").write_text('{"format": "liquidvision-evaluation"')
+    assert "training" not in scores(run, clips, mine, tmp_path / "b.json")
+    (mine / "evaluation.json").unlink()
+    assert "training" not in scores(run, clips, mine, tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1, "version": 1, "training": {}}', "null", "\\xff"])
+def test_what_is_no_evaluation_tells_of_no_training(tmp_path, text):
+    """A file of any other kind is as good as none."""
+    (tmp_path / "evaluation.json").write_bytes(text.encode("latin-1"))
+    assert training_of(tmp_path / "evaluation.json") == {}
+
+
+def test_how_a_model_was_taught():
+    """The recipe, views and stride of the training, or the default for so many clips where they are not told whole."""
+    recipe = Recipe(epochs=7, seed=5)
+    plan = {"recipe": recipe.to_json(), "views": ["plain", "mirror"], "stride": 3}
+    assert taught_by({"plan": plan}, 12) == (recipe, ("plain", "mirror"), 3)
+    default = (default_plan(12).recipe, ("plain",), 1)
+    for training in ({}, {"plan": None}, {"plan": {**plan, "recipe": {"era": 3}}}, {"plan": {"recipe": {}}}):
+        assert taught_by(training, 12) == default
+
+
+def test_compare_learns_as_the_model_did(run, clips, teach, monkeypatch):
+    """The rivals are trained by the model's own recipe, on its views and its share of the frames."""
+    mine = teach()
+    told = json.loads((mine / "evaluation.json").read_text())
+    recipe = Recipe(epochs=1, seed=3, noise=0.1)
+    told["training"]["plan"] = {"recipe": recipe.to_json(), "views": ["plain", "mirror"], "stride": 2}
+    (mine / "evaluation.json").write_text(json.dumps(told))
+    asked = []
+
+    def watched(lessons: Lessons, config, recipe, **options):
+        asked.append((recipe, lessons.views, lessons.store.stride))
+        assert all(FeatureStore.has(lessons.store, clip.path, "mirror") for clip in lessons.dataset.clips)
+        return {"metric": "clip_accuracy", "rows": [], "folds": 2, "seeds": 1}
+
+    monkeypatch.setattr(comparing, "compare", watched)
+    ran = run("eval", clips, "-m", mine, "--compare", "--folds", "2", "--seeds", "1")
+    assert ran.code == 0, ran.err
+    assert asked == [(recipe, ("plain", "mirror"), 2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--folds", "13"], "12 videos; 13 parts"),
+        (["--folds", "1"], "folds is 1"),
+        (["--seeds", "0"], "--seeds is 0"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_refused_first(run, clips, teach, monkeypatch, options, told):
+    """What --compare cannot do is told before any clip is judged."""
+    mine = teach()
+    monkeypatch.setattr(evaluating, "evaluate", lambda *a, **k: pytest.fail("the clips were judged first"))
+    ran = run("eval", clips, "-m", mine, "--compare", *options)
+    assert ran.code == 2 and told in one_line(ran)
+
+
+def test_a_fold_that_leaves_one_class_is_refused_first(run, clips, teach, monkeypatch):
+    """Where each class is one group, two folds leave one class to learn from: refused before any clip is judged."""
+    mine = teach()
+    rows = [f"{path.relative_to(clips).as_posix()},{path.parent.name}" for path in clips.rglob("*.mp4")]
+    (clips / "index.csv").write_text("\n".join(["file,label,group", *(f"{row},{row.split(',')[1]}" for row in rows)]))
+    monkeypatch.setattr(evaluating, "evaluate", lambda *a, **k: pytest.fail("the clips were judged first"))
+    ran = run("eval", clips, "-m", mine, "--compare", "--folds", "2")
+    assert ran.code == 2 and "one class" in one_line(ran)
