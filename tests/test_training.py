@@ -65,9 +65,9 @@ def test_other_data_is_no_training_to_go_on_with(tmp_path):
     """A state of other data or options, or a damaged one, is refused with what differs."""
     path = tmp_path / "state.safetensors"
     course_of(path, epochs=1).run()
-    with pytest.raises(UsageError, match="another data"):
+    with pytest.raises(UsageError, match="differs in its data"):
         course_of(path, epochs=1, about="others").resume(path)
-    with pytest.raises(UsageError, match="another recipe"):
+    with pytest.raises(UsageError, match="differs in its recipe"):
         course_of(path, epochs=2).resume(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelError, match="cut short"):

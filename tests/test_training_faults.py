@@ -32,8 +32,32 @@ def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path):
         assert ran.code == 2 and said in one_line(ran), (data, ran)
     ran = run("train", clips, "-o", clips, "--backbone", model_folder)
     assert ran.code == 2 and "--exist-ok" in one_line(ran)
-    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--traces", "x")
-    assert ran.code == 2 and "--traces" in one_line(ran)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--traces x", "--traces"),
+        ("--traces .1,0", "seconds above 0"),
+        ("--traces -1", "seconds above 0"),
+        ("--traces nan", "seconds above 0"),
+        ("--head liquid", "expected one of ltc, gated"),
+        ("--folds 1", "folds is 1"),
+        ("--folds -1", "folds is -1"),
+        ("--folds 13", "12 videos"),
+        ("--folds 3 --seeds 0", "seeds is 0"),
+        ("--seeds 3", "together with folds"),
+        ("--seed -1", "seed is -1"),
+        (f"--seed {2**32}", "from 0 to 4294967295"),
+        ("--epochs 0", "epochs is 0"),
+    ],
+)
+def test_options_that_cannot_be_are_told_first(run, clips, model_folder, tmp_path, options, said):
+    """Such an option is one line, before anything is embedded or written."""
+    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, *options.split())
+    assert ran.code == 2 and said in one_line(ran), ran
+    assert not (tmp_path / "mine").exists()
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
 def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path):

@@ -1,6 +1,7 @@
 """`liquidvision train`: a head of your own from annotated clips."""
 
 import logging
+import math
 import signal
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -87,24 +88,31 @@ def train(
     """
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if out.exists() and not resume and not exist_ok and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is there already; go on with it by --resume, or allow replacing it with --exist-ok")
     # What is heavy is imported only now, so that --help is quick.
+    from liquidvision.checkpoint import CONFIG
     from liquidvision.cli.backbones import backbone_from
     from liquidvision.cli.lessons import Progress, usable
     from liquidvision.cli.scalars import Scalars
     from liquidvision.learn.annotations import read_data
     from liquidvision.learn.features import FeatureStore
     from liquidvision.learn.recipe import TAUS, default_plan
-    from liquidvision.learn.training import Listener
+    from liquidvision.learn.training import STATE, Listener, check
     from liquidvision.learn.training import train as run_train
 
+    taken = out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir()))
+    begun = any((out / name).is_file() for name in (STATE, CONFIG))
+    if taken and not exist_ok and not (resume and begun):
+        what = "is there already; go on with it by --resume"
+        if resume:
+            what = "holds no training to go on with; choose another folder"
+        raise UsageError(f"{out} {what}, or allow replacing it with --exist-ok")
     scalars = Scalars(out) if tensorboard else None
     dataset = read_data(data, background=background)
     plan = default_plan(len(dataset.clips), cell=head, taus=TAUS if traces is None else seconds_of(traces))
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=("plain", "mirror") if mirror else ("plain",))
     store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
+    check(dataset, out, store.backbone, plan, resume=resume)
     progress = Progress(quiet=quiet)
     dataset, skipped = usable(dataset, store, plan.views, progress)
     with progress.bar("training", recipe.epochs) as advance, closing(scalars) if scalars else nullcontext():
@@ -126,6 +134,9 @@ def train(
 def seconds_of(text: str) -> tuple[float, ...]:
     """Time constants of `--traces`."""
     try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--traces is {text!r}; expected seconds between commas, as .1,.4,1.5") from error
+        seconds = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        seconds = ()
+    if not seconds or not all(0 < value < math.inf for value in seconds):
+        raise UsageError(f"--traces is {text!r}; expected seconds above 0 between commas, as .1,.4,1.5")
+    return seconds

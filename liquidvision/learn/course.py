@@ -46,7 +46,7 @@ class Course:
         fit: the training.
         validation: lessons that decide when to stop; None trains for all epochs.
         kept: a file to write after every epoch; None keeps nothing.
-        about: what the training is of (data, split, options): `resume` refuses a file of another.
+        about: what the training hangs on (data, embeddings, options) by name: `resume` refuses a file of another.
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class Course:
         if metadata.get("format") != FORMAT:
             raise ModelError(f"{path} is no training to go on with; start anew without --resume")
         told = json.loads(metadata["training"])
-        for name in {*told["about"], *self.about}:
+        for name in self.about | told["about"]:
             if told["about"].get(name) != self.about.get(name):
                 raise UsageError(
-                    f"the training in {path.parent} was begun with another {name}; give the same data and options, "
-                    "or start anew in another folder"
+                    f"the training in {path.parent} differs in its {name}; give the data and options that it was begun "
+                    "with, or start anew in another folder"
                 )
 
         def part(prefix: str) -> dict[str, Tensor]:

@@ -71,6 +71,9 @@ class FeatureStore:
         max_frames: how many of them at most; None: all.
         batch: pictures embedded at once; None: 4 on a CPU, whose caches hold no more at full speed, else 32.
 
+    Attributes:
+        about: what entries hang on beside video and view: backbone, nodes, weights' hash, stride, ...
+
     Raises:
         UsageError: a stride, number of frames or batch below 1.
         SinkError: the folder cannot be made.
@@ -91,7 +94,7 @@ class FeatureStore:
         self.backbone, self.folder = backbone, folder or default_folder()
         self.stride, self.max_frames = stride, max_frames
         self.batch = batch or (4 if backbone.device.type == "cpu" else 32)
-        self._about = {
+        self.about = {
             "format": FORMAT,
             "version": str(VERSION),
             "backbone": backbone.name,
@@ -253,7 +256,7 @@ class FeatureStore:
 
     def _provenance(self, path: Path, view: str) -> dict[str, str]:
         """What an entry must say of itself to be the one of this video and view."""
-        return {**self._about, "content": self.content(path), "view": view}
+        return {**self.about, "content": self.content(path), "view": view}
 
     def _place(self, about: Mapping[str, str]) -> Path:
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from liquidvision.backbone import Backbone
-from liquidvision.checkpoint import replace, write_folder
+from liquidvision.checkpoint import CONFIG, replace, write_folder
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.learn.calibration import divide_logits, fit_temperature
 from liquidvision.learn.card import card_of
@@ -24,7 +24,7 @@ from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lessons
 from liquidvision.learn.recipe import Plan
-from liquidvision.learn.splits import Split, split
+from liquidvision.learn.splits import Split, folds, split
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.model import Model, layouts_of
 
@@ -75,22 +75,21 @@ def train(
         The model, and the evaluation's JSON: of the test part; of the cross-validation, with folds.
 
     Raises:
-        UsageError: too few clips, one class alone, or `resume` with other data or options than it was begun with.
+        UsageError: see `check`; or `resume` with other data, embeddings or options than it was begun with.
         SinkError: the folder cannot be written.
     """
     listener = listener or Listener()
-    there = labels_of(dataset.clips, dataset.background)
-    if len(there) < 2:
-        raise UsageError(f"{dataset.root} shows one class alone, {there[0]}; expected two or more to tell apart")
+    config, parts = check(dataset, out, backbone, plan, resume=resume)
     contents = {clip.name: store.content(clip.path) for clip in dataset.clips}
-    parts = {"train": tuple(contents)} if plan.folds else split(dataset, seed=plan.recipe.seed)
     made = Split(parts, plan.recipe.seed, "group" if dataset.grouped else "video", contents)
-    config = HeadConfig(layouts_of(backbone), len(dataset.labels), **plan.head)
+    facts = about_data(dataset, parts)
     lessons = {part: Lessons(dataset.only(own), store, plan.views) for part, own in parts.items() if own}
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            (out / STATE).unlink(missing_ok=True)  # nothing but this training is to be resumed from now on
     except OSError as error:
-        raise SinkError(f"cannot make the folder {out}: {error.strerror}") from error
+        raise SinkError(f"cannot make the folder {out}: {error.strerror or error}") from error
     with torch.random.fork_rng():
         torch.manual_seed(plan.recipe.seed)
         head = Head(config).to(backbone.device)
@@ -98,9 +97,15 @@ def train(
             Fit([head], lessons["train"], plan.recipe, first_dt=plan.first_dt),
             lessons.get("validation"),
             kept=out / STATE,
-            about={"head": config.to_json(), "data": about_data(dataset, parts), "views": plan.views},
+            about={
+                **store.about,
+                "data": facts,
+                "contents": contents,
+                "head": config.to_json(),
+                **{name: getattr(plan, name) for name in ("views", "folds", "seeds", "first_dt")},
+            },
         )
-        if resume and (out / STATE).is_file():
+        if (out / STATE).is_file():
             course.resume(out / STATE)
         else:
             fit_statistics([head], lessons["train"], plan.first_dt)
@@ -125,12 +130,41 @@ def train(
         "seen_in_training": 0 if plan.folds else leaked(made),
     }
     evaluation["training"] = curve(course.history) | {"temperature": temperature}
-    facts = about_data(dataset, parts)
     beside = {SPLIT: made.encode(), SCORES: encode(evaluation)}
     card = card_of(model, plan, facts, course.history, evaluation)
     write_folder(out, model.config(), model.tensors(), card, beside)
     (out / STATE).unlink(missing_ok=True)
     return model, evaluation
+
+
+def check(
+    dataset: Dataset, out: Path, backbone: Backbone, plan: Plan, *, resume: bool = False
+) -> tuple[HeadConfig, dict[str, tuple[str, ...]]]:
+    """See whether `train` can do this, before anything is embedded.
+
+    Returns:
+        The head's configuration, and the names of the clips of each part; "train" alone has all of them with folds.
+
+    Raises:
+        UsageError: a training that is finished to be resumed; one class alone; too few clips or groups; folds, seeds,
+            a seed, a cell or time constants that cannot be.
+    """
+    if resume and (out / CONFIG).is_file() and not (out / STATE).is_file():
+        raise UsageError(f"{out} is finished already; choose another folder, or leave out --resume to train it anew")
+    there = labels_of(dataset.clips, dataset.background)
+    if len(there) < 2:
+        raise UsageError(f"{dataset.root} shows one class alone, {there[0]}; expected two or more to tell apart")
+    if not 0 <= plan.recipe.seed < 2**32:
+        raise UsageError(f"seed is {plan.recipe.seed}; expected a whole number from 0 to {2**32 - 1}")
+    if plan.seeds < 1 or (plan.seeds > 1 and not plan.folds):
+        raise UsageError(f"seeds is {plan.seeds} with {plan.folds} folds; expected 1, or more together with folds")
+    config = HeadConfig(layouts_of(backbone), len(dataset.labels), **plan.head)
+    with torch.random.fork_rng(devices=[]):
+        Head(config)  # which refuses what its parts do not take
+    if not plan.folds:
+        return config, split(dataset, seed=plan.recipe.seed)
+    folds(dataset, plan.folds, seed=plan.recipe.seed)
+    return config, {"train": tuple(clip.name for clip in dataset.clips)}
 
 
 def calibrate(head: Head, watched: Sequence[Watched]) -> dict[str, float]:

@@ -1,0 +1,99 @@
+"""`train --resume`: goes on with the same training alone, and is refused in one line elsewhere."""
+
+from pathlib import Path
+
+import pytest
+from commands import one_line
+from conftest import build_model
+
+from liquidvision.errors import SinkError
+from liquidvision.learn import training
+
+
+@pytest.fixture
+def begin(clips, model_folder, tmp_path, monkeypatch) -> list:
+    """The arguments of a small training."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    return ["train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "2"]
+
+
+@pytest.fixture
+def begun(run, begin, monkeypatch, tmp_path) -> Path:
+    """A folder with a training that stopped before the model was written."""
+
+    def fail(folder, *_) -> None:
+        raise SinkError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_folder", fail)
+        assert run(*begin).code == 1
+    assert (tmp_path / "mine" / "training.safetensors").is_file()
+    return tmp_path / "mine"
+
+
+def test_another_training_is_not_gone_on_with(run, begin, begun, clips, tmp_path):
+    """Other weights, frames, options or a changed file are refused with what differs, and nothing is touched."""
+    build_model(seed=1).save_pretrained(tmp_path / "other")
+    state = (begun / "training.safetensors").read_bytes()
+    for option, said in (
+        (("--backbone", tmp_path / "other"), "weights"),
+        (("--vid-stride", "2"), "stride"),
+        (("--mirror",), "views"),
+        (("--traces", "0.3"), "head"),
+        (("--folds", "3", "--seeds", "2"), "data"),
+    ):
+        ran = run(*begin, *option, "--resume")
+        assert ran.code == 2 and f"differs in its {said}" in one_line(ran), ran
+    clip = clips / "quick" / "0.mp4"
+    whole = clip.read_bytes()
+    clip.write_bytes(whole + b"more")
+    ran = run(*begin, "--resume")
+    assert ran.code == 2 and "differs in its contents" in one_line(ran), ran
+    assert (begun / "training.safetensors").read_bytes() == state
+    clip.write_bytes(whole)
+    assert run(*begin, "--resume").code == 0
+
+
+@pytest.mark.parametrize("option", ["folds", "seeds"])
+def test_cross_validation_is_gone_on_with_as_it_was_begun(run, begin, clips, tmp_path, monkeypatch, option):
+    """Another number of folds or seeds is another training."""
+    begin += ["--folds", "3", "--seeds", "2"]
+
+    def stop(*_, **__) -> None:
+        raise SinkError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "cross_validate", stop)
+        assert run(*begin).code == 1
+    ran = run(*begin, f"--{option}", "4", "--resume")
+    assert ran.code == 2 and f"differs in its {option}" in one_line(ran), ran
+
+
+def test_a_finished_training_is_not_gone_on_with(run, begin, tmp_path):
+    """--resume where the model is there already is one line, with --exist-ok too, and the model stays."""
+    assert run(*begin).code == 0
+    there = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+    for more in ((), ("--exist-ok",)):
+        ran = run(*begin, "--resume", *more)
+        assert ran.code == 2 and "finished already" in one_line(ran), ran
+    assert there == {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
+
+
+def test_a_folder_of_something_else_is_not_gone_on_with(run, begin, clips):
+    """--resume in a folder that holds no training is refused, and nothing is written into it."""
+    ran = run(*begin, "-o", clips, "--resume")
+    assert ran.code == 2 and "holds no training" in one_line(ran), ran
+    assert sorted(path.name for path in clips.iterdir()) == ["quick", "slow"]
+
+
+def test_training_anew_forgets_what_was_begun(run, begin, begun, monkeypatch):
+    """With --exist-ok and without --resume nothing older is left to go on with, even before the first epoch is done."""
+
+    def fail(*_) -> None:
+        raise SinkError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit_statistics", fail)
+        ran = run(*begin, "--seed", "7", "--exist-ok")
+    assert ran.code == 1 and "stopped" in one_line(ran)
+    assert not (begun / "training.safetensors").exists()
