@@ -33,7 +33,7 @@ def database(root: Path, entries: object) -> Path:
 def test_class_folders(tmp_path):
     """Videos at any depth below a class folder are of that class; other files and hidden ones are none."""
     touch(tmp_path, "run/b.mp4", "jump/x/y/c.MKV", "run/a.avi", "run/notes.txt", "run/._a.avi", ".git/z/d.mp4")
-    touch(tmp_path, "top.mp4", "run/.cache/e.mp4")
+    touch(tmp_path, ".top.mp4", "run/.cache/e.mp4")
     data = read_data(tmp_path)
     assert [(clip.name, clip.label, clip.group) for clip in data.clips] == [
         ("jump/x/y/c.MKV", "jump", "jump/x/y/c.MKV"),
@@ -51,6 +51,26 @@ def test_a_folder_without_videos_is_no_class(tmp_path):
     data = read_data(tmp_path)
     assert data.labels == ("jump", "run")
     assert len(data.notes) == 1 and "docs" in data.notes[0]
+
+
+def test_videos_beside_class_folders_are_left_out(tmp_path):
+    """Videos that lie in no class folder are none of the data, and that is told."""
+    touch(tmp_path, "run/a.mp4", "jump/a.mp4", "loose.mp4")
+    data = read_data(tmp_path)
+    assert len(data.clips) == 2
+    assert data.notes == (f"{tmp_path / 'loose.mp4'} lies in no class folder, and is left out",)
+    touch(tmp_path, "more.avi", "z.mkv")
+    assert read_data(tmp_path).notes == (
+        f"{tmp_path / 'loose.mp4'} and 2 more lie in no class folder, and are left out",
+    )
+
+
+def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
+    """Data that is called "." is named after the folder it is."""
+    monkeypatch.chdir(touch(tmp_path / "moves", "run/a.mp4", "jump/a.mp4"))
+    table(Path(), "file,label\nrun/a.mp4,x\njump/a.mp4,y\n")
+    for path in (".", "run/..", "data.csv"):
+        assert read_data(path).root.name == "moves"
 
 
 def test_a_folder_with_an_index_is_that_index(tmp_path):

@@ -59,6 +59,23 @@ def test_annotated_data_and_plain_videos_are_embedded(run: Run, clips: Path, mod
     assert all(store.has(path, view) for path in clips.rglob("*.mp4") for view in ("plain", "mirror"))
 
 
+def test_a_folder_stands_for_what_train_takes_of_it(
+    run: Run, clips: Path, model_folder: Path, make_video: MakeVideo
+) -> None:
+    """Class folders, be it one alone, count at any depth; what lies loose beside them is left out with a note."""
+    (clips / "walk" / "deep").mkdir()
+    make_video(pts=range(0, 10 * 512, 512)).rename(clips / "walk" / "deep" / "c.mp4")
+    make_video(pts=range(0, 11 * 512, 512)).rename(clips / "loose.mp4")
+    ran = run("extract", clips, "-m", model_folder)
+    assert ran.code == 0 and "5 videos" in ran.out and "loose.mp4 lies in no class folder" in one_line(ran)
+    for path in (clips / "fall").iterdir():
+        path.unlink()
+    (clips / "fall").rmdir()
+    (clips / "loose.mp4").unlink()
+    ran = run("extract", clips, "-m", model_folder)
+    assert (ran.code, ran.err) == (0, "") and "3 videos, views plain: nothing to embed; 3 of 3" in ran.out
+
+
 def test_a_backbone_is_named(run: Run, clips: Path, model: Model, tmp_path: Path) -> None:
     """A torchvision model with weights of one's own and chosen nodes is taken, into the folder that is named."""
     import torch

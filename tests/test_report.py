@@ -248,11 +248,11 @@ def test_rendering_changes_nothing():
 
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
-    """A missing folder or a full disk is a SinkError of one line that names the file, and leaves what was there."""
-    with pytest.raises(SinkError, match=r"cannot write the report .*report.html: No such file or directory$"):
-        write_report(tmp_path / "none" / "report.html", evaluation())
-    path = tmp_path / "report.html"
+    """A folder that is a file or a full disk is a SinkError of one line that names the page; what was there stays."""
+    path = tmp_path / "new" / "report.html"  # a missing folder is made
     write_report(str(path), evaluation())
+    with pytest.raises(SinkError, match=r"cannot write the report .*inside.html: \w+"):
+        write_report(path / "inside.html", evaluation())
     before = path.read_bytes()
 
     def full(self: Path, content: bytes) -> int:
@@ -263,7 +263,7 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(SinkError, match=r"No space left on device$"):
         write_report(path, evaluation())
     assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

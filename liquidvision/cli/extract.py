@@ -13,7 +13,6 @@ import typer
 
 from liquidvision.cli import inputs
 from liquidvision.errors import UsageError
-from liquidvision.sources import VIDEO_SUFFIXES
 
 WHAT, BACKBONE = "What is embedded", "Backbone"
 
@@ -125,18 +124,26 @@ def paths_of(sources: Sequence[str]) -> list[Path]:
     """The files that the arguments stand for: of annotated data those it names, else as `inputs.expand` says.
 
     Raises:
-        UsageError: a URL, or data that cannot be read, see `read_data`.
+        UsageError: a URL, a folder without videos, or data that cannot be read, see `read_data`.
     """
-    from liquidvision.learn.annotations import read_data
+    from liquidvision.cli.lessons import tell
+    from liquidvision.learn.annotations import INDEX, class_folders, read_data
 
     paths: list[Path] = []
     for source in sources:
         path = Path(source)
-        holds_videos = path.is_dir() and any(file.suffix.lower() in VIDEO_SUFFIXES for file in path.iterdir())
-        if path.suffix.lower() in (".csv", ".tsv", ".json") or (path.is_dir() and not holds_videos):
+        if path.suffix.lower() in (".csv", ".tsv", ".json") or (path / INDEX).is_file():
             paths += [clip.path for clip in read_data(path).clips]
             continue
+        classes, notes = class_folders(path) if path.is_dir() else ({}, [])
+        if classes:  # be it one alone: what `train` tells apart may be embedded in several goes
+            paths += [file for files in classes.values() for file in files]
+            for note in notes:
+                tell(note)
+            continue
         for name in inputs.expand([source]):
+            if Path(name).is_dir():
+                raise UsageError(f"{name} holds no videos; expected some in it, or in class folders below it")
             if "://" in name:
                 raise UsageError(f"{inputs.output_stem(name)} is a URL; embeddings are kept of files alone")
             paths.append(Path(name))

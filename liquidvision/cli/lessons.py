@@ -90,7 +90,7 @@ def embed(dataset: Dataset, store: FeatureStore, views: Sequence[str], progress:
 def usable(
     dataset: Dataset, store: FeatureStore, views: Sequence[str], progress: Progress
 ) -> tuple[Dataset, list[dict[str, str]]]:
-    """Embed what is not kept yet, and leave out, with a line each, what cannot be used.
+    """Embed what is not kept yet, tell the dataset's notes, and leave out, with a line each, what cannot be used.
 
     Returns:
         The dataset without files that cannot be read and intervals beyond their videos, its labels as they were; and
@@ -99,6 +99,8 @@ def usable(
     Raises:
         SourceError: nothing can be read.
     """
+    for note in dataset.notes:
+        tell(note)
     failed = embed(dataset, store, views, progress)
     clips = []
     for clip in dataset.clips:

@@ -53,7 +53,7 @@ class Dataset:
     """Annotated videos.
 
     Attributes:
-        root: the folder that names are relative to.
+        root: the folder that names are relative to, as an absolute path: it names the dataset, also where it is ".".
         clips: by name.
         labels: all classes, by name; the background, where there is one, first.
         background: the class of frames that no interval covers; None where every file has one label.
@@ -108,7 +108,7 @@ def dataset_of(
     labels = labels_of(ordered, background)
     if len(labels) < 2:
         raise UsageError(f"{what} has one class alone, {', '.join(labels)}; expected two or more to tell apart")
-    return Dataset(root, ordered, labels, background, grouped, tuple(notes))
+    return Dataset(root.resolve(), ordered, labels, background, grouped, tuple(notes))
 
 
 def labels_of(clips: Iterable[Clip], background: str | None) -> tuple[str, ...]:
