@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ from lessons import swings, tiny_head
 
 from liquidvision import Model, predict
 from liquidvision.checkpoint import read_tensors
+from liquidvision.cli.train import Stages
 from liquidvision.errors import ModelError, UsageError
-from liquidvision.learn.course import Course
+from liquidvision.learn.course import Course, random_state, set_random_state
+from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.recipe import Recipe
 
@@ -112,6 +116,84 @@ def test_train_leaves_a_model_that_works_at_once(run, trained, clips):
     assert not (trained / "training.safetensors").exists()
 
 
+def test_train_tells_how_it_trained(trained):
+    """The evaluation holds the plan, enough to train like it, and which epoch's weights were taken."""
+    told = json.loads((trained / "evaluation.json").read_text())["training"]
+    plan = told["plan"]
+    assert Recipe(**plan["recipe"]).epochs == 3 and plan["head"]["cell"] == "gated"
+    assert (plan["views"], plan["folds"], plan["seeds"], plan["first_dt"], plan["stride"]) == (["plain"], 0, 1, 1.0, 1)
+    assert told["best"] == min(told["epochs"], key=lambda epoch: told["validation"][epoch - 1])
+
+
+def test_train_says_how_it_went_and_what_to_do_next(run, clips, model_folder, monkeypatch, tmp_path):
+    """Without a terminal there is one line on the training, and the model is named by the path as it was given."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    ran = run("train", clips, "-o", "deep/my model", "--backbone", model_folder, "--epochs", "2")
+    assert ran.code == 0 and ran.err == ""
+    assert re.search(r"^trained: 2 epochs, best at [12], \d+ s$", ran.out, re.M), ran.out
+    assert ran.out.rstrip().endswith("liquidvision infer clip.mp4 -m 'deep/my model'")
+    assert Path("deep/my model/README.md").read_text().count("-m 'deep/my model'") == 2
+
+
+def test_embedding_in_train_takes_half_of_the_cores(run, clips, model_folder, monkeypatch, tmp_path):
+    """Embedding leaves the other half to decoding, as in `extract`; training has what it had."""
+    monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    threads = {}
+
+    def noted(name, function):
+        def call(*arguments, **options):
+            threads[name] = torch.get_num_threads()
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(FeatureStore, "fill", noted("fill", FeatureStore.fill))
+    monkeypatch.setattr(Fit, "epoch", noted("epoch", Fit.epoch))
+    assert run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1").code == 0
+    assert threads == {"fill": 3, "epoch": torch.get_num_threads()}
+
+
+def test_bars_of_a_training_follow_one_another():
+    """A stage begins a new bar when the last is closed, and one that is resumed begins where it was."""
+    calls = []
+
+    class Shown:
+        @contextmanager
+        def bar(self, what, total):
+            calls.append((what, total))
+            yield calls.append
+            calls.append("closed")
+
+    stages = Stages(Shown())
+    stages.show("training", 3, 4, "c")
+    stages.show("training", 4, 4, "d")
+    stages.show("evaluating", None, 2, "x")
+    stages.show("evaluating", None, 2, "y")
+    stages.close()
+    assert calls == [("training", 4), "c", "c", "c", "d", "closed", ("evaluating", 2), "x", "y", "closed"]
+
+
+def test_the_learning_rate_told_is_one_that_was_used():
+    """The learning rates of the epochs are those of the schedule: up to the peak, and down to the last."""
+    rates = [row.learning_rate for row in course_of(None).run()]
+    assert rates[0] == pytest.approx(Recipe().learning_rate / 25)
+    peak = rates.index(max(rates))
+    assert rates == [*sorted(rates[:peak]), *sorted(rates[peak:], reverse=True)]
+    assert max(rates) <= Recipe().learning_rate
+
+
+def test_what_is_random_on_mps_is_kept(monkeypatch):
+    """On an Apple GPU its own generator is part of what a training goes on with."""
+    set_to = []
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: torch.tensor([7], dtype=torch.uint8))
+    monkeypatch.setattr(torch.mps, "set_rng_state", set_to.append)
+    states = random_state(torch.device("mps"))
+    set_random_state(states, torch.device("mps"))
+    assert set_to == [torch.tensor([7], dtype=torch.uint8)]
+    assert "mps" not in random_state(torch.device("cpu"))
+
+
 def test_eval_judges_by_clips_that_training_did_not_see(run, trained, clips, tmp_path):
     """`eval` takes the test part of the model's own split, and writes every figure as JSON and as a page."""
     scores, page = tmp_path / "scores.json", tmp_path / "page.html"
@@ -203,7 +285,11 @@ def test_cross_validated_training_judges_every_clip(run, clips, model_folder, tm
     told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
     assert told["data"]["videos"] == 12 and told["data"]["part"] == "cross-validation"
     assert told["compare"]["folds"] == 3 and told["compare"]["seeds"] == 2
-    assert "Cross-validation" in (tmp_path / "mine" / "README.md").read_text()
+    own = told["compare"]["rows"][0]
+    assert f"{100 * own['low']:.1f} to {100 * own['high']:.1f}" in ran.out and "first seed" in ran.out
+    card = " ".join((tmp_path / "mine" / "README.md").read_text().split())
+    assert "Cross-validation by video in 3 folds" in card
+    assert f"Of 2 seeds, clips right with memory: mean {100 * own['mean']:.1f} %, standard deviation" in card
 
 
 def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):

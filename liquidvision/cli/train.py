@@ -2,8 +2,12 @@
 
 import logging
 import math
+import os
+import shlex
 import signal
-from contextlib import closing, nullcontext
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +17,7 @@ import typer
 from liquidvision.errors import UsageError
 
 if TYPE_CHECKING:
+    from liquidvision.cli.lessons import Progress
     from liquidvision.learn.course import Epoch
 
 DATA, HEAD, RUN = "Data", "Head", "Training"
@@ -89,6 +94,8 @@ def train(
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is heavy is imported only now, so that --help is quick.
+    import torch
+
     from liquidvision.checkpoint import CONFIG
     from liquidvision.cli.backbones import backbone_from
     from liquidvision.cli.lessons import Progress, usable
@@ -100,8 +107,8 @@ def train(
     from liquidvision.learn.training import train as run_train
 
     taken = out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir()))
-    begun = any((out / name).is_file() for name in (STATE, CONFIG))
-    if taken and not exist_ok and not (resume and begun):
+    there = any((out / name).is_file() for name in (STATE, CONFIG))
+    if taken and not exist_ok and not (resume and there):
         what = "is there already; go on with it by --resume"
         if resume:
             what = "holds no training to go on with; choose another folder"
@@ -114,21 +121,61 @@ def train(
     store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
     check(dataset, out, store.backbone, plan, resume=resume)
     progress = Progress(quiet=quiet)
+    threads = torch.get_num_threads()
+    # The other half of the cores decode and prepare; small networks gain nothing from more.
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     dataset, skipped = usable(dataset, store, plan.views, progress)
-    with progress.bar("training", recipe.epochs) as advance, closing(scalars) if scalars else nullcontext():
+    torch.set_num_threads(threads)
+    begun = ended = time.perf_counter()
+    with closing(Stages(progress)) as stages, closing(scalars) if scalars else nullcontext():
 
         def on_epoch(row: "Epoch", of: int) -> None:
+            nonlocal ended
+            ended = time.perf_counter()
             if scalars is not None:
                 scalars.write(row)
             right = "" if row.validation_accuracy is None else f" · validation {row.validation_accuracy:.0%}"
-            advance(f"epoch {row.epoch} · loss {row.loss:.3f}{right}")
+            stages.show("training", row.epoch, of, f"epoch {row.epoch} · loss {row.loss:.3f}{right}")
 
-        listener = Listener(epoch=on_epoch, fold=lambda done, of: advance(f"fold {done} of {of}"))
+        listener = Listener(
+            epoch=on_epoch,
+            fold=lambda done, of: stages.show("cross-validating", done, of, f"fold {done} of {of}"),
+            judged=lambda name, of: stages.show("evaluating", None, of, name),
+        )
+        stages.show("training", 0, recipe.epochs, "")
         _, evaluation = run_train(
             dataset, out, store.backbone, store, plan, resume=resume, skipped=skipped, listener=listener
         )
+    told = evaluation["training"]
+    best = "" if told["best"] is None else f", best at {told['best']}"
+    progress.say(f"trained: {len(told['epochs'])} epochs{best}, {ended - begun:.0f} s")
     progress.scores(evaluation)
-    progress.say(f"  → {out}: liquidvision infer clip.mp4 -m {out}")
+    if seeds > 1:
+        progress.say(f"  these of the first seed; of all {seeds}:")
+    progress.table(evaluation)
+    progress.say(f"  → {out}: liquidvision infer clip.mp4 -m {shlex.quote(str(out))}")
+
+
+class Stages:
+    """The bars of what a training does in turn, one after another."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress, self._bar = progress, ExitStack()
+        self._what, self._done = "", 0
+        self._advance: Callable[[str], None] = lambda said: None
+
+    def show(self, what: str, done: int | None, of: int, said: str) -> None:
+        """So many steps of `of` are done, None: one more; steps of an earlier run count at once."""
+        if what != self._what:
+            self.close()
+            self._what, self._done = what, 0
+            self._advance = self._bar.enter_context(self._progress.bar(what, of))
+        for _ in range((self._done + 1 if done is None else done) - self._done):
+            self._advance(said)
+            self._done += 1
+
+    def close(self) -> None:
+        self._bar.close()
 
 
 def seconds_of(text: str) -> tuple[float, ...]:

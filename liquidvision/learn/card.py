@@ -1,6 +1,8 @@
 """The card of a trained model, in the Hugging Face form, filled in with its data, its training and its scores."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from liquidvision.learn.course import Epoch
@@ -16,17 +18,29 @@ tags: [liquid-neural-network, {cell}]
 
 
 def card_of(
-    model: Model, plan: Plan, data: Mapping[str, Any], history: Sequence[Epoch], evaluation: Mapping[str, Any]
+    model: Model,
+    folder: Path,
+    plan: Plan,
+    data: Mapping[str, Any],
+    history: Sequence[Epoch],
+    evaluation: Mapping[str, Any],
 ) -> str:
     """README.md of a trained model's folder."""
+    command = f"-m {shlex.quote(str(folder))}"
     config, recipe, scores = model.head.config, plan.recipe, evaluation
     parts = {part: len(names) for part, names in data["parts"].items()}
     by = "group" if data["grouped"] else "video"
     if plan.folds:
         how = (
-            f"Cross-validation by {by} in {plan.folds} folds, {plan.seeds} seed(s): every clip is judged by heads that "
-            "never saw it. The model in this folder was trained on all clips."
+            f"Cross-validation by {by} in {plan.folds} folds: every clip is judged by a head that never saw it. "
+            "The model in this folder was trained on all clips."
         )
+        if plan.seeds > 1:
+            own = scores["compare"]["rows"][0]
+            how += (
+                f"\nOf {plan.seeds} seeds, {scores['compare']['metric'].partition('_')[0]}s right with memory: mean "
+                f"{percent(own['mean'])}, standard deviation {percent(own['sd_seeds'])}. Below: the first seed."
+            )
     else:
         how = (
             f"Split by {by} with seed {recipe.seed} (split.json): "
@@ -58,7 +72,7 @@ def card_of(
 Tells {len(model.labels)} classes in video: {", ".join(model.labels)}.
 
 ```sh
-liquidvision infer clip.mp4 -m {model.name}
+liquidvision infer clip.mp4 {command}
 ```
 
 ## Made of
@@ -85,7 +99,7 @@ frame alone, temperatures fitted {fitted}.
 {table}
 
 Of {scores["data"]["videos"]} videos, {scores["data"]["seconds"]:.0f} s. More in evaluation.json;
-`liquidvision eval DATA -m {model.name} --report report.html` makes a page of it.
+`liquidvision eval DATA {command} --report report.html` makes a page of it.
 
 ## Limits
 

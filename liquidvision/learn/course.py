@@ -24,7 +24,7 @@ class Epoch:
 
     Attributes:
         epoch: counted from 1.
-        learning_rate: at its end.
+        learning_rate: at its beginning.
         loss: mean over the epoch's batches.
         validation_loss, validation_accuracy, validation_frame_accuracy: see `Score`.
         best: whether its validation loss is the lowest so far.
@@ -78,8 +78,9 @@ class Course:
             SinkError: the file cannot be written.
         """
         while not self.over:
+            rate = self.fit.optimiser.param_groups[0]["lr"]
             (loss,) = self.fit.epoch()
-            row = Epoch(len(self.history) + 1, self.fit.optimiser.param_groups[0]["lr"], loss)
+            row = Epoch(len(self.history) + 1, rate, loss)
             if self.validation is not None:
                 row = self.validate(row)
             self.history.append(row)
@@ -155,6 +156,8 @@ def random_state(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -162,3 +165,5 @@ def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None
     torch.set_rng_state(states["cpu"])
     if "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+    if "mps" in states:
+        torch.mps.set_rng_state(states["mps"])

@@ -19,7 +19,7 @@ from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.compare import table
 from liquidvision.learn.course import Course, Epoch
 from liquidvision.learn.crossval import Contest, cross_validate
-from liquidvision.learn.evaluation import SIDES, Watched, about, encode, evaluate, figures, watch
+from liquidvision.learn.evaluation import SIDES, Watched, about, encode, evaluate, figures, passes, watch
 from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lessons
@@ -38,12 +38,12 @@ class Listener:
     Attributes:
         epoch: with each epoch's row and the number of epochs planned.
         fold: with the number of folds done, and of all.
-        judged: with a clip's name, while the trained model is evaluated.
+        judged: while the trained model is evaluated, with a clip's name and how often that happens in all.
     """
 
     epoch: Callable[[Epoch, int], None] = field(default=lambda row, of: None)
     fold: Callable[[int, int], None] = field(default=lambda done, of: None)
-    judged: Callable[[str], None] = field(default=lambda name: None)
+    judged: Callable[[str, int], None] = field(default=lambda name, of: None)
 
 
 def train(
@@ -122,16 +122,21 @@ def train(
     else:
         validation = dataset.only(parts["validation"])
         temperature = calibrate(head, [watch(model, validation, c, store.get(c.path)) for c in validation.clips])
-        evaluation = evaluate(model, dataset.only(parts["test"]), store, on_clip=listener.judged)
+        test = dataset.only(parts["test"])
+        of = len(test.clips) * passes(degrade=False)
+        evaluation = evaluate(model, test, store, on_clip=lambda name: listener.judged(name, of))
     evaluation["data"] |= {
         "part": "cross-validation" if plan.folds else "test",
         "split_by": made.by,
         "skipped": list(skipped),
         "seen_in_training": 0 if plan.folds else leaked(made),
     }
-    evaluation["training"] = curve(course.history) | {"temperature": temperature}
+    evaluation["training"] = curve(course.history) | {
+        "temperature": temperature,
+        "plan": asdict(plan) | {"head": dict(plan.head), "views": list(plan.views), "stride": store.stride},
+    }
     beside = {SPLIT: made.encode(), SCORES: encode(evaluation)}
-    card = card_of(model, plan, facts, course.history, evaluation)
+    card = card_of(model, out, plan, facts, course.history, evaluation)
     write_folder(out, model.config(), model.tensors(), card, beside)
     (out / STATE).unlink(missing_ok=True)
     return model, evaluation
@@ -185,6 +190,7 @@ def cross_validated(
     """
     config = model.head.config
     contest = Contest({config.cell: config}, plan.recipe, plan.first_dt, plan.seeds)
+    listener.fold(0, plan.folds)
     outcome = cross_validate(
         lessons, contest, plan.folds, seed=plan.recipe.seed, on_fold=lambda done: listener.fold(done, plan.folds)
     )
@@ -222,6 +228,7 @@ def curve(history: list[Epoch]) -> dict[str, Any]:
         "loss": [finite(row.loss) for row in history],
         "validation": [finite(row.validation_loss) for row in history],
         "metric": "loss",
+        "best": next((row.epoch for row in reversed(history) if row.best), None),
     }
 
 
