@@ -121,30 +121,26 @@ def extract(
 
 
 def paths_of(sources: Sequence[str]) -> list[Path]:
-    """The files that the arguments stand for: of annotated data those it names, else as `inputs.expand` says.
+    """The files that the arguments stand for: of annotated data those it names, of a folder the videos at any depth.
 
     Raises:
         UsageError: a URL, a folder without videos, or data that cannot be read, see `read_data`.
     """
-    from liquidvision.cli.lessons import tell
-    from liquidvision.learn.annotations import INDEX, class_folders, read_data
+    from liquidvision.learn.annotations import INDEX, read_data, videos_below
 
     paths: list[Path] = []
     for source in sources:
         path = Path(source)
         if path.suffix.lower() in (".csv", ".tsv", ".json") or (path / INDEX).is_file():
             paths += [clip.path for clip in read_data(path).clips]
-            continue
-        classes, notes = class_folders(path) if path.is_dir() else ({}, [])
-        if classes:  # be it one alone: what `train` tells apart may be embedded in several goes
-            paths += [file for files in classes.values() for file in files]
-            for note in notes:
-                tell(note)
-            continue
-        for name in inputs.expand([source]):
-            if Path(name).is_dir():
-                raise UsageError(f"{name} holds no videos; expected some in it, or in class folders below it")
-            if "://" in name:
-                raise UsageError(f"{inputs.output_stem(name)} is a URL; embeddings are kept of files alone")
-            paths.append(Path(name))
+        elif path.is_dir():
+            videos = videos_below(path)
+            if not videos:
+                raise UsageError(f"{path} holds no videos; expected some in it, or in class folders")
+            paths += videos
+        else:
+            for name in inputs.expand([source]):
+                if "://" in name:
+                    raise UsageError(f"{inputs.output_stem(name)} is a URL; embeddings are kept of files alone")
+                paths.append(Path(name))
     return list(dict.fromkeys(paths))

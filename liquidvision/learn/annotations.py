@@ -68,21 +68,10 @@ def videos_below(folder: Path) -> list[Path]:
     )
 
 
-def class_folders(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
-    """The videos of each class folder by its name, and notes on what is left out beside them."""
-    folders = {f.name: videos_below(f) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
-    notes = [f"{root / name} holds no videos, and is no class" for name, files in folders.items() if not files]
-    loose = [file for file in videos_below(root) if file.parent == root]
-    if loose:
-        one = len(loose) == 1
-        who = f"{loose[0]} lies" if one else f"{loose[0]} and {len(loose) - 1} more lie"
-        notes.append(f"{who} in no class folder, and {'is' if one else 'are'} left out")
-    return {name: files for name, files in folders.items() if files}, notes
-
-
 def of_folder(root: Path) -> Dataset:
     """One class for each folder that holds videos."""
-    classes, notes = class_folders(root)
+    folders = {f.name: videos_below(f) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
+    classes = {name for name, files in folders.items() if files}
     if not classes:
         raise UsageError(f"{root} holds no class folders with videos; expected {root}/CLASS/clip.mp4, or an {INDEX}")
     if all(name.lower() in PARTS for name in classes):
@@ -92,9 +81,14 @@ def of_folder(root: Path) -> Dataset:
         )
     clips = [
         Clip(file, name := file.relative_to(root).as_posix(), name, folder)
-        for folder, files in classes.items()
+        for folder, files in folders.items()
         for file in files
     ]
+    notes = [f"{root / name} holds no videos, and is no class" for name in folders if name not in classes]
+    if loose := [file for file in videos_below(root) if file.parent == root]:
+        one = len(loose) == 1
+        who = f"{loose[0]} lies" if one else f"{loose[0]} and {len(loose) - 1} more lie"
+        notes.append(f"{who} in no class folder, and {'is' if one else 'are'} left out")
     return dataset_of(root, clips, str(root), background=None, grouped=False, notes=notes)
 
 
