@@ -1,8 +1,11 @@
 """Model folders on disk: config.json, model.safetensors and README.md. Nothing read here can run code."""
 
+import glob
 import json
-import os
+import secrets
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from liquidvision.errors import ModelError, SinkError
 
 FORMAT, VERSION = "liquidvision-model", 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+ABANDONED = 24 * 3600  # seconds after which nobody writes at a file any more
 
 
 def bundled() -> dict[str, Path]:
@@ -126,10 +130,21 @@ def replace(path: Path, content: bytes) -> None:
     replace_all({path: content})
 
 
+def sweep(path: Path) -> None:
+    """Remove what writers of `path` that were killed left behind."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):  # another's part, gone by now or not ours to remove
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
+
+
 def replace_all(files: Mapping[Path, bytes]) -> None:
     """As `replace`, for several: none is renamed before all are written."""
-    parts = {path: path.with_name(f"{path.name}.{os.getpid()}.part") for path in files}
+    # By chance, as processes of several machines, or threads, may write the same file.
+    parts = {path: path.with_name(f"{path.name}.{secrets.token_hex(8)}.part") for path in files}
     try:
+        for path in files:
+            sweep(path)
         for path, content in files.items():
             parts[path].write_bytes(content)
         for path, part in parts.items():

@@ -1,7 +1,10 @@
 """Model folders: what is saved is what is loaded, and nothing damaged gets in."""
 
 import json
+import os
 import re
+import threading
+import time
 
 import pytest
 import torch
@@ -9,7 +12,7 @@ from conftest import LABELS, build_model, picture
 from safetensors.torch import load_file, save_file
 
 from liquidvision import Head, HeadConfig, Model, layouts_of
-from liquidvision.checkpoint import bundled
+from liquidvision.checkpoint import bundled, replace
 from liquidvision.errors import ModelError, SinkError, UsageError
 
 
@@ -131,3 +134,36 @@ def test_saving_leaves_no_temporary_file(tmp_path, model):
     for _ in range(2):
         model.save_pretrained(tmp_path / "m")
     assert len(list((tmp_path / "m").iterdir())) == 3
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path):
+    """Many threads that write the same file at once leave one of their contents whole, and nothing beside it."""
+    contents = [bytes([number]) * 200_000 for number in range(8)]
+    failed = []
+
+    def write(content: bytes) -> None:
+        try:
+            for _ in range(20):
+                replace(tmp_path / "file", content)
+        except OSError as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert (tmp_path / "file").read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    """Writing a file again removes parts of it that are older than a day, and those alone."""
+    names = ("a[1].json.0f.part", "a[1].json.1f.part", "a1.json.0f.part", "b.part")
+    for name in names:
+        (tmp_path / name).write_text("half")
+        if name != names[1]:
+            os.utime(tmp_path / name, (time.time() - 90_000,) * 2)
+    replace(tmp_path / "a[1].json", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a[1].json", *names[1:]}
