@@ -105,7 +105,7 @@ def test_compare_learns_as_the_model_did(run, clips, teach, monkeypatch):
     [
         (["--folds", "13"], "12 videos; 13 parts"),
         (["--folds", "1"], "folds is 1"),
-        (["--seeds", "0"], "--seeds is 0"),
+        (["--seeds", "0"], "seeds is 0"),
     ],
 )
 def test_a_comparison_that_cannot_be_is_refused_first(run, clips, teach, monkeypatch, options, told):
