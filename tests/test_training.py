@@ -3,10 +3,6 @@
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +13,6 @@ from conftest import picture_frames
 from lessons import swings, tiny_head
 
 from liquidvision import Model, predict
-from liquidvision.checkpoint import read_tensors
 from liquidvision.cli.train import Stages
 from liquidvision.errors import ModelError, UsageError
 from liquidvision.learn.course import Course, random_state, set_random_state
@@ -290,20 +285,3 @@ def test_cross_validated_training_judges_every_clip(run, clips, model_folder, tm
     card = " ".join((tmp_path / "mine" / "README.md").read_text().split())
     assert "Cross-validation by video in 3 folds" in card
     assert f"Of 2 seeds, clips right with memory: mean {100 * own['mean']:.1f} %, standard deviation" in card
-
-
-def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):
-    """SIGKILL during training, then --resume: the weights of an undisturbed run, bit for bit."""
-    environment = {**os.environ, "LIQUIDVISION_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-    begin = [sys.executable, "-m", "liquidvision", "train", str(clips), "--backbone", str(model_folder)]
-    begin += ["--epochs", "30", "-q"]
-    subprocess.run([*begin, "-o", str(tmp_path / "whole")], env=environment, check=True)
-    with subprocess.Popen([*begin, "-o", str(tmp_path / "cut")], env=environment) as going:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "cut" / "training.safetensors").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        going.send_signal(signal.SIGKILL)
-    subprocess.run([*begin, "-o", str(tmp_path / "cut"), "--resume", "--exist-ok"], env=environment, check=True)
-    whole, _ = read_tensors(tmp_path / "whole" / "model.safetensors")
-    cut, _ = read_tensors(tmp_path / "cut" / "model.safetensors")
-    assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)

@@ -1,11 +1,19 @@
 """`train --resume`: goes on with the same training alone, and is refused in one line elsewhere."""
 
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 from commands import one_line
 from conftest import build_model
 
+from liquidvision.checkpoint import read_tensors
 from liquidvision.errors import SinkError
 from liquidvision.learn import training
 
@@ -97,3 +105,34 @@ def test_training_anew_forgets_what_was_begun(run, begin, begun, monkeypatch):
         ran = run(*begin, "--seed", "7", "--exist-ok")
     assert ran.code == 1 and "stopped" in one_line(ran)
     assert not (begun / "training.safetensors").exists()
+
+
+def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):
+    """SIGKILL at three moments of one training, at random, each time --resume: the weights of an undisturbed run."""
+    command = [sys.executable, "-m", "liquidvision", "train", clips, "--backbone", model_folder, "--epochs", "40"]
+
+    def start(name: str, *more: str) -> subprocess.Popen:
+        environment = {**os.environ, "LIQUIDVISION_CACHE": str(tmp_path / f"{name} cache"), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([*command, "-q", "-o", tmp_path / name, *more], env=environment)
+
+    def epochs(name: str) -> int:
+        path = tmp_path / name / "metrics.csv"
+        return path.read_text().count("\n") - 1 if path.exists() else 0
+
+    with start("whole") as whole:
+        assert whole.wait() == 0
+    # Not among the last ones: on a busy machine the training may end before it is killed.
+    moments = sorted(random.Random(0).sample(range(1, epochs("whole") * 3 // 4), 3))
+    for moment in moments:
+        with start("cut", "--resume") as cut:
+            while epochs("cut") < moment and cut.poll() is None:
+                time.sleep(0.002)
+            time.sleep(random.Random(moment).uniform(0, 0.05))
+            cut.kill()
+        assert cut.returncode == -signal.SIGKILL
+    with start("cut", "--resume") as cut:
+        assert cut.wait() == 0
+    weights = [read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "cut")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert (tmp_path / "whole" / "metrics.csv").read_text() == (tmp_path / "cut" / "metrics.csv").read_text()
