@@ -41,8 +41,8 @@ def swings(count: int, *, steps: Sequence[int] = (12,), changes: bool = False, s
     return lessons
 
 
-def tiny_head(*, seed: int = 0, cell: str = "gated", **options) -> Head:
+def tiny_head(*, seed: int = 0, cell: str = "gated", classes: int = 2, **options) -> Head:
     """A small head for `swings`."""
     torch.manual_seed(seed)
     settings = {"components": 4, "taus": (0.2, 1.0), "width": 8, "units": 6, "cell": cell} | options
-    return Head(HeadConfig((Layout(4, 1), Layout(2, 4)), 2, **settings))
+    return Head(HeadConfig((Layout(4, 1), Layout(2, 4)), classes, **settings))

@@ -4,14 +4,11 @@ import logging
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from liquidvision.errors import SinkError, UsageError
-
-if TYPE_CHECKING:
-    from liquidvision.learn.clips import Dataset
 
 PARTS = ("auto", "all", "train", "validation", "test")
 
@@ -59,6 +56,7 @@ def evaluate(
     import liquidvision
     from liquidvision.checkpoint import find, replace
     from liquidvision.cli.lessons import Progress, contents_of, embed, usable
+    from liquidvision.learn import crossval
     from liquidvision.learn.annotations import read_data
     from liquidvision.learn.compare import compare as run_compare
     from liquidvision.learn.evaluation import encode, labelled_as, passes, timing
@@ -79,7 +77,7 @@ def evaluate(
     training = training_of(folder / SCORES)
     recipe, views, stride = taught_by(training, len(whole.clips))
     if compare:
-        check_contest(whole, folds, seeds, recipe.seed)
+        crossval.check(whole, folds, seeds, recipe.seed)
     split = read_split(folder / SPLIT) if (folder / SPLIT).is_file() else None
     inside = {} if split is None else split.find(contents_of(whole, store))
     seen = {name for name, parts in inside.items() if parts & {"train", "validation"}}
@@ -92,7 +90,7 @@ def evaluate(
         chosen = chosen - seen or chosen
     ready, skipped = usable(whole if compare else whole.only(chosen), store, ("plain",), progress)
     if compare:
-        check_contest(ready, folds, seeds, recipe.seed)  # again: files may have been left out
+        crossval.check(ready, folds, seeds, recipe.seed)  # again: files may have been left out
         learnt = FeatureStore(loaded.backbone, folder=cache, stride=stride)
         embed(ready, learnt, views, progress)
     dataset = ready.only(chosen)
@@ -117,7 +115,7 @@ def evaluate(
     if training:
         evaluation["training"] = training
     if compare:
-        with progress.bar("comparing", folds) as advance:
+        with progress.bar("comparing", folds * seeds) as advance:
             evaluation["compare"] = run_compare(
                 Lessons(ready, learnt, views),
                 loaded.head.config,
@@ -125,7 +123,7 @@ def evaluate(
                 first_dt=loaded.first_dt,
                 k=folds,
                 seeds=seeds,
-                on_fold=lambda done: advance(f"fold {done} of {folds}"),
+                on_fold=lambda done: advance(f"fold {done} of {folds * seeds}"),
             )
     progress.scores(evaluation)
     if judged & seen:
@@ -146,24 +144,3 @@ def evaluate(
     if report is not None:
         write_report(report, evaluation)
         progress.say(f"  → {report}")
-
-
-def check_contest(dataset: "Dataset", k: int, seeds: int, seed: int) -> None:
-    """See whether --compare can be done, before anything that takes long.
-
-    Raises:
-        UsageError: no seeds, fewer than 2 folds, more folds than groups, or a fold's training part with too little.
-    """
-    from liquidvision.learn.clips import labels_of
-    from liquidvision.learn.splits import folds
-
-    if seeds < 1:
-        raise UsageError(f"--seeds is {seeds}; expected 1 or more")
-    for held_out in folds(dataset, k, seed=seed):
-        rest = [clip for clip in dataset.clips if clip.name not in held_out]
-        there = labels_of(rest, dataset.background)
-        if len(there) < 2 or len({clip.group for clip in rest}) < 2:
-            raise UsageError(
-                f"with --folds {k} heads would have to learn from one class or one group alone; choose more folds, or "
-                "add groups that hold several classes"
-            )

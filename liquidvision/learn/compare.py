@@ -1,5 +1,6 @@
 """Does the liquid memory help, and is it the liquid cell? One table of everything that a user might take instead."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,8 @@ CELLS = {
     "none": "no memory but the traces",
 }
 RIVALS = ("gated", "ltc", "cfc", "gru", "lstm", "none")
+DROPPED = 0.75  # share of frames left out in the second judgement
+MOST_UNITS = 16  # times those of the head that the others are compared with
 
 
 def compare(
@@ -45,17 +48,17 @@ def compare(
         recipe: for all heads.
         first_dt: see `Model`.
         k: folds.
-        seeds: of every head.
-        on_fold: called with the number of folds done.
+        seeds: how often everything is done, with other folds, weights and draws.
+        on_fold: called with the number of folds done, of `k` times `seeds`.
 
     Raises:
         UsageError: fewer groups than folds.
     """
     rivals = [config.cell, *(cell for cell in RIVALS if cell != config.cell)]
     heads = {cell: sized(config, cell) for cell in rivals}
-    contest = Contest(heads, recipe, first_dt, seeds, reset=(config.cell,), controls=True)
+    contest = Contest(heads, recipe, first_dt, seeds, reset=(config.cell,), controls=True, dropped=DROPPED)
     outcome = cross_validate(lessons, contest, k, seed=recipe.seed, on_fold=on_fold)
-    return table(outcome, lessons, config.cell, rivals) | {"folds": k, "seeds": seeds}
+    return table(outcome, lessons, config.cell, rivals) | {"folds": k, "seeds": seeds, "dropped": DROPPED}
 
 
 def sized(config: HeadConfig, cell: str) -> HeadConfig:
@@ -65,7 +68,9 @@ def sized(config: HeadConfig, cell: str) -> HeadConfig:
         return sum(p.numel() for p in make_cell(replace(config, cell=kind, units=units)).parameters())
 
     wanted = parameters(config.units, config.cell)
-    units = min(range(4, 4 * config.units + 1), key=lambda n: abs(parameters(n, cell) - wanted))
+    most = MOST_UNITS * config.units
+    above = bisect_left(range(most), wanted, lo=2, key=lambda n: parameters(n, cell))
+    units = min((above - 1, above), key=lambda n: abs(parameters(n, cell) - wanted))
     return replace(config, cell=cell, units=config.units if cell == config.cell else units)
 
 
@@ -93,6 +98,7 @@ def table(outcome: Outcome, lessons: Lessons, reference: str, cells: Sequence[st
                 "name": name,
                 "text": text,
                 "mean": mean,
+                "mean_dropped": float(rightness(outcome.sparse[name], whole).mean()) if outcome.sparse else None,
                 "low": low,
                 "high": high,
                 "sd_seeds": float(right.mean(1).std(ddof=1)) if len(right) > 1 else None,

@@ -3,18 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.pipeline import Pipeline
 
+from liquidvision.learn import probe
 from liquidvision.learn.filters import FILTERS, filtered, tune
 from liquidvision.learn.lessons import Lesson
-from liquidvision.learn.metrics import Track, clip_accuracy, frame_accuracy
+from liquidvision.learn.metrics import Track
 
-PROBE_FRAMES = 4000  # of all clips, spread evenly; neighbouring frames are nearly the same
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn's LogisticRegression
 NAMES = {
     "probe": "linear probe of each frame",
     "ema": "probe, exponential moving average",
@@ -27,61 +23,58 @@ NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a control says of the test clips: tracks, and what was tuned, in words."""
+class Control:
+    """A control that is trained and tuned.
 
-    tracks: list[Track]
+    Attributes:
+        probe: of embeddings.
+        pooled: whether it sees the mean embedding so far, in place of a frame's own.
+        smoothing: the name of what calms its scores in `FILTERS`, with its parameters; None: nothing.
+        tuned: what was tuned, in words; None where nothing was.
+    """
+
+    probe: Pipeline
+    pooled: bool
+    smoothing: tuple[str, Mapping[str, object]] | None
     tuned: str | None
+
+    def judge(self, lessons: Sequence[Lesson], classes: int) -> list[Track]:
+        """What it says of lessons, frame by frame."""
+        seen = [mean_so_far(lesson) for lesson in lessons] if self.pooled else lessons
+        tracks = probe.tracks_of(self.probe, seen, classes)
+        if self.smoothing is None:
+            return tracks
+        name, parameters = self.smoothing
+        return filtered(name, tracks, dict(parameters))
 
 
 def controls(
-    train: Sequence[Lesson], inner: tuple[Sequence[Lesson], Sequence[Lesson]], test: Sequence[Lesson], classes: int
-) -> dict[str, Result]:
-    """Every control of `NAMES`, trained on `train` and applied to `test`.
+    frames: Pipeline,
+    c: float,
+    train: Sequence[Lesson],
+    inner: tuple[Sequence[Lesson], Sequence[Lesson]],
+    classes: int,
+) -> dict[str, Control]:
+    """Every control of `NAMES`, trained on `train`.
 
     Args:
+        frames: the probe of single frames of `train`.
+        c: its penalty, tuned on `inner`.
         train: what a head would be trained on.
         inner: a part of `train` to try parameters on, and the rest of it, to judge them by.
-        test: clips that decide nothing.
         classes: number of labels.
     """
     whole = all(lesson.whole for lesson in train)
-
-    def best(penalties: Mapping[float, list[Track]]) -> float:
-        judge = clip_accuracy if whole else frame_accuracy
-        return max(penalties, key=lambda c: judge(penalties[c]))
-
-    tried = {c: tracks_of(fit_probe(inner[0], c), inner[1], classes) for c in PENALTIES}
-    c = best(tried)
-    plain = tracks_of(fit_probe(train, c), test, classes)
-    results = {"probe": Result(plain, f"C = {c:g}")}
+    tried = probe.tracks_of(probe.fit_probe(inner[0], c), inner[1], classes)
+    made = {"probe": Control(frames, False, None, f"C = {c:g}")}
     for name in FILTERS:
-        parameters, text = tune(name, tried[c], whole)
-        results[name] = Result(filtered(name, plain, parameters), text)
-    means = [[mean_so_far(lesson) for lesson in part] for part in (train, *inner, test)]
-    c = best({c: tracks_of(fit_probe(means[1], c), means[2], classes) for c in PENALTIES})
-    results["pooled"] = Result(tracks_of(fit_probe(means[0], c), means[3], classes), f"C = {c:g}")
-    return {name: results[name] for name in NAMES}
-
-
-def fit_probe(lessons: Sequence[Lesson], c: float) -> Pipeline:
-    """Multinomial logistic regression on standardised embeddings of single frames."""
-    step = max(1, sum(len(lesson) for lesson in lessons) // PROBE_FRAMES)
-    # Shorter than a step, a clip gives its middle frame.
-    picks = [range(min(step, len(lesson)) // 2, len(lesson), step) for lesson in lessons]
-    x = np.concatenate([lesson.embeddings[list(pick)].numpy() for lesson, pick in zip(lessons, picks, strict=True)])
-    y = np.concatenate([lesson.targets[list(pick)].numpy() for lesson, pick in zip(lessons, picks, strict=True)])
-    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000, tol=1e-3)).fit(x, y)
-
-
-def tracks_of(probe: Pipeline, lessons: Sequence[Lesson], classes: int) -> list[Track]:
-    """What a probe says of every frame; a class that it never saw has no chance."""
-    tracks = []
-    for lesson in lessons:
-        scores = np.zeros((len(lesson), classes))
-        scores[:, probe.classes_] = probe.predict_proba(lesson.embeddings.numpy())
-        tracks.append(Track(lesson.targets.numpy(), scores, lesson.times.numpy()))
-    return tracks
+        parameters, text = tune(name, tried, whole)
+        made[name] = Control(frames, False, (name, parameters), text)
+    rest, judge = ([mean_so_far(lesson) for lesson in part] for part in inner)
+    c = probe.tune(rest, judge, classes)
+    pooled = probe.fit_probe([mean_so_far(lesson) for lesson in train], c)
+    made["pooled"] = Control(pooled, True, None, f"C = {c:g}")
+    return made
 
 
 def mean_so_far(lesson: Lesson) -> Lesson:

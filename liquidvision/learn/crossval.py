@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from liquidvision.errors import UsageError
+from liquidvision.learn import probe
+from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.controls import controls
-from liquidvision.learn.fit import Fit, fit_statistics
+from liquidvision.learn.fit import Fit, drop_frames, fit_statistics
 from liquidvision.learn.lessons import Lesson, Lessons
 from liquidvision.learn.metrics import Track
 from liquidvision.learn.recipe import Recipe
@@ -16,7 +19,6 @@ from liquidvision.learn.splits import folds
 from liquidvision.liquid.head import Head, HeadConfig
 
 RESET = "reset"  # a name's ending: the state set back at every frame
-INNER_FOLDS = 4  # of a training part, one of which tunes the controls
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +27,13 @@ class Contest:
 
     Attributes:
         heads: configurations by name; all with the same layouts, components, traces and appearance.
-        recipe: of all heads; its seed is the first of `seeds`.
+        recipe: of all heads.
         first_dt: see `Model`.
-        seeds: heads of each configuration.
+        seeds: how often all of it is done: another partition into folds, other weights, other draws.
         reset: the names of heads that are also judged with their state set back at every frame.
         controls: whether the controls compete too.
+        dropped: share of the frames of the clips to judge that are left out in a second judgement, their times
+            handed over, 0..1; None: no second one.
     """
 
     heads: Mapping[str, HeadConfig]
@@ -38,21 +42,24 @@ class Contest:
     seeds: int
     reset: Sequence[str] = ()
     controls: bool = False
+    dropped: float | None = None
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What competitors said: for each, by seed (controls have one), the track of every clip of the dataset.
+    """What competitors said: for each, by seed, the track of every clip of the dataset.
 
     Attributes:
         tracks: by name: (seeds, clips).
-        alone: by head's name: the same by each frame alone, through the head's own readout.
+        sparse: the same of clips of which frames are left out; empty without `Contest.dropped`.
+        alone: by each frame alone, through the readout that all heads share: (seeds, clips).
         tuned: by control: what was tuned, fold by fold.
-        parameters: by head's name: numbers that were trained.
+        parameters: by head's name: numbers that were trained, without the readout of single frames.
     """
 
     tracks: dict[str, list[list[Track]]] = field(default_factory=dict)
-    alone: dict[str, list[list[Track]]] = field(default_factory=dict)
+    sparse: dict[str, list[list[Track]]] = field(default_factory=dict)
+    alone: list[list[Track]] = field(default_factory=list)
     tuned: dict[str, list[str]] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
 
@@ -60,64 +67,91 @@ class Outcome:
 def cross_validate(
     lessons: Lessons, contest: Contest, k: int, *, seed: int = 0, on_fold: Callable[[int], None] = lambda _: None
 ) -> Outcome:
-    """Judge every clip by models trained on the other folds.
+    """Judge every clip, for each seed, by models trained on the other folds.
 
     Args:
         lessons: the whole dataset.
         contest: what competes.
         k: number of folds.
-        seed: of the folds.
-        on_fold: called with the number of folds done.
+        seed: the first.
+        on_fold: called with the number of folds done, of `k` times `contest.seeds`.
 
     Raises:
         UsageError: fewer groups than folds.
     """
     outcome = Outcome()
     clips = [clip.name for clip in lessons.dataset.clips]
-    for done, test in enumerate(folds(lessons.dataset, k, seed=seed), 1):
-        held_out = set(test)
-        train = lessons.only([name for name in clips if name not in held_out])
-        with torch.random.fork_rng():
-            fold = run_fold(train, lessons.only(test), contest)
-        merge(outcome, fold, [place for place, name in enumerate(clips) if name in held_out], len(clips))
-        on_fold(done)
+    done = 0
+    for number in range(contest.seeds):
+        for test in folds(lessons.dataset, k, seed=seed + number):
+            held_out = set(test)
+            train = lessons.only([name for name in clips if name not in held_out])
+            with torch.random.fork_rng():
+                fold = run_fold(train, lessons.only(test), contest, seed + number)
+            merge(outcome, fold, number, [place for place, name in enumerate(clips) if name in held_out], len(clips))
+            done += 1
+            on_fold(done)
     return outcome
 
 
-def run_fold(train: Lessons, test: Lessons, contest: Contest) -> Outcome:
-    """One fold: every head trained on `train` at once, each control tuned within it; all judged on `test`."""
-    heads: list[Head] = []
-    owners: list[str] = []
-    for name, config in contest.heads.items():
-        for number in range(contest.seeds):
-            torch.manual_seed(contest.recipe.seed + number)
-            heads.append(Head(config))
-            owners.append(name)
-    fit_statistics(heads, train, contest.first_dt)
-    torch.manual_seed(contest.recipe.seed)
-    course = Fit(heads, train, contest.recipe, first_dt=contest.first_dt)
+def run_fold(train: Lessons, test: Lessons, contest: Contest, seed: int) -> Outcome:
+    """One fold of one seed: heads trained on `train` side by side, controls tuned within it; all judged on `test`."""
+    torch.manual_seed(seed)
+    device = train.store.backbone.device
+    heads = {name: Head(config).to(device) for name, config in contest.heads.items()}
+    fit_statistics(list(heads.values()), train, contest.first_dt)
+    inner = probe.inner_parts(train)
+    classes = len(train.dataset.labels)
+    c = probe.tune(*inner, classes)
+    frames = probe.fit_probe(train, c)
+    for head in heads.values():
+        probe.set_frame_readout(head, frames)
+    torch.manual_seed(seed)
+    course = Fit(list(heads.values()), train, contest.recipe, first_dt=contest.first_dt)
     for _ in range(contest.recipe.epochs):
         course.epoch()
-    lessons = list(test)
+    made = controls(frames, c, train, inner, classes) if contest.controls else {}
     outcome = Outcome()
-    said = verdicts(heads, lessons, contest.first_dt)
-    for name, head, verdict in zip(owners, heads, said, strict=True):
-        outcome.tracks.setdefault(name, []).append(tracks_of(lessons, [v.memory for v in verdict]))
-        outcome.alone.setdefault(name, []).append(tracks_of(lessons, [v.frame for v in verdict]))
-        outcome.parameters[name] = sum(p.numel() for p in head.parameters())
-        if name in contest.reset:
-            reset = tracks_of(lessons, memoryless(head, lessons, contest.first_dt))
-            outcome.tracks.setdefault(f"{name} {RESET}", []).append(reset)
-    if contest.controls:
-        inner = folds(train.dataset, min(INNER_FOLDS, len({clip.group for clip in train.dataset.clips})), seed=0)[0]
-        rest = [clip.name for clip in train.dataset.clips if clip.name not in set(inner)]
-        classes = len(train.dataset.labels)
-        plain = list(train)
-        results = controls(plain, (list(train.only(rest)), list(train.only(inner))), lessons, classes)
-        for name, result in results.items():
-            outcome.tracks[name] = [result.tracks]
-            outcome.tuned[name] = [result.tuned] if result.tuned else []
+
+    def judge(lessons: Sequence[Lesson], tracks: dict[str, list[list[Track]]]) -> list[Track]:
+        """Put down what everybody says of lessons; what each frame alone says."""
+        said = verdicts(list(heads.values()), lessons, contest.first_dt)
+        for (name, head), verdict in zip(heads.items(), said, strict=True):
+            tracks[name] = [tracks_of(lessons, [v.memory for v in verdict])]
+            if name in contest.reset:
+                logits = memoryless(head, lessons, contest.first_dt)
+                tracks[f"{name} {RESET}"] = [tracks_of(lessons, logits)]
+        for name, control in made.items():
+            tracks[name] = [control.judge(lessons, classes)]
+        return tracks_of(lessons, [v.frame for v in said[0]])
+
+    outcome.alone = [judge(list(test), outcome.tracks)]
+    if contest.dropped is not None:
+        torch.manual_seed(seed)
+        judge([drop_frames(lesson, contest.dropped) for lesson in test], outcome.sparse)
+    outcome.tuned = {name: [control.tuned] for name, control in made.items() if control.tuned}
+    for name, head in heads.items():
+        unused = sum(p.numel() for p in head.frame_readout.parameters())
+        outcome.parameters[name] = sum(p.numel() for p in head.parameters()) - unused
     return outcome
+
+
+def check(dataset: Dataset, k: int, seeds: int, seed: int) -> None:
+    """See whether a dataset can be cross-validated, before anything that takes long.
+
+    Raises:
+        UsageError: no seeds, fewer than 2 folds, more folds than groups, or a fold's training part with too little.
+    """
+    if seeds < 1:
+        raise UsageError(f"seeds is {seeds}; expected 1 or more")
+    for number in range(seeds):
+        for held_out in folds(dataset, k, seed=seed + number):
+            rest = [clip for clip in dataset.clips if clip.name not in set(held_out)]
+            if len(labels_of(rest, dataset.background)) < 2 or len({clip.group for clip in rest}) < 2:
+                raise UsageError(
+                    f"with {k} folds heads would have to learn from one class or one group alone; choose more folds, "
+                    "or add groups that hold several classes"
+                )
 
 
 def memoryless(head: Head, lessons: Sequence[Lesson], first_dt: float) -> list[Tensor]:
@@ -140,14 +174,19 @@ def tracks_of(lessons: Sequence[Lesson], logits: Sequence[Tensor]) -> list[Track
     ]
 
 
-def merge(outcome: Outcome, fold: Outcome, places: Sequence[int], clips: int) -> None:
-    """Put a fold's tracks in their places among all clips."""
-    for whole, part in ((outcome.tracks, fold.tracks), (outcome.alone, fold.alone)):
-        for name, seeds in part.items():
-            rows = whole.setdefault(name, [[None] * clips for _ in seeds])  # type: ignore[list-item]
-            for row, tracks in zip(rows, seeds, strict=True):
-                for place, track in zip(places, tracks, strict=True):
-                    row[place] = track
+def merge(outcome: Outcome, fold: Outcome, number: int, places: Sequence[int], clips: int) -> None:
+    """Put a fold's tracks in their places among all clips, as those of the seed of that number."""
+
+    def put(whole: list[list[Track]], part: Sequence[Sequence[Track]]) -> None:
+        if len(whole) == number:
+            whole.append([None] * clips)  # type: ignore[list-item]
+        for place, track in zip(places, part[0], strict=True):
+            whole[number][place] = track
+
+    put(outcome.alone, fold.alone)
+    for all_, some in ((outcome.tracks, fold.tracks), (outcome.sparse, fold.sparse)):
+        for name, tracks in some.items():
+            put(all_.setdefault(name, []), tracks)
     for name, tuned in fold.tuned.items():
         outcome.tuned.setdefault(name, []).extend(tuned)
     outcome.parameters |= fold.parameters

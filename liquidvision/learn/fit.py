@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,6 +15,7 @@ from liquidvision.learn.recipe import Recipe
 from liquidvision.liquid.head import Head, HeadOutput
 
 STATISTICS_FRAMES = 20_000  # enough for means and axes
+SHORTEST_RUN = 64  # frames of a clip that tell something of its traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +28,35 @@ class Passage:
 
 
 def fit_statistics(heads: Sequence[Head], lessons: Lessons, first_dt: float) -> None:
-    """Set the statistics of `heads`, all alike, from lessons spread evenly over the data."""
-    frames = sum(len(lesson) for lesson in lessons)
-    some = [lessons[i] for i in range(0, len(lessons), max(1, frames // STATISTICS_FRAMES))]
-    most = max(1, STATISTICS_FRAMES // len(some))
-    batch = collate([lesson.only(slice(0, most)) for lesson in some], first_dt).to(device_of(heads))
-    with torch.random.fork_rng(devices=[]):
+    """Set the statistics of `heads`, all alike, from runs of frames spread evenly over clips and their lengths."""
+    batch = collate(excerpt(lessons, STATISTICS_FRAMES), first_dt).to(device_of(heads))
+    with torch.random.fork_rng():
         torch.manual_seed(0)  # the axes are found by random projection
         heads[0].fit_statistics(batch.embeddings, batch.dts, batch.lengths)
     for head in heads[1:]:
         for own, first in zip(head.buffers(), heads[0].buffers(), strict=True):
             own.copy_(first)
+
+
+def excerpt(lessons: Lessons, frames: int) -> list[Lesson]:
+    """Clips whole while that makes no more than about so many frames; else as long a run of each as there is room for.
+
+    Of very many clips only some, evenly spread.
+    """
+    step = math.ceil(len(lessons) * SHORTEST_RUN / frames)
+    some = [lessons[i] for i in range(0, len(lessons), step)]
+    longest, left = 0, frames
+    for place, length in enumerate(sorted(len(lesson) for lesson in some)):
+        longest = left // (len(some) - place)
+        if length > longest:
+            break
+        left -= length
+        longest = length
+    starts = np.random.default_rng(0).random(len(some))
+    return [
+        lesson.only(slice(start := round(share * max(0, len(lesson) - longest)), start + longest))
+        for lesson, share in zip(some, starts, strict=True)
+    ]
 
 
 class Fit:
@@ -58,8 +78,9 @@ class Fit:
         parameters = [p for head in heads for p in head.parameters()]
         self.optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         batches = math.ceil(sum(math.ceil(n / recipe.passage) for n in self.lengths) / recipe.batch)
+        steps = max(3, recipe.epochs * batches + 1)  # fewer have no way up and down, and one follows the last batch
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, recipe.learning_rate, total_steps=recipe.epochs * batches, pct_start=recipe.warm_up
+            self.optimiser, recipe.learning_rate, total_steps=steps, pct_start=max(recipe.warm_up, 2 / steps)
         )
 
     def epoch(self) -> list[float]:
@@ -135,16 +156,14 @@ class Fit:
         return losses / windows
 
     def loss(self, out: HeadOutput, targets: Tensor, real: Tensor, prefix: "Prefix") -> Tensor:
-        """Cross-entropy of clips (by the mean of their frames' logits so far) and of frames, and of single frames."""
-        logits, alone = out.logits.float(), out.frame_logits.float()
-        going = real.any(1)
+        """Cross-entropy of clips, by the mean of their frames' logits so far, and of frames where labels change."""
+        logits, going = out.logits.float(), real.any(1)
         rows = torch.where(
             prefix.whole,
             self.cross_entropy(*prefix.mean(logits, targets, real)),
             (self.cross_entropy(logits, targets) * real).sum(1) / real.sum(1).clamp_min(1),
         )
-        # The readout of single frames learns beside it; nothing else hangs on its gradient.
-        return rows[going].mean() + self.cross_entropy(alone, targets)[real].mean()
+        return rows[going].mean()
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Per row: logits and soft targets (..., classes) to (...)."""

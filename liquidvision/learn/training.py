@@ -13,6 +13,7 @@ import torch
 from liquidvision.backbone import Backbone
 from liquidvision.checkpoint import CONFIG, replace, write_folder
 from liquidvision.errors import SinkError, UsageError
+from liquidvision.learn import crossval, probe
 from liquidvision.learn.calibration import divide_logits, fit_temperature
 from liquidvision.learn.card import card_of
 from liquidvision.learn.clips import Dataset, labels_of
@@ -24,7 +25,7 @@ from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lessons
 from liquidvision.learn.recipe import Plan
-from liquidvision.learn.splits import Split, folds, split
+from liquidvision.learn.splits import Split, split
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.model import Model, layouts_of
 
@@ -109,6 +110,7 @@ def train(
             course.resume(out / STATE)
         else:
             fit_statistics([head], lessons["train"], plan.first_dt)
+            read_frames(head, lessons)
 
         def on_epoch(row: Epoch) -> None:
             write_metrics(out / METRICS, course.history)
@@ -168,7 +170,7 @@ def check(
         Head(config)  # which refuses what its parts do not take
     if not plan.folds:
         return config, split(dataset, seed=plan.recipe.seed)
-    folds(dataset, plan.folds, seed=plan.recipe.seed)
+    crossval.check(dataset, plan.folds, plan.seeds, plan.recipe.seed)
     return config, {"train": tuple(clip.name for clip in dataset.clips)}
 
 
@@ -181,6 +183,14 @@ def calibrate(head: Head, watched: Sequence[Watched]) -> dict[str, float]:
     return temperature
 
 
+def read_frames(head: Head, lessons: Mapping[str, Lessons]) -> None:
+    """Fit a head's readout of single frames: a linear probe, its penalty tuned by what it did not learn from."""
+    train = lessons["train"]
+    inner = (train, lessons["validation"]) if "validation" in lessons else probe.inner_parts(train)
+    c = probe.tune(*inner, head.config.classes)
+    probe.set_frame_readout(head, probe.fit_probe(train, c))
+
+
 def cross_validated(
     model: Model, lessons: Lessons, plan: Plan, listener: Listener
 ) -> tuple[list[Watched], dict[str, Any]]:
@@ -190,11 +200,12 @@ def cross_validated(
     """
     config = model.head.config
     contest = Contest({config.cell: config}, plan.recipe, plan.first_dt, plan.seeds)
-    listener.fold(0, plan.folds)
+    of = plan.folds * plan.seeds
+    listener.fold(0, of)
     outcome = cross_validate(
-        lessons, contest, plan.folds, seed=plan.recipe.seed, on_fold=lambda done: listener.fold(done, plan.folds)
+        lessons, contest, plan.folds, seed=plan.recipe.seed, on_fold=lambda done: listener.fold(done, of)
     )
-    memory, alone = outcome.tracks[config.cell][0], outcome.alone[config.cell][0]
+    memory, alone = outcome.tracks[config.cell][0], outcome.alone[0]
     watched = [Watched(*row) for row in zip(lessons.dataset.clips, memory, alone, strict=True)]
     return watched, {
         **figures(watched, lessons.dataset),

@@ -22,7 +22,7 @@ LIQUID: dict[str, type[LTC] | type[ConductanceLTC]] = {
     "gated": GatedLTC,
     "conductance": ConductanceLTC,
 }
-OTHERS: dict[str, type[Cell]] = {"cfc": CfC, "gru": GRU, "lstm": LSTM, "none": Memoryless}
+OTHERS: dict[str, type[Cell]] = {"gru": GRU, "lstm": LSTM, "none": Memoryless}
 
 State = dict[str, Tensor]
 LARGEST = 1_000_000  # of any size in a configuration; more is a damaged file
@@ -281,8 +281,10 @@ def make_cell(config: HeadConfig) -> Cell:
     if config.cell in LIQUID:
         options: dict[str, Any] = {"unfolds": config.unfolds, "solver": config.solver, "max_step": config.max_step}
         cell: Cell = LIQUID[config.cell](config.width, config.units, **options)
+    elif config.cell == "cfc":  # its backbone as wide as its state, so that units mean about what they do elsewhere
+        cell = CfC(config.width, config.units, backbone_units=config.units)
     elif config.cell in OTHERS:
         cell = OTHERS[config.cell](config.width, config.units)
     else:
-        raise UsageError(f"cell is {config.cell!r}; expected one of {', '.join([*LIQUID, *OTHERS])}")
+        raise UsageError(f"cell is {config.cell!r}; expected one of {', '.join([*LIQUID, 'cfc', *OTHERS])}")
     return MixedMemory(cell) if config.mixed_memory else cell
