@@ -62,7 +62,8 @@ class Progress:
         if not found or self._quiet:
             return
         table = Table(title=f"{found['metric'].replace('_', ' ')}, {found['folds']} folds, {found['seeds']} seeds")
-        for column in ("", "%", "95 % interval", "against the first", "flips/min", "tuned"):
+        dropped = [] if found.get("dropped") is None else [f"{100 * found['dropped']:.0f} % dropped"]
+        for column in ("", "%", "95 % interval", "against the first", *dropped, "flips/min", "parameters", "tuned"):
             table.add_column(column)
         for row in found["rows"]:
             less = row["minus_reference"]
@@ -73,7 +74,9 @@ class Progress:
                 ""
                 if less is None
                 else f"{100 * less['mean']:+.1f} ({100 * less['low']:+.1f} to {100 * less['high']:+.1f})",
+                *[f"{100 * row['mean_dropped']:.1f}" for _ in dropped],
                 "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
+                "" if row["parameters"] is None else f"{row['parameters']:,}",
                 row["tuned"] or "",
             )
         self._out.print(table)

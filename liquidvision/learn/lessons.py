@@ -1,6 +1,7 @@
 """What a head learns from: embedded clips with their times and labels, and batches of them."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,7 +65,8 @@ class Lessons(Sequence[Lesson]):
 
     def only(self, names: Sequence[str]) -> "Lessons":
         """The lessons of these clips."""
-        part = Lessons(self.dataset.only(names), self.store, self.views)
+        part = copy(self)
+        part.dataset, part._shelf, part._bytes = self.dataset.only(names), {}, 0
         places = {clip.name: i for i, clip in enumerate(part.dataset.clips)}
         for (_, view), lesson in self._shelf.items():
             if lesson.name in places:

@@ -1,0 +1,101 @@
+"""Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
+
+    python tools/bench_context.py SET --data DATA --weights PATH [--seeds 5] [--cell gated] [--work WORK]
+
+SET is one of
+
+    fights      DATA/video/fights/index.csv, five folds by source clip
+    gestures    DATA/video/gestures/index.csv, five folds by clip: every person is in training too
+    persons     the same, three folds by person: the person is not in training
+    directions  the same clips forwards and backwards, as two classes that no single frame tells apart; five folds
+
+and PATH the ImageNet weights of torchvision's mobilenet_v2. The recipe is what `liquidvision train --mirror` takes
+for that many clips. Prints the table of `liquidvision eval --compare`, and keeps it as JSON in WORK.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+
+from liquidvision import Backbone, HeadConfig, layouts_of
+from liquidvision.cli.lessons import Progress
+from liquidvision.learn.annotations import read_data
+from liquidvision.learn.clips import Clip, Dataset
+from liquidvision.learn.compare import compare
+from liquidvision.learn.features import FeatureStore
+from liquidvision.learn.lessons import Lesson, Lessons
+from liquidvision.learn.recipe import default_plan
+
+SETS = {"fights": ("fights", 5), "gestures": ("gestures", 5), "persons": ("gestures", 3), "directions": ("gestures", 5)}
+WAYS = ("forwards", "backwards")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=SETS)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--cell", default="gated", help="of the head that the others are compared with")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--most-dropped", type=float, help="share of frames left out in training; default: the recipe's"
+    )
+    parser.add_argument("--cache", type=Path, help="where embeddings are kept")
+    parser.add_argument("--work", type=Path, default=Path("runs/context"))
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    folder, folds = SETS[options.set]
+    dataset = read_data(options.data / "video" / folder / "index.csv")
+    if options.set in ("gestures", "directions"):
+        clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
+        dataset = replace(dataset, clips=clips, grouped=False)
+    backbone = Backbone("mobilenet_v2", weights=options.weights)
+    store = FeatureStore(backbone, folder=options.cache)
+    views = ("plain", "mirror")
+    store.fill([clip.path for clip in dataset.clips], views)
+    lessons = BothWays(dataset, store, views) if options.set == "directions" else Lessons(dataset, store, views)
+    plan = default_plan(len(lessons.dataset.clips), cell=options.cell)
+    recipe = plan.recipe
+    if options.most_dropped is not None:
+        recipe = replace(recipe, most_dropped=options.most_dropped)
+    config = HeadConfig(layouts_of(backbone), len(lessons.dataset.labels), **plan.head)
+    begun = time.perf_counter()
+
+    def on_fold(done: int) -> None:
+        print(f"fold {done} of {folds * options.seeds}, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
+
+    result = compare(lessons, config, recipe, first_dt=plan.first_dt, k=folds, seeds=options.seeds, on_fold=on_fold)
+    options.work.mkdir(parents=True, exist_ok=True)
+    kept = "" if options.most_dropped is None else f"_{options.most_dropped:g}"
+    (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
+    print(f"{options.set}, {len(lessons)} clips, {recipe}")
+    Progress(quiet=False).table({"compare": result})
+
+
+class BothWays(Lessons):
+    """Every clip twice, as it is and backwards; the label is the direction, and both stay in one fold."""
+
+    def __init__(self, dataset: Dataset, store: FeatureStore, views: tuple[str, ...]) -> None:
+        clips = tuple(Clip(clip.path, f"{clip.name} {way}", clip.name, way) for clip in dataset.clips for way in WAYS)
+        super().__init__(replace(dataset, clips=clips, labels=WAYS, grouped=True), store, views)
+
+    def lesson(self, index: int, view: str) -> Lesson:
+        lesson = super().lesson(index, view)
+        if self.dataset.clips[index].label == WAYS[0]:
+            return lesson
+        times = lesson.times[0] + lesson.times[-1] - lesson.times
+        return replace(lesson, embeddings=lesson.embeddings.flip(0), times=times.flip(0))
+
+
+if __name__ == "__main__":
+    main()
