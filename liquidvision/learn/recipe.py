@@ -84,7 +84,7 @@ class Plan:
 
     head: Mapping[str, Any]
     recipe: Recipe
-    views: tuple[str, ...] = ("plain", "mirror")
+    views: tuple[str, ...] = ("plain",)
     folds: int = 0
     seeds: int = 1
     first_dt: float = 1.0
@@ -99,6 +99,6 @@ def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = T
         taus: time constants of the traces, in seconds.
     """
     head = {"components": 48 if clips < 1000 else 128, "taus": taus, "width": 32, "units": 64, "cell": cell}
-    epochs = min(40, max(10, 10_000 // max(1, clips)))
+    epochs = min(40, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
-    return Plan({**head, "dropout": 0.3}, recipe)
+    return Plan({**head, "dropout": 0.3, "appearance": 0.1}, recipe)

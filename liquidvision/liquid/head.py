@@ -165,8 +165,8 @@ class Head(nn.Module):
     ) -> None:
         """Set standardisation, whitening and the traces' statistics from training clips, and from these alone.
 
-        The whitening (PCA) keeps what varies within a clip: over all clips, places and clothes would
-        take the first components, and they tell nothing of what happens.
+        The embedding is standardised over all clips. The whitening (PCA) keeps what varies within a clip: over all
+        clips, places and clothes would take the first components, and they tell nothing of what happens.
 
         Args:
             embeddings: (clips, steps, d).
@@ -182,16 +182,19 @@ class Head(nn.Module):
         self.mean.copy_(embeddings[real].mean(0))
         middles = embeddings.sum(1, keepdim=True) / counted.sum(1).clamp_min(1)[:, None, None]
         within, around = (embeddings - middles)[real], (embeddings - self.mean)[real]
+        spread = spread_of(around)
+        self.inverse_std.copy_(torch.where(spread > STILL, 1 / spread, 1.0))
         # Where nothing moves within clips, what differs between them is all there is.
         moves = float(within.square().mean()) > STILL**2 * float(around.square().mean())
-        spread = spread_of(within)
-        self.inverse_std.copy_(1 / torch.where(spread > STILL, spread, spread_of(around)).clamp_min(STILL))
-        scaled = (within if moves else around) * self.inverse_std
-        found = min(self.config.components, *scaled.shape)  # few frames have few directions; the rest stay silent
-        _, singular, axes = torch.pca_lowrank(scaled, q=found, center=False, niter=4)
+        varied = within if moves else around
+        spread = spread_of(varied)
+        scale = torch.where(spread > STILL, 1 / spread, 0.0)
+        found = min(self.config.components, *varied.shape)  # few frames have few directions; the rest stay silent
+        _, singular, axes = torch.pca_lowrank(varied * scale, q=found, center=False, niter=4)
         self.whitening.zero_()
         heard = singular > STILL * singular[0]
-        self.whitening[:, :found] = torch.where(heard, axes / (singular / len(scaled) ** 0.5), 0.0)
+        axes = torch.where(heard, axes / (singular / len(varied) ** 0.5), 0.0)
+        self.whitening[:, :found] = axes * (scale / self.inverse_std)[:, None]
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
         percept = self.perceive(embeddings, dts, lengths=lengths)
