@@ -46,7 +46,7 @@ def test_another_training_is_not_gone_on_with(run, begin, begun, clips, tmp_path
     for option, said in (
         (("--backbone", tmp_path / "other"), "weights"),
         (("--vid-stride", "2"), "stride"),
-        (("--mirror",), "views"),
+        (("--views", "mirror"), "views"),
         (("--traces", "0.3"), "head"),
         (("--folds", "3", "--seeds", "2"), "data"),
     ):

@@ -6,7 +6,7 @@ from conftest import picture
 from scipy.ndimage import gaussian_filter
 
 from liquidvision.errors import UsageError
-from liquidvision.learn.views import view
+from liquidvision.learn.views import names_of, view
 
 NAMES = ("plain", "mirror", "crop:3", "light:3", "noise:0.1", "blur:1", "blur:4", "dark:0.25")
 
@@ -135,3 +135,10 @@ def test_what_is_no_view_is_refused(name):
     with pytest.raises(UsageError, match="expected") as caught:
         view(name)
     assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_views_are_named_between_commas():
+    """A list of views is taken once each, in order, and one that does not exist is refused by its name."""
+    assert names_of("plain, mirror,crop:1,mirror") == ("plain", "mirror", "crop:1")
+    with pytest.raises(UsageError, match="upside-down"):
+        names_of("plain,upside-down")

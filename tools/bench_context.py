@@ -9,8 +9,8 @@ SET is one of
     persons     the same, three folds by person: the person is not in training
     directions  the same clips forwards and backwards, as two classes that no single frame tells apart; five folds
 
-and PATH the ImageNet weights of torchvision's mobilenet_v2. The recipe is what `liquidvision train --mirror` takes
-for that many clips. Prints the table of `liquidvision eval --compare`, and keeps it as JSON in WORK.
+and PATH the ImageNet weights of torchvision's mobilenet_v2. The recipe is what `liquidvision train --views mirror`
+takes for that many clips. Prints the table of `liquidvision eval --compare`, and keeps it as JSON in WORK.
 """
 
 import argparse

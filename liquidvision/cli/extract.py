@@ -73,12 +73,10 @@ def extract(
 
     from liquidvision.cli.backbones import backbone_from
     from liquidvision.learn.features import FeatureStore
-    from liquidvision.learn.views import view as view_of
+    from liquidvision.learn.views import names_of
     from liquidvision.model import Model
 
-    names = list(dict.fromkeys(name.strip() for name in views.split(",")))
-    for name in names:
-        view_of(name)  # a wrong name is told before anything is loaded
+    names = names_of(views)  # a wrong one is told before anything is loaded
     paths = paths_of(source)
     # The other half of the cores decode and prepare; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))

@@ -35,14 +35,10 @@ def train(
         Path | None, typer.Option(help="Where embeddings are kept.", rich_help_panel=DATA, show_default=False)
     ] = None,
     vid_stride: Annotated[int, typer.Option(help="Take every how-manieth frame.", rich_help_panel=DATA)] = 1,
-    mirror: Annotated[
-        bool,
-        typer.Option(
-            "--mirror",
-            help="Learn from mirrored clips too, where left and right mean nothing to any class.",
-            rich_help_panel=DATA,
-        ),
-    ] = False,
+    views: Annotated[
+        str,
+        typer.Option(help="Learn from these too: mirror, crop:SEED, light:SEED.", rich_help_panel=DATA),
+    ] = "plain",
     backbone: Annotated[
         str, typer.Option(help="A torchvision model, or a liquidvision model to take it from.", rich_help_panel=HEAD)
     ] = "mobilenet_v2",
@@ -105,6 +101,7 @@ def train(
     from liquidvision.learn.recipe import TAUS, default_plan
     from liquidvision.learn.training import STATE, Listener, check
     from liquidvision.learn.training import train as run_train
+    from liquidvision.learn.views import names_of
 
     taken = out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir()))
     there = any((out / name).is_file() for name in (STATE, CONFIG))
@@ -117,7 +114,7 @@ def train(
     dataset = read_data(data, background=background)
     plan = default_plan(len(dataset.clips), cell=head, taus=TAUS if traces is None else seconds_of(traces))
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
-    plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=("plain", "mirror") if mirror else ("plain",))
+    plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=names_of(f"plain,{views}"))
     store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
     check(dataset, out, store.backbone, plan, resume=resume)
     progress = Progress(quiet=quiet)

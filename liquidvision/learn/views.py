@@ -58,6 +58,14 @@ def view(name: str) -> View:
     return partial(change, name, amount)
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """The views named in a text, between commas, each once; UsageError where there is no such view."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        view(name)
+    return names
+
+
 def random_of(name: str) -> np.random.Generator:
     """A generator that draws the same for the same name, everywhere."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]))
