@@ -1,0 +1,126 @@
+"""Cross-validation and the comparison: who is judged by what, fairly, and what the table says of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lessons import swings
+
+from liquidvision.errors import UsageError
+from liquidvision.learn import crossval
+from liquidvision.learn.clips import Clip, Dataset
+from liquidvision.learn.compare import compare, sized
+from liquidvision.learn.controls import NAMES
+from liquidvision.learn.crossval import Contest, cross_validate
+from liquidvision.learn.lessons import Lesson, Lessons
+from liquidvision.learn.recipe import Recipe
+from liquidvision.liquid.head import HeadConfig, make_cell
+from liquidvision.liquid.traces import Layout
+
+CONFIG = HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=4, taus=(0.2, 1.0), width=8, units=8, cell="gated")
+RECIPE = Recipe(epochs=12, batch=16, noise=0.1, most_dropped=0.3)
+
+
+class Made(Lessons):
+    """Lessons that are made, not read: each clip's is found by its name."""
+
+    def __init__(self, made: list[Lesson]) -> None:
+        self.made = {lesson.name: lesson for lesson in made}
+        clips = tuple(
+            Clip(Path(name), name, name, ("falls", "rises")[int(lesson.targets[0])])
+            for name, lesson in sorted(self.made.items())
+        )
+        dataset = Dataset(Path("."), clips, ("falls", "rises"), None, False)
+        super().__init__(dataset, SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu"))))
+
+    def lesson(self, index: int, view: str) -> Lesson:
+        return self.made[self.dataset.clips[index].name]
+
+
+@pytest.fixture(scope="module")
+def table() -> dict:
+    """The comparison on clips that rise or fall, which no frame alone tells."""
+    return compare(Made(swings(48)), CONFIG, RECIPE, first_dt=1.0, k=3, seeds=2)
+
+
+def test_the_table_has_everybody(table):
+    """The head, its rivals, itself reset at every frame, and every control have a row, the reference first."""
+    names = [row["name"] for row in table["rows"]]
+    assert names == ["gated", "ltc", "cfc", "gru", "lstm", "none", "gated reset", *NAMES]
+    assert table["reference"] == "gated" and (table["folds"], table["seeds"], table["dropped"]) == (3, 2, 0.75)
+
+
+def test_memory_wins_where_only_time_tells(table):
+    """On clips that only time tells apart every cell beats the probe, and the head that is reset is at chance."""
+    right = {row["name"]: row["mean"] for row in table["rows"]}
+    assert min(right["gated"], right["ltc"], right["gru"]) > 0.75
+    assert max(right["probe"], right["hmm_forward"], right["gated reset"]) < 0.7
+    for row in table["rows"]:
+        assert row["low"] <= row["mean"] <= row["high"] and 0 <= row["mean_dropped"] <= 1
+        if row["name"] != "gated":
+            assert row["minus_reference"]["mean"] == pytest.approx(row["mean"] - right["gated"])
+
+
+@pytest.mark.parametrize("cell", ["ltc", "conductance", "cfc", "gru", "lstm", "none"])
+@pytest.mark.parametrize("units", [8, 64])
+def test_rivals_have_as_many_parameters(cell, units):
+    """A rival's cell has the parameters of the reference's, to what one unit more or less would change."""
+    config = replace(CONFIG, width=32, units=units)
+
+    def count(asked: HeadConfig) -> int:
+        return sum(p.numel() for p in make_cell(asked).parameters())
+
+    rival, wanted = sized(config, cell), count(config)
+    off = abs(count(rival) - wanted)
+    for other in (rival.units - 1, rival.units + 1):
+        assert off <= abs(count(replace(rival, units=other)) - wanted)
+    assert off < 0.1 * wanted
+    assert sized(config, "gated") == config
+
+
+def test_each_seed_has_folds_and_weights_of_its_own():
+    """Every clip is judged once for each seed, by heads that differ; the same seed gives the same again."""
+    lessons = Made(swings(24))
+    contest = Contest({"gated": CONFIG}, replace(RECIPE, epochs=2), 1.0, 2, dropped=0.75)
+    done: list[int] = []
+    first, again = (cross_validate(lessons, contest, 3, seed=5, on_fold=done.append) for _ in range(2))
+    assert done == [1, 2, 3, 4, 5, 6] * 2
+    for kind in ("tracks", "sparse"):
+        seeds, others = getattr(first, kind)["gated"], getattr(again, kind)["gated"]
+        assert len(seeds) == 2 and all(len(tracks) == 24 for tracks in seeds)
+        for tracks, same in zip(seeds, others, strict=True):
+            assert all(np.array_equal(a.scores, b.scores) for a, b in zip(tracks, same, strict=True))
+        assert not np.array_equal(seeds[0][0].scores, seeds[1][0].scores)
+    for whole, sparse in zip(first.tracks["gated"][0], first.sparse["gated"][0], strict=True):
+        assert len(sparse.times) < len(whole.times) and set(sparse.times) <= set(whole.times)
+    assert len(first.alone) == 2 and "gated" in first.parameters and not first.tuned
+
+
+def test_heads_never_see_what_they_are_judged_on(monkeypatch):
+    """In every fold what is fitted to, statistics and probes too, is of other groups than what is judged."""
+    seen: list[tuple[set[str], set[str]]] = []
+    run_fold = crossval.run_fold
+
+    def watched(train, test, contest, seed):
+        learnt = {train.lesson(i, "plain").name for i in range(len(train))}
+        seen.append((learnt, {lesson.name for lesson in test}))
+        return run_fold(train, test, contest, seed)
+
+    monkeypatch.setattr(crossval, "run_fold", watched)
+    contest = Contest({"none": replace(CONFIG, cell="none")}, replace(RECIPE, epochs=1), 1.0, 1)
+    cross_validate(Made(swings(12)), contest, 4)
+    assert len(seen) == 4 and all(not learnt & judged and len(learnt | judged) == 12 for learnt, judged in seen)
+
+
+def test_what_cannot_be_cross_validated_is_told():
+    """Too few folds or seeds, more folds than clips, or folds that leave one class to learn from are refused."""
+    dataset = Made(swings(4)).dataset
+    for k, seeds, said in ((1, 1, "expected 2 or more"), (5, 1, "4 videos"), (2, 0, "seeds is 0")):
+        with pytest.raises(UsageError, match=said):
+            crossval.check(dataset, k, seeds, 0)
+    two = dataset.only([dataset.clips[0].name, dataset.clips[1].name])
+    with pytest.raises(UsageError, match="one class or one group alone"):
+        crossval.check(two, 2, 1, 0)
