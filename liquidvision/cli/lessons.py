@@ -18,13 +18,16 @@ from liquidvision.learn.checking import Seen, fit
 from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.features import Features, FeatureStore
 
+PIPE_WIDTH = 200  # characters
+
 
 class Progress:
     """Bars on the error stream, where that is a terminal; results on the output stream."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._out = Console(highlight=False, soft_wrap=True)
+        # Where nobody looks, in a file or a pipe, lines are as long as they need to be.
+        self._out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
         self._err = Console(stderr=True, highlight=False)
 
     @contextmanager
@@ -63,8 +66,8 @@ class Progress:
             return
         table = Table(title=f"{found['metric'].replace('_', ' ')}, {found['folds']} folds, {found['seeds']} seeds")
         dropped = [] if found.get("dropped") is None else [f"{100 * found['dropped']:.0f} % dropped"]
-        for column in ("", "%", "95 % interval", "against the first", *dropped, "flips/min", "parameters", "tuned"):
-            table.add_column(column)
+        for column in ("", "%", "95 % interval", "against the first", *dropped, "flips/min", "tuned"):
+            table.add_column(column, no_wrap=column not in ("", "tuned", *dropped))
         for row in found["rows"]:
             less = row["minus_reference"]
             table.add_row(
@@ -76,7 +79,6 @@ class Progress:
                 else f"{100 * less['mean']:+.1f} ({100 * less['low']:+.1f} to {100 * less['high']:+.1f})",
                 *[f"{100 * row['mean_dropped']:.1f}" for _ in dropped],
                 "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
-                "" if row["parameters"] is None else f"{row['parameters']:,}",
                 row["tuned"] or "",
             )
         self._out.print(table)
