@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
@@ -64,22 +65,23 @@ class Progress:
         found = evaluation.get("compare")
         if not found or self._quiet:
             return
-        table = Table(title=f"{found['metric'].replace('_', ' ')}, {found['folds']} folds, {found['seeds']} seeds")
-        dropped = [] if found.get("dropped") is None else [f"{100 * found['dropped']:.0f} % dropped"]
-        for column in ("", "%", "95 % interval", "against the first", *dropped, "flips/min", "tuned"):
-            table.add_column(column, no_wrap=column not in ("", "tuned", *dropped))
+        title = f"{found['metric'].replace('_', ' ')}, {found['folds']} folds, {found['seeds']} seeds"
+        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("")
+        for column in ("%", "95 % interval", "less the first"):
+            table.add_column(column, no_wrap=True)
+        dropped = [] if found.get("dropped") is None else [f"{100 * found['dropped']:.0f} %\ndropped"]
+        for column in (*dropped, "flips\na min"):
+            table.add_column(column, no_wrap=True)
         for row in found["rows"]:
             less = row["minus_reference"]
             table.add_row(
                 row["text"],
                 f"{100 * row['mean']:.1f}",
                 f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
-                ""
-                if less is None
-                else f"{100 * less['mean']:+.1f} ({100 * less['low']:+.1f} to {100 * less['high']:+.1f})",
+                "" if less is None else f"{100 * less['low']:+.1f} to {100 * less['high']:+.1f}",
                 *[f"{100 * row['mean_dropped']:.1f}" for _ in dropped],
                 "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
-                row["tuned"] or "",
             )
         self._out.print(table)
 

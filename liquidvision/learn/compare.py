@@ -1,6 +1,7 @@
 """Does the liquid memory help, and is it the liquid cell? One table of everything that a user might take instead."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -108,7 +109,7 @@ def table(outcome: Outcome, lessons: Lessons, reference: str, cells: Sequence[st
                 "parameters": outcome.parameters.get(name),
                 "flips_per_minute": mean_of(measured, "flips_per_minute"),
                 "frame_accuracy": mean_of(measured, "frame_accuracy"),
-                "tuned": "; ".join(dict.fromkeys(outcome.tuned.get(name, []))) or None,
+                "tuned": most_often(outcome.tuned.get(name, [])),
             }
         )
     metric = "clip_accuracy" if whole else "frame_accuracy"
@@ -126,6 +127,14 @@ def rightness(seeds: Sequence[Sequence[Track]], whole: bool) -> np.ndarray:
             for tracks in seeds
         ]
     )
+
+
+def most_often(tuned: Sequence[str]) -> str | None:
+    """What was tuned in most folds, and in how many."""
+    if not tuned:
+        return None
+    text, times = Counter(tuned).most_common(1)[0]
+    return text if times == len(tuned) else f"{text} in {times} of {len(tuned)} folds"
 
 
 def mean_of(measured: Sequence[dict[str, Any]], name: str) -> float | None:
