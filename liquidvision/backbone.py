@@ -24,6 +24,7 @@ except (ImportError, RuntimeError) as error:
     ) from error
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET_CLASSES = 1000
 # The node whose map is kept on a grid: the last block of a sixteenth of the input's size, where motion
 # still shows (its traces carry most of what an action is). First match by the beginning of the name.
 STAGES = {
@@ -113,6 +114,7 @@ class Backbone(nn.Module):
             the whole model (.safetensors, or .pth that holds tensors alone), or None for random
             ones, to be loaded afterwards.
         preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
+        classes: how many classes its classifier tells apart, where `weights` do not say.
 
     Raises:
         UsageError: no such model or node.
@@ -126,9 +128,10 @@ class Backbone(nn.Module):
         nodes: Mapping[str, int] | None = None,
         weights: str | Path | None = "DEFAULT",
         preprocessing: Preprocessing | None = None,
+        classes: int = IMAGENET_CLASSES,
     ) -> None:
         super().__init__()
-        model, preset = build(name, weights)
+        model, preset = build(name, weights, classes)
         self.name = name
         self.preprocessing = preprocessing or preset
         self.nodes = dict(nodes) if nodes is not None else choose_nodes(name, model)
@@ -183,7 +186,7 @@ class Backbone(nn.Module):
         return torch.cat(parts, 1)
 
 
-def build(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocessing]:
+def build(name: str, weights: str | Path | None, classes: int = IMAGENET_CLASSES) -> tuple[nn.Module, Preprocessing]:
     """The whole torchvision classifier with its weights, and the preprocessing that they were trained with."""
     if name not in torchvision_models.list_models(module=torchvision_models):
         raise UsageError(
@@ -201,11 +204,11 @@ def build(name: str, weights: str | Path | None) -> tuple[nn.Module, Preprocessi
                 f"connect once, or give a file with them (weights=PATH)"
             ) from error
     if weights is None:
-        return torchvision_models.get_model(name, weights=None, **extra), preset
+        return torchvision_models.get_model(name, weights=None, num_classes=classes, **extra), preset
     state = read_weights(Path(weights))
     model = torchvision_models.get_model(name, weights=None, **extra)
     last = [key for key, value in model.state_dict().items() if key.endswith("weight") and value.ndim >= 2][-1]
-    if last in state and state[last].shape[0] != 1000:  # a classifier with classes of its own; it is cut off anyway
+    if last in state and state[last].shape[0] != IMAGENET_CLASSES:  # a classifier with classes of its own
         model = torchvision_models.get_model(name, weights=None, num_classes=state[last].shape[0], **extra)
     try:
         model.load_state_dict(state)
@@ -235,6 +238,18 @@ def preset_of(transform: Any) -> Preprocessing:
     """The Preprocessing of a torchvision weights' own transform."""
     (crop,), (shorter,) = transform.crop_size, transform.resize_size
     return Preprocessing((crop, crop), shorter, tuple(transform.mean), tuple(transform.std))
+
+
+def classifier_nodes(name: str) -> dict[str, int]:
+    """What a `LiquidFilter` reads of a torchvision classifier: its last map, pooled globally, and its logits."""
+    model, _ = build(name, None)
+    return {next(iter(choose_nodes(name, model))): 1, get_graph_node_names(model)[1][-1]: 1}
+
+
+def imagenet_labels(name: str) -> list[str]:
+    """What torchvision calls the classes of a classifier; a name that it gives twice is told apart by its number."""
+    names = torchvision_models.get_model_weights(name)["DEFAULT"].meta["categories"]
+    return [f"{label} ({i})" if names.count(label) > 1 else label for i, label in enumerate(names)]
 
 
 def choose_nodes(name: str, model: nn.Module) -> dict[str, int]:

@@ -11,10 +11,23 @@ import torch
 from torch import Tensor
 
 from liquidvision import checkpoint
-from liquidvision.backbone import Backbone, Preprocessing, choose_device, first_line
+from liquidvision.backbone import (
+    IMAGENET_CLASSES,
+    Backbone,
+    Preprocessing,
+    choose_device,
+    classifier_nodes,
+    first_line,
+    imagenet_labels,
+)
 from liquidvision.errors import ModelError, UsageError
+from liquidvision.liquid.filter import KIND as FILTER
+from liquidvision.liquid.filter import FilterConfig, LiquidFilter
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
+
+TORCHVISION = "torchvision:"  # before the name of a classifier of torchvision
+OBJECTS = "objects"  # the bundled model whose filter serves them
 
 
 class Model:
@@ -33,12 +46,16 @@ class Model:
     """
 
     def __init__(
-        self, backbone: Backbone, head: Head, labels: Sequence[str], *, name: str = "model", first_dt: float = 1.0
+        self,
+        backbone: Backbone,
+        head: Head | LiquidFilter,
+        labels: Sequence[str],
+        *,
+        name: str = "model",
+        first_dt: float = 1.0,
     ) -> None:
-        if head.traces.input_size != backbone.dim:
-            raise UsageError(
-                f"the head takes embeddings of {head.traces.input_size}; the backbone gives {backbone.dim}"
-            )
+        if head.input_size != backbone.dim:
+            raise UsageError(f"the head takes embeddings of {head.input_size}; the backbone gives {backbone.dim}")
         if head.config.classes != len(labels):
             raise UsageError(f"the head has {head.config.classes} classes; there are {len(labels)} labels")
         if not 0 <= first_dt < float("inf"):
@@ -49,6 +66,17 @@ class Model:
     @property
     def device(self) -> torch.device:
         return self.backbone.device
+
+    @property
+    def head_config(self) -> HeadConfig:
+        """The configuration of a head that was trained by liquidvision.
+
+        Raises:
+            UsageError: the memory is a filter.
+        """
+        if not isinstance(self.head, Head):
+            raise UsageError(f"the memory of {self.name} is a filter over its classifier; expected a trained head")
+        return self.head.config
 
     def to(self, device: str | torch.device) -> "Model":
         """Move to a device: auto, cpu, cuda or mps."""
@@ -98,26 +126,32 @@ class Model:
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto") -> "Model":
-        """Load a bundled model by its name, or a model folder by its path.
+        """Load a bundled model by its name, a model folder by its path, or any classifier of torchvision.
+
+        "torchvision:NAME" is the model of that name of `torchvision.models` with its own weights, downloaded at
+        first use, its 1,000 ImageNet labels, and the memory of the bundled model `objects`, which knows no class.
 
         Raises:
             ModelError: no such model, or a folder cut short, of another version or of wrong shapes.
-            UsageError: a device that is not there.
+            UsageError: a device that is not there, or a name that torchvision does not know.
+            WeightsError: torchvision's weights cannot be downloaded.
         """
         where = choose_device(device)
+        if str(name_or_folder).startswith(TORCHVISION):
+            return remembering(str(name_or_folder).removeprefix(TORCHVISION)).to(where)
         folder = checkpoint.find(name_or_folder)
         config = checkpoint.read_config(folder)
         tensors, _ = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
         path = folder / checkpoint.CONFIG
         try:
-            spec = config["backbone"]
+            spec, head = config["backbone"], head_of(config["head"])
             backbone = Backbone(
                 spec["name"],
                 nodes={str(node): int(side) for node, side in spec["nodes"].items()},
                 weights=None,
                 preprocessing=Preprocessing.from_json(spec["preprocessing"]),
+                classes=head.config.outputs if isinstance(head, LiquidFilter) else IMAGENET_CLASSES,
             )
-            head = Head(HeadConfig.from_json(config["head"]))
             labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
             model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
         except KeyError as error:
@@ -129,6 +163,24 @@ class Model:
             check_shapes(folder / checkpoint.WEIGHTS, prefix, part.state_dict(), own)
             part.load_state_dict(own)
         return model.to(where)
+
+
+def head_of(config: dict[str, Any]) -> Head | LiquidFilter:
+    """The head, without weights, that a config.json describes; raises as the configurations' `from_json`."""
+    if config.get("kind") == FILTER:
+        return LiquidFilter(FilterConfig.from_json(config))
+    return Head(HeadConfig.from_json(config))
+
+
+def remembering(name: str) -> Model:
+    """A classifier of torchvision with its ImageNet weights, and the bundled filter as its memory."""
+    backbone = Backbone(name, nodes=classifier_nodes(name))
+    features, outputs = backbone.channels.values()
+    head = LiquidFilter(FilterConfig(features, outputs, outputs))
+    tensors, _ = checkpoint.read_tensors(checkpoint.find(OBJECTS) / checkpoint.WEIGHTS)
+    own = {key.removeprefix("head."): value for key, value in tensors.items() if key.startswith("head.")}
+    head.load_state_dict(own)
+    return Model(backbone, head, imagenet_labels(name), name=name)
 
 
 def layouts_of(backbone: Backbone) -> tuple[Layout, ...]:

@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torchvision.models import mobilenet_v3_small
+from torchvision.models import mobilenet_v2
 
 from tools.distill.degrade import degrade, warp
+from tools.distill.pictures import UNKNOWN
 from tools.distill.targets import Pool, Teacher, view_boxes, with_targets
 from tools.distill.training import CHECKPOINT, EXPORT, METRICS, Settings, distil
 from tools.probe_backbone import probe
@@ -31,8 +32,11 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> list[Pool]:
     for name, count, views, with_joints in (("plain", 12, 2, False), ("figures", 5, 1, True)):
         pixels = chance.integers(0, 256, (count, 40, 40, 3), dtype=np.uint8)
         joints = chance.random((count, 14, 2), dtype=np.float32) if with_joints else None
+        labels = np.arange(count) if name == "plain" else np.full(count, UNKNOWN)
         made.append(
-            with_targets(name, pixels, joints, teacher, folder, views=views, teacher_size=32, weight=1.0, seed=0)
+            with_targets(
+                name, pixels, joints, labels, teacher, folder, views=views, teacher_size=32, weight=1.0, seed=0
+            )
         )
     return made
 
@@ -50,7 +54,7 @@ def test_export_loads_strictly_and_says_how_it_was_made(pools: list[Pool], tmp_p
     """The export is a finite half-precision state of torchvision's network, with its recipe as metadata."""
     average = distil(pools, tmp_path, replace(SETTINGS, images=16))
     state = load_file(tmp_path / EXPORT)
-    mobilenet_v3_small(num_classes=1000).load_state_dict(state)
+    mobilenet_v2(num_classes=1000).load_state_dict(state)
     for name, value in average.state_dict().items():
         assert not value.is_floating_point() or state[name].dtype == torch.float16
         assert torch.allclose(state[name].float(), value.float(), rtol=1e-3, atol=1e-6), name
@@ -72,19 +76,19 @@ def test_training_lowers_the_losses(pools: list[Pool], tmp_path: Path) -> None:
 def test_targets_are_taken_from_disk_and_interrupted_ones_completed(tmp_path: Path) -> None:
     """Stored targets are not computed again, and a half-done store is completed."""
     pixels = np.random.default_rng(1).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
-    teacher = Teacher()
+    teacher, labels = Teacher(), np.full(20, UNKNOWN)
     about = {"views": 1, "teacher_size": 32, "weight": 1.0, "seed": 0}
-    first = with_targets("some", pixels, None, teacher, tmp_path, **about)
+    first = with_targets("some", pixels, None, labels, teacher, tmp_path, **about)
     wanted = np.array(first.embedding)
 
     class Refusing(torch.nn.Module):
         def forward(self, images: torch.Tensor) -> None:
             raise AssertionError("computed again")
 
-    assert np.array_equal(with_targets("some", pixels, None, Refusing(), tmp_path, **about).embedding, wanted)
+    assert np.array_equal(with_targets("some", pixels, None, labels, Refusing(), tmp_path, **about).embedding, wanted)
     (tmp_path / "some.json").write_text('{"done": 16}', encoding="utf-8")
     np.lib.format.open_memmap(tmp_path / "some.embedding.npy", "r+")[16:] = 0
-    completed = with_targets("some", pixels, None, teacher, tmp_path, **about).embedding
+    completed = with_targets("some", pixels, None, labels, teacher, tmp_path, **about).embedding
     assert np.allclose(completed, wanted, atol=1e-2)
 
 

@@ -30,10 +30,10 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--data", type=Path, required=True, help="folder with images/ and video/")
     options.add_argument("--teacher", type=Path, required=True, help="state dict of torchvision's mobilenet_v2")
     options.add_argument("--work", type=Path, required=True, help="folder for decoded pictures, targets, checkpoints")
-    options.add_argument("--images", type=int, default=500_000, help="how many images the student sees in all")
+    options.add_argument("--images", type=int, default=200_000, help="how many images the student sees in all")
     options.add_argument("--batch", type=int, default=64)
-    options.add_argument("--sizes", type=parse_sizes, default="96:0.45,128:0.3,160:0.25", help="size:part,...")
-    options.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    options.add_argument("--sizes", type=parse_sizes, default="128:0.5,160:0.5", help="size:part,...")
+    options.add_argument("--rate", type=float, default=1e-4, help="peak learning rate")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--threads", type=int, default=1)
     options.add_argument("--save-every", type=float, default=240, help="seconds between checkpoints")
@@ -47,11 +47,12 @@ def prepare(data: Path, teacher_weights: Path, work: Path, seed: int) -> list[Po
     teacher = Teacher(teacher_weights)
     pools = []
     for source in sources(data):
-        pixels, joints = stored(source, work / "pictures")
+        pixels, joints, labels = stored(source, work / "pictures")
         pool = with_targets(
             source.name,
             pixels,
             joints,
+            labels,
             teacher,
             work / "targets",
             views=source.views,
@@ -81,7 +82,7 @@ def main() -> None:
         save_every=options.save_every,
         log_every=options.log_every,
     )
-    distil(pools, options.work, settings)
+    distil(pools, options.work, settings, teacher=options.teacher)
     print(f"done: {options.work / EXPORT}")
 
 

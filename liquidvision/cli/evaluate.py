@@ -70,10 +70,11 @@ def evaluate(
     from liquidvision.model import Model
 
     loaded = Model.from_pretrained(model, device=device)
+    folder = find(model)
+    config = loaded.head_config if compare else None  # only heads have rivals: said before anything takes long
     progress = Progress(quiet=quiet)
     store = FeatureStore(loaded.backbone, folder=cache)
     whole = labelled_as(read_data(data, background=background), loaded.labels)
-    folder = find(model)
     training = training_of(folder / SCORES)
     recipe, views, stride = taught_by(training, len(whole.clips))
     if compare:
@@ -114,11 +115,11 @@ def evaluate(
         evaluation["data"]["split_by"] = split.by
     if training:
         evaluation["training"] = training
-    if compare:
+    if config is not None:
         with progress.bar("comparing", folds * seeds) as advance:
             evaluation["compare"] = run_compare(
                 Lessons(ready, learnt, views),
-                loaded.head.config,
+                config,
                 recipe,
                 first_dt=loaded.first_dt,
                 k=folds,

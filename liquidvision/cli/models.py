@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+SHOWN = 20  # labels
+
 
 def models(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False) -> None:
     """List the bundled models: name, backbone, labels, size, and where the card lies."""
@@ -15,6 +17,8 @@ def models(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
         head = config["head"]
         typer.echo(f"{name}  ({size:.1f} MB)")
         typer.echo(f"  backbone  {config['backbone']['name']}, {config['backbone']['preprocessing']['size'][0]} pixels")
-        typer.echo(f"  memory    {head['units']} liquid units ({head['cell']})")
-        typer.echo(f"  labels    {', '.join(config['labels'])}")
+        typer.echo(f"  memory    {head['units']} liquid units ({head.get('cell', head.get('kind'))})")
+        labels = config["labels"]
+        rest = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
+        typer.echo(f"  labels    {', '.join(labels[:SHOWN])}{rest}")
         typer.echo(f"  card      {folder / checkpoint.CARD}")

@@ -27,7 +27,7 @@ def card_of(
 ) -> str:
     """README.md of a trained model's folder."""
     command = f"-m {shlex.quote(str(folder))}"
-    config, recipe, scores = model.head.config, plan.recipe, evaluation
+    config, recipe, scores = model.head_config, plan.recipe, evaluation
     parts = {part: len(names) for part, names in data["parts"].items()}
     by = "group" if data["grouped"] else "video"
     if plan.folds:

@@ -43,6 +43,8 @@ class Recipe:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     smoothing: float = 0.05
+    frames: float = 0.0
+    calm: float = 0.0
     noise: float = 0.3
     most_dropped: float = 0.6
     mixup: float = 0.0
@@ -99,6 +101,6 @@ def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = T
         taus: time constants of the traces, in seconds.
     """
     head = {"components": 48 if clips < 1000 else 128, "taus": taus, "width": 32, "units": 64, "cell": cell}
-    epochs = min(40, max(10, 8_000 // max(1, clips)))
+    epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
     return Plan({**head, "dropout": 0.3, "appearance": 0.1}, recipe)

@@ -198,7 +198,7 @@ def cross_validated(
 
     Timelines are those of the first seed.
     """
-    config = model.head.config
+    config = model.head_config
     contest = Contest({config.cell: config}, plan.recipe, plan.first_dt, plan.seeds)
     of = plan.folds * plan.seeds
     listener.fold(0, of)

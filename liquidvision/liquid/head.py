@@ -159,6 +159,11 @@ class Head(nn.Module):
         self.readout = nn.Linear(self.cell.output_size + config.width, config.classes)
         self.frame_readout = nn.Linear(embedding, config.classes)
 
+    @property
+    def input_size(self) -> int:
+        """Width of an embedding."""
+        return self.traces.input_size
+
     @torch.no_grad()
     def fit_statistics(
         self, embeddings: Tensor, dts: Tensor | float, lengths: Tensor | Sequence[int] | None = None
@@ -238,8 +243,8 @@ class Head(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Percept:
         """The first half of `forward`, up to the projection; arguments and errors are the same."""
-        if xs.ndim != 3 or xs.shape[-1] != self.traces.input_size or xs.shape[1] < 1:
-            shape = f"(batch, steps, {self.traces.input_size})"
+        if xs.ndim != 3 or xs.shape[-1] != self.input_size or xs.shape[1] < 1:
+            shape = f"(batch, steps, {self.input_size})"
             raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected {shape}")
         batch, steps, _ = xs.shape
         dt = as_dt(dts, batch, steps, xs)

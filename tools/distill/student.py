@@ -1,54 +1,73 @@
-"""The student, MobileNetV3-small, with the linear heads and losses that tie it to the teacher's targets."""
+"""The student, which begins as its teacher, with the losses that tie it to the teacher's targets."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import mobilenet_v3_small
+from torchvision.models import mobilenet_v2
 
-from .targets import CLASSES, GRID, MEAN, STD, TEACHER_EMBEDDING, TEACHER_MAP
+from .targets import GRID, MEAN, STD, TEACHER_EMBEDDING, TEACHER_MAP, TEACHER_MAP_LAYER
 
-STUDENT_EMBEDDING, STUDENT_MAP, STUDENT_MAP_LAYER = 576, 48, 8
 JOINTS, JOINT_GRID = 14, 5
 TEMPERATURE = 2.0
-WEIGHTS = {"mse": 1.0, "cosine": 1.0, "logits": 0.5, "grid": 0.7, "joints": 0.7}
+FROZEN = 7  # blocks
+WEIGHTS = {"mse": 1.0, "cosine": 1.0, "logits": 0.5, "grid": 0.7, "labels": 0.3, "joints": 0.7}
 
 
 @dataclass
 class Targets:
-    """The teacher's targets of one batch; the last len(joints) pictures are rendered ones."""
+    """The teacher's targets of one batch, and labels (-1: unknown); the last len(joints) pictures are rendered ones."""
 
     embedding: Tensor
     logits: Tensor
     grid: Tensor
+    labels: Tensor
     joints: Tensor | None = None
 
 
 class Student(nn.Module):
-    """The network that is kept, and the heads that only training needs."""
+    """MobileNetV2 as the teacher's file holds it, to be taught what the teacher would say of better pictures.
 
-    def __init__(self) -> None:
+    Its BatchNorms keep the teacher's statistics: their scales and shifts learn, no batch moves them. Its first blocks
+    stay as they are: they see edges and textures, which is what they saw before, and cost most of a step.
+
+    Args:
+        weights: state dict of torchvision's mobilenet_v2; None: random.
+        labelled: the classes that labels are known of; which of these it is, is learnt too.
+    """
+
+    def __init__(self, weights: Path | None = None, labelled: Sequence[int] = ()) -> None:
         super().__init__()
-        self.network = mobilenet_v3_small(weights=None, num_classes=CLASSES, dropout=0.0)
-        self.to_embedding = nn.Linear(STUDENT_EMBEDDING, TEACHER_EMBEDDING)
-        self.to_grid = nn.Conv2d(STUDENT_MAP, TEACHER_MAP, 1)
-        self.to_joints = nn.Linear(STUDENT_MAP * JOINT_GRID**2, 2 * JOINTS)
+        self.network = mobilenet_v2(weights=None, dropout=0.0)
+        if weights is not None:
+            self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        self.network.features[:FROZEN].requires_grad_(False)
+        self.register_buffer("labelled", torch.tensor(sorted(labelled), dtype=torch.int64))
+        self.to_joints = nn.Linear(TEACHER_MAP * JOINT_GRID**2, 2 * JOINTS)
         # What the teacher's targets are standardised by; set once from the targets themselves.
         self.register_buffer("embedding_mean", torch.zeros(TEACHER_EMBEDDING))
         self.register_buffer("embedding_std", torch.ones(TEACHER_EMBEDDING))
-        self.register_buffer("grid_mean", torch.zeros(1, TEACHER_MAP, 1, 1))
         self.register_buffer("grid_std", torch.ones(1, TEACHER_MAP, 1, 1))
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def train(self, mode: bool = True) -> Student:
+        """As for any module, but that BatchNorms stay as they are."""
+        super().train(mode)
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def standardise_by(self, embedding: Tensor, grid: Tensor) -> None:
         """Take the means and deviations of the teacher's targets from a sample of them."""
         self.embedding_mean.copy_(embedding.mean(0))
         self.embedding_std.copy_(embedding.std(0) + 1e-3)
-        self.grid_mean.copy_(grid.mean((0, 2, 3)).view(1, -1, 1, 1))
         self.grid_std.copy_(grid.std((0, 2, 3)).view(1, -1, 1, 1) + 1e-3)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,18 +76,17 @@ class Student(nn.Module):
         middle = x
         for index, layer in enumerate(self.network.features):
             x = layer(x)
-            if index == STUDENT_MAP_LAYER:
+            if index == TEACHER_MAP_LAYER:
                 middle = x
         embedding = x.mean((2, 3))
         return embedding, self.network.classifier(embedding), middle
 
     def losses(self, images: Tensor, targets: Targets) -> dict[str, Tensor]:
-        """Each loss of a batch, unweighted; every one is near 1 for a student that knows nothing, but the logits'."""
-        embedding, logits, middle = self(images)
+        """Each loss of a batch, unweighted."""
+        embedding, logits, middle = (part.float() for part in self(images))  # losses in full precision
         wanted = (targets.embedding - self.embedding_mean) / self.embedding_std
-        guess = self.to_embedding(embedding)
-        wanted_grid = (targets.grid - self.grid_mean) / self.grid_std
-        guess_grid = self.to_grid(functional.adaptive_avg_pool2d(middle, GRID))
+        guess = (embedding - self.embedding_mean) / self.embedding_std
+        guess_grid = functional.adaptive_avg_pool2d(middle, GRID)
         losses = {
             "mse": functional.mse_loss(guess, wanted),
             "cosine": 1 - functional.cosine_similarity(guess, wanted).mean(),
@@ -79,8 +97,13 @@ class Student(nn.Module):
                 reduction="batchmean",
                 log_target=True,
             ),
-            "grid": functional.mse_loss(guess_grid, wanted_grid),
+            "grid": functional.mse_loss(guess_grid / self.grid_std, targets.grid / self.grid_std),
         }
+        known = targets.labels >= 0
+        if known.any():
+            losses["labels"] = functional.cross_entropy(
+                logits[known][:, self.labelled], torch.searchsorted(self.labelled, targets.labels[known])
+            )
         if targets.joints is not None:
             rendered = functional.adaptive_avg_pool2d(middle[-len(targets.joints) :], JOINT_GRID)
             guess_joints = self.to_joints(rendered.flatten(1)).view_as(targets.joints)

@@ -37,6 +37,7 @@ class Pool:
     embedding: np.ndarray  # (count, views, 1280) half
     logits: np.ndarray  # (count, views, 1000) half
     grid: np.ndarray  # (count, views, 96, 4, 4) half
+    labels: np.ndarray  # (count,) ImageNet class, -1 where it is not known
     joints: np.ndarray | None = None  # (count, joints, 2) fractions of width and height
 
 
@@ -100,6 +101,7 @@ def with_targets(
     name: str,
     pixels: np.ndarray,
     joints: np.ndarray | None,
+    labels: np.ndarray,
     teacher: nn.Module,
     folder: Path,
     *,
@@ -126,7 +128,7 @@ def with_targets(
         }
         _fill(arrays, pixels, boxes, teacher, teacher_size, progress, done)
     ready = {part: np.load(file, mmap_mode="r") for part, file in files.items()}
-    return Pool(name, weight, pixels, (boxes / side).astype(np.float32), joints=joints, **ready)
+    return Pool(name, weight, pixels, (boxes / side).astype(np.float32), labels=labels, joints=joints, **ready)
 
 
 @torch.inference_mode()

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .degrade import degrade, warp
-from .student import Student, Targets, total_loss
+from .pictures import UNKNOWN
+from .student import FROZEN, Student, Targets, total_loss
 from .targets import Pool
 
 CHECKPOINT, EXPORT, METRICS = "checkpoint.pt", "backbone.safetensors", "metrics.csv"
@@ -31,8 +32,8 @@ class Settings:
 
     images: int
     batch: int = 64
-    sizes: Sequence[tuple[int, float]] = ((96, 0.45), (128, 0.3), (160, 0.25))
-    rate: float = 2e-3
+    sizes: Sequence[tuple[int, float]] = ((128, 0.5), (160, 0.5))
+    rate: float = 1e-4
     decay: float = 0.03
     ema: float = 0.998
     seed: int = 0
@@ -83,7 +84,7 @@ class Batches:
     def batch(self, step: int, size: int) -> tuple[Tensor, Targets]:
         """The degraded images of one batch, and the teacher's targets for them."""
         chance = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        images, embeddings, logits, grids, joints = [], [], [], [], []
+        images, embeddings, logits, grids, joints, labels = [], [], [], [], [], []
         for which, pool in enumerate(self.pools):
             rows = self.rows(which, step)
             if not len(rows):
@@ -105,11 +106,16 @@ class Batches:
             embeddings.append(torch.from_numpy(pool.embedding[rows, views]).float())
             logits.append(torch.from_numpy(pool.logits[rows, views]).float())
             grid = torch.from_numpy(pool.grid[rows, views]).float()
+            labels.append(torch.from_numpy(pool.labels[rows]))
             grids.append(torch.where(mirrored[:, None, None, None], grid.flip(-1), grid))
             if its_joints is not None:
                 joints.append(its_joints)
         targets = Targets(
-            torch.cat(embeddings), torch.cat(logits), torch.cat(grids), torch.cat(joints) if joints else None
+            torch.cat(embeddings),
+            torch.cat(logits),
+            torch.cat(grids),
+            torch.cat(labels),
+            torch.cat(joints) if joints else None,
         )
         return degrade(torch.cat(images), chance), targets
 
@@ -122,6 +128,11 @@ def statistics_sample(pools: Sequence[Pool]) -> tuple[Tensor, Tensor]:
         embeddings.append(torch.from_numpy(pool.embedding[rows, 0]).float())
         grids.append(torch.from_numpy(pool.grid[rows, 0]).float())
     return torch.cat(embeddings), torch.cat(grids)
+
+
+def labelled_in(pools: Sequence[Pool]) -> list[int]:
+    """The classes that the pools have labels of."""
+    return sorted({int(label) for pool in pools for label in pool.labels if label != UNKNOWN})
 
 
 @torch.no_grad()
@@ -155,20 +166,23 @@ def export(network: nn.Module, file: Path, about: dict[str, str]) -> None:
 
 def decay_groups(student: Student, decay: float) -> list[dict]:
     """Weight decay for weight matrices and kernels only, not for biases and BatchNorm."""
-    flat = [parameter for parameter in student.parameters() if parameter.ndim < 2]
-    deep = [parameter for parameter in student.parameters() if parameter.ndim >= 2]
+    learning = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    flat = [parameter for parameter in learning if parameter.ndim < 2]
+    deep = [parameter for parameter in learning if parameter.ndim >= 2]
     return [{"params": deep, "weight_decay": decay}, {"params": flat, "weight_decay": 0.0}]
 
 
-def distil(pools: Sequence[Pool], work: Path, settings: Settings, stop_after: int | None = None) -> nn.Module:
-    """Train a student on the pools and return its averaged network.
+def distil(
+    pools: Sequence[Pool], work: Path, settings: Settings, *, teacher: Path | None = None, stop_after: int | None = None
+) -> nn.Module:
+    """Train a student, which begins as its teacher, on the pools and return its averaged network.
 
     A run whose checkpoint lies in the work folder goes on from it. `stop_after` ends this call early, with a
     checkpoint, once that many images have been seen in all.
     """
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
-    student = Student().to(memory_format=torch.channels_last).train()
+    student = Student(teacher, labelled_in(pools)).to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(student.network).eval()
     optimiser = torch.optim.AdamW(decay_groups(student, settings.decay), lr=settings.rate, fused=True)
     batches = Batches(pools, settings)
@@ -202,7 +216,8 @@ def distil(pools: Sequence[Pool], work: Path, settings: Settings, stop_after: in
         for group in optimiser.param_groups:
             group["lr"] = settings.rate_at(part)
         images, targets = batches.batch(step, settings.size_at(part))
-        losses = student.losses(images, targets)
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = student.losses(images, targets)
         optimiser.zero_grad(set_to_none=True)
         total_loss(losses).backward()
         nn.utils.clip_grad_norm_(student.parameters(), 5.0)
@@ -220,9 +235,10 @@ def distil(pools: Sequence[Pool], work: Path, settings: Settings, stop_after: in
 def describe(batches: Batches, settings: Settings, step: int) -> dict[str, str]:
     """What an export says about itself."""
     return {
-        "architecture": "torchvision mobilenet_v3_small, 1000 classes",
-        "recipe": "distilled from MobileNetV2 (ImageNet): standardised embedding, logits, features.13 on a 4x4 grid; "
-        "joints of rendered figures",
+        "architecture": "torchvision mobilenet_v2, 1000 classes",
+        "recipe": "begins as MobileNetV2 (ImageNet) and is distilled from it to small and damaged pictures: "
+        "standardised embedding, logits, features.13 on a 4x4 grid; labels of tiny ImageNet; joints of rendered "
+        f"figures; the first {FROZEN} blocks stay",
         "input": f"RGB stretched to {settings.sizes[-1][0]}x{settings.sizes[-1][0]}, ImageNet mean and deviation",
         "pictures": ", ".join(f"{pool.name} ({len(pool.pixels)})" for pool in batches.pools),
         "images_seen": str(step * settings.batch),
@@ -236,7 +252,7 @@ def describe(batches: Batches, settings: Settings, step: int) -> dict[str, str]:
 class ProgressLog:
     """Prints a line of progress and appends it to a CSV file every so many seconds."""
 
-    FIELDS = ("images", "size", "images_per_second", "mse", "cosine", "logits", "grid", "joints")
+    FIELDS = ("images", "size", "images_per_second", "mse", "cosine", "logits", "grid", "labels", "joints")
 
     def __init__(self, file: Path, settings: Settings, step: int) -> None:
         self.file, self.settings = file, settings

@@ -1,0 +1,225 @@
+"""The liquid filter: a memory over any classifier's logits, which knows nothing of its classes."""
+
+import pytest
+import torch
+from conftest import DATA, picture, picture_frames
+
+from liquidvision import Backbone, Model, Session
+from liquidvision.backbone import classifier_nodes, imagenet_labels
+from liquidvision.errors import UsageError, WeightsError
+from liquidvision.liquid.filter import FilterConfig, LiquidFilter
+
+FEATURES, CLASSES = 12, 5
+
+
+def make(**changes: object) -> LiquidFilter:
+    """A filter whose rates differ from frame to frame, as a trained one's do."""
+    torch.manual_seed(0)
+    head = LiquidFilter(FilterConfig(**{"features": FEATURES, "outputs": CLASSES, "classes": CLASSES, **changes}))
+    torch.nn.init.normal_(head.rates.weight, std=0.5)
+    return head.eval()
+
+
+def stream(head: LiquidFilter, *, batch: int = 3, steps: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    xs = torch.randn(batch, steps, head.input_size, generator=generator) * 2
+    return xs, torch.rand(batch, steps, generator=generator) * 0.3
+
+
+def of_class(label: int, *, steps: int, sureness: float = 6.0, scene: int = 0) -> torch.Tensor:
+    """Embeddings (1, steps, d) of a still scene that the classifier takes for `label`."""
+    features = torch.randn(FEATURES, generator=torch.Generator().manual_seed(scene)).abs()
+    logits = torch.zeros(CLASSES)
+    logits[label] = sureness
+    return torch.cat([features, logits]).expand(1, steps, -1)
+
+
+def test_any_chunking_gives_the_same_numbers():
+    """A stream in one piece, in unequal pieces and one by one gives the same logits and the same state."""
+    head = make()
+    xs, dts = stream(head)
+    whole = head(xs, dts)
+    for cuts in ([5, 4, 3], [1] * 12):
+        state, logits = None, []
+        for x, dt in zip(xs.split(cuts, 1), dts.split(cuts, 1), strict=True):
+            out = head(x, dt, state)
+            state = out.state
+            logits.append(out.logits)
+        torch.testing.assert_close(torch.cat(logits, 1), whole.logits, rtol=0, atol=1e-5)
+        for key, value in whole.state.items():
+            torch.testing.assert_close(state[key], value, rtol=0, atol=1e-5)
+
+
+def test_padding_steps_nothing():
+    """Frames beyond a stream's length change neither its numbers nor its state, whatever they hold."""
+    head = make()
+    xs, dts = stream(head)
+    lengths = [12, 7, 3]
+    for i, length in enumerate(lengths):
+        xs[i, length:] = float("nan")
+    padded = head(xs, dts, lengths=lengths)
+    for i, length in enumerate(lengths):
+        alone = head(xs[i : i + 1, :length], dts[i : i + 1, :length])
+        torch.testing.assert_close(padded.logits[i : i + 1, :length], alone.logits, rtol=0, atol=1e-5)
+        torch.testing.assert_close(padded.state["evidence"][i], alone.state["evidence"][0], rtol=0, atol=1e-5)
+
+
+def test_a_repeated_frame_changes_nothing():
+    """A step of Δt = 0 leaves evidence, traces and cell as they are."""
+    head = make()
+    xs, dts = stream(head)
+    before = head(xs, dts).state
+    after = head(xs[:, :1], torch.zeros(3, 1), before).state
+    for key, value in before.items():
+        assert torch.equal(after[key], value), key
+
+
+def test_it_knows_nothing_of_the_classes():
+    """Classes in another order give the same evidence in that order: so one filter serves any classifier."""
+    head = make()
+    xs, dts = stream(head)
+    order = torch.tensor([3, 0, 4, 1, 2])
+    mixed = torch.cat([xs[..., :FEATURES], xs[..., FEATURES:][..., order]], -1)
+    torch.testing.assert_close(head(mixed, dts).logits, head(xs, dts).logits[..., order], rtol=0, atol=1e-5)
+
+
+def test_the_weights_fit_any_number_of_classes_and_features():
+    """What was learnt on one classifier loads into a filter for another, whatever its sizes."""
+    other = LiquidFilter(FilterConfig(features=40, outputs=1000, classes=1000))
+    other.load_state_dict(make().state_dict())
+
+
+def test_evidence_holds_through_a_frame_that_says_nothing():
+    """A long certain scene outweighs one flat frame, and the first frame alone decides."""
+    head = make()
+    torch.nn.init.zeros_(head.rates.weight)
+    sure, flat = of_class(2, steps=10), of_class(2, steps=1, sureness=0.0)
+    out = head(torch.cat([sure, flat], 1), 0.04)
+    assert out.logits[0, 0].argmax() == 2
+    assert out.logits[0, -1].argmax() == 2
+    assert out.frame_logits[0, -1].std() == 0
+
+
+def test_evidence_follows_the_equation():
+    """With rates held still, evidence relaxes to w/λ times the centred logits as the exact solution does."""
+    head = make()
+    torch.nn.init.zeros_(head.rates.weight)
+    leak = inflow = torch.tensor(0.7).exp()
+    xs = of_class(1, steps=4)
+    centred = xs[0, 0, FEATURES:] - xs[0, 0, FEATURES:].mean()
+    for seconds in (0.04, 0.5):
+        passed = torch.arange(1, 5) * seconds
+        wanted = inflow / leak * (1 - torch.exp(-leak * passed))[:, None] * centred
+        out = head(xs, seconds)
+        torch.testing.assert_close(out.logits[0], wanted, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(out.time_constants[0], (1 / leak).expand(4, 1))
+
+
+def test_only_kept_outputs_are_labels():
+    """With `keep`, the labels are those outputs in their order."""
+    head = make(classes=2, keep=(4, 1))
+    xs, dts = stream(head)
+    assert torch.equal(head(xs, dts).frame_logits, xs[..., FEATURES:][..., [4, 1]])
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"classes": 3},
+        {"classes": 1, "outputs": 1},
+        {"features": 0},
+        {"keep": (0, 9), "classes": 2},
+        {"units": 2**40},
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(sizes):
+    """A configuration that contradicts itself, or is too large, is a usage error."""
+    with pytest.raises(UsageError):
+        make(**sizes)
+
+
+def test_an_embedding_of_another_width_is_refused():
+    """A wrong shape is named beside the expected one."""
+    with pytest.raises(UsageError, match=r"expected \(batch, steps, 17\)"):
+        make()(torch.zeros(1, 2, 3), 0.1)
+
+
+def filtered_model() -> Model:
+    torch.manual_seed(0)
+    backbone = Backbone("squeezenet1_1", nodes=classifier_nodes("squeezenet1_1"), weights=None)
+    features, outputs = backbone.channels.values()
+    head = LiquidFilter(FilterConfig(features, outputs, 3, keep=(7, 3, 5)))
+    return Model(backbone, head, ("red", "green", "blue"))
+
+
+def test_a_model_with_a_filter_is_the_same_when_loaded(tmp_path):
+    """Classifier, filter and labels come back from a folder, and a session says the same."""
+    model = filtered_model()
+    model.save_pretrained(tmp_path / "m")
+    loaded = Model.from_pretrained(tmp_path / "m", device="cpu")
+    assert loaded.fingerprint() == model.fingerprint()
+    frames = picture_frames(3)
+    for one, other in zip(Session(model).push_many(frames), Session(loaded).push_many(frames), strict=True):
+        assert one.scores.tolist() == other.scores.tolist()
+        assert one.time_constants.shape == (1,)
+
+
+def test_a_filter_has_no_head_to_compare():
+    """What only trained heads have is refused in a line."""
+    with pytest.raises(UsageError, match="is a filter"):
+        filtered_model().head_config  # noqa: B018
+
+
+def test_labels_of_torchvision_are_told_apart():
+    """ImageNet has two cranes and two maillots: each label names one class."""
+    labels = imagenet_labels("resnet18")
+    assert len(set(labels)) == len(labels) == 1000
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "vit_b_16"])
+def test_the_classifier_of_every_family_is_found(name):
+    """The nodes are features that are pooled and, last, 1,000 logits."""
+    backbone = Backbone(name, nodes=classifier_nodes(name), weights=None)
+    assert list(backbone.channels.values())[1] == 1000
+    assert backbone.embed([picture(0)]).shape == (1, backbone.dim)
+
+
+def test_an_unknown_classifier_is_refused():
+    """A name that torchvision does not know is a usage error in a line."""
+    with pytest.raises(UsageError, match="no torchvision classification model"):
+        Model.from_pretrained("torchvision:resnet5000")
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "cached"),
+    [
+        ("mobilenet_v2", "mobilenet_v2_imagenet.pth", "mobilenet_v2-7ebf99e0.pth"),
+        ("squeezenet1_1", "squeezenet1_1_imagenet.pth", "squeezenet1_1-b8a52dc0.pth"),
+    ],
+)
+def test_a_torchvision_classifier_remembers(name, file, cached, tmp_path, monkeypatch):
+    """With weights in torchvision's own cache, torchvision:NAME gives ImageNet's labels with context."""
+    weights = DATA / "weights" / file
+    if not weights.is_file():
+        pytest.skip(f"no {weights}")
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / cached).symlink_to(weights)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    model = Model.from_pretrained(f"torchvision:{name}", device="cpu")
+    assert len(model.labels) == 1000
+    frames = picture_frames(4)
+    said = Session(model).push_many(frames)
+    assert all(0 < p.score <= 1 and p.label in model.labels for p in said)
+    assert said[0].label == said[0].frame_label
+
+
+def test_without_its_weights_a_torchvision_classifier_says_what_to_do(tmp_path, monkeypatch):
+    """Where nothing can be downloaded, one line says so."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", offline)
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        Model.from_pretrained("torchvision:resnet18")

@@ -1,0 +1,1 @@
+"""Parts of the program that makes the bundled model `objects`."""
