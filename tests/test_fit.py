@@ -13,7 +13,7 @@ from liquidvision.learn.lessons import collate
 from liquidvision.learn.recipe import Recipe
 from liquidvision.learn.scoring import score, verdicts
 
-STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, smoothing=0.0)
+STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, smoothing=0.0, calm=0.0)
 
 
 def fitted(heads, lessons, recipe):
@@ -79,6 +79,20 @@ def test_heads_side_by_side_learn_as_if_alone():
             fit.epoch()
     for one, other in zip(together[0].parameters(), alone[0].parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_calm_training_makes_labels_flicker_less():
+    """With the penalty on change, the same training ends with probabilities that change less while a label holds."""
+    changes = {}
+    for calm in (0.0, 5.0):
+        head, lessons = tiny_head(), swings(24, steps=(12, 16))
+        course = fitted([head], lessons, Recipe(epochs=15, batch=8, calm=calm))
+        for _ in range(15):
+            course.epoch()
+        (said,) = verdicts([head], lessons, 1.0)
+        moves = [verdict.memory.softmax(-1).diff(dim=0).abs().sum(-1).mean() for verdict in said]
+        changes[calm] = float(torch.stack(moves).mean())
+    assert changes[5.0] < 0.7 * changes[0.0]
 
 
 def test_long_videos_are_cut_into_passages_that_cover_them():

@@ -156,14 +156,16 @@ class Fit:
         return losses / windows
 
     def loss(self, out: HeadOutput, targets: Tensor, real: Tensor, prefix: "Prefix") -> Tensor:
-        """Cross-entropy of clips, by the mean of their frames' logits so far, and of frames; and how labels flicker."""
+        """Cross-entropy of clips, by the mean of their frames' logits so far, and of frames where labels change.
+
+        A clip's mean leaves its frames free to flicker, so it is joined by how much their probabilities change.
+        """
         logits, going = out.logits.float(), real.any(1)
         frames = (self.cross_entropy(logits, targets) * real).sum(1) / real.sum(1).clamp_min(1)
         clips = self.cross_entropy(*prefix.mean(logits, targets, real))
-        rows = torch.where(prefix.whole, clips + self.recipe.frames * frames, frames)
         change = logits.softmax(-1).diff(dim=1).abs().sum(-1)
-        held = real[:, 1:] & (targets[:, 1:] == targets[:, :-1]).all(-1)
-        rows = rows + self.recipe.calm * (change * held).sum(1) / held.sum(1).clamp_min(1)
+        flicker = (change * real[:, 1:]).sum(1) / real[:, 1:].sum(1).clamp_min(1)
+        rows = torch.where(prefix.whole, clips + self.recipe.calm * flicker, frames)
         return rows[going].mean()
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:

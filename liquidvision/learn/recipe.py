@@ -21,6 +21,8 @@ class Recipe:
         weight_decay: of AdamW.
         clip_norm: the largest norm of a head's gradient.
         smoothing: label smoothing, 0..1.
+        calm: weight, beside the cross-entropy of a clip of one label, of the change of the probabilities from frame
+            to frame (the sum over classes of its magnitude, 0..2, in the mean); without it labels flicker.
         noise: standard deviation of the Gaussian noise on the cell's standardised features: half of its
             variance drawn once for a clip, half for each frame.
         most_dropped: the largest share of a clip's frames left out at random, their Δt handed over; 0..1.
@@ -43,8 +45,7 @@ class Recipe:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     smoothing: float = 0.05
-    frames: float = 0.0
-    calm: float = 0.0
+    calm: float = 1.0
     noise: float = 0.3
     most_dropped: float = 0.6
     mixup: float = 0.0
@@ -62,7 +63,7 @@ class Recipe:
         for name in ("smoothing", "most_dropped", "mixup", "warm_up", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected a share from 0 to 1")
-        for name in ("learning_rate", "weight_decay", "clip_norm", "noise"):
+        for name in ("learning_rate", "weight_decay", "clip_norm", "calm", "noise"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name} is {getattr(self, name)}; expected a number, 0 or more")
 
