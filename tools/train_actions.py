@@ -19,13 +19,13 @@ from tools.actions.fit import Recipe, accuracy, fit
 from tools.bench_actions import SAMPLINGS, measure
 from tools.figures import ACTIONS
 
-NODES = {"features.12": 1, "features.8": 5}
+NODES = {"features.18": 1, "features.13": 5}
 
 
 def frozen_backbone(weights: Path) -> Backbone:
     """The distilled backbone at the pictures' own size, in the half precision that it is stored in."""
     preprocessing = Preprocessing(size=(SIDE, SIDE), shorter=None)
-    backbone = Backbone("mobilenet_v3_small", nodes=NODES, weights=weights, preprocessing=preprocessing)
+    backbone = Backbone("mobilenet_v2", nodes=NODES, weights=weights, preprocessing=preprocessing)
     backbone.extractor.load_state_dict(
         {k: v.half().float() if v.is_floating_point() else v for k, v in backbone.extractor.state_dict().items()}
     )

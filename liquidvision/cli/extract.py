@@ -48,14 +48,6 @@ def extract(
         Path | None,
         typer.Option(help="The backbone's weights. Default: ImageNet's.", rich_help_panel=BACKBONE, show_default=False),
     ] = None,
-    imgsz: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the backbone's input in pixels; the whole picture is stretched to it. Default: 320.",
-            rich_help_panel=BACKBONE,
-            show_default=False,
-        ),
-    ] = None,
     features: Annotated[
         str | None,
         typer.Option(
@@ -72,8 +64,8 @@ def extract(
     """
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill leaves nothing half written
-    if model is not None and any(option is not None for option in (backbone, weights, features, imgsz)):
-        raise UsageError("--model has a backbone of its own; leave out --backbone, --weights, --features and --imgsz")
+    if model is not None and any(option is not None for option in (backbone, weights, features)):
+        raise UsageError("--model has a backbone of its own; leave out --backbone, --weights and --features")
     # What is heavy is imported only now, so that --help is quick.
     import torch
     from rich.console import Console
@@ -91,7 +83,7 @@ def extract(
     if model is not None:
         chosen = Model.from_pretrained(model, device=device).backbone
     else:
-        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, imgsz, device)
+        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, device)
     store = FeatureStore(chosen, folder=cache, stride=vid_stride)
     columns = (
         TextColumn("{task.description}"),

@@ -46,14 +46,6 @@ def train(
         Path | None,
         typer.Option(help="The backbone's weights. Default: ImageNet's.", rich_help_panel=HEAD, show_default=False),
     ] = None,
-    imgsz: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the backbone's input in pixels; the whole picture is stretched to it. Default: 320.",
-            rich_help_panel=HEAD,
-            show_default=False,
-        ),
-    ] = None,
     features: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +115,7 @@ def train(
     plan = default_plan(len(dataset.clips), cell=head, taus=TAUS if traces is None else seconds_of(traces))
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=names_of(f"plain,{views}"))
-    store = FeatureStore(backbone_from(backbone, weights, features, imgsz, device), folder=cache, stride=vid_stride)
+    store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
     check(dataset, out, store.backbone, plan, resume=resume)
     progress = Progress(quiet=quiet)
     threads = torch.get_num_threads()

@@ -124,7 +124,7 @@ class LiquidFilter(nn.Module):
         state: State | None = None,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> HeadOutput:
-        """Run embeddings (batch, steps, d), features and logits side by side, through the filter; see `Head.forward`."""
+        """Run embeddings (batch, steps, d), features and logits side by side, through it; see `Head.forward`."""
         if xs.ndim != 3 or xs.shape[-1] != self.input_size or xs.shape[1] < 1:
             shape = f"(batch, steps, {self.input_size})"
             raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected {shape}")
