@@ -201,7 +201,8 @@ def build(name: str, weights: str | Path | None, classes: int = IMAGENET_CLASSES
         except (URLError, OSError, RuntimeError) as error:
             raise WeightsError(
                 f"the ImageNet weights of {name} are not on this machine and could not be downloaded ({error}); "
-                f"connect once, or give a file with them (weights=PATH)"
+                "connect once, or give a file with them (weights=PATH, --weights PATH); train and extract also take a "
+                "bundled backbone (--backbone objects)"
             ) from error
     if weights is None:
         return torchvision_models.get_model(name, weights=None, num_classes=classes, **extra), preset

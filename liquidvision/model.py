@@ -85,6 +85,16 @@ class Model:
         self.head.to(where)
         return self
 
+    def backbone_for_heads(self) -> Backbone:
+        """The backbone, giving what heads learn from: a classifier's with maps in place of its logits."""
+        if isinstance(self.head, Head):
+            return self.backbone
+        own = self.backbone
+        maps = Backbone(own.name, weights=None, preprocessing=own.preprocessing)
+        weights = own.extractor.state_dict()
+        maps.extractor.load_state_dict({key: weights[key] for key in maps.extractor.state_dict()})
+        return maps.to(own.device)
+
     def embed(self, images: Sequence[np.ndarray]) -> Tensor:
         """Embeddings (n, backbone.dim) of n RGB pictures, each (h, w, 3) uint8."""
         return self.backbone.embed(images)

@@ -164,6 +164,16 @@ def test_a_model_with_a_filter_is_the_same_when_loaded(tmp_path):
         assert one.time_constants.shape == (1,)
 
 
+def test_the_classifiers_backbone_serves_heads_too():
+    """Its maps are those of the same weights, pooled as heads want them."""
+    model = filtered_model()
+    backbone = model.backbone_for_heads()
+    assert "classifier" not in " ".join(backbone.nodes)
+    (width, *_) = backbone.channels.values()
+    image = picture(0)
+    assert torch.equal(backbone.embed([image])[:, :width], model.embed([image])[:, :width])
+
+
 def test_a_filter_has_no_head_to_compare():
     """What only trained heads have is refused in a line."""
     with pytest.raises(UsageError, match="is a filter"):

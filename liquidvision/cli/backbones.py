@@ -27,7 +27,7 @@ def backbone_from(name: str, weights: Path | None, features: str | None, device:
             raise UsageError(
                 f"{name} is a liquidvision model with weights and features of its own; leave out the options"
             )
-        return Model.from_pretrained(name, device=device).backbone
+        return Model.from_pretrained(name, device=device).backbone_for_heads()
     nodes = None if features is None else nodes_of(features)
     return Backbone(name, nodes=nodes, weights="DEFAULT" if weights is None else weights).to(where)
 

@@ -18,7 +18,9 @@ DRAWN = (".png", ".svg", ".pdf")
 
 def explain(
     source: Annotated[str, typer.Argument(help="A file, a URL, or a camera's index.", show_default=False)],
-    model: Annotated[str, typer.Option("-m", "--model", help="A bundled model's name or a model folder.")] = "actions",
+    model: Annotated[
+        str, typer.Option("-m", "--model", help="A bundled model, a model folder, or torchvision:NAME.")
+    ] = "objects",
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="A .png, .svg or .pdf, or a folder. Default: runs/explain.")
     ] = None,

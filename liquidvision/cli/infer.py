@@ -22,8 +22,11 @@ def infer(
         typer.Argument(help="Files, folders, globs, lists (.txt), URLs, or a camera's index.", show_default=False),
     ],
     model: Annotated[
-        str, typer.Option("-m", "--model", help="A bundled model's name or a model folder.", rich_help_panel=MODEL)
-    ] = "actions",
+        str,
+        typer.Option(
+            "-m", "--model", help="A bundled model, a model folder, or torchvision:NAME.", rich_help_panel=MODEL
+        ),
+    ] = "objects",
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Output file or folder. Default: runs/infer.", rich_help_panel=OUTPUT),

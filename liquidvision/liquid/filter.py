@@ -85,6 +85,8 @@ class LiquidFilter(nn.Module):
         self.register_buffer("cue_mean", torch.zeros(FRAME_CUES))
         self.cue_inverse_std: Tensor
         self.register_buffer("cue_inverse_std", torch.ones(FRAME_CUES))
+        self.log_sharpness = nn.Parameter(torch.zeros(()))
+        self.log_doubt = nn.Parameter(torch.tensor(-4.0))
         self.cell = GatedLTC(FRAME_CUES + BELIEF_CUES, config.units)
         self.rates = nn.Linear(config.units + FRAME_CUES + BELIEF_CUES, 2)
         nn.init.zeros_(self.rates.weight)  # at first evidence of half a second, all frames alike
@@ -136,7 +138,7 @@ class LiquidFilter(nn.Module):
         state = state or self.initial(batch)
         features, logits = self.parts(xs)
         cues, traces = self.cues(features, logits, dt, state["traces"])
-        evidence = logits - logits.mean(-1, keepdim=True)
+        evidence = self.evidence(logits)
         believed, hidden, leaks = [], [], []
         x, h = state["evidence"], state["cell"]
         frames = zip(*(part.unbind(1) for part in (cues, evidence, logits.softmax(-1))), dt.split(1, 1), strict=True)
@@ -156,6 +158,11 @@ class LiquidFilter(nn.Module):
         """Features and the logits that are kept, of embeddings."""
         features, logits = xs.split([self.config.features, self.config.outputs], -1)
         return features, logits[..., list(self.config.keep)] if self.config.keep else logits
+
+    def evidence(self, logits: Tensor) -> Tensor:
+        """What a frame says for each class, centred: log(p + ε), so that no frame can rule a class out for ever."""
+        told = torch.log((logits * self.log_sharpness.exp()).softmax(-1) + self.log_doubt.exp() / logits.shape[-1])
+        return told - told.mean(-1, keepdim=True)
 
     def cues(self, features: Tensor, logits: Tensor, dt: Tensor, traces: Tensor) -> tuple[Tensor, Tensor]:
         """What the frames say of themselves, (batch, steps, FRAME_CUES) standardised; and the traces' state."""

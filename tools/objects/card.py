@@ -66,7 +66,8 @@ nearest of them all the same, and how sure it is says little there. Not for any 
   Tiny-ImageNet, Caltech-101, the ImageNet pictures and the gesture clips state no licence; the fight clips (Aktı et
   al., IPTA 2019) are MIT. None of these pictures is in this folder. Tiny-ImageNet's labels were learnt too.
 - The filter: {clips} simulated clips of 6 s of half of Tiny-ImageNet's val part, with a moving camera, cuts, missing
-  frames, and spells of blur, noise, darkness and boards before the lens; {recipe.epochs} epochs, AdamW, learning rate
+  frames, and spells of blur, noise, darkness, glare, coloured light, lost pixels, torn
+  lines, smudges and boards before the lens; {recipe.epochs} epochs, AdamW, learning rate
   {recipe.learning_rate}, calm {recipe.calm}, seed {recipe.seed}.
 
 Made again by:

@@ -49,6 +49,36 @@ def board(image: np.ndarray, strength: float, draw: np.random.Generator) -> np.n
     return seen
 
 
+def glare(image: np.ndarray, strength: float, _: np.random.Generator) -> np.ndarray:
+    """Too much light."""
+    return image * (1.5 + 1.5 * strength) + 40 * strength
+
+
+def cast(image: np.ndarray, _: float, draw: np.random.Generator) -> np.ndarray:
+    """Light of one colour."""
+    return image * draw.permutation([0.15, 0.6, 1.2])
+
+
+def salt(image: np.ndarray, strength: float, draw: np.random.Generator) -> np.ndarray:
+    """Pixels that are lost: black or white."""
+    lost = draw.random(image.shape[:2]) < 0.05 + 0.35 * strength
+    return np.where(lost[..., None], 255.0 * (draw.random(image.shape[:2]) < 0.5)[..., None], image)
+
+
+def tear(image: np.ndarray, strength: float, draw: np.random.Generator) -> np.ndarray:
+    """Bands of lines that are shifted."""
+    edges = np.sort(draw.integers(0, SIDE, 2 + int(6 * strength)))
+    return np.concatenate([np.roll(band, int(draw.integers(-SIDE, SIDE)), 1) for band in np.split(image, edges)])
+
+
+def smudge(image: np.ndarray, strength: float, draw: np.random.Generator) -> np.ndarray:
+    """A soft dark spot on the lens."""
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    centre, reach = draw.uniform(0.3, 0.7, 2), 0.2 + 0.25 * strength
+    spot = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * reach**2))
+    return image * (1 - 0.95 * spot[..., None])
+
+
 def smear(image: np.ndarray, strength: float, draw: np.random.Generator) -> np.ndarray:
     """Motion blur."""
     length = 2 * int(5 + 18 * strength) + 1
@@ -86,7 +116,7 @@ def hand(image: np.ndarray, strength: float, draw: np.random.Generator) -> np.nd
 
 # What training and validation see, and what the test alone does.
 SPELLS: dict[str, tuple[Change, ...]] = {
-    "train": (blur, noise, darkness, board),
+    "train": (blur, noise, darkness, board, glare, cast, salt, tear, smudge),
     "test": (smear, blocks, fog, hand),
 }
 
