@@ -16,7 +16,7 @@ def make(**changes: object) -> LiquidFilter:
     """A filter whose rates differ from frame to frame, as a trained one's do."""
     torch.manual_seed(0)
     head = LiquidFilter(FilterConfig(**{"features": FEATURES, "outputs": CLASSES, "classes": CLASSES, **changes}))
-    torch.nn.init.normal_(head.rates.weight, std=0.5)
+    torch.nn.init.normal_(head.rate.weight, std=0.5)
     return head.eval()
 
 
@@ -61,11 +61,11 @@ def test_padding_steps_nothing():
     for i, length in enumerate(lengths):
         alone = head(xs[i : i + 1, :length], dts[i : i + 1, :length])
         torch.testing.assert_close(padded.logits[i : i + 1, :length], alone.logits, rtol=0, atol=1e-5)
-        torch.testing.assert_close(padded.state["evidence"][i], alone.state["evidence"][0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(padded.state["belief"][i], alone.state["belief"][0], rtol=0, atol=1e-5)
 
 
 def test_a_repeated_frame_changes_nothing():
-    """A step of Δt = 0 leaves evidence, traces and cell as they are."""
+    """A step of Δt = 0 leaves belief, traces and cell as they are."""
     head = make()
     xs, dts = stream(head)
     before = head(xs, dts).state
@@ -75,7 +75,7 @@ def test_a_repeated_frame_changes_nothing():
 
 
 def test_it_knows_nothing_of_the_classes():
-    """Classes in another order give the same evidence in that order: so one filter serves any classifier."""
+    """Classes in another order give the same belief in that order: so one filter serves any classifier."""
     head = make()
     xs, dts = stream(head)
     order = torch.tensor([3, 0, 4, 1, 2])
@@ -89,10 +89,10 @@ def test_the_weights_fit_any_number_of_classes_and_features():
     other.load_state_dict(make().state_dict())
 
 
-def test_evidence_holds_through_a_frame_that_says_nothing():
+def test_the_belief_holds_through_a_frame_that_says_nothing():
     """A long certain scene outweighs one flat frame, and the first frame alone decides."""
     head = make()
-    torch.nn.init.zeros_(head.rates.weight)
+    torch.nn.init.zeros_(head.rate.weight)
     sure, flat = of_class(2, steps=10), of_class(2, steps=1, sureness=0.0)
     out = head(torch.cat([sure, flat], 1), 0.04)
     assert out.logits[0, 0].argmax() == 2
@@ -100,19 +100,29 @@ def test_evidence_holds_through_a_frame_that_says_nothing():
     assert out.frame_logits[0, -1].std() == 0
 
 
-def test_evidence_follows_the_equation():
-    """With rates held still, evidence relaxes to w/λ times the centred logits as the exact solution does."""
+def test_the_belief_follows_the_equation():
+    """At a rate that is held still, the belief relaxes from none to a frame's probabilities, exactly."""
     head = make()
-    torch.nn.init.zeros_(head.rates.weight)
-    leak = inflow = torch.tensor(0.7).exp()
+    torch.nn.init.zeros_(head.rate.weight)
+    rate = head.rate.bias.detach().exp()
     xs = of_class(1, steps=4)
-    centred = xs[0, 0, FEATURES:] - xs[0, 0, FEATURES:].mean()
+    told = xs[0, 0, FEATURES:].softmax(-1)
     for seconds in (0.04, 0.5):
         passed = torch.arange(1, 5) * seconds
-        wanted = inflow / leak * (1 - torch.exp(-leak * passed))[:, None] * centred
+        wanted = told + (1 / CLASSES - told) * torch.exp(-rate * passed)[:, None]
         out = head(xs, seconds)
-        torch.testing.assert_close(out.logits[0], wanted, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(out.time_constants[0], (1 / leak).expand(4, 1))
+        torch.testing.assert_close(out.logits[0].softmax(-1), wanted, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(out.time_constants[0], (1 / rate).expand(4, 1))
+
+
+def test_the_belief_stays_a_probability():
+    """Whatever comes, for however long, what is believed of all classes adds up to 1 and is never negative."""
+    head = make()
+    xs, _ = stream(head)
+    for scale, seconds in ((1e4, 1e-6), (1e4, 1e6), (0.0, 0.04)):
+        belief = head(xs * scale, seconds).state["belief"]
+        assert (belief >= 0).all()
+        torch.testing.assert_close(belief.sum(-1), torch.ones(3), rtol=0, atol=1e-5)
 
 
 def test_only_kept_outputs_are_labels():

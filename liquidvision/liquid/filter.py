@@ -1,5 +1,6 @@
 """The liquid filter: a memory for any frozen classifier, which knows nothing of its classes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,7 +16,9 @@ from liquidvision.liquid.traces import Traces
 KIND = "filter"  # in a config.json
 TAUS = (0.1, 0.4, 1.6)  # seconds
 FRAME_CUES = 5 + len(TAUS)
-BELIEF_CUES = 3
+BELIEF_CUES = 5
+RECENT = 0.15  # seconds that are "the last moments"
+LEAST = 1e-7  # of a probability, before its logarithm
 SLOWEST, QUICKEST = -7.0, 4.1  # logarithms of rates per second: a quarter of an hour to a sixtieth of a second
 
 
@@ -62,19 +65,19 @@ class FilterConfig:
 
 
 class LiquidFilter(nn.Module):
-    """An LTC (arXiv 2006.04439, Eq. 1) over a classifier's logits, one time constant for all classes.
+    """An LTC (arXiv 2006.04439, Eq. 1) over a classifier's probabilities, one time constant for all classes.
 
-    Of its classes' evidence x(t) and a frame's centred logits l,
+    Of what is believed of the classes, x(t), and what a frame says of them, its probabilities p,
 
-        dx/dt = -(1/τ + f) x + f A,   1/τ + f = λ,   f A = w l
+        dx/dt = -(1/τ + f) x + f A,   A = p,   1/τ = 0
 
-    stepped exactly for inputs held over Δt: x ← x exp(-λ Δt) + (w/λ) (1 - exp(-λ Δt)) l. How fast evidence is
-    forgotten (λ) and how much a frame counts (w) is decided frame by frame, by a small gated LTC that sees how sure
-    the classifier is, how much the picture has changed over `TAUS` seconds, and how well the frame agrees with what
-    is believed. It sees no class, so that one that was trained on one classifier serves others.
+    stepped exactly for inputs held over Δt: x ← p + (x - p) exp(-f Δt), so that x stays a probability. The rate f is
+    decided frame by frame, by a small gated LTC that sees how sure the classifier is, how much the picture has changed
+    over `TAUS` seconds, and how well the frame, the last moments and what is believed agree: high where something new
+    holds, low where a frame is damaged. It sees no class, so that one that was trained on one classifier serves others.
 
-    A pure function of (embeddings, state, Δt) as `Head` is, with the same arguments, outputs and errors. The
-    time constant that it gives out is 1/λ, one for each frame.
+    A pure function of (embeddings, state, Δt) as `Head` is, with the same arguments, outputs and errors; its logits
+    are log x. The time constant that it gives out is 1/f, one for each frame.
     """
 
     def __init__(self, config: FilterConfig) -> None:
@@ -85,12 +88,11 @@ class LiquidFilter(nn.Module):
         self.register_buffer("cue_mean", torch.zeros(FRAME_CUES))
         self.cue_inverse_std: Tensor
         self.register_buffer("cue_inverse_std", torch.ones(FRAME_CUES))
-        self.log_sharpness = nn.Parameter(torch.zeros(()))
-        self.log_doubt = nn.Parameter(torch.tensor(-4.0))
+        self.log_sharpness = nn.Parameter(torch.zeros(()))  # of the probabilities; 1 is the classifier's own
         self.cell = GatedLTC(FRAME_CUES + BELIEF_CUES, config.units)
-        self.rates = nn.Linear(config.units + FRAME_CUES + BELIEF_CUES, 2)
-        nn.init.zeros_(self.rates.weight)  # at first evidence of half a second, all frames alike
-        nn.init.constant_(self.rates.bias, 0.7)
+        self.rate = nn.Linear(config.units + FRAME_CUES + BELIEF_CUES, 1)
+        nn.init.zeros_(self.rate.weight)  # at first a moving average of .4 s
+        nn.init.constant_(self.rate.bias, -math.log(0.4))
 
     @property
     def input_size(self) -> int:
@@ -111,8 +113,9 @@ class LiquidFilter(nn.Module):
 
     def initial(self, batch: int) -> State:
         """The state of `batch` streams that have seen nothing."""
-        nothing = self.cue_mean.new_zeros(batch, self.config.classes)
-        return {"evidence": nothing, "traces": self.traces.initial(batch), "cell": self.cell.initial(batch)}
+        nothing = self.cue_mean.new_full((batch, self.config.classes), 1 / self.config.classes)
+        parts = {"traces": self.traces.initial(batch), "cell": self.cell.initial(batch)}
+        return {"belief": nothing, "recent": nothing, **parts}
 
     def step(self, x: Tensor, dt: Tensor | float, state: State | None = None) -> tuple[Tensor, State]:
         """One frame of each stream: x (batch, d), dt seconds, a number or (batch,). Logits (batch, classes), state."""
@@ -138,31 +141,26 @@ class LiquidFilter(nn.Module):
         state = state or self.initial(batch)
         features, logits = self.parts(xs)
         cues, traces = self.cues(features, logits, dt, state["traces"])
-        evidence = self.evidence(logits)
-        believed, hidden, leaks = [], [], []
-        x, h = state["evidence"], state["cell"]
-        frames = zip(*(part.unbind(1) for part in (cues, evidence, logits.softmax(-1))), dt.split(1, 1), strict=True)
-        for cue, new, scores, seconds in frames:
-            seen = torch.cat([cue, self.agreement(x, scores)], -1)
+        told = (logits * self.log_sharpness.exp()).softmax(-1)
+        believed, hidden, rates = [], [], []
+        belief, recent, h = state["belief"], state["recent"], state["cell"]
+        for cue, scores, seconds in zip(cues.unbind(1), told.unbind(1), dt.split(1, 1), strict=True):
+            seen = torch.cat([cue, self.agreement(belief, recent, scores)], -1)
             u, h, _ = self.cell.advance(self.cell.prepare(seen), h, seconds)
-            leak, inflow = self.rates(torch.cat([u, seen], -1)).clamp(SLOWEST, QUICKEST).exp().split(1, -1)
-            x = x * torch.exp(-leak * seconds) - inflow / leak * torch.expm1(-leak * seconds) * new
-            believed.append(x)
+            rate = self.rate(torch.cat([u, seen], -1)).clamp(SLOWEST, QUICKEST).exp()
+            belief = belief - torch.expm1(-rate * seconds) * (scores - belief)
+            recent = recent - torch.expm1(-seconds / RECENT) * (scores - recent)
+            believed.append(belief)
             hidden.append(u)
-            leaks.append(leak)
-        logits_out, taus = torch.stack(believed, 1), 1 / torch.stack(leaks, 1)
-        new_state = {"evidence": x, "traces": traces, "cell": h}
-        return HeadOutput(logits_out, logits, torch.stack(hidden, 1), taus, new_state)
+            rates.append(rate)
+        out, taus = torch.log(torch.stack(believed, 1) + LEAST), 1 / torch.stack(rates, 1)
+        new_state = {"belief": belief, "recent": recent, "traces": traces, "cell": h}
+        return HeadOutput(out, logits, torch.stack(hidden, 1), taus, new_state)
 
     def parts(self, xs: Tensor) -> tuple[Tensor, Tensor]:
         """Features and the logits that are kept, of embeddings."""
         features, logits = xs.split([self.config.features, self.config.outputs], -1)
         return features, logits[..., list(self.config.keep)] if self.config.keep else logits
-
-    def evidence(self, logits: Tensor) -> Tensor:
-        """What a frame says for each class, centred: log(p + ε), so that no frame can rule a class out for ever."""
-        told = torch.log((logits * self.log_sharpness.exp()).softmax(-1) + self.log_doubt.exp() / logits.shape[-1])
-        return told - told.mean(-1, keepdim=True)
 
     def cues(self, features: Tensor, logits: Tensor, dt: Tensor, traces: Tensor) -> tuple[Tensor, Tensor]:
         """What the frames say of themselves, (batch, steps, FRAME_CUES) standardised; and the traces' state."""
@@ -178,8 +176,7 @@ class LiquidFilter(nn.Module):
         return (torch.cat(cues, -1) - self.cue_mean) * self.cue_inverse_std, traces
 
     @staticmethod
-    def agreement(evidence: Tensor, scores: Tensor) -> Tensor:
-        """How sure the belief is, and how alike it and the frame are, in one class and in all: (batch, BELIEF_CUES)."""
-        belief = evidence.softmax(-1)
-        both = belief * scores
-        return torch.cat([belief.amax(-1, True), both.amax(-1, True), both.sum(-1, True)], -1)
+    def agreement(belief: Tensor, recent: Tensor, scores: Tensor) -> Tensor:
+        """How sure the belief and the last moments are, and how alike they and the frame: (batch, BELIEF_CUES)."""
+        alike = [(a * b).sum(-1, True) for a, b in ((belief, scores), (belief, recent), (recent, scores))]
+        return torch.cat([belief.amax(-1, True), recent.amax(-1, True), *alike], -1)
