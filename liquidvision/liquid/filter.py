@@ -17,6 +17,7 @@ KIND = "filter"  # in a config.json
 TAUS = (0.1, 0.4, 1.6)  # seconds
 FRAME_CUES = 5 + len(TAUS)
 BELIEF_CUES = 5
+DROPOUT = 0.2  # of cues, in training: no one of them is to be relied on alone
 RECENT = 0.15  # seconds that are "the last moments"
 LEAST = 1e-7  # of a probability, before its logarithm
 SLOWEST, QUICKEST = -7.0, 4.1  # logarithms of rates per second: a quarter of an hour to a sixtieth of a second
@@ -90,6 +91,7 @@ class LiquidFilter(nn.Module):
         self.register_buffer("cue_inverse_std", torch.ones(FRAME_CUES))
         self.log_sharpness = nn.Parameter(torch.zeros(()))  # of the probabilities; 1 is the classifier's own
         self.cell = GatedLTC(FRAME_CUES + BELIEF_CUES, config.units)
+        self.dropout = nn.Dropout(DROPOUT)
         self.rate = nn.Linear(config.units + FRAME_CUES + BELIEF_CUES, 1)
         nn.init.zeros_(self.rate.weight)  # at first a moving average of .4 s
         nn.init.constant_(self.rate.bias, -math.log(0.4))
@@ -145,7 +147,7 @@ class LiquidFilter(nn.Module):
         believed, hidden, rates = [], [], []
         belief, recent, h = state["belief"], state["recent"], state["cell"]
         for cue, scores, seconds in zip(cues.unbind(1), told.unbind(1), dt.split(1, 1), strict=True):
-            seen = torch.cat([cue, self.agreement(belief, recent, scores)], -1)
+            seen = self.dropout(torch.cat([cue, self.agreement(belief, recent, scores)], -1))
             u, h, _ = self.cell.advance(self.cell.prepare(seen), h, seconds)
             rate = self.rate(torch.cat([u, seen], -1)).clamp(SLOWEST, QUICKEST).exp()
             belief = belief - torch.expm1(-rate * seconds) * (scores - belief)

@@ -30,7 +30,7 @@ class Recipe:
         seed: of the weights and of every draw.
     """
 
-    epochs: int = 30
+    epochs: int = 24
     batch: int = 16
     learning_rate: float = 1e-2
     weight_decay: float = 0.01
