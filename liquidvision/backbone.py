@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from liquidvision.errors import DependencyError, UsageError, WeightsError
+from liquidvision.errors import DependencyError, UsageError, WeightsError, first_line
 
 try:
     from torchvision import models as torchvision_models
@@ -275,29 +275,3 @@ def node_shapes(extractor: nn.Module, size: tuple[int, int]) -> dict[str, tuple[
     with torch.inference_mode():
         maps = extractor(torch.zeros(1, 3, *size))
     return {node: tuple(value.shape) for node, value in maps.items() if isinstance(value, Tensor)}
-
-
-def first_line(error: BaseException) -> str:
-    """The gist of a library's message, for a line of our own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
-
-
-def choose_device(wanted: str = "auto") -> torch.device:
-    """`auto` is CUDA, then MPS, then the CPU; anything else is taken by its word.
-
-    Raises:
-        UsageError: a device that is unknown or not there.
-    """
-    if wanted == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(
-            f"device {wanted!r} cannot be used: {first_line(error)}; try auto, cpu, cuda or mps"
-        ) from error
-    return device

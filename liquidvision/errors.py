@@ -38,3 +38,9 @@ class WeightsError(LiquidVisionError, OSError):
 
 class DependencyError(LiquidVisionError, ImportError):
     """An installed package is missing or does not fit the others."""
+
+
+def first_line(error: BaseException) -> str:
+    """The gist of a library's message, for a line of our own."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

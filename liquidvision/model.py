@@ -15,12 +15,11 @@ from liquidvision.backbone import (
     IMAGENET_CLASSES,
     Backbone,
     Preprocessing,
-    choose_device,
     classifier_nodes,
-    first_line,
     imagenet_labels,
 )
-from liquidvision.errors import ModelError, UsageError
+from liquidvision.device import choose_device
+from liquidvision.errors import ModelError, UsageError, first_line
 from liquidvision.liquid.filter import KIND as FILTER
 from liquidvision.liquid.filter import FilterConfig, LiquidFilter
 from liquidvision.liquid.head import Head, HeadConfig

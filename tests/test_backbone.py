@@ -12,6 +12,7 @@ from torchvision.models import mobilenet_v3_small, resnet18
 
 from liquidvision import Backbone, Preprocessing
 from liquidvision import backbone as module
+from liquidvision.device import choose_device
 from liquidvision.errors import UsageError, WeightsError
 
 
@@ -188,4 +189,4 @@ def test_real_imagenet_weights_load_and_know_a_picture(data):
 def test_an_unknown_device_is_refused():
     """A device that is not there is refused in one line that names the choices."""
     with pytest.raises(UsageError, match="try auto, cpu, cuda or mps"):
-        module.choose_device("abacus")
+        choose_device("abacus")

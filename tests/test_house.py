@@ -12,7 +12,7 @@ import liquidvision
 PACKAGE = Path(liquidvision.__file__).parent
 # Rooms by floor; a room may import from its own floor's room or from lower ones. See CONTRIBUTING.md.
 FLOORS = (
-    ("errors", "frame", "prediction", "interrupt", "liquid"),
+    ("errors", "frame", "prediction", "interrupt", "device", "liquid"),
     ("sources", "sinks", "backbone", "checkpoint"),
     ("model",),
     ("session", "learn"),

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from liquidvision import checkpoint
-from liquidvision.backbone import Backbone, choose_device
+from liquidvision.backbone import Backbone
+from liquidvision.device import choose_device
 from liquidvision.errors import UsageError
 from liquidvision.model import Model
 

@@ -1,0 +1,25 @@
+"""Where torch computes."""
+
+import torch
+
+from liquidvision.errors import UsageError, first_line
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """`auto` is CUDA, then MPS, then the CPU; anything else is taken by its word.
+
+    Raises:
+        UsageError: a device that is unknown or not there.
+    """
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(
+            f"device {wanted!r} cannot be used: {first_line(error)}; try auto, cpu, cuda or mps"
+        ) from error
+    return device
