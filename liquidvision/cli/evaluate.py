@@ -69,8 +69,8 @@ def evaluate(
     from liquidvision.learn.training import SCORES, SPLIT
     from liquidvision.model import Model
 
-    loaded = Model.from_pretrained(model, device=device)
     folder = find(model)
+    loaded = Model.from_pretrained(folder, device=device)
     config = loaded.head_config if compare else None  # only heads have rivals: said before anything takes long
     progress = Progress(quiet=quiet)
     store = FeatureStore(loaded.backbone, folder=cache)
