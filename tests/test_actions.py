@@ -63,10 +63,10 @@ def test_a_head_learns_what_only_time_tells():
 def test_the_program_makes_a_model_that_loads(tmp_path, monkeypatch):
     """From a backbone's weights to a model folder with its card, in a few steps."""
     from safetensors.torch import save_file
-    from torchvision.models import mobilenet_v3_small
+    from torchvision.models import mobilenet_v2
 
     torch.manual_seed(0)
-    save_file(mobilenet_v3_small().state_dict(), tmp_path / "backbone.safetensors", {"images_seen": "0"})
+    save_file(mobilenet_v2().state_dict(), tmp_path / "backbone.safetensors", {"images_seen": "0"})
     arguments = f"--backbone {tmp_path}/backbone.safetensors --work {tmp_path}/work -o {tmp_path}/m".split()
     monkeypatch.setattr(
         sys, "argv", ["train_actions", *arguments, "--clips", "3", "--test-clips", "1", "--epochs", "1"]

@@ -21,7 +21,7 @@ from liquidvision.liquid.head import HeadConfig, make_cell
 from liquidvision.liquid.traces import Layout
 
 CONFIG = HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=4, taus=(0.2, 1.0), width=8, units=8, cell="gated")
-RECIPE = Recipe(epochs=12, batch=16, noise=0.1, most_dropped=0.3)
+RECIPE = Recipe(epochs=20, batch=16, noise=0.1, most_dropped=0.3)
 
 
 class Made(Lessons):

@@ -249,9 +249,8 @@ class Chart:
         norm = LogNorm(min(low, middle / 4), max(high, middle * 4))  # wide enough to hold a tick
         taus = self._columns(list(taus))
         seconds = FuncFormatter(lambda value, _: f"{value:g} s")
-        axes = self._panel(
-            HEAT, f"effective time constants of the {taus.shape[1]} units of the cell: a row each, slowest at the top"
-        )
+        many = f"s of the {taus.shape[1]} units of the cell: a row each, slowest at the top"
+        axes = self._panel(HEAT, f"effective time constant{many if taus.shape[1] > 1 else ''}")
         extent = (self._begin, self._end, 0, taus.shape[1])
         # Yellow is fast and blue slow, as in the overlay; the colour-blind see the lightness.
         heat = axes.imshow(taus.T, "viridis_r", norm, extent=extent, origin="lower", **FILL)
