@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--data", type=Path, required=True, help="folder with images/ and video/")
     options.add_argument("--teacher", type=Path, required=True, help="state dict of torchvision's mobilenet_v2")
     options.add_argument("--work", type=Path, required=True, help="folder for decoded pictures, targets, checkpoints")
-    options.add_argument("--images", type=int, default=200_000, help="how many images the student sees in all")
+    options.add_argument("--images", type=int, default=130_000, help="how many images the student sees in all")
     options.add_argument("--batch", type=int, default=64)
     options.add_argument("--sizes", type=parse_sizes, default="128:0.5,160:0.5", help="size:part,...")
     options.add_argument("--rate", type=float, default=1e-4, help="peak learning rate")
