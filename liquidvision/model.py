@@ -159,7 +159,7 @@ class Model:
                 nodes={str(node): int(side) for node, side in spec["nodes"].items()},
                 weights=None,
                 preprocessing=Preprocessing.from_json(spec["preprocessing"]),
-                classes=head.config.outputs if isinstance(head, LiquidFilter) else IMAGENET_CLASSES,
+                classes=head.config.classes if isinstance(head, LiquidFilter) else IMAGENET_CLASSES,
             )
             labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
             model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
@@ -184,8 +184,7 @@ def head_of(config: dict[str, Any]) -> Head | LiquidFilter:
 def remembering(name: str) -> Model:
     """A classifier of torchvision with its ImageNet weights, and the bundled filter as its memory."""
     backbone = Backbone(name, nodes=classifier_nodes(name))
-    features, outputs = backbone.channels.values()
-    head = LiquidFilter(FilterConfig(features, outputs, outputs))
+    head = LiquidFilter(FilterConfig(*backbone.channels.values()))
     tensors, _ = checkpoint.read_tensors(checkpoint.find(OBJECTS) / checkpoint.WEIGHTS)
     own = {key.removeprefix("head."): value for key, value in tensors.items() if key.startswith("head.")}
     head.load_state_dict(own)

@@ -15,7 +15,7 @@ FEATURES, CLASSES = 12, 5
 def make(**changes: object) -> LiquidFilter:
     """A filter whose rates differ from frame to frame, as a trained one's do."""
     torch.manual_seed(0)
-    head = LiquidFilter(FilterConfig(**{"features": FEATURES, "outputs": CLASSES, "classes": CLASSES, **changes}))
+    head = LiquidFilter(FilterConfig(**{"features": FEATURES, "classes": CLASSES, **changes}))
     torch.nn.init.normal_(head.rate.weight, std=0.5)
     return head.eval()
 
@@ -85,7 +85,7 @@ def test_it_knows_nothing_of_the_classes():
 
 def test_the_weights_fit_any_number_of_classes_and_features():
     """What was learnt on one classifier loads into a filter for another, whatever its sizes."""
-    other = LiquidFilter(FilterConfig(features=40, outputs=1000, classes=1000))
+    other = LiquidFilter(FilterConfig(features=40, classes=1000))
     other.load_state_dict(make().state_dict())
 
 
@@ -125,25 +125,12 @@ def test_the_belief_stays_a_probability():
         torch.testing.assert_close(belief.sum(-1), torch.ones(3), rtol=0, atol=1e-5)
 
 
-def test_only_kept_outputs_are_labels():
-    """With `keep`, the labels are those outputs in their order."""
-    head = make(classes=2, keep=(4, 1))
-    xs, dts = stream(head)
-    assert torch.equal(head(xs, dts).frame_logits, xs[..., FEATURES:][..., [4, 1]])
-
-
 @pytest.mark.parametrize(
     "sizes",
-    [
-        {"classes": 3},
-        {"classes": 1, "outputs": 1},
-        {"features": 0},
-        {"keep": (0, 9), "classes": 2},
-        {"units": 2**40},
-    ],
+    [{"classes": 1}, {"features": 0}, {"units": 2**40}],
 )
 def test_sizes_that_cannot_be_are_refused(sizes):
-    """A configuration that contradicts itself, or is too large, is a usage error."""
+    """A size below what there must be, or too large, is a usage error."""
     with pytest.raises(UsageError):
         make(**sizes)
 
@@ -157,9 +144,8 @@ def test_an_embedding_of_another_width_is_refused():
 def filtered_model() -> Model:
     torch.manual_seed(0)
     backbone = Backbone("squeezenet1_1", nodes=classifier_nodes("squeezenet1_1"), weights=None)
-    features, outputs = backbone.channels.values()
-    head = LiquidFilter(FilterConfig(features, outputs, 3, keep=(7, 3, 5)))
-    return Model(backbone, head, ("red", "green", "blue"))
+    head = LiquidFilter(FilterConfig(*backbone.channels.values()))
+    return Model(backbone, head, [f"class {i}" for i in range(head.config.classes)])
 
 
 def test_a_model_with_a_filter_is_the_same_when_loaded(tmp_path):

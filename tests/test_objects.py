@@ -79,7 +79,7 @@ def right(said) -> float:
 
 @pytest.fixture(scope="module")
 def head():
-    return fit(FilterConfig(FEATURES, CLASSES, CLASSES), made_up(32, 0), Recipe(epochs=6))
+    return fit(FilterConfig(FEATURES, CLASSES), made_up(32, 0), Recipe(epochs=6))
 
 
 def test_a_filter_learns_to_hold_through_damage(head):

@@ -75,8 +75,7 @@ def main() -> None:
     learn, judge = halves(unseen)
     train = simulated(backbone, learn, range(options.clips), "train", options.work / key / "train")
     recipe = Recipe()
-    classes = len(wnids)
-    head = fit(FilterConfig(backbone.channels["features.18"], classes, classes), train, recipe)
+    head = fit(FilterConfig(*backbone.channels.values()), train, recipe)
     model = Model(backbone, head, [called[wnid] for wnid in wnids], name="objects", first_dt=FIRST_DT)
     tuning = simulated(
         backbone, learn, range(TRAINING_SEEDS, TRAINING_SEEDS + TUNING_CLIPS), "train", options.work / key / "tuning"

@@ -92,14 +92,8 @@ class Cell(nn.Module, ABC):
         Raises:
             UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
         """
-        if x.ndim != 3 or x.shape[-1] != self.input_size or x.shape[1] < 1:
-            raise UsageError(f"inputs have shape {tuple(x.shape)}; expected (batch, steps, {self.input_size})")
-        batch, steps, _ = x.shape
-        seconds = as_dt(dt, batch, steps, x)
-        if lengths is not None:
-            counted = as_mask(lengths, batch, steps, x)
-            seconds = seconds * counted
-            x = x.masked_fill(counted[..., None] == 0, 0.0)  # 0 times a NaN would step
+        x, seconds = as_streams(x, dt, lengths, self.input_size, "inputs")
+        batch = len(x)
         if state is None:
             state = self.initial(batch)
         elif state.shape != (batch, self.state_size):
@@ -111,6 +105,24 @@ class Cell(nn.Module, ABC):
         """One frame of each stream: x (batch, input_size), dt a number or (batch,). Output and state."""
         outputs, state = self(x[:, None], dt, state)
         return outputs[:, 0], state
+
+
+def as_streams(
+    x: Tensor, dt: Tensor | float, lengths: Tensor | Sequence[int] | None, width: int, what: str
+) -> tuple[Tensor, Tensor]:
+    """Streams x (batch, steps, width), `what` they are, and their Δt (batch, steps); both are 0 in the padding.
+
+    Raises:
+        UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
+    """
+    if x.ndim != 3 or x.shape[-1] != width or x.shape[1] < 1:
+        raise UsageError(f"{what} have shape {tuple(x.shape)}; expected (batch, steps, {width})")
+    batch, steps, _ = x.shape
+    seconds = as_dt(dt, batch, steps, x)
+    if lengths is None:
+        return x, seconds
+    counted = as_mask(lengths, batch, steps, x)
+    return x.masked_fill(counted[..., None] == 0, 0.0), seconds * counted  # 0 times a NaN would step
 
 
 def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:

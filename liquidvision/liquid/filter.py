@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import as_dt, as_mask
+from liquidvision.liquid.cell import as_dt, as_mask, as_streams
 from liquidvision.liquid.head import LARGEST, STILL, HeadOutput, State, spread_of
 from liquidvision.liquid.ltc import GatedLTC
 from liquidvision.liquid.traces import Traces
@@ -29,26 +29,20 @@ class FilterConfig:
 
     Attributes:
         features: width of the pooled features, which an embedding begins with.
-        outputs: width of the classifier's logits, which follow them.
-        classes: number of labels: all outputs, or as many as `keep` names.
-        keep: the outputs that are labels, in their order; empty: all.
+        classes: width of the classifier's logits, which follow them; each is a label.
         units: liquid neurons that decide how quickly evidence comes and goes.
     """
 
     features: int
-    outputs: int
     classes: int
-    keep: tuple[int, ...] = ()
     units: int = 16
 
     def __post_init__(self) -> None:
-        sizes = [self.features, self.outputs, self.classes, self.units]
+        sizes = [self.features, self.classes, self.units]
         if not all(isinstance(n, int) and 1 <= n <= LARGEST for n in sizes) or self.classes < 2:
             raise UsageError(
                 f"the filter's sizes are {sizes}; expected whole numbers to {LARGEST}, and 2 classes or more"
             )
-        if self.classes != (len(self.keep) or self.outputs) or any(not 0 <= k < self.outputs for k in self.keep):
-            raise UsageError(f"{self.classes} classes do not fit {self.outputs} outputs and the {len(self.keep)} kept")
 
     @property
     def cell(self) -> str:
@@ -60,9 +54,8 @@ class FilterConfig:
 
     @classmethod
     def from_json(cls, values: dict) -> "FilterConfig":
-        """Raises TypeError, KeyError or UsageError where `values` are not those of `to_json`."""
-        own = {key: value for key, value in values.items() if key != "kind"}
-        return cls(**{**own, "keep": tuple(own["keep"])})
+        """Raises TypeError or UsageError where `values` are not those of `to_json`."""
+        return cls(**{key: value for key, value in values.items() if key != "kind"})
 
 
 class LiquidFilter(nn.Module):
@@ -98,7 +91,7 @@ class LiquidFilter(nn.Module):
 
     @property
     def input_size(self) -> int:
-        return self.config.features + self.config.outputs
+        return self.config.features + self.config.classes
 
     @torch.no_grad()
     def fit_statistics(self, embeddings: Tensor, dts: Tensor, lengths: Tensor | Sequence[int] | None = None) -> None:
@@ -107,7 +100,7 @@ class LiquidFilter(nn.Module):
         counted = as_mask([steps] * batch if lengths is None else lengths, batch, steps, embeddings) > 0
         self.cue_mean.zero_()
         self.cue_inverse_std.fill_(1.0)
-        features, logits = self.parts(embeddings)
+        features, logits = embeddings.split([self.config.features, self.config.classes], -1)
         cues, _ = self.cues(features, logits, as_dt(dts, batch, steps, embeddings), self.initial(batch)["traces"])
         self.cue_mean.copy_(cues[counted].mean(0))
         spread = spread_of(cues[counted])
@@ -132,16 +125,9 @@ class LiquidFilter(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> HeadOutput:
         """Run embeddings (batch, steps, d), features and logits side by side, through it; see `Head.forward`."""
-        if xs.ndim != 3 or xs.shape[-1] != self.input_size or xs.shape[1] < 1:
-            shape = f"(batch, steps, {self.input_size})"
-            raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected {shape}")
-        batch, steps, _ = xs.shape
-        dt = as_dt(dts, batch, steps, xs)
-        if lengths is not None:
-            mask = as_mask(lengths, batch, steps, xs)
-            dt, xs = dt * mask, xs.masked_fill(mask[..., None] == 0, 0.0)
-        state = state or self.initial(batch)
-        features, logits = self.parts(xs)
+        xs, dt = as_streams(xs, dts, lengths, self.input_size, "embeddings")
+        state = state or self.initial(len(xs))
+        features, logits = xs.split([self.config.features, self.config.classes], -1)
         cues, traces = self.cues(features, logits, dt, state["traces"])
         told = (logits * self.log_sharpness.exp()).softmax(-1)
         believed, hidden, rates = [], [], []
@@ -158,11 +144,6 @@ class LiquidFilter(nn.Module):
         out, taus = torch.log(torch.stack(believed, 1) + LEAST), 1 / torch.stack(rates, 1)
         new_state = {"belief": belief, "recent": recent, "traces": traces, "cell": h}
         return HeadOutput(out, logits, torch.stack(hidden, 1), taus, new_state)
-
-    def parts(self, xs: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and the logits that are kept, of embeddings."""
-        features, logits = xs.split([self.config.features, self.config.outputs], -1)
-        return features, logits[..., list(self.config.keep)] if self.config.keep else logits
 
     def cues(self, features: Tensor, logits: Tensor, dt: Tensor, traces: Tensor) -> tuple[Tensor, Tensor]:
         """What the frames say of themselves, (batch, steps, FRAME_CUES) standardised; and the traces' state."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import Cell, as_dt, as_mask
+from liquidvision.liquid.cell import Cell, as_mask, as_streams
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC
 from liquidvision.liquid.ltc import LTC, GatedLTC
@@ -243,15 +243,8 @@ class Head(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Percept:
         """The first half of `forward`, up to the projection; arguments and errors are the same."""
-        if xs.ndim != 3 or xs.shape[-1] != self.input_size or xs.shape[1] < 1:
-            shape = f"(batch, steps, {self.input_size})"
-            raise UsageError(f"embeddings have shape {tuple(xs.shape)}; expected {shape}")
-        batch, steps, _ = xs.shape
-        dt = as_dt(dts, batch, steps, xs)
-        if lengths is not None:
-            mask = as_mask(lengths, batch, steps, xs)
-            dt, xs = dt * mask, xs.masked_fill(mask[..., None] == 0, 0.0)  # 0 times a NaN would step
-        state = state or self.initial(batch)
+        xs, dt = as_streams(xs, dts, lengths, self.input_size, "embeddings")
+        state = state or self.initial(len(xs))
         z = (xs - self.mean) * self.inverse_std
         features, moved = self.features(z, dt, state)
         return Percept(features, z, dt, moved)
