@@ -8,9 +8,10 @@ import torch
 from conftest import DATA
 
 from liquidvision import Model
+from liquidvision.learn.lessons import Lesson
 from liquidvision.liquid.filter import FilterConfig
 from tools.bench_objects import compared, markdown
-from tools.objects.clips import Clip, halves, names
+from tools.objects.clips import halves, names
 from tools.objects.fit import Recipe, fit, tracks
 from tools.objects.simulate import SECONDS, SIDE, SPELLS, clip
 
@@ -57,7 +58,7 @@ def test_every_damage_leaves_a_picture(change, strength):
     assert not np.array_equal(seen, image)
 
 
-def made_up(count: int, seed: int) -> list[Clip]:
+def made_up(count: int, seed: int) -> list[Lesson]:
     """Embedded clips of two scenes each; a third of the frames is damaged: the classifier is unsure and wrong."""
     draw = np.random.default_rng(seed)
     clips = []
@@ -69,7 +70,8 @@ def made_up(count: int, seed: int) -> list[Clip]:
         logits = np.where(damaged, 1.0, 4.0)[:, None] * np.eye(CLASSES)[shown] + draw.normal(0, 0.2, (60, CLASSES))
         features = scenes + draw.normal(0, 0.02, scenes.shape)
         values = torch.from_numpy(np.concatenate([features, logits], 1)).half()
-        clips.append(Clip(values, np.arange(60) / 25, labels))
+        times = torch.arange(60, dtype=torch.float64) / 25
+        clips.append(Lesson("clip", values, times, torch.from_numpy(labels), whole=False))
     return clips
 
 

@@ -23,9 +23,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import Model
 from liquidvision.learn.filters import HOLDS, SECONDS, TEMPERATURES, filtered
+from liquidvision.learn.lessons import Lesson
 from liquidvision.learn.metrics import frame_accuracy, measure
 from tools.distill.pictures import imagenet_classes
-from tools.objects.clips import Clip, halves, names, pictures, simulated
+from tools.objects.clips import halves, names, pictures, simulated
 from tools.objects.fit import tracks
 
 CLIPS, TUNING_CLIPS = 100, 50
@@ -38,7 +39,7 @@ GRIDS: dict[str, list[dict[str, object]]] = {
 }
 
 
-def compared(model: Model, tuning: list[Clip], clips: list[Clip]) -> dict[str, dict[str, float | str | None]]:
+def compared(model: Model, tuning: list[Lesson], clips: list[Lesson]) -> dict[str, dict[str, float | str | None]]:
     """Per way of filtering: "accuracy" %, "flips" a minute, "onset" median seconds, "missed" % of cuts, "tuned"."""
     head = model.head
     labels = list(model.labels)

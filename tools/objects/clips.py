@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from liquidvision import Backbone
+from liquidvision.learn.lessons import Lesson
 from tools.distill.pictures import zipped_named
 from tools.objects.simulate import clip
 
 ARCHIVE, WORDS = "tiny_imagenet_200.zip", "tiny_imagenet_200_words.txt"
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A simulated clip: embeddings (t, d) half precision, times (t,) seconds, labels (t,)."""
-
-    embeddings: Tensor
-    times: np.ndarray
-    labels: np.ndarray
 
 
 def names(images: Path) -> dict[str, str]:
@@ -58,7 +48,7 @@ def halves(pool: tuple[np.ndarray, np.ndarray]) -> list[tuple[np.ndarray, np.nda
 
 def simulated(
     backbone: Backbone, pool: tuple[np.ndarray, np.ndarray], seeds: range, split: str, cache: Path
-) -> list[Clip]:
+) -> list[Lesson]:
     """Clips of one to three of the pool's pictures each, embedded; clips of an earlier call are read from `cache`."""
     cache.mkdir(parents=True, exist_ok=True)
     clips = []
@@ -77,5 +67,5 @@ def simulated(
             if seed % 20 == 19:
                 print(f"{split}: clip {seed} embedded", flush=True)
         saved = torch.load(file, weights_only=True)
-        clips.append(Clip(saved["embeddings"], saved["times"].numpy(), saved["labels"].numpy()))
+        clips.append(Lesson(file.stem, saved["embeddings"], saved["times"], saved["labels"], whole=False))
     return clips
