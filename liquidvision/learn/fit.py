@@ -148,23 +148,25 @@ class Fit:
                 with self.autocast():
                     out = head.classify(percept, cells[i])
                 cells[i] = out.state["cell"].detach()
-                parts.append(self.loss(out, targets[:, span], batch.real[:, span], prefixes[i]))
+                parts.append(self.loss(out, targets[:, span], batch.real[:, span], batch.dts[:, span], prefixes[i]))
             state = {name: part.detach() for name, part in percept.state.items()}
             self.step(parts)
             losses += torch.stack(parts).detach().cpu()
             windows += 1
         return losses / windows
 
-    def loss(self, out: HeadOutput, targets: Tensor, real: Tensor, prefix: "Prefix") -> Tensor:
+    def loss(self, out: HeadOutput, targets: Tensor, real: Tensor, dts: Tensor, prefix: "Prefix") -> Tensor:
         """Cross-entropy of clips, by the mean of their frames' logits so far, and of frames where labels change.
 
-        A clip's mean leaves its frames free to flicker, so it is joined by how much their probabilities change.
+        A clip's mean leaves its frames free to flicker, so it is joined by how much their probabilities change
+        in a second; by the frame, clips that lost most of theirs would pay more for the same changes.
         """
         logits, going = out.logits.float(), real.any(1)
         frames = (self.cross_entropy(logits, targets) * real).sum(1) / real.sum(1).clamp_min(1)
         clips = self.cross_entropy(*prefix.mean(logits, targets, real))
         change = logits.softmax(-1).diff(dim=1).abs().sum(-1)
-        flicker = (change * real[:, 1:]).sum(1) / real[:, 1:].sum(1).clamp_min(1)
+        seconds = (dts * real)[:, 1:].sum(1)
+        flicker = torch.where(seconds > 0, (change * real[:, 1:]).sum(1) / seconds.clamp_min(1e-6), 0.0)
         rows = torch.where(prefix.whole, clips + self.recipe.calm * flicker, frames)
         return rows[going].mean()
 

@@ -21,8 +21,8 @@ class Recipe:
         weight_decay: of AdamW.
         clip_norm: the largest norm of a head's gradient.
         smoothing: label smoothing, 0..1.
-        calm: weight, beside the cross-entropy of a clip of one label, of the change of the probabilities from frame
-            to frame (the sum over classes of its magnitude, 0..2, in the mean); without it labels flicker.
+        calm: seconds: weight, beside the cross-entropy of a clip of one label, of the change of the probabilities in
+            a second (the magnitudes from frame to frame, summed over classes); without it labels flicker.
         noise: standard deviation of the Gaussian noise on the cell's standardised features: half of its
             variance drawn once for a clip, half for each frame.
         most_dropped: the largest share of a clip's frames left out at random, their Δt handed over; 0..1.
@@ -45,7 +45,7 @@ class Recipe:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     smoothing: float = 0.05
-    calm: float = 1.0
+    calm: float = 0.1
     noise: float = 0.3
     most_dropped: float = 0.6
     mixup: float = 0.0
