@@ -16,8 +16,9 @@ from conftest import picture
 from liquidvision import ArrayReader, open_video
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.sources.ahead import Ahead
-from liquidvision.sources.avfile import Stamps, public_name
+from liquidvision.sources.avfile import Stamps
 from liquidvision.sources.camera import OpenCVReader
+from liquidvision.sources.container import public_name
 from liquidvision.sources.reader import VideoReader, Window
 
 MakeVideo = Callable[..., Path]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from liquidvision.errors import UsageError
-from liquidvision.sources.reader import VideoReader, Window
+from liquidvision.sources.reader import MAX_PIXELS, VideoReader, Window
 
 READERS = ("auto", "av", "opencv")
 
@@ -15,6 +15,8 @@ def open_video(
     stop: float | None = None,
     stride: int = 1,
     reader: str = "auto",
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
 ) -> VideoReader:
     """Open a file, a URL or a camera for reading.
 
@@ -24,6 +26,9 @@ def open_video(
         stop: seconds from the source's beginning at which to end.
         stride: every how-manieth frame is wanted; the frames keep their own times.
         reader: "av" (FFmpeg's libraries: exact times), "opencv", or "auto": OpenCV for cameras, else av.
+
+        strict: break off where a decoder reports damage; else it is counted, and reading goes on.
+        max_pixels: of one picture of a file or URL; a larger one is refused.
 
     Raises:
         UsageError: an unknown reader, or a window that cannot be.
@@ -43,7 +48,7 @@ def open_video(
     from liquidvision.sources.avfile import AVFileReader
 
     assert not isinstance(source, int)
-    return AVFileReader(source, window)
+    return AVFileReader(source, window, strict=strict, max_pixels=max_pixels)
 
 
 def camera_index(source: str | Path | int) -> int | None:

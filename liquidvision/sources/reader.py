@@ -11,6 +11,8 @@ import numpy as np
 from liquidvision.errors import UsageError
 from liquidvision.frame import Frame, VideoInfo
 
+MAX_PIXELS = 100_000_000  # of one picture: more than 12,000 x 8,000; in RGB 300 MB
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -72,7 +74,8 @@ class VideoReader(ABC):
     Attributes:
         info: what the source says of itself.
         begin: seconds on the source's clock that `Window.start` counts from.
-        damaged: packets that could not be decoded so far; reading went on after them.
+        damaged: packets that could not be decoded so far, and pictures that could be in part; reading went on
+            after them.
         ahead: whether a thread may read ahead; not where the caller's own code makes the pictures.
     """
 
