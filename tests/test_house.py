@@ -91,6 +91,7 @@ def test_the_public_names_are_pinned():
         "Head",
         "HeadConfig",
         "LiquidVisionError",
+        "Live",
         "Model",
         "Overlay",
         "Prediction",

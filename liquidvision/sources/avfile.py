@@ -16,6 +16,7 @@ from liquidvision.frame import VideoInfo
 from liquidvision.sources.color import rgb
 from liquidvision.sources.container import (
     ALWAYS_LIVE,
+    TIMEOUT,
     open_container,
     public_name,
     reason,
@@ -36,6 +37,8 @@ class AVFileReader(VideoReader):
         window: the part that is wanted.
         strict: break off where a decoder reports damage; else it is counted, and reading goes on.
         max_pixels: of one picture; a larger one is refused before memory is taken for it.
+        timeout: seconds without data after which a URL counts as lost, and a file that is followed as ended.
+        follow: at the end of a file wait for more.
 
     Raises:
         UsageError: a URL of a kind that is not read.
@@ -49,12 +52,14 @@ class AVFileReader(VideoReader):
         *,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
+        timeout: float = TIMEOUT,
+        follow: bool = False,
     ) -> None:
         super().__init__(window or Window())
-        self._source, self._strict, self._max_pixels = source, strict, max_pixels
+        self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
         # FFmpeg crashes when it is read after, or while, it is closed.
         self._lock, self._closed = threading.Lock(), False
-        self._container = open_container(source, max_pixels=max_pixels)
+        self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
         stream = video_stream(self._container)
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
@@ -117,7 +122,7 @@ class AVFileReader(VideoReader):
             height=height,
             rate=stream.average_rate or stream.guessed_rate,
             duration=duration,
-            live="://" in url and (urlsplit(url).scheme.lower() in ALWAYS_LIVE or duration is None),
+            live=self._follow or ("://" in url and (urlsplit(url).scheme.lower() in ALWAYS_LIVE or duration is None)),
             has_audio=bool(audio),
             pixel_aspect=aspect,
             codec=stream.codec_context.name,
@@ -135,46 +140,56 @@ class AVFileReader(VideoReader):
         yield from self._decoded
 
     def _decode(self) -> Iterator[Picture]:
-        packets = self._container.demux(self._stream)
+        self._packets = self._container.demux(self._stream)
         while True:
             with self._lock:
                 if self._closed:
                     return
-                try:
-                    packet = next(packets, None)
-                    pictures = [] if packet is None else list(self._decode_packet(packet))
-                except av.error.InvalidDataError as error:  # a broken packet in the container: go on behind it
-                    self._count_damage(error)
-                    packets = self._container.demux(self._stream)
-                    continue
-                except av.error.FFmpegError as error:
-                    raise SourceError(f"reading broke off: {reason(error)}") from error
-            if packet is None:
+                pictures = self._decode_next()
+            if pictures is None:
                 return
             yield from pictures
 
-    def _decode_packet(self, packet: av.Packet) -> Iterator[Picture]:
+    def _decode_next(self) -> list[Picture] | None:
+        """The pictures that one more packet makes ready, None at the end."""
         try:
-            frames = packet.decode()
+            packet = next(self._packets, None)
+        except av.error.InvalidDataError as error:  # a broken packet in the container: go on behind it
+            self._count_damage(error)
+            self._packets = self._container.demux(self._stream)
+            return []
+        except (av.error.ExitError, av.error.TimeoutError) as error:  # nothing came in time
+            if not self._follow:
+                raise SourceError(f"{public_name(self._source)} broke off: nothing came in time") from error
+            self._packets = iter(())  # it grows no more; the decoder still holds its last pictures
+            return [self._picture(frame) for frame in self._stream.codec_context.decode(None)]
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+        if packet is None:
+            return None
+        try:
+            return [self._picture(frame) for frame in packet.decode()]
         except (av.error.InvalidDataError, av.error.PermissionError, av.error.ArgumentError) as error:
             self._count_damage(error)
-            return
-        for frame in frames:
-            assert isinstance(frame, av.VideoFrame)
-            if frame.width * frame.height > self._max_pixels:
-                raise SourceError(self._too_large(frame.width, frame.height))
-            if frame.is_corrupt:
-                self._count_damage(None)
-            self._in_a_row = 0
-            self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
-            self._size = frame.width, frame.height
-            pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
-            upright = partial(rgb, frame, self._turns)
-            yield Picture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
+            return []
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
+        if frame.width * frame.height > self._max_pixels:
+            raise SourceError(self._too_large(frame.width, frame.height))
+        if frame.is_corrupt:
+            self._count_damage(None)
+        self._in_a_row = 0
+        self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
+        self._size = frame.width, frame.height
+        pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
+        upright = partial(rgb, frame, self._turns)
+        return Picture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
 
     def _count_damage(self, error: Exception | None) -> None:
         """Count what could not be decoded, or (without an error) only in part."""
-        self.damaged += 1
+        self.counts.damaged += 1
         self._in_a_row += 1
         what = "a picture in part" if error is None else reason(error)
         if self._strict:

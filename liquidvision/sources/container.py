@@ -12,8 +12,7 @@ from av.stream import Disposition
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.sources.reader import MAX_PIXELS
 
-# A server that answers at all does so in less; longer is an outage.
-OPEN_SECONDS, READ_SECONDS = 15.0, 15.0
+TIMEOUT = 15.0  # seconds without data after which a URL counts as lost
 
 _HTTP = "http,https,tcp,tls,crypto,httpproxy"
 _RTSP = "rtsp,rtsps,rtp,udp,tcp,tls"
@@ -39,7 +38,9 @@ NO_FILE = 1  # libavformat's AVFMT_NOFILE: it opens what it reads by itself
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
-def open_container(source: str | Path, *, max_pixels: int = MAX_PIXELS) -> av.container.InputContainer:
+def open_container(
+    source: str | Path, *, max_pixels: int = MAX_PIXELS, timeout: float = TIMEOUT, follow: bool = False
+) -> av.container.InputContainer:
     """Open a file or URL for reading.
 
     Raises:
@@ -57,16 +58,24 @@ def open_container(source: str | Path, *, max_pixels: int = MAX_PIXELS) -> av.co
         check_file(url)
         options["protocol_whitelist"] = "file,crypto,data"
         options["format_whitelist"] = formats_of_files()
-    timeout = (OPEN_SECONDS, READ_SECONDS) if remote else None
+        if follow:
+            options["follow"] = "1"
     try:
         # No tag is used to decode: one that is not UTF-8, as old cameras write, must not refuse the file.
-        return av.open(url if remote else f"file:{url}", options=options, timeout=timeout, metadata_errors="replace")
+        return av.open(
+            url if remote else f"file:{url}",
+            options=options,
+            timeout=timeout if remote or follow else None,
+            metadata_errors="replace",
+        )
     except av.error.FFmpegError as error:
         if not remote and is_playlist(Path(url)):
             raise SourceError(
                 f"{public_name(source)} is a playlist, and a file may not open others; give the videos it names"
             ) from error
-        raise SourceError(f"{public_name(source)} cannot be opened as video: {reason(error)}") from error
+        # PyAV's own error holds the URL with its password: a traceback must not show it.
+        cause = None if remote else error
+        raise SourceError(f"{public_name(source)} cannot be opened as video: {reason(error)}") from cause
 
 
 def protocols_of(url: str) -> str:
