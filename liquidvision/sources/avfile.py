@@ -167,6 +167,8 @@ class AVFileReader(VideoReader):
             raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
         if packet is None:
             return None
+        if packet.is_corrupt:  # by the container's own reckoning: a part is missing
+            self._count_damage(None)
         try:
             return [self._picture(frame) for frame in packet.decode()]
         except (av.error.InvalidDataError, av.error.PermissionError, av.error.ArgumentError) as error:
@@ -191,7 +193,7 @@ class AVFileReader(VideoReader):
         """Count what could not be decoded, or (without an error) only in part."""
         self.counts.damaged += 1
         self._in_a_row += 1
-        what = "a picture in part" if error is None else reason(error)
+        what = "a part is missing" if error is None else reason(error)
         if self._strict:
             raise SourceError(f"{public_name(self._source)} is damaged: {what}; leave out --strict to go on behind it")
         if self._in_a_row > MOST_DAMAGE:

@@ -30,7 +30,7 @@ class Counts:
     """What happened to a source's frames on the way.
 
     Attributes:
-        damaged: packets that could not be decoded, and pictures that could be in part; reading went on after them.
+        damaged: packets and pictures that were damaged or could not be decoded; reading went on after them.
         dropped: frames left out because later ones came before there was time for them.
         stale: frames left out because they had waited too long.
         reconnects: times that a lost source was opened again.
