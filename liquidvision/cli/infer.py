@@ -12,7 +12,6 @@ import typer
 
 from liquidvision.cli import inputs
 from liquidvision.errors import SinkError, SourceError, UsageError
-from liquidvision.sources.reader import Live
 
 OUTPUT, INPUT, LIVE = "Output", "Input", "Cameras, streams, growing files"
 MODEL, REPORT = "Model and memory", "What is said"
@@ -128,7 +127,7 @@ def infer(
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill finishes the files like Ctrl-C
     names = inputs.expand(source)
-    live = Live(policy, max_staleness, inputs.tries(reconnect), timeout)
+    tries = inputs.tries(reconnect)
     if len(names) > 1 and (state_in or state_out):
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
     parts = [] if overlay == "none" else [part.strip() for part in overlay.split(",")]
@@ -146,10 +145,12 @@ def infer(
     from liquidvision.sinks.overlay import Overlay
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.open import open_video
+    from liquidvision.sources.reader import Live
 
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
 
+    live = Live(policy, max_staleness, tries, timeout)
     draw()  # a wrong name is told before anything is read
     for video in videos:
         if video is not None:

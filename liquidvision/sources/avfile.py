@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -26,6 +27,10 @@ from liquidvision.sources.reader import MAX_PIXELS, Picture, Sound, VideoReader,
 
 log = logging.getLogger(__name__)
 
+MICROSECOND = Fraction(1, 1_000_000)
+ENDLESS = ("http", "https")  # live where no duration is told
+# What cameras send without any time: FFmpeg makes up 25 a second, so their arrival is taken.
+WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
 MOST_DAMAGE = 10_000  # broken packets in a row without a picture between them
 
 
@@ -60,35 +65,42 @@ class AVFileReader(VideoReader):
         # FFmpeg crashes when it is read after, or while, it is closed.
         self._lock, self._closed = threading.Lock(), False
         self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
-        stream = video_stream(self._container)
-        if stream is None:
-            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
-            self._container.close()
-            raise SourceError(
-                f"{public_name(source)} holds no video (only {kinds}); expected a file with a video stream"
-            )
-        self._stream = stream
-        if stream.width * stream.height > max_pixels:
-            self.close()
-            raise SourceError(self._too_large(stream.width, stream.height))
-        stream.codec_context.options = {"max_pixels": str(max_pixels)}
-        stream.thread_type = "AUTO"
-        # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
-        by_dts = self._container.format.name == "avi"
-        self._time_base = stream.time_base or Fraction(1, av.time_base)
-        self._stamps = Stamps(stream.guessed_rate, self._time_base, by_dts=by_dts)
-        start = self._container.start_time
-        self.begin = Fraction(start, av.time_base) if start is not None else Fraction(0)
         self._in_a_row = 0  # broken packets since the last picture
-        self._seek()
         self._first: Picture | None = None
+        try:
+            self._begin_to_read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin_to_read(self) -> None:
+        container, name = self._container, public_name(self._source)
+        stream = video_stream(container)
+        if stream is None:
+            kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+            raise SourceError(f"{name} holds no video (only {kinds}); expected a file with a video stream")
+        if stream.width * stream.height > self._max_pixels:
+            raise SourceError(self._too_large(stream.width, stream.height))
+        self._stream = stream
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        stream.thread_type = "AUTO"
+        kind, url = container.format.name, str(self._source)
+        scheme = urlsplit(url).scheme.lower() if "://" in url else ""
+        self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in ENDLESS and container.duration is None)
+        self._by_arrival = self._live and not self._follow and kind in WITHOUT_TIMES
+        # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
+        self._time_base = MICROSECOND if self._by_arrival else stream.time_base or Fraction(1, av.time_base)
+        self._stamps = Stamps(stream.guessed_rate, self._time_base, by_dts=kind == "avi")
+        start = container.start_time
+        self.begin = Fraction(start, av.time_base) if start is not None and not self._by_arrival else Fraction(0)
+        self._opened = time.monotonic()
+        self._seek()
         self._decoded = self._decode()
         # The first picture tells what a header does not: whether it can be decoded, and how it is turned.
         self._first = next(self._decoded, None)
         if self._first is None:
-            self.close()
-            raise SourceError(f"{public_name(source)} holds no picture that can be decoded")
-        self.info = self._describe(source)
+            raise SourceError(f"{name} holds no picture that can be decoded")
+        self.info = self._describe(name)
 
     def _too_large(self, width: int, height: int) -> str:
         return (
@@ -104,7 +116,7 @@ class AVFileReader(VideoReader):
             except av.error.FFmpegError:  # not seekable: the frames before are decoded and passed over
                 log.info("cannot seek; reading from the beginning")
 
-    def _describe(self, source: str | Path) -> VideoInfo:
+    def _describe(self, name: str) -> VideoInfo:
         stream, container = self._stream, self._container
         width, height, aspect = self._size[0], self._size[1], stream.sample_aspect_ratio or Fraction(1)
         if self._turns % 2:
@@ -114,15 +126,14 @@ class AVFileReader(VideoReader):
             duration = float(stream.duration * stream.time_base)
         elif container.duration:
             duration = container.duration / av.time_base
-        url = str(source)
         audio = container.streams.audio
         return VideoInfo(
-            name=public_name(source),
+            name=name,
             width=width,
             height=height,
             rate=stream.average_rate or stream.guessed_rate,
             duration=duration,
-            live=self._follow or ("://" in url and (urlsplit(url).scheme.lower() in ALWAYS_LIVE or duration is None)),
+            live=self._live,
             has_audio=bool(audio),
             pixel_aspect=aspect,
             codec=stream.codec_context.name,
@@ -158,13 +169,13 @@ class AVFileReader(VideoReader):
             self._count_damage(error)
             self._packets = self._container.demux(self._stream)
             return []
-        except (av.error.ExitError, av.error.TimeoutError) as error:  # nothing came in time
+        except (av.error.ExitError, av.error.TimeoutError):  # nothing came in time
             if not self._follow:
-                raise SourceError(f"{public_name(self._source)} broke off: nothing came in time") from error
+                raise self._broke_off("nothing came in time") from None
             self._packets = iter(())  # it grows no more; the decoder still holds its last pictures
             return [self._picture(frame) for frame in self._stream.codec_context.decode(None)]
         except av.error.FFmpegError as error:
-            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+            raise self._broke_off(reason(error)) from None
         if packet is None:
             return None
         if packet.is_corrupt:  # by the container's own reckoning: a part is missing
@@ -175,7 +186,11 @@ class AVFileReader(VideoReader):
             self._count_damage(error)
             return []
         except av.error.FFmpegError as error:
-            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+            raise self._broke_off(reason(error)) from None
+
+    def _broke_off(self, why: str) -> SourceError:
+        """To be raised from None: PyAV's own error holds the URL with its password."""
+        return SourceError(f"{public_name(self._source)} broke off: {why}")
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
         if frame.width * frame.height > self._max_pixels:
@@ -185,8 +200,10 @@ class AVFileReader(VideoReader):
         self._in_a_row = 0
         self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
         self._size = frame.width, frame.height
-        pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
         upright = partial(rgb, frame, self._turns)
+        if self._by_arrival:
+            return Picture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
+        pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
         return Picture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
 
     def _count_damage(self, error: Exception | None) -> None:
