@@ -252,6 +252,6 @@ def check_output(path: Path, codec: str, writer: str) -> None:
 
         check_suffix(path)
     else:
-        from liquidvision.sinks.video import check_codec
+        from liquidvision.sinks.codecs import check_codec
 
         check_codec(path, codec)

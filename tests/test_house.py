@@ -20,7 +20,7 @@ FLOORS = (
     ("cli",),
 )
 DOORS = {
-    "av": {"sources/avfile.py", "sinks/video.py"},
+    "av": {"sources/avfile.py", "sinks/video.py", "sinks/codecs.py"},
     "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"},
     "torchvision": {"backbone.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,41 +9,15 @@ from typing import Any, Protocol
 import av
 import numpy as np
 from av.bitstream import BitStreamFilterContext
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 
-from liquidvision.errors import SinkError, UsageError
+from liquidvision.errors import SinkError
 from liquidvision.frame import Frame, VideoInfo
+from liquidvision.sinks.codecs import check_codec
 from liquidvision.sinks.sink import VideoSink
 
 log = logging.getLogger(__name__)
-BT709, LIMITED = 1, 1  # as ISO/IEC 23091-2 (H.273) and FFmpeg number them
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """An encoder, its settings, and the file endings whose containers hold its streams."""
-
-    encoder: str
-    suffixes: tuple[str, ...]
-    options: dict[str, str] = field(default_factory=dict)
-    tag: str | None = None
-
-
-CODECS = {
-    "h264": Codec("libx264", (".mp4", ".mov", ".mkv"), {"preset": "veryfast", "crf": "20"}),
-    "h265": Codec(
-        "libx265",
-        (".mp4", ".mov", ".mkv"),
-        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error"},
-        tag="hvc1",  # Apple's players know HEVC by no other
-    ),
-    "vp9": Codec(
-        "libvpx-vp9",
-        (".mp4", ".webm", ".mkv"),
-        {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0"},
-    ),
-    "av1": Codec("libsvtav1", (".mp4", ".webm", ".mkv"), {"preset": "10", "crf": "32"}),
-}
+BT709 = 1  # as ISO/IEC 23091-2 (H.273) numbers it
 
 
 class Sound(Protocol):
@@ -53,21 +26,6 @@ class Sound(Protocol):
     streams: Sequence[Any]
 
     def until(self, seconds: float) -> Iterator[Any]: ...
-
-
-def check_codec(path: Path, codec: str) -> Codec:
-    """The codec's settings.
-
-    Raises:
-        UsageError: an unknown codec, or one that the file's container does not hold.
-    """
-    if codec not in CODECS:
-        raise UsageError(f"codec is {codec!r}; expected one of {', '.join(CODECS)}")
-    chosen = CODECS[codec]
-    if path.suffix.lower() not in chosen.suffixes:
-        ending = path.suffix or "a name without ending"
-        raise UsageError(f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {ending}")
-    return chosen
 
 
 class AVVideoSink(VideoSink):
@@ -126,12 +84,12 @@ class AVVideoSink(VideoSink):
         context = stream.codec_context
         # Chroma of 4:2:0 goes by twos: an odd side is padded by one row or column.
         context.width, context.height = width + width % 2, height + height % 2
-        context.pix_fmt = "yuv420p"
+        context.pix_fmt = self._codec.pixels
         context.gop_size = max(1, round(2 * rate))  # a key frame every two seconds, to seek and to recover
         context.time_base = stream.time_base = frame.time_base
         context.sample_aspect_ratio = self._info.pixel_aspect
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        context.color_range = LIMITED
+        context.colorspace, context.color_range = int(self._codec.matrix), int(self._codec.range)
+        context.color_primaries = context.color_trc = BT709
         if self._codec.tag:
             context.codec_tag = self._codec.tag
         for source in self._sound.streams if self._sound else ():
@@ -156,10 +114,10 @@ class AVVideoSink(VideoSink):
                 picture,
                 context.width,
                 context.height,
-                "yuv420p",
+                self._codec.pixels,
                 src_color_range=ColorRange.JPEG,
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
+                dst_colorspace=self._codec.matrix,
+                dst_color_range=self._codec.range,
                 threads=1,
             )
             pts = self._place(ticks(frame.time_base * frame.pts - self._begin, context.time_base))
@@ -231,8 +189,3 @@ def pad_even(image: np.ndarray) -> np.ndarray:
 def ticks(seconds: Fraction, time_base: Fraction) -> int:
     """The nearest tick."""
     return round(seconds / time_base)
-
-
-def available_codecs() -> list[tuple[str, str, bool]]:
-    """Name, encoder, and whether this build of PyAV has it, for each of `CODECS`."""
-    return [(name, codec.encoder, codec.encoder in av.codecs_available) for name, codec in CODECS.items()]
