@@ -160,8 +160,8 @@ def infer(
         video: the annotated video to write; its ending chooses the container.
         records: record files to write; they are closed here.
         overlay: what to draw on the video; None takes the default.
-        codec: h264, h265, vp9 or av1 (writer "av").
-        writer: "av" (exact times, sound copied), or "opencv" (constant rate, no sound).
+        codec: h264, h265, vp9, av1, prores or mjpeg (writer "av").
+        writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to go on with; None starts a new one.
         batch: frames embedded at once, see `predict`.
         max_frames: stop after so many.
@@ -236,11 +236,11 @@ def _open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, s
         return OpenCVVideoSink(path, replace(reader.info, rate=rate))
     from liquidvision.sinks.video import AVVideoSink
 
-    sound = reader.sound()
-    if sound is not None:
-        stack.callback(sound.close)
+    tracks = reader.tracks()
+    if tracks is not None:
+        stack.callback(tracks.close)
     begin = reader.begin + Fraction(reader.window.start)
-    return AVVideoSink(path, reader.info, begin=begin, codec=codec, sound=sound)
+    return AVVideoSink(path, reader.info, begin=begin, codec=codec, tracks=tracks)
 
 
 def check_output(path: Path, codec: str, writer: str) -> None:

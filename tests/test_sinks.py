@@ -149,12 +149,12 @@ def test_sound_is_copied(tmp_path: Path, make_video: MakeVideo, suffix: str, beg
     """The audio packets come through untouched: as many, the same bytes, and in step with the pictures."""
     source = make_video("in.mp4", sound=True)
     with open_video(source, start=begin) as video:
-        sound = video.sound()
-        assert sound is not None
+        tracks = video.tracks()
+        assert tracks is not None
         out = tmp_path / f"out{suffix}"
-        write(out, list(video), video.info, begin=Fraction(begin), sound=sound)
-        sound.close()
-        sound.close()
+        write(out, list(video), video.info, begin=Fraction(begin), tracks=tracks)
+        tracks.close()
+        tracks.close()
     # Matroska begins with the sound, AAC's priming comes before 0: what counts is the distance to the pictures.
     begin -= float(times_of(out)[0])
     before = [(t - begin, payload) for t, payload in sound_of(source) if t >= begin or begin <= 0]
@@ -169,7 +169,7 @@ def test_sound_that_the_container_cannot_hold(tmp_path: Path, make_video: MakeVi
     source = make_video("in.mp4", sound=True)
     with (
         open_video(source) as video,
-        AVVideoSink(tmp_path / "out.webm", video.info, codec="vp9", sound=video.sound()) as sink,
+        AVVideoSink(tmp_path / "out.webm", video.info, codec="vp9", tracks=video.tracks()) as sink,
     ):
         for frame in video:
             sink.write(frame)

@@ -1,31 +1,21 @@
-"""Video files by PyAV: every frame at its own time, the source's audio packets beside it."""
+"""Video files by PyAV: every frame at its own time, the source's other tracks beside it."""
 
 import logging
-from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
 
 import av
 import numpy as np
-from av.bitstream import BitStreamFilterContext
 from av.video.reformatter import ColorRange, VideoReformatter
 
 from liquidvision.errors import SinkError
 from liquidvision.frame import Frame, VideoInfo
 from liquidvision.sinks.codecs import check_codec
 from liquidvision.sinks.sink import VideoSink
+from liquidvision.sinks.tracks import Tracks, TrackWriter, ticks
 
 log = logging.getLogger(__name__)
 BT709 = 1  # as ISO/IEC 23091-2 (H.273) numbers it
-
-
-class Sound(Protocol):
-    """Audio packets to be copied: PyAV's streams, and its packets up to a time."""
-
-    streams: Sequence[Any]
-
-    def until(self, seconds: float) -> Iterator[Any]: ...
 
 
 class AVVideoSink(VideoSink):
@@ -38,7 +28,7 @@ class AVVideoSink(VideoSink):
         info: the source's size, aspect and mean rate.
         begin: seconds on the source's clock that become 0 in the output.
         codec: one of `CODECS`.
-        sound: audio packets to copy, or None.
+        tracks: sound, subtitles, chapters and tags to write beside the pictures, or None.
 
     Raises:
         UsageError: an unknown codec, or one that the container does not hold.
@@ -52,12 +42,12 @@ class AVVideoSink(VideoSink):
         *,
         begin: Fraction = Fraction(0),
         codec: str = "h264",
-        sound: Sound | None = None,
+        tracks: Tracks | None = None,
     ) -> None:
         self._codec = check_codec(Path(path), codec)
         super().__init__(path)
         self.notes: list[str] = []
-        self._info, self._begin, self._sound = info, begin, sound
+        self._info, self._begin, self._tracks = info, begin, tracks
         # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
         # to 1/90000 s.
         fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
@@ -69,8 +59,7 @@ class AVVideoSink(VideoSink):
             raise self.failure(error) from error
         self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
         self._stream: av.VideoStream | None = None
-        self._audio: dict[int, av.AudioStream] = {}
-        self._unframe: dict[int, BitStreamFilterContext] = {}
+        self._beside: TrackWriter | None = None
         self._last_pts: int | None = None
         self._last_source_pts = self._offset = 0
         self._frames = 0
@@ -92,16 +81,9 @@ class AVVideoSink(VideoSink):
         context.color_primaries = context.color_trc = BT709
         if self._codec.tag:
             context.codec_tag = self._codec.tag
-        for source in self._sound.streams if self._sound else ():
-            name = source.codec_context.name
-            if source.codec_context.codec.canonical_name not in self._container.supported_codecs:
-                self.notes.append(f"sound left out: {self.path.suffix} cannot hold {name}; write .mkv to keep it")
-                continue
-            stream_of_sound = self._container.add_stream_from_template(source)
-            self._audio[source.index] = stream_of_sound
-            if name == "aac" and not source.codec_context.extradata:
-                # As MPEG-TS carries AAC: its headers go from each packet into the container.
-                self._unframe[source.index] = BitStreamFilterContext("aac_adtstoasc", source)
+        if self._tracks is not None:
+            self._beside = TrackWriter(self._container, self._tracks, self._begin, self.path.suffix.lower())
+            self.notes = self._beside.notes
         return stream
 
     def write(self, frame: Frame) -> None:
@@ -127,7 +109,8 @@ class AVVideoSink(VideoSink):
             picture.pict_type = 0
             self._container.mux(self._stream.encode(picture))
             self._end = frame.time + (frame.seconds or 0.0)
-            self._copy_sound(frame.time)
+            if self._beside is not None:
+                self._beside.write(frame.time)
         except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
 
@@ -141,22 +124,11 @@ class AVVideoSink(VideoSink):
         self._last_pts, self._last_source_pts = pts, source_pts
         return pts
 
-    def _copy_sound(self, seconds: float) -> None:
-        for packet in self._sound.until(seconds) if self._sound else ():
-            stream = self._audio.get(packet.stream_index)
-            if stream is None:
-                continue
-            shift = ticks(self._begin, packet.time_base)
-            packet.dts = None if packet.dts is None else packet.dts - shift
-            packet.pts = packet.dts if packet.pts is None else packet.pts - shift
-            unframe = self._unframe.get(packet.stream_index)
-            for ready in unframe.filter(packet) if unframe else [packet]:
-                ready.stream = stream
-                self._container.mux(ready)
-
     def end(self, *, whole: bool) -> None:
+        if self._beside is None:
+            return
         try:
-            self._copy_sound(float("inf") if whole else self._end)
+            self._beside.write(float("inf") if whole else self._end)
         except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
 
@@ -169,6 +141,8 @@ class AVVideoSink(VideoSink):
                 if self._frames <= 2:  # of so few libx265 leaves the dts to chance
                     packet.dts = packet.pts
                 self._container.mux(packet)
+            if self._beside is not None:
+                self._beside.finish()
             self._container.close()
         except av.error.FFmpegError as error:
             raise self.failure(error) from error
@@ -184,8 +158,3 @@ def pad_even(image: np.ndarray) -> np.ndarray:
     """The picture with even sides, its last row and column repeated where that takes one more."""
     height, width = image.shape[:2]
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge") if height % 2 or width % 2 else image
-
-
-def ticks(seconds: Fraction, time_base: Fraction) -> int:
-    """The nearest tick."""
-    return round(seconds / time_base)
