@@ -164,20 +164,6 @@ def test_sound_is_copied(tmp_path: Path, make_video: MakeVideo, suffix: str, beg
     assert [t for t, _ in after] == pytest.approx([t for t, _ in before], abs=0.0011)
 
 
-def test_sound_that_the_container_cannot_hold(tmp_path: Path, make_video: MakeVideo) -> None:
-    """Sound that does not go into the container is left out, with a note that says what to do."""
-    source = make_video("in.mp4", sound=True)
-    with (
-        open_video(source) as video,
-        AVVideoSink(tmp_path / "out.webm", video.info, codec="vp9", tracks=video.tracks()) as sink,
-    ):
-        for frame in video:
-            sink.write(frame)
-        sink.end(whole=True)
-    assert len(sink.notes) == 1 and "aac" in sink.notes[0] and ".mkv" in sink.notes[0]
-    assert len(times_of(tmp_path / "out.webm")) == 20
-
-
 def test_final_name_only_when_whole(tmp_path: Path) -> None:
     """While a video is written only its part is there; in the end only the file itself."""
     out, part = tmp_path / "out.mp4", tmp_path / "out.part.mp4"

@@ -496,6 +496,6 @@ def test_a_name_of_digits(tmp_path: Path, make_video: MakeVideo, monkeypatch: py
         assert not video.info.live and len(list(video)) == 20
 
 
-def test_base_has_no_sound() -> None:
-    """A source without sound says so."""
-    assert VideoReader.sound(open_array(rate=25)) is None
+def test_base_has_no_tracks() -> None:
+    """A source without sound and subtitles says so."""
+    assert VideoReader.tracks(open_array(rate=25)) is None

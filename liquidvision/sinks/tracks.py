@@ -28,6 +28,7 @@ class Tracks(Protocol):
     streams: Sequence[Any]
     chapters: Sequence[Chapter]
     tags: Mapping[str, str]
+    picture_tags: Mapping[str, str]
 
     def until(self, seconds: float) -> Iterator[Any]: ...
 
@@ -38,7 +39,7 @@ class TrackWriter:
     Sound that it cannot hold is encoded anew; subtitles that it cannot hold are left out.
 
     Args:
-        container: where the packets go; not yet begun.
+        container: where the packets go; it has its video track, and is not yet begun.
         tracks: what to write.
         begin: seconds on the source's clock that become 0 in the output.
         suffix: the container's file ending.
@@ -49,9 +50,10 @@ class TrackWriter:
 
     def __init__(self, container: av.container.OutputContainer, tracks: Tracks, begin: Fraction, suffix: str) -> None:
         self.notes: list[str] = []
-        self._container, self._source = container, tracks
+        self._container, self._source, self._begin = container, tracks, begin
         self._tracks: dict[int, Copied | Encoded] = {}
         container.metadata.update(tracks.tags)
+        name_track(container.streams.video[0], tracks.picture_tags)
         milli = Fraction(1, 1000)
         container.set_chapters(
             [
@@ -67,29 +69,36 @@ class TrackWriter:
         )
         holds = container.supported_codecs
         for source in tracks.streams:
-            kind = "subtitles" if source.type == SUBTITLES else "sound"
-            if source.codec_context is None:
-                self.notes.append(f"{kind} left out: FFmpeg does not know its codec")
-                continue
-            name = source.codec_context.codec.canonical_name
-            track: Copied | Encoded
-            if source.codec_context.name in holds:
-                track = Copied(container, source, begin)
-            elif source.type == SUBTITLES:
-                self.notes.append(f"{kind} left out: {suffix} cannot hold {name}; write .mkv to keep them")
-                continue
+            track = self._open(source, suffix, holds)
+            if track is not None:
+                track.stream.disposition = source.disposition
+                name_track(track.stream, source.metadata)
+                self._tracks[source.index] = track
+
+    def _open(self, source: Any, suffix: str, holds: set[str]) -> "Copied | Encoded | None":
+        kind = "subtitles" if source.type == SUBTITLES else "sound"
+        if source.codec_context is None:
+            self._note(f"{kind} left out: there is no decoder for what the source has")
+            return None
+        if source.codec_context.name in holds:
+            return Copied(self._container, source, self._begin)
+        name = source.codec_context.codec.canonical_name
+        why = f"{suffix} cannot hold {name}"
+        if kind == "sound":
+            encoder, shown, bits = OPUS if suffix == ".webm" else AAC
+            try:
+                track = Encoded(self._container, source, self._begin, encoder, bits)
+            except (av.error.FFmpegError, ValueError) as error:
+                log.info("%s: %s", encoder, error)
             else:
-                encoder, shown, bits = OPUS if suffix == ".webm" else AAC
-                try:
-                    track = Encoded(container, source, begin, encoder, bits)
-                except (av.error.FFmpegError, ValueError) as error:
-                    log.info("%s: %s", encoder, error)
-                    self.notes.append(f"{kind} left out: {suffix} cannot hold {name}; write .mkv to keep it")
-                    continue
-                self.notes.append(f"{kind} re-encoded from {name} to {shown}: {suffix} cannot hold {name}")
-            track.stream.disposition = source.disposition
-            track.stream.metadata.update({key: source.metadata[key] for key in NAMES if key in source.metadata})
-            self._tracks[source.index] = track
+                self._note(f"sound re-encoded from {name} to {shown}: {why}")
+                return track
+        self._note(f"{kind} left out: {why}; write {'.mp4' if name == 'mov_text' else '.mkv'} to keep {kind}")
+        return None
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:  # of two tracks alike one is enough
+            self.notes.append(note)
 
     def write(self, seconds: float) -> None:
         """Write what is played up to a time on the source's clock."""
@@ -184,6 +193,11 @@ class Encoded:
             yield from self._encode(frame)
         yield from self._drain()
         yield from self.stream.encode(None)
+
+
+def name_track(stream: Any, tags: Mapping[str, str]) -> None:
+    """Give a track of the output the language and the title that its source has."""
+    stream.metadata.update({key: tags[key] for key in NAMES if key in tags})
 
 
 def ticks(seconds: Fraction, time_base: Fraction) -> int:

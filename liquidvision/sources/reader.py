@@ -55,11 +55,13 @@ class Tracks(ABC):
         streams: one for each track, to make an output's streams after.
         chapters: the parts that have names, cut to the window.
         tags: title, artist and the like.
+        picture_tags: the same, of the track of the pictures.
     """
 
     streams: Sequence[Any]
     chapters: Sequence[Chapter]
     tags: Mapping[str, str]
+    picture_tags: Mapping[str, str]
 
     @abstractmethod
     def until(self, seconds: float) -> Iterator[Any]:

@@ -26,6 +26,7 @@ class AVTracks(Tracks):
         self.streams = [stream for stream in container.streams if stream.type in ("audio", "subtitle")]
         # What tells of the file and not of what is in it is untrue of the next file.
         self.tags = {key: value for key, value in container.metadata.items() if key.lower() not in OF_THE_FILE}
+        self.picture_tags = next((stream.metadata for stream in container.streams.video), {})
         self._late, self._from = window.start > 0, begin + Fraction(window.start)
         self._to = None if window.stop is None else begin + Fraction(window.stop)
         self.chapters = list(self._chapters())
@@ -39,11 +40,12 @@ class AVTracks(Tracks):
         for chapter in self._container.chapters():
             second = 1 / (chapter["time_base"] or Fraction(1))
             start, stop = chapter["start"] / second, chapter["end"] / second
-            stop = stop if self._to is None else min(stop, self._to)
-            if not self._late:
-                yield Chapter(start, max(start, stop), chapter["metadata"])
-            elif stop > self._from:
-                yield Chapter(max(start, self._from), stop, chapter["metadata"])
+            if self._late:
+                start = max(start, self._from)
+            if self._to is not None:
+                stop = min(stop, self._to)
+            if start < stop:
+                yield Chapter(start, stop, chapter["metadata"])
 
     def _read(self) -> Iterator[av.Packet]:
         if not self.streams:
@@ -54,6 +56,8 @@ class AVTracks(Tracks):
             for packet in self._container.demux(self.streams):
                 if not packet.size:  # the mark of a stream's end
                     continue
+                if packet.stream.type == "subtitle":
+                    self._cut(packet)
                 seconds = packet_seconds(packet)
                 if self._late and seconds < self._from:  # from the beginning on, nothing is too early
                     continue
@@ -65,6 +69,17 @@ class AVTracks(Tracks):
                 yield packet
         except av.error.FFmpegError as error:
             log.warning("sound and subtitles broke off: %s", error.strerror)
+
+    def _cut(self, packet: av.Packet) -> None:
+        """What is to be read across an edge of the window is to be read up to it, or from it on."""
+        start = packet_seconds(packet)
+        stop = start + (packet.duration or 0) * packet.time_base
+        if self._late and start < self._from < stop:
+            start = self._from
+            packet.pts = packet.dts = round(start / packet.time_base)
+        if packet.duration and stop > start:
+            stop = stop if self._to is None else min(stop, max(start, self._to))
+            packet.duration = round((stop - start) / packet.time_base)
 
     def until(self, seconds: float) -> Iterator[av.Packet]:
         while self._next is not None and packet_seconds(self._next) <= seconds:
