@@ -15,7 +15,7 @@ from liquidvision.prediction import Prediction
 from liquidvision.session import Session
 from liquidvision.sinks.overlay import Overlay
 from liquidvision.sinks.records import RecordSink
-from liquidvision.sinks.sink import VideoSink
+from liquidvision.sinks.sink import STDOUT, VideoSink
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
 from liquidvision.sources.reader import VideoReader, Window
@@ -157,7 +157,8 @@ def infer(
     Args:
         source: a path, a URL, a camera's index, or a reader that `open_video` gave.
         model: see `Model.from_pretrained`.
-        video: the annotated video to write; its ending chooses the container.
+        video: the annotated video to write; its ending chooses the container; "-" streams Matroska
+            to standard output.
         records: record files to write; they are closed here.
         overlay: what to draw on the video; None takes the default.
         codec: h264, h265, vp9, av1, prores or mjpeg (writer "av").
@@ -215,7 +216,8 @@ def infer(
         summary.media_seconds = last.time - first_time if last else 0.0
     summary.interrupted |= patience.asked
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
-    summary.outputs = [*([Path(video)] if video else []), *(record.path for record in records)]
+    files = [Path(video)] if video and Path(video) != STDOUT else []
+    summary.outputs = [*files, *(record.path for record in records)]
     summary.wall_seconds = time.perf_counter() - started
     return summary
 
@@ -234,12 +236,14 @@ def _open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, s
 
         rate = reader.info.rate and reader.info.rate / reader.window.stride
         return OpenCVVideoSink(path, replace(reader.info, rate=rate))
-    from liquidvision.sinks.video import AVVideoSink
+    from liquidvision.sinks.video import AVVideoSink, StdoutVideoSink
 
     tracks = reader.tracks()
     if tracks is not None:
         stack.callback(tracks.close)
     begin = reader.begin + Fraction(reader.window.start)
+    if path == STDOUT:
+        return StdoutVideoSink(reader.info, begin=begin, codec=codec, tracks=tracks)
     return AVVideoSink(path, reader.info, begin=begin, codec=codec, tracks=tracks)
 
 

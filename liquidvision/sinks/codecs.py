@@ -7,6 +7,7 @@ import av
 from av.video.reformatter import ColorRange, Colorspace
 
 from liquidvision.errors import UsageError
+from liquidvision.sinks.sink import STDOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,15 @@ def check_codec(path: Path, codec: str) -> Codec:
     if codec not in CODECS:
         raise UsageError(f"codec is {codec!r}; expected one of {', '.join(CODECS)}")
     chosen = CODECS[codec]
-    if path.suffix.lower() not in chosen.suffixes:
+    if container_of(path) not in chosen.suffixes:
         ending = path.suffix or "a name without ending"
         raise UsageError(f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {ending}")
     return chosen
+
+
+def container_of(path: Path) -> str:
+    """The ending of the files that hold such a container: the path's own; a stream is Matroska."""
+    return ".mkv" if path == STDOUT else path.suffix.lower()
 
 
 def available_codecs() -> list[tuple[str, str, bool]]:

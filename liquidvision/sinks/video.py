@@ -10,11 +10,13 @@ from av.video.reformatter import ColorRange, VideoReformatter
 
 from liquidvision.errors import SinkError
 from liquidvision.frame import Frame, VideoInfo
-from liquidvision.sinks.codecs import check_codec
-from liquidvision.sinks.sink import VideoSink
+from liquidvision.sinks.codecs import check_codec, container_of
+from liquidvision.sinks.sink import STDOUT, VideoSink
 from liquidvision.sinks.tracks import Tracks, TrackWriter, ticks
 
 log = logging.getLogger(__name__)
+# On disk at once, not when 32 KiB have come together: of a small picture that is a minute.
+AT_ONCE = {"flush_packets": "1"}
 BT709 = 1  # as ISO/IEC 23091-2 (H.273) numbers it
 
 
@@ -48,13 +50,8 @@ class AVVideoSink(VideoSink):
         super().__init__(path)
         self.notes: list[str] = []
         self._info, self._begin, self._tracks = info, begin, tracks
-        # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
-        # to 1/90000 s.
-        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
-        # On disk at once, not when 32 KiB have come together: of a small picture that is a minute.
-        options = {"flush_packets": "1", **(fragments if self.path.suffix.lower() in (".mp4", ".mov") else {})}
         try:
-            self._container = av.open(f"file:{self.part}", "w", options=options)
+            self._container = self._open()
         except OSError as error:
             raise self.failure(error) from error
         self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
@@ -64,6 +61,13 @@ class AVVideoSink(VideoSink):
         self._last_source_pts = self._offset = 0
         self._frames = 0
         self._end = 0.0  # seconds on the source's clock at which the last frame ends
+
+    def _open(self) -> av.container.OutputContainer:
+        # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
+        # to 1/90000 s.
+        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+        options = {**AT_ONCE, **(fragments if container_of(self.path) in (".mp4", ".mov") else {})}
+        return av.open(f"file:{self.part}", "w", options=options)
 
     def _open_streams(self, frame: Frame) -> av.VideoStream:
         height, width = frame.image.shape[:2]
@@ -82,7 +86,7 @@ class AVVideoSink(VideoSink):
         if self._codec.tag:
             context.codec_tag = self._codec.tag
         if self._tracks is not None:
-            self._beside = TrackWriter(self._container, self._tracks, self._begin, self.path.suffix.lower())
+            self._beside = TrackWriter(self._container, self._tracks, self._begin, container_of(self.path))
             self.notes = self._beside.notes
         return stream
 
@@ -151,7 +155,39 @@ class AVVideoSink(VideoSink):
         try:
             self._container.close()
         except (OSError, av.error.FFmpegError) as error:
-            log.info("closing %s: %s", self.part, error)
+            log.info("closing %s: %s", self.path, error)
+
+
+class StdoutVideoSink(AVVideoSink):
+    """Streams Matroska to standard output, where nothing else may then be written: no file, no name."""
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        *,
+        begin: Fraction = Fraction(0),
+        codec: str = "h264",
+        tracks: Tracks | None = None,
+    ) -> None:
+        super().__init__(STDOUT, info, begin=begin, codec=codec, tracks=tracks)
+
+    def _open(self) -> av.container.OutputContainer:
+        return av.open("pipe:1", "w", format="matroska", options=AT_ONCE)
+
+    def _claim(self) -> None:
+        return
+
+    def _publish(self) -> None:
+        return
+
+    def discard(self) -> None:
+        self._release()
+
+    def drop_unused(self) -> None:
+        return
+
+    def failure(self, error: Exception) -> SinkError:
+        return SinkError(f"cannot write to standard output: {getattr(error, 'strerror', None) or error}")
 
 
 def pad_even(image: np.ndarray) -> np.ndarray:
