@@ -13,6 +13,7 @@ from liquidvision.interrupt import Patience
 from liquidvision.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.session import Session
+from liquidvision.sinks.frames import FrameFolder
 from liquidvision.sinks.overlay import Overlay
 from liquidvision.sinks.records import RecordSink
 from liquidvision.sinks.sink import STDOUT, VideoSink
@@ -108,7 +109,7 @@ class Summary:
         repeated, backwards, gaps: as counted by `Session`.
         damaged: packets that could not be decoded.
         interrupted: whether Ctrl-C ended it.
-        outputs: the files written.
+        outputs: the files and folders written.
         notes: what an output could not keep of its source, a line each.
     """
 
@@ -141,6 +142,7 @@ def infer(
     *,
     video: str | Path | None = None,
     records: Sequence[RecordSink] = (),
+    frames: FrameFolder | None = None,
     overlay: Overlay | None = None,
     codec: str = "h264",
     writer: str = "av",
@@ -160,7 +162,8 @@ def infer(
         video: the annotated video to write; its ending chooses the container; "-" streams Matroska
             to standard output.
         records: record files to write; they are closed here.
-        overlay: what to draw on the video; None takes the default.
+        frames: where to write the annotated frames as pictures.
+        overlay: what to draw on video and frames; None takes the default.
         codec: h264, h265, vp9, av1, prores or mjpeg (writer "av").
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to go on with; None starts a new one.
@@ -191,8 +194,11 @@ def infer(
             for frame, prediction in patience.over(loop):
                 for record in records:
                     record.write(prediction)
-                if target is not None:
-                    target.write(replace(frame, image=overlay.draw(frame.image, prediction)))
+                if target is not None or frames is not None:
+                    annotated = replace(frame, image=overlay.draw(frame.image, prediction))
+                    for sink in (target, frames):
+                        if sink is not None:
+                            sink.write(annotated)
                 first_time = prediction.time if last is None else first_time
                 summary.count(prediction, last)
                 if last is None or prediction.time != last.time:
@@ -217,6 +223,7 @@ def infer(
     summary.interrupted |= patience.asked
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
     files = [Path(video)] if video and Path(video) != STDOUT else []
+    files += [frames.path] if frames else []
     summary.outputs = [*files, *(record.path for record in records)]
     summary.wall_seconds = time.perf_counter() - started
     return summary

@@ -45,6 +45,14 @@ def infer(
     save_csv: Annotated[
         Path | None, typer.Option(help="Record every frame as CSV (likewise).", rich_help_panel=OUTPUT)
     ] = None,
+    save_frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the annotated frames as pictures into this folder (several sources: into folders in it).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    frames_format: Annotated[str, typer.Option(help="png or jpg.", rich_help_panel=OUTPUT)] = "png",
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="Record also what each frame alone says.", rich_help_panel=OUTPUT)
     ] = False,
@@ -127,6 +135,7 @@ def infer(
         videos = inputs.output_paths(names, out, exist_ok=exist_ok)
     jsons = inputs.record_paths(names, save_json, (".jsonl", ".json"), exist_ok=exist_ok)
     csvs = inputs.record_paths(names, save_csv, (".csv",), exist_ok=exist_ok)
+    folders = inputs.frame_folders(names, save_frames, exist_ok=exist_ok)
     # What is heavy is imported only now, so that --help is quick.
     import torch
 
@@ -135,6 +144,7 @@ def infer(
     from liquidvision.pipeline import Summary, check_output
     from liquidvision.pipeline import infer as run_infer
     from liquidvision.session import Session, read_state
+    from liquidvision.sinks.frames import FrameFolder, check_format
     from liquidvision.sinks.overlay import Overlay
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.open import open_video
@@ -142,6 +152,7 @@ def infer(
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
 
+    check_format(frames_format)
     draw()  # a wrong name is told before anything is read
     for video in videos:
         if video is not None:
@@ -158,7 +169,9 @@ def infer(
     loaded = Model.from_pretrained(model, device=device)
     report = Report(quiet=quiet, verbose=verbose, piped=piped)
 
-    def run(name: str, video: Path | None, json_path: Path | None, csv_path: Path | None) -> Summary:
+    def run(
+        name: str, video: Path | None, json_path: Path | None, csv_path: Path | None, folder: Path | None
+    ) -> Summary:
         session = Session(loaded, max_gap=max_gap, gap_policy=gap_policy)
         if state_in:
             session.load(state_in)
@@ -183,6 +196,7 @@ def infer(
                     loaded,
                     video=video,
                     records=records,
+                    frames=FrameFolder(folder, frames_format) if folder else None,
                     overlay=draw(),
                     codec=codec,
                     writer=writer,
@@ -200,7 +214,7 @@ def infer(
         return summary
 
     failed = 0
-    for name, *paths in zip(names, videos, jsons, csvs, strict=True):
+    for name, *paths in zip(names, videos, jsons, csvs, folders, strict=True):
         try:
             if run(name, *paths).interrupted:
                 raise typer.Exit(130)
