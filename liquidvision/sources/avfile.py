@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,8 @@ from liquidvision.sources.container import (
     reason,
     video_stream,
 )
-from liquidvision.sources.reader import MAX_PIXELS, Picture, Sound, VideoReader, Window
+from liquidvision.sources.reader import MAX_PIXELS, Picture, VideoReader, Window
+from liquidvision.sources.tracks import AVTracks
 
 log = logging.getLogger(__name__)
 
@@ -217,66 +217,13 @@ class AVFileReader(VideoReader):
             raise SourceError(f"{public_name(self._source)} is damaged beyond reading: {MOST_DAMAGE:,} broken packets")
         log.info("damage passed over: %s", what)
 
-    def sound(self) -> "AVSound | None":
-        if self.info.live or not self.info.has_audio:
-            return None
-        return AVSound(self._source, self.window, self.begin)
+    def tracks(self) -> AVTracks | None:
+        return None if self.info.live else AVTracks(open_container(self._source), self.window, self.begin)
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             self._container.close()
-
-
-class AVSound(Sound):
-    """The audio packets of a file, read a second time beside its pictures, with a container of its own.
-
-    `streams` are PyAV's, to make the output's streams after; packets keep their own time base.
-    """
-
-    def __init__(self, source: str | Path, window: Window, begin: Fraction) -> None:
-        self._container = open_container(source)
-        self.streams = list(self._container.streams.audio)
-        self._late, self._from = window.start > 0, begin + Fraction(window.start)
-        self._to = None if window.stop is None else begin + Fraction(window.stop)
-        if window.start > 0:
-            with suppress(av.error.FFmpegError):  # not seekable: packets before are passed over below
-                self._container.seek(int(self._from * av.time_base), backward=True)
-        self._packets = self._read()
-        self._next: av.Packet | None = next(self._packets, None)
-
-    def _read(self) -> Iterator[av.Packet]:
-        ended: set[int] = set()  # tracks that have passed the window's end
-        try:
-            for packet in self._container.demux(self.streams):
-                if not packet.size:  # the mark of a stream's end
-                    continue
-                seconds = packet_seconds(packet)
-                if self._late and seconds < self._from:  # from the beginning on, nothing is too early
-                    continue
-                if self._to is not None and seconds >= self._to:
-                    ended.add(packet.stream_index)
-                    if len(ended) == len(self.streams):
-                        return
-                    continue
-                yield packet
-        except av.error.FFmpegError as error:
-            log.warning("the sound broke off: %s", reason(error))
-
-    def until(self, seconds: float) -> Iterator[av.Packet]:
-        while self._next is not None and packet_seconds(self._next) <= seconds:
-            packet, self._next = self._next, next(self._packets, None)
-            yield packet
-
-    def close(self) -> None:
-        self._next = None  # nothing more is read from the closed container
-        self._container.close()
-
-
-def packet_seconds(packet: av.Packet) -> Fraction:
-    """When a packet is played, on the source's clock."""
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    return (stamp or 0) * packet.time_base
 
 
 class Stamps:
