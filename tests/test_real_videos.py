@@ -1,5 +1,6 @@
 """Real videos: the output has the source's frames, times and sound; pictures are upright, in shape and visible."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -182,3 +183,22 @@ def test_sound_for_the_web(data: Path, model: Model, tmp_path: Path) -> None:
         assert container.streams.audio[0].codec_context.name == "opus"
         seconds = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
     assert seconds == pytest.approx(1.0, abs=0.05)
+
+
+def test_dts_is_copied(data: Path, model: Model, make_video: Callable[..., Path], tmp_path: Path) -> None:
+    """DTS, whose decoder goes by another name than the codec, is copied into Matroska as any sound."""
+    source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    with (
+        av.open(str(make_video())) as clip,
+        av.open(str(real(data, "toothsome-dts.mp4"))) as dts,
+        av.open(str(source), "w") as container,
+    ):
+        for part in (clip.streams.video[0], dts.streams.audio[0]):
+            container.add_stream_from_template(part, opaque=True)
+        for stream, part in zip(container.streams, (clip, dts), strict=True):
+            for packet in part.demux():
+                if packet.dts is not None and packet.dts * packet.time_base < 0.8:
+                    packet.stream = stream
+                    container.mux(packet)
+    summary = infer(source, model, video=out)
+    assert summary.notes == [] and sound_of(out) == sound_of(source) != []

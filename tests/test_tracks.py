@@ -35,7 +35,9 @@ def show(container: av.container.OutputContainer, stream: av.VideoStream, second
     container.mux(stream.encode(None))
 
 
-def with_clicks(path: Path, codec: str, *, rate: int = 48_000, layout: str = "stereo", gap: bool = False) -> Path:
+def with_clicks(
+    path: Path, codec: str, *, rate: int = 48_000, layout: str = "stereo", gap: bool = False, **more: Any
+) -> Path:
     """Two seconds of pictures and of sound with three clicks; with a `gap`, no sound from 1.0 to 1.3 s."""
     with av.open(str(path), "w") as container:
         stream, sound = begin(container), container.add_stream(codec, rate=rate, layout=layout)
@@ -136,6 +138,43 @@ def test_without_a_decoder_a_track_is_left_out(tmp_path: Path) -> None:
         sink.write(picture_frames(1)[0])
     assert sink.notes == ["sound left out: there is no decoder for what the source has"]
     assert (tmp_path / "out.mp4").exists()
+
+
+def test_sound_that_changes(tmp_path: Path) -> None:
+    """Where a broadcast changes from mono to stereo, or lays sound over sound, what is encoded runs on in step."""
+
+    def packet(place: int, layout: str) -> Any:
+        wave = np.full((1 if layout == "mono" else 2, 480), 0.5 if place == 4800 else 0.0, np.float32)
+        frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, place, Fraction(1, 48_000)
+        return SimpleNamespace(decode=lambda: [frame])
+
+    layout = SimpleNamespace(name="mono")
+    context = SimpleNamespace(sample_rate=48_000, layout=layout, decode=lambda _: [])
+    out = tmp_path / "out.mp4"
+    with av.open(str(out), "w") as container:
+        track = written.Encoded(container, SimpleNamespace(codec_context=context), Fraction(0), "aac", 64_000)
+        places = [(place, "mono" if place < 2400 else "stereo") for place in (*range(0, 9600, 480), 6000, 9600)]
+        for place, name in places:
+            container.mux(list(track.take(packet(place, name))))
+        container.mux(list(track.rest()))
+    with av.open(str(out)) as container:
+        frames = list(container.decode(audio=0))
+    loud = [f.time + int(i) / 48_000 for f in frames for i in np.flatnonzero(np.abs(f.to_ndarray()[0]) > 0.2)]
+    assert loud[0] == pytest.approx(0.1, abs=0.005) and loud[-1] == pytest.approx(0.11, abs=0.005)
+    assert sum(frame.samples for frame in frames) == pytest.approx(10_080, abs=1024)
+
+
+@pytest.mark.parametrize("out", ["out.mp4", "out.mkv", "out.webm"])
+def test_files_laid_end_to_end(tmp_path: Path, out: str) -> None:
+    """Where the source's clock starts anew all pictures are written, and a note says where sound is missing."""
+    once, twice = with_clicks(tmp_path / "once.ts", "aac"), tmp_path / "twice.ts"
+    twice.write_bytes(once.read_bytes() * 2)
+    notes = copy(twice, tmp_path / out)
+    assert notes[-1] == "sound left out where the clock of the sound runs backwards"
+    assert clicks_of(tmp_path / out) == pytest.approx(clicks_of(once), abs=0.005)
+    with av.open(str(tmp_path / out)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 100
 
 
 BODIES = {

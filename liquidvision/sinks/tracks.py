@@ -52,6 +52,7 @@ class TrackWriter:
         self.notes: list[str] = []
         self._container, self._source, self._begin = container, tracks, begin
         self._tracks: dict[int, Copied | Encoded] = {}
+        self._last: dict[int, int] = {}  # each track's last time, in its ticks
         container.metadata.update(tracks.tags)
         name_track(container.streams.video[0], tracks.picture_tags)
         milli = Fraction(1, 1000)
@@ -103,9 +104,17 @@ class TrackWriter:
     def write(self, seconds: float) -> None:
         """Write what is played up to a time on the source's clock."""
         for packet in self._source.until(seconds):
-            track = self._tracks.get(packet.stream_index)
-            if track is not None:
-                self._container.mux(list(track.take(packet)))
+            track, stamp = self._tracks.get(packet.stream_index), packet.pts if packet.dts is None else packet.dts
+            if track is None or stamp is None:
+                continue
+            last, is_text = self._last.get(packet.stream_index), packet.stream.type == SUBTITLES
+            # As in files laid end to end. Only subtitles can begin together: MP4 takes no such sound.
+            if last is not None and (stamp < last or (stamp == last and not is_text)):
+                kind = "subtitles" if is_text else "sound"
+                self._note(f"{kind} left out where the clock of the {kind} runs backwards")
+                continue
+            self._last[packet.stream_index] = stamp
+            self._container.mux(list(track.take(packet)))
 
     def finish(self) -> None:
         """Write what encoders hold back."""
@@ -153,7 +162,7 @@ class Encoded:
         self._source, self._begin = source, begin
         self._form: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
-        self._next: int | None = None  # the sample, of the source's rate, that follows what was taken
+        self._end: Fraction | None = None  # seconds at which ends what was taken
 
     def take(self, packet: Any) -> Iterator[Any]:
         """The packet's sound in new packets, as far as the encoder gives it."""
@@ -171,13 +180,16 @@ class Encoded:
             yield from self._drain()
             to = self.stream.codec_context
             self._resampler = AudioResampler(to.format, to.layout, to.sample_rate)
-            self._form, self._next = form, None
+            self._form = form
         if frame.pts is not None and frame.time_base is not None:
-            sample = round((frame.pts * frame.time_base - self._begin) * frame.sample_rate)
-            if self._next is None or abs(sample - self._next) > NEAR * frame.sample_rate:
-                self._next = sample
-        frame.pts, frame.time_base = self._next or 0, Fraction(1, frame.sample_rate)
-        self._next = frame.pts + frame.samples
+            time = frame.pts * frame.time_base - self._begin
+            if self._end is None or time - self._end > NEAR:
+                self._end = time
+            elif self._end - time > NEAR:  # laid over what was heard already: an encoder knows no such thing
+                return
+        start = self._end or Fraction(0)
+        frame.pts, frame.time_base = round(start * frame.sample_rate), Fraction(1, frame.sample_rate)
+        self._end = start + Fraction(frame.samples, frame.sample_rate)
         assert self._resampler is not None
         for ready in self._resampler.resample(frame):
             yield from self.stream.encode(ready)
