@@ -1,13 +1,30 @@
 """Children forked from a process that has everything imported: a run of the command without its start."""
 
+import gc
 import os
 import resource
 import select
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+# What the command imports only when it is needed is imported here, before the forks, once.
+import cv2
+import torch
+
+import liquidvision.cli.report
+import liquidvision.pipeline
+import liquidvision.sinks.records
+import liquidvision.sinks.video
+from liquidvision.cli.main import main as command_line
+
+
+def prepare() -> None:
+    """Keep this process to one thread, and its objects out of its children's garbage collections."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    gc.freeze()
 
 
 def require_one_thread() -> None:
@@ -61,16 +78,9 @@ def limit(memory: int, file_size: int) -> None:
 
 def command(*arguments: str | Path) -> int:
     """Run the `liquidvision` command in this process; its exit code."""
-    from liquidvision.cli.main import main
-
     sys.argv = ["liquidvision", *map(str, arguments)]
     try:
-        main()
+        command_line()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
     raise RuntimeError("the command returned without an exit code")
-
-
-def until(moment: float) -> None:
-    """Sleep until a moment of `time.monotonic`."""
-    time.sleep(max(0.0, moment - time.monotonic()))

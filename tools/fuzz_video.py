@@ -8,7 +8,7 @@ child forked from a process that has everything loaded, for 20 s and 4 GiB at mo
 crash, a hang, a traceback or anything else but one clear line, an exit code that is none of 0 to 3,
 or a file under its final name that does not decode to as many frames as there are records.
 
-Case n is a function of n and of the sorted list of files (those of DATA up to --largest bytes); see
+Case n is a function of n and of the sorted list of files (those of DATA that hold video, up to --largest bytes); see
 tools/fuzz/mutate.py. Linux only, as it forks.
 """
 
@@ -26,11 +26,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads cannot be forked
 
-import cv2
-import torch
+import av
 
 from liquidvision import Model
 from liquidvision.sources import VIDEO_SUFFIXES
+from tools import forked
 from tools.fuzz.mutate import Case, draw, make
 from tools.fuzz.trial import try_case
 from tools.tiny import tiny_model
@@ -40,9 +40,8 @@ DATA = Path(__file__).parents[2] / "shared" / "data" / "testvideos"
 
 def main() -> None:
     options = parser().parse_args()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     model = tiny_model()
+    forked.prepare()
     with tempfile.TemporaryDirectory() as work:
         if options.replay:
             faults = replay(options.replay, model, Path(work))
@@ -68,10 +67,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def videos(folder: Path, largest: int) -> list[Path]:
-    """The videos below a folder that are small enough, sorted."""
-    return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.stat().st_size <= largest
-    )
+    """The videos below a folder that are small enough, sorted; what holds only sound is left out."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.stat().st_size <= largest:
+            with av.open(str(path), metadata_errors="replace") as container:
+                found += [path] if container.streams.video else []
+    return found
 
 
 def fuzz(files: list[Path], model: Model, work: Path, options: argparse.Namespace) -> list[str]:
@@ -89,8 +91,13 @@ def fuzz(files: list[Path], model: Model, work: Path, options: argparse.Namespac
             print(f"{seed} {first.name} {'+'.join(case.changes)}: {'; '.join(faults)}", flush=True)
         seed += 1
         if (seed - options.seed) % 500 == 0:
-            print(f"{seed - options.seed} inputs, {time.monotonic() - started:.0f} s, exit codes {dict(codes)}", flush=True)
-    print(f"{seed - options.seed} inputs, {time.monotonic() - started:.0f} s, {len(found)} faults, exit codes {dict(codes)}")
+            print(
+                f"{seed - options.seed} inputs, {time.monotonic() - started:.0f} s, exit codes {dict(codes)}",
+                flush=True,
+            )
+    print(
+        f"{seed - options.seed} inputs, {time.monotonic() - started:.0f} s, {len(found)} faults, exit codes {dict(codes)}"
+    )
     return found
 
 

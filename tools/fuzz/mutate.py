@@ -48,7 +48,7 @@ def make(seed: int, first: bytes, second: bytes) -> Case:
         if data:
             data = change(dice, data, second)
             changes.append(change.__name__)
-    options = ["--max-frames", str(dice.choice((5, 10, 30)))]
+    options = ["--max-frames", str(dice.choice((3, 5, 10, 30)))]
     if dice.random() < 0.1:
         options += ["--start", dice.choice(("0.1", "0.5", "2"))]
     if dice.random() < 0.1:
@@ -62,12 +62,12 @@ def make(seed: int, first: bytes, second: bytes) -> Case:
 
 
 def place(dice: random.Random, data: bytearray) -> int:
-    """A place in the file, as often in its heads as in all the rest."""
+    """A place in the file, more likely in its heads than in the rest."""
     last = len(data) - 1
     where = dice.random()
-    if where < 0.35:
+    if where < 0.2:
         return dice.randint(0, min(HEADS, last))
-    return dice.randint(max(0, last - HEADS), last) if where < 0.5 else dice.randint(0, last)
+    return dice.randint(max(0, last - HEADS), last) if where < 0.3 else dice.randint(0, last)
 
 
 def span(dice: random.Random, data: bytearray) -> tuple[int, int]:
@@ -154,9 +154,7 @@ def choose_level(dice: random.Random, found: list) -> list:
     return [field for field in found if field.name == name]
 
 
-def write_number(
-    dice: random.Random, data: bytearray, at: int, length: int, order: str, *, ebml: bool = False
-) -> None:
+def write_number(dice: random.Random, data: bytearray, at: int, length: int, order: str, *, ebml: bool = False) -> None:
     """Replace a number by an interesting one, by one beside it, or by chance."""
     top = 1 << 8 * length
     old = int.from_bytes(data[at : at + length], order)
@@ -174,6 +172,6 @@ def write_number(
 
 Change = Callable[[random.Random, bytearray, bytes], bytearray]
 CHANGES: tuple[Change, ...] = (
-    *(flip_bits, flip_bits, cut_end, cut_start, remove, double, overwrite, splice, insert),
-    *(set_number, set_size, set_size, set_field, set_field, set_field, set_field),
+    *(flip_bits, flip_bits, flip_bits, cut_end, cut_start, remove, double, overwrite, overwrite, splice, insert),
+    *(set_number, set_size, *[set_field] * 6),
 )
