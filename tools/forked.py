@@ -16,7 +16,7 @@ import torch
 import liquidvision.cli.report
 import liquidvision.pipeline
 import liquidvision.sinks.records
-import liquidvision.sinks.video
+import liquidvision.sinks.video  # noqa: F401
 from liquidvision.cli.main import main as command_line
 
 
@@ -66,6 +66,11 @@ def wait(number: int, seconds: float) -> int | None:
         return code if ended else None
     finally:
         os.close(watch)
+
+
+def ended(number: int) -> bool:
+    """Whether the child has ended; it stays to be waited for."""
+    return os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def limit(memory: int, file_size: int) -> None:

@@ -91,14 +91,15 @@ def fuzz(files: list[Path], model: Model, work: Path, options: argparse.Namespac
             print(f"{seed} {first.name} {'+'.join(case.changes)}: {'; '.join(faults)}", flush=True)
         seed += 1
         if (seed - options.seed) % 500 == 0:
-            print(
-                f"{seed - options.seed} inputs, {time.monotonic() - started:.0f} s, exit codes {dict(codes)}",
-                flush=True,
-            )
-    print(
-        f"{seed - options.seed} inputs, {time.monotonic() - started:.0f} s, {len(found)} faults, exit codes {dict(codes)}"
-    )
+            tell(seed - options.seed, started, found, codes)
+    tell(seed - options.seed, started, found, codes)
     return found
+
+
+def tell(inputs: int, started: float, found: list[str], codes: Counter[str]) -> None:
+    """How far it is."""
+    seconds = time.monotonic() - started
+    print(f"{inputs} inputs, {seconds:.0f} s, {len(found)} faults, exit codes {dict(codes)}", flush=True)
 
 
 def keep(folder: Path, case: Case, first: Path, second: Path, faults: list[str], data: Path) -> None:
