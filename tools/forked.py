@@ -7,6 +7,8 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 # What the command imports only when it is needed is imported here, before the forks, once.
@@ -21,9 +23,11 @@ from liquidvision.cli.main import main as command_line
 
 
 def prepare() -> None:
-    """Keep this process to one thread, and its objects out of its children's garbage collections."""
+    """Keep this process to one thread, and do here what every child would do anew."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    with redirect_stderr(StringIO()):
+        command("infer", "--top-k", "none")  # a wrong option is told before the command begins
     gc.freeze()
 
 

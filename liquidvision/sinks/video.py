@@ -35,15 +35,19 @@ CODECS = {
     "h265": Codec(
         "libx265",
         (".mp4", ".mov", ".mkv"),
-        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error"},
+        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error:rc-lookahead=10:bframes=3:frame-threads=2"},
         tag="hvc1",  # Apple's players know HEVC by no other
     ),
     "vp9": Codec(
         "libvpx-vp9",
         (".mp4", ".webm", ".mkv"),
-        {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0"},
+        {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0", "lag-in-frames": "0"},
     ),
-    "av1": Codec("libsvtav1", (".mp4", ".webm", ".mkv"), {"preset": "10", "crf": "32"}),
+    "av1": Codec(
+        "libsvtav1",
+        (".mp4", ".webm", ".mkv"),
+        {"preset": "10", "crf": "32", "svtav1-params": "hierarchical-levels=3:lookahead=0"},
+    ),
 }
 
 
@@ -102,9 +106,11 @@ class AVVideoSink(VideoSink):
         self._info, self._begin, self._sound = info, begin, sound
         # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
         # to 1/90000 s.
-        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
-        # On disk at once, not when 32 KiB have come together: of a small picture that is a minute.
-        options = {"flush_packets": "1", **(fragments if self.path.suffix.lower() in (".mp4", ".mov") else {})}
+        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000", "frag_duration": "500000"}
+        form = fragments if self.path.suffix.lower() in (".mp4", ".mov") else {"cluster_time_limit": "500"}
+        # On disk at once, not when 32 KiB have come together: of a small picture that is a minute. Nor does
+        # one track wait for packets of another for longer than half a second.
+        options = {"flush_packets": "1", "max_interleave_delta": "500000", **form}
         try:
             self._container = av.open(f"file:{self.part}", "w", options=options)
         except OSError as error:
