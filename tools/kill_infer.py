@@ -164,9 +164,10 @@ def judge(video: Path, records: Path, stamps: list[tuple[float, float]], first_b
     part, lines = video.with_stem("v.part"), records.with_stem("r.part").read_text(encoding="utf-8").splitlines()
     try:
         frames, sound = read(part)
-    except (av.error.FFmpegError, IndexError) as error:
+        state = ""
+    except (av.error.FFmpegError, IndexError) as error:  # so too where nothing but a header is there yet
         frames, sound = [], None
-        faults.append(f"the video does not play: {type(error).__name__} {error}")
+        state = f" ({type(error).__name__}: {error})"
     # The last line may be cut off in the middle.
     whole = [line for line in lines if complete(line)]
     if len(whole) < len(lines) - 1:
@@ -183,7 +184,7 @@ def judge(video: Path, records: Path, stamps: list[tuple[float, float]], first_b
         "video": since(stamps, next(missing, len(stamps)), killed),
         "records": since(stamps, len(whole), killed),
     }
-    faults += [f"{what}: {seconds:.2f} s behind" for what, seconds in behind.items() if seconds > PROMISE]
+    faults += [f"{what}: {seconds:.2f} s behind{state}" for what, seconds in behind.items() if seconds > PROMISE]
     behind_sound = None if sound is None else max(0.0, stamps[-1][1] - sound)
     if behind_sound is not None and behind_sound > PROMISE:
         faults.append(f"sound: {behind_sound:.2f} s behind")
