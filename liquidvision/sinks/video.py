@@ -213,7 +213,12 @@ class AVVideoSink(VideoSink):
             self._container.close()
             raise SinkError(f"{self.path} was not written: there was no frame")
         try:
-            for packet in self._stream.encode(None):
+            packets = self._stream.encode(None)
+            if packets and self._last_pts is not None and packets[-1].pts is not None:
+                # FFmpeg's edit list ends with the last packet, which need not be that of the last picture.
+                step = ticks(1 / (self._info.rate or Fraction(30)), self._stream.codec_context.time_base)
+                packets[-1].duration = self._last_pts - packets[-1].pts + max(1, step)
+            for packet in packets:
                 if self._frames <= 2:  # of so few libx265 leaves the dts to chance
                     packet.dts = packet.pts
                 self._container.mux(packet)

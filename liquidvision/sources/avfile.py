@@ -3,7 +3,7 @@
 import errno
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from functools import partial
@@ -86,7 +86,7 @@ class AVFileReader(VideoReader):
         elif container.duration:
             duration = container.duration / av.time_base
         url = str(source)
-        audio = container.streams.audio
+        audio = known(container.streams.audio)
         return VideoInfo(
             name=public_name(source),
             width=width,
@@ -165,7 +165,7 @@ class AVSound(Sound):
 
     def __init__(self, source: str | Path, window: Window, begin: Fraction) -> None:
         self._container = open_container(source)
-        self.streams = list(self._container.streams.audio)
+        self.streams = known(self._container.streams.audio)
         self._late, self._from = window.start > 0, begin + Fraction(window.start)
         self._to = None if window.stop is None else begin + Fraction(window.stop)
         if window.start > 0:
@@ -200,6 +200,11 @@ class AVSound(Sound):
     def close(self) -> None:
         self._next = None  # nothing more is read from the closed container
         self._container.close()
+
+
+def known(streams: Sequence[av.AudioStream]) -> list[av.AudioStream]:
+    """Those whose codec FFmpeg knows: a broken header names others, and nothing can be done with them."""
+    return [stream for stream in streams if stream.codec_context is not None]
 
 
 def packet_seconds(packet: av.Packet) -> Fraction:
