@@ -13,6 +13,7 @@ _ROOMS = {
     "Head": "liquid.head",
     "HeadConfig": "liquid.head",
     "LiquidVisionError": "errors",
+    "Live": "sources.reader",
     "Model": "model",
     "Overlay": "sinks.overlay",
     "Prediction": "prediction",
@@ -33,6 +34,7 @@ __all__ = [
     "Head",
     "HeadConfig",
     "LiquidVisionError",
+    "Live",
     "Model",
     "Overlay",
     "Prediction",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.arrays import ArrayReader
     from liquidvision.sources.open import open_video
+    from liquidvision.sources.reader import Live
 
 
 def __getattr__(name: str) -> object:

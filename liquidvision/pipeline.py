@@ -21,6 +21,7 @@ from liquidvision.sources.open import open_video
 from liquidvision.sources.reader import VideoReader, Window
 
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
+LIVE_DEPTH = 16  # frames of a live source that may wait: a burst after a hitch of the network
 AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
 WRITERS = ("av", "opencv")
 
@@ -66,7 +67,18 @@ def predict(
         picture = source.info.width * source.info.height * 3
         depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
         # The thread must have ended before the reader is closed under it: the inner context.
-        with Ahead(source, depth) as frames:
+        if source.live is None:
+            ahead = Ahead(source, depth)
+        else:
+            depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))
+            ahead = Ahead(
+                source,
+                depth,
+                policy=source.live.policy,
+                max_staleness=source.live.max_staleness,
+                counts=source.counts,
+            )
+        with ahead as frames:
             yield from _in_batches(frames, session, size)
 
 
@@ -106,7 +118,7 @@ class Summary:
         flips, frame_flips: changes of the most probable label, with memory and by each frame alone.
         label_frames: for each label, the frames on which it was the most probable.
         repeated, backwards, gaps: as counted by `Session`.
-        damaged: packets that could not be decoded.
+        damaged, dropped, stale, reconnects: see `Counts`.
         interrupted: whether Ctrl-C ended it.
         outputs: the files written.
         notes: what an output could not keep of its source, a line each.
@@ -122,6 +134,9 @@ class Summary:
     backwards: int = 0
     gaps: int = 0
     damaged: int = 0
+    dropped: int = 0
+    stale: int = 0
+    reconnects: int = 0
     interrupted: bool = False
     outputs: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -211,7 +226,8 @@ def infer(
         if target is not None:
             target.end(whole=not summary.interrupted and summary.frames != max_frames)
             summary.notes += target.notes
-        summary.damaged = reader.damaged
+        for name in ("damaged", "dropped", "stale", "reconnects"):
+            setattr(summary, name, getattr(reader.counts, name))
         summary.media_seconds = last.time - first_time if last else 0.0
     summary.interrupted |= patience.asked
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps

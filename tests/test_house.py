@@ -20,7 +20,7 @@ FLOORS = (
     ("cli",),
 )
 DOORS = {
-    "av": {"sources/avfile.py", "sinks/video.py"},
+    "av": {"sources/avfile.py", "sources/color.py", "sources/container.py", "sinks/video.py"},
     "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"},
     "torchvision": {"backbone.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
@@ -91,6 +91,7 @@ def test_the_public_names_are_pinned():
         "Head",
         "HeadConfig",
         "LiquidVisionError",
+        "Live",
         "Model",
         "Overlay",
         "Prediction",

@@ -85,7 +85,7 @@ def explain(
             loop.close()  # type: ignore[attr-defined]  # a generator; ends the reading thread
         if first is None or last is None:
             raise SourceError(f"{opened.info.name} has no frame in the part that was asked for")
-        summary.damaged, summary.media_seconds = opened.damaged, last.time - first.time
+        summary.damaged, summary.media_seconds = opened.counts.damaged, last.time - first.time
     summary.interrupted |= patience.asked
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
     summary.wall_seconds = time.perf_counter() - started

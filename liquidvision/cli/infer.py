@@ -12,8 +12,10 @@ import typer
 
 from liquidvision.cli import inputs
 from liquidvision.errors import SinkError, SourceError, UsageError
+from liquidvision.sources.reader import Live
 
-OUTPUT, INPUT, MODEL, REPORT = "Output", "Input", "Model and memory", "What is said"
+OUTPUT, INPUT, LIVE = "Output", "Input", "Cameras, streams, growing files"
+MODEL, REPORT = "Model and memory", "What is said"
 
 
 def infer(
@@ -74,6 +76,25 @@ def infer(
         int | None, typer.Option(help="Stop after so many frames.", rich_help_panel=INPUT, show_default=False)
     ] = None,
     reader: Annotated[str, typer.Option(help="auto, av or opencv.", rich_help_panel=INPUT)] = "auto",
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at damage in a file.", rich_help_panel=INPUT)] = False,
+    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.", rich_help_panel=INPUT)] = 100_000_000,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Wait for more, as of a file being written.", rich_help_panel=LIVE)
+    ] = False,
+    policy: Annotated[
+        str,
+        typer.Option(help="When frames come too quickly: wait, drop-oldest or latest.", rich_help_panel=LIVE),
+    ] = "drop-oldest",
+    max_staleness: Annotated[
+        float | None,
+        typer.Option(help="Leave out frames that waited longer, in seconds.", rich_help_panel=LIVE),
+    ] = None,
+    reconnect: Annotated[
+        str, typer.Option(help="Times in a row to try a lost source again, or forever.", rich_help_panel=LIVE)
+    ] = "5",
+    timeout: Annotated[
+        float, typer.Option(help="Seconds of silence after which a source is lost.", rich_help_panel=LIVE)
+    ] = 15.0,
     batch: Annotated[
         int | None,
         typer.Option(help="Frames embedded at once. Default: 8, live sources 1.", rich_help_panel=MODEL),
@@ -107,6 +128,7 @@ def infer(
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill finishes the files like Ctrl-C
     names = inputs.expand(source)
+    live = Live(policy, max_staleness, inputs.tries(reconnect), timeout)
     if len(names) > 1 and (state_in or state_out):
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
     parts = [] if overlay == "none" else [part.strip() for part in overlay.split(",")]
@@ -149,7 +171,19 @@ def infer(
         if state_in:
             session.load(state_in)
         with ExitStack() as stack:
-            opened = stack.enter_context(open_video(name, start=start, stop=end, stride=vid_stride, reader=reader))
+            opened = stack.enter_context(
+                open_video(
+                    name,
+                    start=start,
+                    stop=end,
+                    stride=vid_stride,
+                    reader=reader,
+                    strict=strict,
+                    max_pixels=max_pixels,
+                    live=live,
+                    follow=follow,
+                )
+            )
             records = []
             for path in (json_path, csv_path):
                 if path is not None:

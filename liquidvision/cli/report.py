@@ -78,7 +78,10 @@ class Report:
             "times ran backwards": summary.backwards,
             "repeated frames": summary.repeated,
             "gaps": summary.gaps,
-            "damaged packets passed over": summary.damaged,
+            "damaged packets or pictures": summary.damaged,
+            "frames dropped, since later ones were there": summary.dropped,
+            "frames dropped, since they had waited too long": summary.stale,
+            "times lost and connected again": summary.reconnects,
         }
         lines += [f"  {count} {what}" for what, count in counted.items() if count]
         lines += [f"  {note}" for note in summary.notes]

@@ -147,7 +147,7 @@ def look(path: Path) -> Seen:
         seconds = np.array([float(time) for time in times])
         steps = np.maximum(np.diff(seconds), 0.0)
         final = float(last) if last is not None else float(np.median(steps)) if len(steps) else 0.0
-        return Seen(seconds, np.append(steps, final), reader.damaged)
+        return Seen(seconds, np.append(steps, final), reader.counts.damaged)
 
 
 def fit(clip: Clip, seen: Seen) -> tuple[Clip, list[str]]:

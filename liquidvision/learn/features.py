@@ -239,7 +239,7 @@ class FeatureStore:
                     shown += [frame for frame, _ in chunk]
                     for _ in found:
                         on_frame()
-            begin, damaged = reader.begin, reader.damaged
+            begin, damaged = reader.begin, reader.counts.damaged
         every = torch.cat(embeddings)
         pts = torch.tensor([frame.pts for frame in shown])
         durations = torch.tensor([frame.duration or 0 for frame in shown])

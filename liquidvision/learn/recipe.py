@@ -45,7 +45,7 @@ class Recipe:
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     smoothing: float = 0.05
-    calm: float = 0.1
+    calm: float = 0.05
     noise: float = 0.3
     most_dropped: float = 0.6
     mixup: float = 0.0

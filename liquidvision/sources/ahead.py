@@ -1,26 +1,48 @@
 """The one thread: reads ahead of the consumer, a bounded number of items, and ends with it."""
 
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from queue import Empty, Full, Queue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from liquidvision.sources.reader import Counts
+
 T = TypeVar("T")
-POLL_SECONDS = 0.1
 
 
 class Ahead(Generic[T]):
     """Iterates over `items` in a thread of its own, at most `depth` items ahead. A context manager.
 
     What the items' iteration raises is raised again here, in its place. Leaving the context stops
-    the thread and joins it, also while it waits for room in the queue.
+    the thread and joins it, also while it waits for room.
+
+    Args:
+        items: what to read.
+        depth: how many items may wait, 1 or more.
+        policy: what happens when so many wait: "wait" (the thread waits; nothing is lost), "drop-oldest"
+            (the one that has waited longest is left out), or "latest" (only the newest ever waits).
+        max_staleness: seconds; what has waited longer is left out. None: nothing.
+        counts: where what is left out is counted.
     """
 
-    def __init__(self, items: Iterable[T], depth: int) -> None:
-        self._items, self._queue = items, Queue[tuple[str, T | BaseException | None]](max(1, depth))
-        self._stop = threading.Event()
+    def __init__(
+        self,
+        items: Iterable[T],
+        depth: int,
+        *,
+        policy: str = "wait",
+        max_staleness: float | None = None,
+        counts: Counts | None = None,
+    ) -> None:
+        self._items, self._policy, self._max_staleness = items, policy, max_staleness
+        self._depth = 1 if policy == "latest" else max(1, depth)
+        self._counts = counts or Counts()
+        self._waiting: deque[tuple[float, T]] = deque()  # with the monotonic time at which they came
+        self._change = threading.Condition()
+        self._ended = self._stop = False
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="liquidvision-ahead", daemon=True)
 
     def __enter__(self) -> Self:
@@ -28,36 +50,48 @@ class Ahead(Generic[T]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._stop.set()
-        while self._thread.is_alive():
-            with suppress(Empty):  # make room, so that a waiting put returns
-                self._queue.get_nowait()
-            self._thread.join(POLL_SECONDS)
+        with self._change:
+            self._stop = True
+            self._change.notify_all()
+        self._thread.join()
 
     def __iter__(self) -> Iterator[T]:
         while True:
-            kind, value = self._queue.get()
-            if kind == "item":
-                yield value  # type: ignore[misc]  # an item is a T by construction
-            elif kind == "error":
-                raise value  # type: ignore[misc]  # an error is an exception by construction
-            else:
-                return
+            with self._change:
+                while not self._waiting and not self._ended:
+                    self._change.wait()
+                if not self._waiting:
+                    break
+                came, item = self._waiting.popleft()
+                self._change.notify_all()
+            if self._max_staleness is not None and time.monotonic() - came > self._max_staleness:
+                self._counts.stale += 1
+                continue
+            yield item
+        if self._error is not None:
+            raise self._error
 
     def _read(self) -> None:
         try:
             for item in self._items:
-                if not self._put("item", item):
+                if not self._put(item):
                     return
-            self._put("end", None)
         except BaseException as error:  # handed to the consumer, who raises it again
-            self._put("error", error)
+            self._error = error
+        with self._change:
+            self._ended = True
+            self._change.notify_all()
 
-    def _put(self, kind: str, value: T | BaseException | None) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put((kind, value), timeout=POLL_SECONDS)
-                return True
-            except Full:
-                continue
-        return False
+    def _put(self, item: T) -> bool:
+        """Let an item wait; whether more is wanted."""
+        came = time.monotonic()
+        with self._change:
+            while len(self._waiting) >= self._depth and not self._stop:
+                if self._policy == "wait":
+                    self._change.wait()
+                else:
+                    self._waiting.popleft()
+                    self._counts.dropped += 1
+            self._waiting.append((came, item))
+            self._change.notify_all()
+            return not self._stop

@@ -1,6 +1,5 @@
 """Files and URLs by PyAV: exact time stamps, upright pictures, right colours."""
 
-import errno
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,40 +7,59 @@ from contextlib import suppress
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
-from urllib.request import url2pathname
+from urllib.parse import urlsplit
 
 import av
-import numpy as np
-from av.stream import Disposition
-from av.video.reformatter import Colorspace
 
 from liquidvision.errors import SourceError
 from liquidvision.frame import VideoInfo
-from liquidvision.sources.reader import Picture, Sound, VideoReader, Window
+from liquidvision.sources.color import rgb
+from liquidvision.sources.container import (
+    ALWAYS_LIVE,
+    TIMEOUT,
+    open_container,
+    public_name,
+    reason,
+    video_stream,
+)
+from liquidvision.sources.reader import MAX_PIXELS, Picture, Sound, VideoReader, Window
 
 log = logging.getLogger(__name__)
 
-# What a source may open in its turn: a playlist on disk must not reach for hosts.
-NETWORK = "http,https,tcp,tls,crypto,rtsp,rtp,rtsps,udp,rtmp,rtmps,srt,httpproxy"
-LIVE_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt")
-OPEN_SECONDS, READ_SECONDS = 15.0, 15.0
-BT2020_CONSTANT_LUMINANCE, BT2020, UNSPECIFIED = 10, 9, 2
+MOST_DAMAGE = 10_000  # broken packets in a row without a picture between them
 
 
 class AVFileReader(VideoReader):
     """Reads a file or URL with FFmpeg's libraries.
 
+    Args:
+        source: a path or URL.
+        window: the part that is wanted.
+        strict: break off where a decoder reports damage; else it is counted, and reading goes on.
+        max_pixels: of one picture; a larger one is refused before memory is taken for it.
+        timeout: seconds without data after which a URL counts as lost, and a file that is followed as ended.
+        follow: at the end of a file wait for more.
+
     Raises:
+        UsageError: a URL of a kind that is not read.
         SourceError: the source cannot be opened, holds no video, or cannot be decoded.
     """
 
-    def __init__(self, source: str | Path, window: Window | None = None) -> None:
+    def __init__(
+        self,
+        source: str | Path,
+        window: Window | None = None,
+        *,
+        strict: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        timeout: float = TIMEOUT,
+        follow: bool = False,
+    ) -> None:
         super().__init__(window or Window())
-        self._source = source
+        self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
         # FFmpeg crashes when it is read after, or while, it is closed.
         self._lock, self._closed = threading.Lock(), False
-        self._container = open_container(source)
+        self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
         stream = video_stream(self._container)
         if stream is None:
             kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
@@ -50,13 +68,18 @@ class AVFileReader(VideoReader):
                 f"{public_name(source)} holds no video (only {kinds}); expected a file with a video stream"
             )
         self._stream = stream
-        self._stream.thread_type = "AUTO"
+        if stream.width * stream.height > max_pixels:
+            self.close()
+            raise SourceError(self._too_large(stream.width, stream.height))
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        stream.thread_type = "AUTO"
         # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
         by_dts = self._container.format.name == "avi"
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._stamps = Stamps(stream.guessed_rate, self._time_base, by_dts=by_dts)
         start = self._container.start_time
         self.begin = Fraction(start, av.time_base) if start is not None else Fraction(0)
+        self._in_a_row = 0  # broken packets since the last picture
         self._seek()
         self._first: Picture | None = None
         self._decoded = self._decode()
@@ -66,6 +89,12 @@ class AVFileReader(VideoReader):
             self.close()
             raise SourceError(f"{public_name(source)} holds no picture that can be decoded")
         self.info = self._describe(source)
+
+    def _too_large(self, width: int, height: int) -> str:
+        return (
+            f"{public_name(self._source)} has pictures of {width} x {height}, more than {self._max_pixels:,} pixels; "
+            "raise --max-pixels if that is meant"
+        )
 
     def _seek(self) -> None:
         if self.window.start > 0:
@@ -93,7 +122,7 @@ class AVFileReader(VideoReader):
             height=height,
             rate=stream.average_rate or stream.guessed_rate,
             duration=duration,
-            live="://" in url and (urlsplit(url).scheme in LIVE_SCHEMES or duration is None),
+            live=self._follow or ("://" in url and (urlsplit(url).scheme.lower() in ALWAYS_LIVE or duration is None)),
             has_audio=bool(audio),
             pixel_aspect=aspect,
             codec=stream.codec_context.name,
@@ -111,40 +140,65 @@ class AVFileReader(VideoReader):
         yield from self._decoded
 
     def _decode(self) -> Iterator[Picture]:
-        packets = self._container.demux(self._stream)
+        self._packets = self._container.demux(self._stream)
         while True:
             with self._lock:
                 if self._closed:
                     return
-                try:
-                    packet = next(packets, None)
-                    pictures = [] if packet is None else list(self._decode_packet(packet))
-                except av.error.InvalidDataError:  # a broken packet in the container: go on behind it
-                    self.damaged += 1
-                    if self.damaged > 10_000:
-                        raise SourceError("the file is damaged beyond reading: 10,000 broken packets") from None
-                    packets = self._container.demux(self._stream)
-                    continue
-                except av.error.FFmpegError as error:
-                    raise SourceError(f"reading broke off: {reason(error)}") from error
-            if packet is None:
+                pictures = self._decode_next()
+            if pictures is None:
                 return
             yield from pictures
 
-    def _decode_packet(self, packet: av.Packet) -> Iterator[Picture]:
+    def _decode_next(self) -> list[Picture] | None:
+        """The pictures that one more packet makes ready, None at the end."""
         try:
-            frames = packet.decode()
-        except (av.error.InvalidDataError, av.error.PermissionError) as error:
-            self.damaged += 1
-            log.info("a damaged packet was passed over: %s", reason(error))
-            return
-        for frame in frames:
-            assert isinstance(frame, av.VideoFrame)
-            self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
-            self._size = frame.width, frame.height
-            pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
-            upright = partial(rgb, frame, self._turns)
-            yield Picture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
+            packet = next(self._packets, None)
+        except av.error.InvalidDataError as error:  # a broken packet in the container: go on behind it
+            self._count_damage(error)
+            self._packets = self._container.demux(self._stream)
+            return []
+        except (av.error.ExitError, av.error.TimeoutError) as error:  # nothing came in time
+            if not self._follow:
+                raise SourceError(f"{public_name(self._source)} broke off: nothing came in time") from error
+            self._packets = iter(())  # it grows no more; the decoder still holds its last pictures
+            return [self._picture(frame) for frame in self._stream.codec_context.decode(None)]
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+        if packet is None:
+            return None
+        if packet.is_corrupt:  # by the container's own reckoning: a part is missing
+            self._count_damage(None)
+        try:
+            return [self._picture(frame) for frame in packet.decode()]
+        except (av.error.InvalidDataError, av.error.PermissionError, av.error.ArgumentError) as error:
+            self._count_damage(error)
+            return []
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
+        if frame.width * frame.height > self._max_pixels:
+            raise SourceError(self._too_large(frame.width, frame.height))
+        if frame.is_corrupt:
+            self._count_damage(None)
+        self._in_a_row = 0
+        self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
+        self._size = frame.width, frame.height
+        pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
+        upright = partial(rgb, frame, self._turns)
+        return Picture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
+
+    def _count_damage(self, error: Exception | None) -> None:
+        """Count what could not be decoded, or (without an error) only in part."""
+        self.counts.damaged += 1
+        self._in_a_row += 1
+        what = "a part is missing" if error is None else reason(error)
+        if self._strict:
+            raise SourceError(f"{public_name(self._source)} is damaged: {what}; leave out --strict to go on behind it")
+        if self._in_a_row > MOST_DAMAGE:
+            raise SourceError(f"{public_name(self._source)} is damaged beyond reading: {MOST_DAMAGE:,} broken packets")
+        log.info("damage passed over: %s", what)
 
     def sound(self) -> "AVSound | None":
         if self.info.live or not self.info.has_audio:
@@ -228,63 +282,3 @@ class Stamps:
             stamp = 0 if self._last is None else self._last + (duration or self._step)
         self._last = stamp
         return stamp
-
-
-def open_container(source: str | Path) -> av.container.InputContainer:
-    """Open for reading, with no more protocols allowed than the source itself needs."""
-    url = str(source)
-    if url.startswith("file://"):
-        url = url2pathname(urlsplit(url).path)
-    remote = "://" in url
-    if not remote and not Path(url).exists():
-        raise SourceError(f"no such file: {url}")
-    if not remote and Path(url).is_dir():
-        raise SourceError(f"{url} is a folder; expected a video file, or a folder that holds some")
-    options = {"protocol_whitelist": NETWORK if remote else "file,crypto,data"}
-    timeout = (OPEN_SECONDS, READ_SECONDS) if remote else None
-    try:
-        # No tag is used here: one that is not UTF-8, as old cameras write, must not refuse the file.
-        return av.open(url if remote else f"file:{url}", options=options, timeout=timeout, metadata_errors="replace")
-    except av.error.FFmpegError as error:
-        raise SourceError(f"{public_name(source)} cannot be opened as video: {reason(error)}") from error
-
-
-def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that is not a cover picture."""
-    for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    return None
-
-
-def rgb(frame: av.VideoFrame, quarter_turns: int) -> np.ndarray:
-    """Upright RGB pixels (h, w, 3) uint8 of a decoded frame, turned counter-clockwise."""
-    if frame.colorspace == BT2020_CONSTANT_LUMINANCE:
-        frame.colorspace = BT2020  # swscale knows no constant luminance; phones that tag it do not use it either
-    matrix = None
-    if frame.colorspace == UNSPECIFIED and frame.format.name.startswith("yuv"):
-        # Untagged video: high definition is BT.709, the rest BT.601, as players take it.
-        high = frame.height > 576 or frame.width >= 1280
-        matrix = Colorspace.ITU709 if high else Colorspace.ITU601
-    try:
-        image = frame.to_ndarray(format="rgb24", src_colorspace=matrix)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise SourceError(f"a picture of format {frame.format.name} cannot be turned into RGB: {error}") from error
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
-
-
-def public_name(source: str | Path) -> str:
-    """A source's name to show: a file's own name, a URL without user and password."""
-    url = str(source)
-    if "://" not in url:
-        return Path(url).name
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def reason(error: Exception) -> str:
-    """FFmpeg's reason in its own words, without the numbers and the name around it."""
-    number = getattr(error, "errno", None)
-    if number == errno.ENOENT:
-        return "not found"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -49,7 +49,8 @@ class OpenCVReader(VideoReader):
         ok, first = self._capture.read()
         if not ok:
             self.close()
-            raise SourceError(f"{name} gives no picture")
+            hint = "" if live else "; try the other reader: --reader av"
+            raise SourceError(f"{name} gives no picture{hint}")
         self._live, self._first, self._name, self._origin = live, first, name, time.monotonic()
         get = self._capture.get
         rate = Fraction(get(cv2.CAP_PROP_FPS)).limit_denominator(1001) if get(cv2.CAP_PROP_FPS) > 0 else None

@@ -1,9 +1,11 @@
 """Picks the reader for a source."""
 
+from functools import partial
 from pathlib import Path
 
 from liquidvision.errors import UsageError
-from liquidvision.sources.reader import VideoReader, Window
+from liquidvision.sources.live import LiveReader
+from liquidvision.sources.reader import MAX_PIXELS, Live, VideoReader, Window
 
 READERS = ("auto", "av", "opencv")
 
@@ -15,6 +17,10 @@ def open_video(
     stop: float | None = None,
     stride: int = 1,
     reader: str = "auto",
+    strict: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    live: Live | None = None,
+    follow: bool = False,
 ) -> VideoReader:
     """Open a file, a URL or a camera for reading.
 
@@ -24,6 +30,12 @@ def open_video(
         stop: seconds from the source's beginning at which to end.
         stride: every how-manieth frame is wanted; the frames keep their own times.
         reader: "av" (FFmpeg's libraries: exact times), "opencv", or "auto": OpenCV for cameras, else av.
+
+        strict: break off where a decoder reports damage; else it is counted, and reading goes on.
+        max_pixels: of one picture of a file or URL; a larger one is refused.
+        live: how a camera or stream is read, see `Live`; it says nothing for what does not run by itself.
+        follow: at the end of a file wait for more, as of one that is being written, until nothing has come
+            for `live.timeout` seconds.
 
     Raises:
         UsageError: an unknown reader, or a window that cannot be.
@@ -35,15 +47,24 @@ def open_video(
     camera = camera_index(source)
     if camera is not None and reader == "av":
         raise UsageError("cameras are read by OpenCV; leave out --reader av")
+    live = live or Live()
+    if follow and (camera is not None or reader == "opencv" or "://" in str(source)):
+        raise UsageError("only a file that av reads can be followed")
     # Imported here, so that a file costs no OpenCV and a camera no PyAV.
     if camera is not None or reader == "opencv":
         from liquidvision.sources.camera import OpenCVReader
 
-        return OpenCVReader(source if camera is None else camera, window)
+        if camera is None:
+            return OpenCVReader(source, window)
+        return LiveReader(OpenCVReader(camera), partial(OpenCVReader, camera), window, live)
     from liquidvision.sources.avfile import AVFileReader
 
     assert not isinstance(source, int)
-    return AVFileReader(source, window)
+    connect = partial(AVFileReader, source, strict=strict, max_pixels=max_pixels, timeout=live.timeout, follow=follow)
+    opened = connect(window=window)
+    if not opened.info.live or follow:
+        return opened
+    return LiveReader(opened, connect, window, live)
 
 
 def camera_index(source: str | Path | int) -> int | None:

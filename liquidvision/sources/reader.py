@@ -11,6 +11,9 @@ import numpy as np
 from liquidvision.errors import UsageError
 from liquidvision.frame import Frame, VideoInfo
 
+MAX_PIXELS = 100_000_000  # of one picture: more than 12,000 x 8,000; in RGB 300 MB
+POLICIES = ("wait", "drop-oldest", "latest")  # what happens to frames that come quicker than they are used
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -20,6 +23,53 @@ class Picture:
     time_base: Fraction
     duration: int | None
     rgb: Callable[[], np.ndarray]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened to a source's frames on the way.
+
+    Attributes:
+        damaged: packets and pictures that were damaged or could not be decoded; reading went on after them.
+        dropped: frames left out because later ones came before there was time for them.
+        stale: frames left out because they had waited too long.
+        reconnects: times that a lost source was opened again.
+    """
+
+    damaged: int = 0
+    dropped: int = 0
+    stale: int = 0
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """How a source is read that does not wait: a camera or a stream.
+
+    Attributes:
+        policy: what happens when frames come quicker than they are used: see `Ahead`.
+        max_staleness: seconds after which a waiting frame is left out; None: none is.
+        reconnect: new tries in a row before a lost source is given up; None: for ever.
+        timeout: seconds without data after which a stream counts as lost.
+
+    Raises:
+        UsageError: an unknown policy, or a number that cannot be.
+    """
+
+    policy: str = "drop-oldest"
+    max_staleness: float | None = None
+    reconnect: int | None = 5
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise UsageError(f"policy is {self.policy!r}; expected one of {', '.join(POLICIES)}")
+        if self.max_staleness is not None and not 0 < self.max_staleness < float("inf"):
+            raise UsageError(f"max_staleness is {self.max_staleness}; expected seconds above 0")
+        if self.reconnect is not None and self.reconnect < 0:
+            raise UsageError(f"reconnect is {self.reconnect}; expected how many times, 0 or more")
+        if not 0 < self.timeout < float("inf"):
+            raise UsageError(f"timeout is {self.timeout}; expected seconds above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +122,18 @@ class VideoReader(ABC):
     Attributes:
         info: what the source says of itself.
         begin: seconds on the source's clock that `Window.start` counts from.
-        damaged: packets that could not be decoded so far; reading went on after them.
+        counts: what was damaged or left out so far.
+        live: how frames that come by themselves are read, see `Live`; None: they wait until they are wanted.
         ahead: whether a thread may read ahead; not where the caller's own code makes the pictures.
     """
 
     info: VideoInfo
     begin: Fraction = Fraction(0)
-    damaged: int = 0
+    live: Live | None = None
     ahead: bool = True
 
     def __init__(self, window: Window) -> None:
-        self.window = window
+        self.window, self.counts = window, Counts()
 
     @abstractmethod
     def pictures(self) -> Iterator[Picture]:

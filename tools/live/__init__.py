@@ -1,0 +1,1 @@
+"""A real RTSP server that stops and starts, for tools/try_outages.py."""
