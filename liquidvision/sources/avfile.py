@@ -62,10 +62,12 @@ class AVFileReader(VideoReader):
         self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
         stream = video_stream(self._container)
         if stream is None:
-            kinds = ", ".join(sorted({s.type for s in self._container.streams})) or "nothing"
+            unknown = {s for s in self._container.streams.video if s.codec_context is None}
+            kinds = sorted({f"{s.type}{' of an unknown codec' * (s in unknown)}" for s in self._container.streams})
             self._container.close()
             raise SourceError(
-                f"{public_name(source)} holds no video (only {kinds}); expected a file with a video stream"
+                f"{public_name(source)} holds no video (only {', '.join(kinds) or 'nothing'}); "
+                "expected a file with a video stream"
             )
         self._stream = stream
         if stream.width * stream.height > max_pixels:
