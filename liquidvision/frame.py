@@ -69,3 +69,17 @@ class VideoInfo:
     container: str = ""
     pixel_format: str = ""
     audio_codec: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A part of a source that has a name.
+
+    Attributes:
+        start, stop: seconds on the source's clock.
+        tags: its title, and what else is said of it.
+    """
+
+    start: Fraction
+    stop: Fraction
+    tags: dict[str, str]

@@ -13,9 +13,10 @@ from liquidvision.interrupt import Patience
 from liquidvision.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.session import Session
+from liquidvision.sinks.frames import FrameFolder
 from liquidvision.sinks.overlay import Overlay
 from liquidvision.sinks.records import RecordSink
-from liquidvision.sinks.sink import VideoSink
+from liquidvision.sinks.sink import STDOUT, VideoSink
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
 from liquidvision.sources.reader import VideoReader, Window
@@ -120,7 +121,7 @@ class Summary:
         repeated, backwards, gaps: as counted by `Session`.
         damaged, dropped, stale, reconnects: see `Counts`.
         interrupted: whether Ctrl-C ended it.
-        outputs: the files written.
+        outputs: the files and folders written.
         notes: what an output could not keep of its source, a line each.
     """
 
@@ -156,6 +157,7 @@ def infer(
     *,
     video: str | Path | None = None,
     records: Sequence[RecordSink] = (),
+    frames: FrameFolder | None = None,
     overlay: Overlay | None = None,
     codec: str = "h264",
     writer: str = "av",
@@ -172,11 +174,13 @@ def infer(
     Args:
         source: a path, a URL, a camera's index, or a reader that `open_video` gave.
         model: see `Model.from_pretrained`.
-        video: the annotated video to write; its ending chooses the container.
+        video: the annotated video to write; its ending chooses the container; "-" streams Matroska
+            to standard output.
         records: record files to write; they are closed here.
-        overlay: what to draw on the video; None takes the default.
-        codec: h264, h265, vp9 or av1 (writer "av").
-        writer: "av" (exact times, sound copied), or "opencv" (constant rate, no sound).
+        frames: where to write the annotated frames as pictures.
+        overlay: what to draw on video and frames; None takes the default.
+        codec: h264, h265, vp9, av1, prores or mjpeg (writer "av").
+        writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to go on with; None starts a new one.
         batch: frames embedded at once, see `predict`.
         max_frames: stop after so many.
@@ -205,8 +209,11 @@ def infer(
             for frame, prediction in patience.over(loop):
                 for record in records:
                     record.write(prediction)
-                if target is not None:
-                    target.write(replace(frame, image=overlay.draw(frame.image, prediction)))
+                if target is not None or frames is not None:
+                    annotated = replace(frame, image=overlay.draw(frame.image, prediction))
+                    for sink in (target, frames):
+                        if sink is not None:
+                            sink.write(annotated)
                 first_time = prediction.time if last is None else first_time
                 summary.count(prediction, last)
                 if last is None or prediction.time != last.time:
@@ -231,7 +238,9 @@ def infer(
         summary.media_seconds = last.time - first_time if last else 0.0
     summary.interrupted |= patience.asked
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
-    summary.outputs = [*([Path(video)] if video else []), *(record.path for record in records)]
+    files = [Path(video)] if video and Path(video) != STDOUT else []
+    files += [frames.path] if frames else []
+    summary.outputs = [*files, *(record.path for record in records)]
     summary.wall_seconds = time.perf_counter() - started
     return summary
 
@@ -250,13 +259,15 @@ def _open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, s
 
         rate = reader.info.rate and reader.info.rate / reader.window.stride
         return OpenCVVideoSink(path, replace(reader.info, rate=rate))
-    from liquidvision.sinks.video import AVVideoSink
+    from liquidvision.sinks.video import AVVideoSink, StdoutVideoSink
 
-    sound = reader.sound()
-    if sound is not None:
-        stack.callback(sound.close)
+    tracks = reader.tracks()
+    if tracks is not None:
+        stack.callback(tracks.close)
     begin = reader.begin + Fraction(reader.window.start)
-    return AVVideoSink(path, reader.info, begin=begin, codec=codec, sound=sound)
+    if path == STDOUT:
+        return StdoutVideoSink(reader.info, begin=begin, codec=codec, tracks=tracks)
+    return AVVideoSink(path, reader.info, begin=begin, codec=codec, tracks=tracks)
 
 
 def check_output(path: Path, codec: str, writer: str) -> None:
@@ -268,6 +279,6 @@ def check_output(path: Path, codec: str, writer: str) -> None:
 
         check_suffix(path)
     else:
-        from liquidvision.sinks.video import check_codec
+        from liquidvision.sinks.codecs import check_codec
 
         check_codec(path, codec)

@@ -1,9 +1,10 @@
-"""A live server on loopback: MPEG-TS over HTTP at its own pace, which tests stop, start and change."""
+"""A live server on loopback: MPEG-TS or JPEG pictures over HTTP at its own pace, which tests stop, start and change."""
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from typing import Any
@@ -34,11 +35,26 @@ def segment(count: int, size: tuple[int, int], first: int = 0) -> list[bytes]:
     return pieces
 
 
+def photographs(count: int, size: tuple[int, int]) -> list[bytes]:
+    """JPEG pictures as cameras send them over HTTP, without any times: parts of multipart/x-mixed-replace."""
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = *size, "yuvj420p", Fraction(1, RATE)
+    parts = []
+    for number in range(count):
+        frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24").reformat(format="yuvj420p")
+        frame.pts = number
+        for packet in encoder.encode(frame):
+            head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {packet.size}\r\n\r\n"
+            parts.append(head.encode() + bytes(packet) + b"\r\n")
+    return parts
+
+
 class Station:
     """Sends what `pieces` holds to each client, from its beginning, 1 / RATE seconds apart.
 
     Attributes:
         pieces: what is sent.
+        kind: its media type.
         on: False answers with 503.
         clients: how often it was asked.
         pace: seconds between pieces.
@@ -46,6 +62,7 @@ class Station:
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
+        self.kind = "video/mp2t"
         self.on, self.clients, self.pace = True, 0, 1 / RATE
         self.url = ""
 
@@ -66,7 +83,7 @@ def station() -> Iterator[Station]:
                 self.send_error(503)
                 return
             self.send_response(200)
-            self.send_header("Content-Type", "video/mp2t")
+            self.send_header("Content-Type", said.kind)
             self.end_headers()
             try:
                 for piece in list(said.pieces):

@@ -20,7 +20,10 @@ FLOORS = (
     ("cli",),
 )
 DOORS = {
-    "av": {"sources/avfile.py", "sources/color.py", "sources/container.py", "sinks/video.py"},
+    "av": {
+        *("sources/avfile.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
+        *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
+    },
     "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"},
     "torchvision": {"backbone.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},

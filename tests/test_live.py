@@ -4,13 +4,13 @@ import logging
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import picture
-from live import segment, station
+from live import photographs, segment, station
 
 from liquidvision import Live, Model, Prediction, Session, infer, open_video, predict
 from liquidvision.errors import SourceError, UsageError
@@ -210,6 +210,20 @@ def test_a_stream_that_falls_silent_is_lost(model: Model) -> None:
                 count += 1
                 server.pace = 20.0
         assert 5 <= count <= 30 and time.monotonic() - began < 10
+
+
+def test_pictures_without_times_carry_their_arrival() -> None:
+    """A camera that sends bare JPEG pictures is timed by the clock here, not by a rate that somebody made up."""
+    with station() as server:
+        server.pieces, server.kind, server.pace = (
+            photographs(30, (64, 48)),
+            "multipart/x-mixed-replace; boundary=cut",
+            0.1,
+        )
+        with open_video(server.url, live=Live(reconnect=0)) as video:
+            assert video.info.live and video.info.codec == "mjpeg"
+            times = [frame.time for frame in islice(video, 25)]
+    assert np.median(np.diff(times[5:])) == pytest.approx(0.1, abs=0.03)
 
 
 def test_a_growing_file_is_followed(make_video, tmp_path: Path) -> None:

@@ -152,3 +152,33 @@ def test_all_kinds_are_read(data: Path, name: str) -> None:
         assert {shape for _, _, shape in frames} == {(video.info.height, video.info.width, 3)}
     assert len(frames) >= 2 and max(std for _, std, _ in frames) > 5
     assert all(a < b for (a, *_), (b, *_) in pairwise(frames))
+
+
+def subtitles_of(path: Path) -> list[tuple[float, bytes]]:
+    """Time and text of each subtitle of the first track, without the empty ones."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(container.streams.subtitles[0]) if packet.size > 2]
+        return [(float(packet.pts * packet.time_base), bytes(packet)) for packet in packets]
+
+
+def test_subtitles_are_kept(data: Path, model: Model, tmp_path: Path) -> None:
+    """A clip with two tracks of sound and two of subtitles has them still, and in their places."""
+    source, out = real(data, "nasa_13013.mp4"), tmp_path / "out.mp4"
+    summary = infer(open_video(source, start=2.0, stop=6.0), model, video=out)
+    assert summary.notes == []
+    with av.open(str(out)) as container:
+        kinds = [(stream.type, stream.language) for stream in container.streams]
+    assert sorted(kinds) == [("audio", "eng")] * 2 + [("subtitle", "eng")] * 2 + [("video", "eng")]
+    (_, first), (time, second) = [(t, text) for t, text in subtitles_of(source) if 0 < t < 6.0]
+    assert subtitles_of(out) == [(0.0, first), (pytest.approx(time - 2.0, abs=WITHIN), second)]
+
+
+def test_sound_for_the_web(data: Path, model: Model, tmp_path: Path) -> None:
+    """MPEG sound, which WebM cannot hold, becomes Opus of the same length."""
+    source, out = real(data, "sine_stereo_mp2.mpg"), tmp_path / "out.webm"
+    summary = infer(open_video(source, stop=1.0), model, video=out, codec="vp9")
+    assert summary.notes == ["sound re-encoded from mp2 to Opus: .webm cannot hold mp2"]
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].codec_context.name == "opus"
+        seconds = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+    assert seconds == pytest.approx(1.0, abs=0.05)

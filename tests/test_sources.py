@@ -230,7 +230,7 @@ def test_tags_in_another_encoding(make_video: MakeVideo, tmp_path: Path, name: s
     path.write_bytes(content.replace(b"Cafe", "Café".encode("latin-1")))
     with open_video(path) as video:
         assert len(list(video)) == 20
-        sound = video.sound()
+        sound = video.tracks()
         assert sound is not None and list(sound.until(Fraction(9)))
         sound.close()
 
@@ -487,7 +487,7 @@ def test_a_file_url(make_video: MakeVideo) -> None:
     path = make_video("a clip.mp4", sound=True)
     with open_video(path.as_uri()) as video:
         assert len(list(video)) == 20 and not video.info.live
-        sound = video.sound()
+        sound = video.tracks()
         assert sound is not None and list(sound.until(9.0))
         sound.close()
 
@@ -500,6 +500,6 @@ def test_a_name_of_digits(tmp_path: Path, make_video: MakeVideo, monkeypatch: py
         assert not video.info.live and len(list(video)) == 20
 
 
-def test_base_has_no_sound() -> None:
-    """A source without sound says so."""
-    assert VideoReader.sound(open_array(rate=25)) is None
+def test_base_has_no_tracks() -> None:
+    """A source without sound and subtitles says so."""
+    assert VideoReader.tracks(open_array(rate=25)) is None

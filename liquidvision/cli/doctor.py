@@ -45,7 +45,7 @@ def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
     except ImportError as error:
         problems.append(f"OpenCV cannot be loaded ({error}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0")
     try:
-        from liquidvision.sinks.video import available_codecs
+        from liquidvision.sinks.codecs import available_codecs
 
         for codec, encoder, here in available_codecs():
             typer.echo(f"  {codec:15} {encoder}{'' if here else ' (not in this build of PyAV)'}")

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,6 @@ import typer
 
 from liquidvision.cli import inputs
 from liquidvision.errors import SinkError, SourceError, UsageError
-from liquidvision.sources.reader import Live
 
 OUTPUT, INPUT, LIVE = "Output", "Input", "Cameras, streams, growing files"
 MODEL, REPORT = "Model and memory", "What is said"
@@ -31,7 +31,12 @@ def infer(
     ] = "objects",
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Output file or folder. Default: runs/infer.", rich_help_panel=OUTPUT),
+        typer.Option(
+            "-o",
+            "--out",
+            help="Output file or folder, or - to stream Matroska to standard output. Default: runs/infer.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     no_save: Annotated[bool, typer.Option("--no-save", help="Write no video.", rich_help_panel=OUTPUT)] = False,
     save_json: Annotated[
@@ -41,6 +46,14 @@ def infer(
     save_csv: Annotated[
         Path | None, typer.Option(help="Record every frame as CSV (likewise).", rich_help_panel=OUTPUT)
     ] = None,
+    save_frames: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the annotated frames as pictures into this folder (several sources: into folders in it).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    frames_format: Annotated[str, typer.Option(help="png or jpg.", rich_help_panel=OUTPUT)] = "png",
     per_frame: Annotated[
         bool, typer.Option("--per-frame", help="Record also what each frame alone says.", rich_help_panel=OUTPUT)
     ] = False,
@@ -56,7 +69,7 @@ def infer(
     compare: Annotated[
         bool, typer.Option("--compare", help="Draw each frame alone beside the memory.", rich_help_panel=OUTPUT)
     ] = False,
-    codec: Annotated[str, typer.Option(help="h264, h265, vp9 or av1.", rich_help_panel=OUTPUT)] = "h264",
+    codec: Annotated[str, typer.Option(help="h264, h265, vp9, av1, prores or mjpeg.", rich_help_panel=OUTPUT)] = "h264",
     writer: Annotated[
         str, typer.Option(help="av, or opencv (no sound, constant rate).", rich_help_panel=OUTPUT)
     ] = "av",
@@ -128,13 +141,22 @@ def infer(
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill finishes the files like Ctrl-C
     names = inputs.expand(source)
-    live = Live(policy, max_staleness, inputs.tries(reconnect), timeout)
+    tries = inputs.tries(reconnect)
     if len(names) > 1 and (state_in or state_out):
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
     parts = [] if overlay == "none" else [part.strip() for part in overlay.split(",")]
-    videos = [None] * len(names) if no_save else inputs.output_paths(names, out, exist_ok=exist_ok)
+    piped = str(out) == "-" and not no_save
+    videos: Sequence[Path | None]
+    if no_save:
+        videos = [None] * len(names)
+    elif out is not None and piped:
+        check_pipe(len(names))
+        videos = [out]
+    else:
+        videos = inputs.output_paths(names, out, exist_ok=exist_ok)
     jsons = inputs.record_paths(names, save_json, (".jsonl", ".json"), exist_ok=exist_ok)
     csvs = inputs.record_paths(names, save_csv, (".csv",), exist_ok=exist_ok)
+    folders = inputs.frame_folders(names, save_frames, exist_ok=exist_ok)
     # What is heavy is imported only now, so that --help is quick.
     import torch
 
@@ -143,13 +165,17 @@ def infer(
     from liquidvision.pipeline import Summary, check_output
     from liquidvision.pipeline import infer as run_infer
     from liquidvision.session import Session, read_state
+    from liquidvision.sinks.frames import FrameFolder, check_format
     from liquidvision.sinks.overlay import Overlay
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.open import open_video
+    from liquidvision.sources.reader import Live
 
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
 
+    live = Live(policy, max_staleness, tries, timeout)
+    check_format(frames_format)
     draw()  # a wrong name is told before anything is read
     for video in videos:
         if video is not None:
@@ -164,9 +190,11 @@ def infer(
     # The other half of the cores decode and encode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device)
-    report = Report(quiet=quiet, verbose=verbose)
+    report = Report(quiet=quiet, verbose=verbose, piped=piped)
 
-    def run(name: str, video: Path | None, json_path: Path | None, csv_path: Path | None) -> Summary:
+    def run(
+        name: str, video: Path | None, json_path: Path | None, csv_path: Path | None, folder: Path | None
+    ) -> Summary:
         session = Session(loaded, max_gap=max_gap, gap_policy=gap_policy)
         if state_in:
             session.load(state_in)
@@ -203,6 +231,7 @@ def infer(
                     loaded,
                     video=video,
                     records=records,
+                    frames=FrameFolder(folder, frames_format) if folder else None,
                     overlay=draw(),
                     codec=codec,
                     writer=writer,
@@ -220,7 +249,7 @@ def infer(
         return summary
 
     failed = 0
-    for name, *paths in zip(names, videos, jsons, csvs, strict=True):
+    for name, *paths in zip(names, videos, jsons, csvs, folders, strict=True):
         try:
             if run(name, *paths).interrupted:
                 raise typer.Exit(130)
@@ -230,6 +259,14 @@ def infer(
             failed += 1
             print(f"liquidvision: {error}", file=sys.stderr)
     raise typer.Exit(0 if not failed else 1 if failed == len(names) else 3)
+
+
+def check_pipe(sources: int) -> None:
+    """Raise UsageError where standard output cannot take the video: it is one stream, and nothing to look at."""
+    if sources > 1:
+        raise UsageError(f"-o - is one stream for {sources} sources; give a folder")
+    if sys.stdout.isatty():
+        raise UsageError("-o - would print the video on the terminal; pipe it into a program, or name a file")
 
 
 def make_folder_of(path: Path) -> None:

@@ -94,15 +94,7 @@ def output_paths(
         paths = [out]
     else:
         folder = out or free_folder(default, exist_ok=exist_ok)
-        taken: set[str] = set()
-        paths = []
-        for source in sources:
-            stem = name = output_stem(source)
-            number = 2
-            while name.lower() in taken:  # some file systems take upper and lower case for the same
-                name, number = f"{stem}-{number}", number + 1
-            taken.add(name.lower())
-            paths.append(folder / f"{name}{suffix}")
+        paths = [folder / f"{name}{suffix}" for name in distinct_stems(sources)]
     files = [source for source in sources if Path(source).is_file()]
     for path in paths:
         refuse_overwriting(path, exist_ok=exist_ok)
@@ -123,6 +115,37 @@ def record_paths(
         return [None] * len(sources)
     check_suffix(out, suffixes)
     return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffixes[0]))
+
+
+def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -> list[Path | None]:
+    """Where each source's frames go: into `out` itself those of a single source, else into folders in it.
+
+    Raises:
+        UsageError: a file is in the way, or a folder that holds files already.
+    """
+    if out is None:
+        return [None] * len(sources)
+    folders = [out] if len(sources) == 1 else [out / name for name in distinct_stems(sources)]
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file; expected a folder for the frames")
+        if folder.is_dir() and any(folder.iterdir()) and not exist_ok:
+            raise UsageError(f"{folder} holds files already; choose another folder, or add to it with --exist-ok")
+    return list(folders)
+
+
+def distinct_stems(sources: Sequence[str]) -> list[str]:
+    """A name for each source's outputs, without ending: `output_stem`, with a number behind it where that is taken."""
+    taken: set[str] = set()
+    names = []
+    for source in sources:
+        stem = name = output_stem(source)
+        number = 2
+        while name.lower() in taken:  # some file systems take upper and lower case for the same
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names
 
 
 def names_file(out: Path) -> bool:

@@ -13,11 +13,14 @@ from liquidvision.sources.reader import VideoReader
 
 
 class Report:
-    """Progress on the error stream, where that is a terminal; summaries on the output stream."""
+    """Progress on the error stream, where that is a terminal; summaries on the output stream.
 
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+    Where a video is on the output stream (`piped`), the summaries too are on the error stream.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool, piped: bool = False) -> None:
         self._quiet, self._verbose = quiet, verbose
-        self._out = Console(highlight=False, soft_wrap=True)
+        self._out = Console(stderr=piped, highlight=False, soft_wrap=True)
         self._err = Console(stderr=True, highlight=False)
 
     @contextmanager

@@ -9,6 +9,8 @@ from typing import Self
 from liquidvision.errors import SinkError, SourceError
 from liquidvision.frame import Frame
 
+STDOUT = Path("-")  # as the name of a video: a stream on standard output
+
 
 class Sink(ABC):
     """An output file, written beside its target as `name.part.suffix` and renamed when it is whole.
@@ -27,6 +29,9 @@ class Sink(ABC):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._claim()
+
+    def _claim(self) -> None:
         if self.path.is_dir():
             raise SinkError(f"{self.path} is a folder; expected the name of a file to write")
         try:
@@ -37,6 +42,9 @@ class Sink(ABC):
             self.part = claim_part(self.path)  # what cannot be written is told before the work, not after it
         except OSError as error:
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _publish(self) -> None:
+        self.part.replace(self.path)
 
     @abstractmethod
     def _finish(self) -> None:
@@ -50,7 +58,7 @@ class Sink(ABC):
         """Finish the file and give it its final name."""
         try:
             self._finish()
-            self.part.replace(self.path)
+            self._publish()
         except SinkError:  # says already what is wrong
             self._release()
             self.drop_unused()

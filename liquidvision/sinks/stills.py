@@ -1,11 +1,18 @@
-"""Small still pictures, for pages that hold all that they show."""
+"""Still pictures, encoded; small ones as text, for pages that hold all that they show."""
 
 import base64
 
 import cv2
 import numpy as np
 
-QUALITY = 80  # of the JPEG, 0 to 100
+QUALITY = 80  # of a page's JPEG, 0 to 100
+
+
+def encode(image: np.ndarray, suffix: str, *, quality: int = 95) -> bytes:
+    """A picture (h, w, 3) uint8 RGB as the content of a file of that ending; `quality` of a JPEG, 0 to 100."""
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix == ".jpg" else []
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
+    return encoded.tobytes()
 
 
 def data_uri(image: np.ndarray, *, longest: int = 240) -> str:
@@ -19,5 +26,5 @@ def data_uri(image: np.ndarray, *, longest: int = 240) -> str:
     scale = min(1.0, longest / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"
+    jpeg = encode(small, ".jpg", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

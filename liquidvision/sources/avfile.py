@@ -2,8 +2,8 @@
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,15 @@ from liquidvision.sources.container import (
     reason,
     video_stream,
 )
-from liquidvision.sources.reader import MAX_PIXELS, Picture, Sound, VideoReader, Window
+from liquidvision.sources.reader import MAX_PIXELS, Picture, VideoReader, Window
+from liquidvision.sources.tracks import AVTracks
 
 log = logging.getLogger(__name__)
 
+MICROSECOND = Fraction(1, 1_000_000)
+ENDLESS = ("http", "https")  # live where no duration is told
+# What cameras send without any time: FFmpeg makes up 25 a second, so their arrival is taken.
+WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
 MOST_DAMAGE = 10_000  # broken packets in a row without a picture between them
 
 
@@ -60,37 +65,46 @@ class AVFileReader(VideoReader):
         # FFmpeg crashes when it is read after, or while, it is closed.
         self._lock, self._closed = threading.Lock(), False
         self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
-        stream = video_stream(self._container)
-        if stream is None:
-            unknown = {s for s in self._container.streams.video if s.codec_context is None}
-            kinds = sorted({f"{s.type}{' of an unknown codec' * (s in unknown)}" for s in self._container.streams})
-            self._container.close()
-            raise SourceError(
-                f"{public_name(source)} holds no video (only {', '.join(kinds) or 'nothing'}); "
-                "expected a file with a video stream"
-            )
-        self._stream = stream
-        if stream.width * stream.height > max_pixels:
-            self.close()
-            raise SourceError(self._too_large(stream.width, stream.height))
-        stream.codec_context.options = {"max_pixels": str(max_pixels)}
-        stream.thread_type = "AUTO"
-        # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
-        by_dts = self._container.format.name == "avi"
-        self._time_base = stream.time_base or Fraction(1, av.time_base)
-        self._stamps = Stamps(stream.guessed_rate, self._time_base, by_dts=by_dts)
-        start = self._container.start_time
-        self.begin = Fraction(start, av.time_base) if start is not None else Fraction(0)
         self._in_a_row = 0  # broken packets since the last picture
-        self._seek()
         self._first: Picture | None = None
+        try:
+            self._begin_to_read()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin_to_read(self) -> None:
+        container, name = self._container, public_name(self._source)
+        stream = video_stream(container)
+        if stream is None:
+            kinds = {
+                "video of an unknown codec" if s.type == "video" and s.codec_context is None else s.type
+                for s in container.streams
+            }
+            holds = ", ".join(sorted(kinds)) or "nothing"
+            raise SourceError(f"{name} holds no video (only {holds}); expected a file with a video stream")
+        if stream.width * stream.height > self._max_pixels:
+            raise SourceError(self._too_large(stream.width, stream.height))
+        self._stream = stream
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        stream.thread_type = "AUTO"
+        kind, url = container.format.name, str(self._source)
+        scheme = urlsplit(url).scheme.lower() if "://" in url else ""
+        self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in ENDLESS and container.duration is None)
+        self._by_arrival = self._live and not self._follow and kind in WITHOUT_TIMES
+        # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
+        self._time_base = MICROSECOND if self._by_arrival else stream.time_base or Fraction(1, av.time_base)
+        self._stamps = Stamps(stream.guessed_rate, self._time_base, by_dts=kind == "avi")
+        start = container.start_time
+        self.begin = Fraction(start, av.time_base) if start is not None and not self._by_arrival else Fraction(0)
+        self._opened = time.monotonic()
+        self._seek()
         self._decoded = self._decode()
         # The first picture tells what a header does not: whether it can be decoded, and how it is turned.
         self._first = next(self._decoded, None)
         if self._first is None:
-            self.close()
-            raise SourceError(f"{public_name(source)} holds no picture that can be decoded")
-        self.info = self._describe(source)
+            raise SourceError(f"{name} holds no picture that can be decoded")
+        self.info = self._describe(name)
 
     def _too_large(self, width: int, height: int) -> str:
         return (
@@ -106,7 +120,7 @@ class AVFileReader(VideoReader):
             except av.error.FFmpegError:  # not seekable: the frames before are decoded and passed over
                 log.info("cannot seek; reading from the beginning")
 
-    def _describe(self, source: str | Path) -> VideoInfo:
+    def _describe(self, name: str) -> VideoInfo:
         stream, container = self._stream, self._container
         width, height, aspect = self._size[0], self._size[1], stream.sample_aspect_ratio or Fraction(1)
         if self._turns % 2:
@@ -116,15 +130,14 @@ class AVFileReader(VideoReader):
             duration = float(stream.duration * stream.time_base)
         elif container.duration:
             duration = container.duration / av.time_base
-        url = str(source)
-        audio = known(container.streams.audio)
+        audio = [sound for sound in container.streams.audio if sound.codec_context is not None]  # of a known codec
         return VideoInfo(
-            name=public_name(source),
+            name=name,
             width=width,
             height=height,
             rate=stream.average_rate or stream.guessed_rate,
             duration=duration,
-            live=self._follow or ("://" in url and (urlsplit(url).scheme.lower() in ALWAYS_LIVE or duration is None)),
+            live=self._live,
             has_audio=bool(audio),
             pixel_aspect=aspect,
             codec=stream.codec_context.name,
@@ -160,13 +173,13 @@ class AVFileReader(VideoReader):
             self._count_damage(error)
             self._packets = self._container.demux(self._stream)
             return []
-        except (av.error.ExitError, av.error.TimeoutError) as error:  # nothing came in time
+        except (av.error.ExitError, av.error.TimeoutError):  # nothing came in time
             if not self._follow:
-                raise SourceError(f"{public_name(self._source)} broke off: nothing came in time") from error
+                raise self._broke_off("nothing came in time") from None
             self._packets = iter(())  # it grows no more; the decoder still holds its last pictures
             return [self._picture(frame) for frame in self._stream.codec_context.decode(None)]
         except av.error.FFmpegError as error:
-            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+            raise self._broke_off(reason(error)) from None
         if packet is None:
             return None
         if packet.is_corrupt:  # by the container's own reckoning: a part is missing
@@ -177,7 +190,11 @@ class AVFileReader(VideoReader):
             self._count_damage(error)
             return []
         except av.error.FFmpegError as error:
-            raise SourceError(f"{public_name(self._source)} broke off: {reason(error)}") from error
+            raise self._broke_off(reason(error)) from None
+
+    def _broke_off(self, why: str) -> SourceError:
+        """To be raised from None: PyAV's own error holds the URL with its password."""
+        return SourceError(f"{public_name(self._source)} broke off: {why}")
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
         if frame.width * frame.height > self._max_pixels:
@@ -187,8 +204,10 @@ class AVFileReader(VideoReader):
         self._in_a_row = 0
         self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
         self._size = frame.width, frame.height
-        pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
         upright = partial(rgb, frame, self._turns)
+        if self._by_arrival:
+            return Picture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
+        pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
         return Picture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
 
     def _count_damage(self, error: Exception | None) -> None:
@@ -202,71 +221,13 @@ class AVFileReader(VideoReader):
             raise SourceError(f"{public_name(self._source)} is damaged beyond reading: {MOST_DAMAGE:,} broken packets")
         log.info("damage passed over: %s", what)
 
-    def sound(self) -> "AVSound | None":
-        if self.info.live or not self.info.has_audio:
-            return None
-        return AVSound(self._source, self.window, self.begin)
+    def tracks(self) -> AVTracks | None:
+        return None if self.info.live else AVTracks(open_container(self._source), self.window, self.begin)
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             self._container.close()
-
-
-class AVSound(Sound):
-    """The audio packets of a file, read a second time beside its pictures, with a container of its own.
-
-    `streams` are PyAV's, to make the output's streams after; packets keep their own time base.
-    """
-
-    def __init__(self, source: str | Path, window: Window, begin: Fraction) -> None:
-        self._container = open_container(source)
-        self.streams = known(self._container.streams.audio)
-        self._late, self._from = window.start > 0, begin + Fraction(window.start)
-        self._to = None if window.stop is None else begin + Fraction(window.stop)
-        if window.start > 0:
-            with suppress(av.error.FFmpegError):  # not seekable: packets before are passed over below
-                self._container.seek(int(self._from * av.time_base), backward=True)
-        self._packets = self._read()
-        self._next: av.Packet | None = next(self._packets, None)
-
-    def _read(self) -> Iterator[av.Packet]:
-        ended: set[int] = set()  # tracks that have passed the window's end
-        try:
-            for packet in self._container.demux(self.streams):
-                if not packet.size:  # the mark of a stream's end
-                    continue
-                seconds = packet_seconds(packet)
-                if self._late and seconds < self._from:  # from the beginning on, nothing is too early
-                    continue
-                if self._to is not None and seconds >= self._to:
-                    ended.add(packet.stream_index)
-                    if len(ended) == len(self.streams):
-                        return
-                    continue
-                yield packet
-        except av.error.FFmpegError as error:
-            log.warning("the sound broke off: %s", reason(error))
-
-    def until(self, seconds: float) -> Iterator[av.Packet]:
-        while self._next is not None and packet_seconds(self._next) <= seconds:
-            packet, self._next = self._next, next(self._packets, None)
-            yield packet
-
-    def close(self) -> None:
-        self._next = None  # nothing more is read from the closed container
-        self._container.close()
-
-
-def known(streams: Sequence[av.AudioStream]) -> list[av.AudioStream]:
-    """Those whose codec FFmpeg knows: a broken header names others, and nothing can be done with them."""
-    return [stream for stream in streams if stream.codec_context is not None]
-
-
-def packet_seconds(packet: av.Packet) -> Fraction:
-    """When a packet is played, on the source's clock."""
-    stamp = packet.pts if packet.pts is not None else packet.dts
-    return (stamp or 0) * packet.time_base
 
 
 class Stamps:

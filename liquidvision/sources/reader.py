@@ -1,7 +1,7 @@
 """The contract of every source: frames in order, each with its exact time; closes whatever happens."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from liquidvision.errors import UsageError
-from liquidvision.frame import Frame, VideoInfo
+from liquidvision.frame import Chapter, Frame, VideoInfo
 
 MAX_PIXELS = 100_000_000  # of one picture: more than 12,000 x 8,000; in RGB 300 MB
 POLICIES = ("wait", "drop-oldest", "latest")  # what happens to frames that come quicker than they are used
@@ -98,14 +98,20 @@ class Window:
             raise UsageError(f"stride is {self.stride}; expected 1 (every frame) or more")
 
 
-class Sound(ABC):
-    """The audio packets that belong to a reader's pictures, still compressed.
+class Tracks(ABC):
+    """What belongs to a reader's pictures, within its window: sound and subtitles still compressed, and names.
 
     Attributes:
         streams: one for each track, to make an output's streams after.
+        chapters: the parts that have names, cut to the window.
+        tags: title, artist and the like.
+        picture_tags: the same, of the track of the pictures.
     """
 
     streams: Sequence[Any]
+    chapters: Sequence[Chapter]
+    tags: Mapping[str, str]
+    picture_tags: Mapping[str, str]
 
     @abstractmethod
     def until(self, seconds: float) -> Iterator[Any]:
@@ -143,8 +149,8 @@ class VideoReader(ABC):
     def close(self) -> None:
         """Let go of the file or device; harmless when done twice."""
 
-    def sound(self) -> Sound | None:
-        """The sound within the window, where the source has any that can be copied."""
+    def tracks(self) -> Tracks | None:
+        """What lies beside the pictures, where the source can be read a second time for it."""
         return None
 
     def __iter__(self) -> Iterator[Frame]:

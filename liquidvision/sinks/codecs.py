@@ -1,0 +1,85 @@
+"""The codecs of written videos: each one's encoder, its settings, and the files that hold it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+from av.video.reformatter import ColorRange, Colorspace
+
+from liquidvision.errors import UsageError
+from liquidvision.sinks.sink import STDOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """An encoder, its settings, and the file endings whose containers hold its streams.
+
+    Attributes:
+        pixels: FFmpeg's name of the encoded pictures' format.
+        matrix, range: what of Y'CbCr they are.
+        tag: the container's name for the codec, where FFmpeg's own choice will not do.
+    """
+
+    encoder: str
+    suffixes: tuple[str, ...]
+    options: dict[str, str] = field(default_factory=dict)
+    pixels: str = "yuv420p"
+    matrix: Colorspace = Colorspace.ITU709
+    range: ColorRange = ColorRange.MPEG
+    tag: str | None = None
+
+
+# None holds back more than two dozen frames: after a crash they are lost.
+CODECS = {
+    "h264": Codec("libx264", (".mp4", ".mov", ".mkv"), {"preset": "veryfast", "crf": "20"}),
+    "h265": Codec(
+        "libx265",
+        (".mp4", ".mov", ".mkv"),
+        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error:rc-lookahead=10:bframes=3:frame-threads=2"},
+        tag="hvc1",  # Apple's players know HEVC by no other
+    ),
+    "vp9": Codec(
+        "libvpx-vp9",
+        (".mp4", ".webm", ".mkv"),
+        {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0", "lag-in-frames": "0"},
+    ),
+    "av1": Codec(
+        "libsvtav1",
+        (".mp4", ".webm", ".mkv"),
+        {"preset": "10", "crf": "32", "svtav1-params": "hierarchical-levels=3:lookahead=0"},
+    ),
+    "prores": Codec("prores_ks", (".mov", ".mkv"), {"profile": "standard", "vendor": "apl0"}, "yuv422p10le"),
+    "mjpeg": Codec(
+        "mjpeg",
+        (".mov", ".mkv"),
+        {"flags": "+qscale", "global_quality": "354", "huffman": "default"},  # 3 of 2 (best) to 31, by 118
+        "yuvj420p",
+        Colorspace.ITU601,  # as JFIF has it: decoders take no tag for another
+        ColorRange.JPEG,
+    ),
+}
+
+
+def check_codec(path: Path, codec: str) -> Codec:
+    """The codec's settings.
+
+    Raises:
+        UsageError: an unknown codec, or one that the file's container does not hold.
+    """
+    if codec not in CODECS:
+        raise UsageError(f"codec is {codec!r}; expected one of {', '.join(CODECS)}")
+    chosen = CODECS[codec]
+    if container_of(path) not in chosen.suffixes:
+        ending = path.suffix or "a name without ending"
+        raise UsageError(f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {ending}")
+    return chosen
+
+
+def container_of(path: Path) -> str:
+    """The ending of the files that hold such a container: the path's own; a stream is Matroska."""
+    return ".mkv" if path == STDOUT else path.suffix.lower()
+
+
+def available_codecs() -> list[tuple[str, str, bool]]:
+    """Name, encoder, and whether this build of PyAV has it, for each of `CODECS`."""
+    return [(name, codec.encoder, codec.encoder in av.codecs_available) for name, codec in CODECS.items()]

@@ -1,0 +1,243 @@
+"""What goes beside the pictures: sound in step, subtitles, chapters and tags; a note where something is lost."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from conftest import picture, picture_frames
+
+from liquidvision import VideoInfo, open_video
+from liquidvision.sinks import tracks as written
+from liquidvision.sinks.video import AVVideoSink
+
+MILLI = Fraction(1, 1000)
+CLICKS = (0.3, 0.9, 1.5)  # seconds
+CODEC = {".webm": "vp9"}  # of the pictures, where it is not h264
+
+
+def begin(container: av.container.OutputContainer) -> av.VideoStream:
+    stream = container.add_stream("libx264", rate=25)
+    assert isinstance(stream, av.VideoStream)
+    stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+    return stream
+
+
+def show(container: av.container.OutputContainer, stream: av.VideoStream, seconds: float = 2.0) -> None:
+    for i in range(round(seconds * 25)):
+        frame = av.VideoFrame.from_ndarray(picture(i), format="rgb24")
+        frame.pts, frame.time_base = i, Fraction(1, 25)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+def with_clicks(path: Path, codec: str, *, rate: int = 48_000, layout: str = "stereo", gap: bool = False) -> Path:
+    """Two seconds of pictures and of sound with three clicks; with a `gap`, no sound from 1.0 to 1.3 s."""
+    with av.open(str(path), "w") as container:
+        stream, sound = begin(container), container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(sound, av.AudioStream)
+        sound.codec_context.open()
+        wave = np.zeros(2 * rate, np.float32)
+        for click in CLICKS:
+            wave[round(click * rate) :][: rate // 50] = 0.8 * np.sin(0.3 * np.arange(rate // 50))
+        show(container, stream)
+        to = av.AudioResampler(sound.codec_context.format, layout, rate)
+        for place in range(0, len(wave), 1024):
+            if gap and 1.0 <= place / rate < 1.3:
+                continue
+            piece = np.tile(wave[place : place + 1024], (sound.codec_context.layout.nb_channels, 1))
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = rate, place, Fraction(1, rate)
+            for ready in to.resample(frame):
+                container.mux(sound.encode(ready))
+        container.mux(sound.encode(None))
+    return path
+
+
+def clicks_of(path: Path) -> list[float]:
+    """When the clicks are heard, in seconds after the first picture."""
+    heard: list[float] = []
+    with av.open(str(path)) as container:
+        first = next(container.decode(video=0)).time
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=0):
+            wave = frame.to_ndarray()
+            wave = wave[0] if frame.format.is_planar else wave.reshape(-1, frame.layout.nb_channels)[:, 0]
+            for place in np.flatnonzero(np.abs(wave / (1.0 if wave.dtype.kind == "f" else 2**15)) > 0.2):
+                time = float(frame.pts * frame.time_base) + int(place) / frame.sample_rate - first
+                if not heard or time - heard[-1] > 0.1:
+                    heard.append(time)
+    return heard
+
+
+def copy(source: Path, out: Path, start: float = 0.0, stop: float | None = None) -> list[str]:
+    """Write a video with its tracks; the notes."""
+    with open_video(source, start=start, stop=stop) as video:
+        tracks = video.tracks()
+        zero = video.begin + Fraction(start)
+        codec = CODEC.get(out.suffix, "h264")
+        with AVVideoSink(out, video.info, begin=zero, codec=codec, tracks=tracks) as sink:
+            for frame in video:
+                sink.write(frame)
+            sink.end(whole=True)
+        assert tracks is not None
+        tracks.close()
+    return sink.notes
+
+
+@pytest.mark.parametrize("start", [0.0, 0.6])
+@pytest.mark.parametrize(
+    ("name", "out", "sound", "note"),
+    [
+        ("in.mkv", "out.webm", {"codec": "pcm_s16le", "rate": 44_100}, "from pcm_s16le to Opus: .webm cannot"),
+        ("in.mkv", "out.webm", {"codec": "pcm_s16le", "gap": True}, "from pcm_s16le to Opus"),
+        ("in.mkv", "out.webm", {"codec": "ac3", "layout": "5.1(side)"}, "from ac3 to Opus: .webm cannot hold ac3"),
+        ("in.mov", "out.mp4", {"codec": "pcm_mulaw", "rate": 8000, "layout": "mono"}, "from pcm_mulaw to AAC: .mp4"),
+        ("in.nut", "out.mp4", {"codec": "pcm_mulaw", "gap": True}, "from pcm_mulaw to AAC: .mp4 cannot hold pcm_mulaw"),
+    ],
+)
+def test_sound_is_encoded_anew_in_step(
+    tmp_path: Path, name: str, out: str, sound: dict[str, Any], note: str, start: float
+) -> None:
+    """Sound that the container cannot hold is encoded anew, in step with the pictures, and a note says so."""
+    source = with_clicks(tmp_path / name, **sound)
+    notes = copy(source, tmp_path / out, start)
+    assert len(notes) == 1 and note in notes[0]
+    expected = [click - start for click in CLICKS if click > start]
+    assert clicks_of(tmp_path / out) == pytest.approx(expected, abs=0.005)
+    channels = {"mono": 1, "5.1(side)": 6}.get(sound.get("layout", "stereo"), 2)
+    with av.open(str(tmp_path / out)) as container:
+        assert container.streams.audio[0].layout.nb_channels == channels
+        assert sum(1 for _ in container.decode(video=0)) == round((2.0 - start) * 25)
+
+
+def test_without_an_encoder_sound_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where FFmpeg was built without the encoder, a note says what container keeps the sound."""
+    monkeypatch.setattr(written, "OPUS", ("nonesuch", "Opus", 64_000))
+    notes = copy(with_clicks(tmp_path / "in.mkv", "pcm_s16le"), tmp_path / "out.webm")
+    assert notes == ["sound left out: .webm cannot hold pcm_s16le; write .mkv to keep sound"]
+
+
+def test_without_a_decoder_a_track_is_left_out(tmp_path: Path) -> None:
+    """A track of a codec that FFmpeg does not know is left out with a note, the video written all the same."""
+
+    class Strange:
+        streams: Sequence[Any] = [SimpleNamespace(type="audio", codec_context=None, index=0)]
+        chapters, tags, picture_tags = (), {}, {}
+
+        def until(self, seconds: float) -> Iterator[Any]:
+            yield from ()
+
+    with AVVideoSink(tmp_path / "out.mp4", VideoInfo("clip", 64, 48), tracks=Strange()) as sink:
+        sink.write(picture_frames(1)[0])
+    assert sink.notes == ["sound left out: there is no decoder for what the source has"]
+    assert (tmp_path / "out.mp4").exists()
+
+
+BODIES = {
+    "subrip": b"hello",
+    "webvtt": b"hello",
+    "ass": b"0,0,Default,,0,0,0,,hello",
+    "mov_text": b"\x00\x05hello",
+}
+TIMES = ((0.4, 0.4), (1.2, 0.6))  # start and duration, in seconds
+
+
+def with_subtitles(path: Path, codec: str) -> Path:
+    """Two seconds of pictures with two subtitles in French, two chapters, a title and an artist."""
+    with av.open(str(path), "w") as container:
+        stream, subtitles = begin(container), container.add_mux_stream(codec)
+        subtitles.time_base = MILLI
+        subtitles.metadata.update({"language": "fra"})
+        stream.metadata.update({"language": "eng"})
+        container.metadata.update({"title": "A title", "artist": "An artist", "comment": "A comment", "date": "2020"})
+        edges = ((0, 900, "one"), (900, 2000, "two"))
+        container.set_chapters(
+            [
+                {"id": i, "start": start, "end": stop, "time_base": MILLI, "metadata": {"title": title}}
+                for i, (start, stop, title) in enumerate(edges)
+            ]
+        )
+        for start, duration in TIMES:
+            packet = av.Packet(BODIES[codec])
+            packet.pts = packet.dts = round(start * 1000)
+            packet.duration, packet.time_base, packet.stream = round(duration * 1000), MILLI, subtitles
+            container.mux(packet)
+        show(container, stream)
+    return path
+
+
+def subtitles_of(path: Path) -> list[tuple[float, float, bytes]]:
+    """Start, duration and text of each subtitle that is not empty."""
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(container.streams.subtitles[0]) if p.size > 2]
+        return [(float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p)) for p in packets]
+
+
+@pytest.mark.parametrize(
+    ("codec", "name", "outs"),
+    [
+        ("subrip", "in.mkv", [".mkv"]),
+        ("ass", "in.mkv", [".mkv"]),
+        ("webvtt", "in.mkv", [".mkv", ".webm"]),
+        ("mov_text", "in.mp4", [".mp4", ".mov"]),
+    ],
+)
+def test_subtitles(tmp_path: Path, codec: str, name: str, outs: list[str]) -> None:
+    """Subtitles are copied, with their language, where the container holds them; else a note says what would."""
+    source = with_subtitles(tmp_path / name, codec)
+    for suffix in (".mkv", ".mp4", ".mov", ".webm"):
+        out = tmp_path / f"out{suffix}"
+        notes = copy(source, out)
+        with av.open(str(out)) as container:
+            assert [s.language for s in container.streams.subtitles] == (["fra"] if suffix in outs else [])
+        if suffix in outs:
+            assert notes == []
+            assert subtitles_of(out) == [
+                (pytest.approx(start, abs=0.001), pytest.approx(duration, abs=0.001), BODIES[codec])
+                for start, duration in TIMES
+            ]
+        else:
+            assert notes == [f"subtitles left out: {suffix} cannot hold {codec}; write {outs[0]} to keep subtitles"]
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("subrip", ".mkv"), ("mov_text", ".mp4")])
+def test_subtitles_are_cut_to_the_window(tmp_path: Path, codec: str, suffix: str) -> None:
+    """With a start and an end subtitles move with the pictures; one that runs across an edge is cut there."""
+    out = tmp_path / f"out{suffix}"
+    copy(with_subtitles(tmp_path / f"in{suffix}", codec), out, start=0.6, stop=1.4)
+    expected = [(0.0, 0.2), (0.6, 0.2)]
+    assert [times for *times, _ in subtitles_of(out)] == [pytest.approx(list(times), abs=0.001) for times in expected]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
+@pytest.mark.parametrize(
+    ("start", "stop", "chapters"),
+    [
+        (0.0, None, [(0.0, 0.9, "one"), (0.9, 2.0, "two")]),
+        (0.6, 1.4, [(0.0, 0.3, "one"), (0.3, 0.8, "two")]),
+        (1.0, None, [(0.0, 1.0, "two")]),
+        (0.0, 0.5, [(0.0, 0.5, "one")]),
+    ],
+)
+def test_chapters_and_tags(
+    tmp_path: Path, suffix: str, start: float, stop: float | None, chapters: list[tuple[float, float, str]]
+) -> None:
+    """Chapters come along, moved and cut as the pictures are; so do title, artist, comment, date and language."""
+    out = tmp_path / f"out{suffix}"
+    copy(with_subtitles(tmp_path / "in.mkv", "subrip"), out, start, stop)
+    with av.open(str(out)) as container:
+        got = [
+            (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"])
+            for c in container.chapters()
+        ]
+        tags = {key.lower(): value for key, value in container.metadata.items()}
+        assert container.streams.video[0].language == "eng"
+    assert got == [(pytest.approx(a, abs=0.001), pytest.approx(b, abs=0.001), title) for a, b, title in chapters]
+    kept = {"title": "A title", "artist": "An artist", "comment": "A comment", "date": "2020"}
+    assert {key: tags.get(key) for key in kept} == kept
+    assert not tags["encoder"].startswith("An")
