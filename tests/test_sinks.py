@@ -67,6 +67,14 @@ def test_times_are_kept(tmp_path: Path, pts: Sequence[int], suffix: str) -> None
         assert times == [p * TICK for p in pts]
 
 
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_the_last_picture_is_kept_wherever_a_fragment_ends(tmp_path: Path, codec: str) -> None:
+    """Few pictures, far apart: the last one is read again, though others were coded after it."""
+    for count in (3, 4, 5, 7, 12):
+        pts = [6000 * i for i in range(count)]
+        assert times_of(write(tmp_path / "out.mp4", frames_at(pts), codec=codec)) == [tick * TICK for tick in pts]
+
+
 def test_a_clock_that_does_not_begin_at_zero(tmp_path: Path) -> None:
     """What `begin` says becomes 0 in the output; the frames keep their distances."""
     frames = frames_at([6400 + p for p in VARIABLE])
@@ -363,8 +371,9 @@ def test_a_killed_writer(tmp_path: Path) -> None:
     times: list[float] = []
     with open_video(part) as video:
         times = [frame.time for frame in video]
-    assert len(times) > 200
-    assert times == pytest.approx([0.04 * i for i in range(len(times))], abs=1e-6)
+    assert len(times) > 450
+    # Where it ends, a picture may be there without those before it that were to be coded after it.
+    assert times[:-3] == pytest.approx([0.04 * i for i in range(len(times) - 3)], abs=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm"])

@@ -29,20 +29,25 @@ class Codec:
     tag: str | None = None
 
 
+# None holds back more than two dozen frames: after a crash they are lost.
 CODECS = {
     "h264": Codec("libx264", (".mp4", ".mov", ".mkv"), {"preset": "veryfast", "crf": "20"}),
     "h265": Codec(
         "libx265",
         (".mp4", ".mov", ".mkv"),
-        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error"},
+        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error:rc-lookahead=10:bframes=3:frame-threads=2"},
         tag="hvc1",  # Apple's players know HEVC by no other
     ),
     "vp9": Codec(
         "libvpx-vp9",
         (".mp4", ".webm", ".mkv"),
-        {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0"},
+        {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "crf": "30", "b": "0", "lag-in-frames": "0"},
     ),
-    "av1": Codec("libsvtav1", (".mp4", ".webm", ".mkv"), {"preset": "10", "crf": "32"}),
+    "av1": Codec(
+        "libsvtav1",
+        (".mp4", ".webm", ".mkv"),
+        {"preset": "10", "crf": "32", "svtav1-params": "hierarchical-levels=3:lookahead=0"},
+    ),
     "prores": Codec("prores_ks", (".mov", ".mkv"), {"profile": "standard", "vendor": "apl0"}, "yuv422p10le"),
     "mjpeg": Codec(
         "mjpeg",

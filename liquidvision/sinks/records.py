@@ -46,7 +46,8 @@ class RecordSink(Sink):
         self._time_constants, self._hidden_state = time_constants, hidden_state
         self._csv = self.path.suffix.lower() == ".csv"
         try:
-            self._file = self.part.open("w", encoding="utf-8", newline="" if self._csv else "\n")
+            # Line by line on disk, so that a crash leaves every record written before it.
+            self._file = self.part.open("w", buffering=1, encoding="utf-8", newline="" if self._csv else "\n")
         except OSError as error:
             raise self.failure(error) from error
         self._rows = csv.writer(self._file)

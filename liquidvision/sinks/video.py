@@ -15,8 +15,10 @@ from liquidvision.sinks.sink import STDOUT, VideoSink
 from liquidvision.sinks.tracks import Tracks, TrackWriter, ticks
 
 log = logging.getLogger(__name__)
-# On disk at once, not when 32 KiB have come together: of a small picture that is a minute.
-AT_ONCE = {"flush_packets": "1"}
+# On disk at once, not when 32 KiB have come together: of a small picture that is a minute. Fragments and
+# clusters last half a second, and no track waits longer than that for the packets of another.
+AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "500000"}
+MATROSKA = {"cluster_time_limit": "500"}
 BT709 = 1  # as ISO/IEC 23091-2 (H.273) numbers it
 
 
@@ -65,8 +67,8 @@ class AVVideoSink(VideoSink):
     def _open(self) -> av.container.OutputContainer:
         # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
         # to 1/90000 s.
-        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
-        options = {**AT_ONCE, **(fragments if container_of(self.path) in (".mp4", ".mov") else {})}
+        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000", "frag_duration": "500000"}
+        options = {**AT_ONCE, **(fragments if container_of(self.path) in (".mp4", ".mov") else MATROSKA)}
         return av.open(f"file:{self.part}", "w", options=options)
 
     def _open_streams(self, frame: Frame) -> av.VideoStream:
@@ -141,7 +143,12 @@ class AVVideoSink(VideoSink):
             self._container.close()
             raise SinkError(f"{self.path} was not written: there was no frame")
         try:
-            for packet in self._stream.encode(None):
+            packets = self._stream.encode(None)
+            if packets and self._last_pts is not None and packets[-1].pts is not None:
+                # FFmpeg's edit list ends with the last packet, which need not be that of the last picture.
+                step = ticks(1 / (self._info.rate or Fraction(30)), self._stream.codec_context.time_base)
+                packets[-1].duration = self._last_pts - packets[-1].pts + max(1, step)
+            for packet in packets:
                 if self._frames <= 2:  # of so few libx265 leaves the dts to chance
                     packet.dts = packet.pts
                 self._container.mux(packet)
@@ -172,7 +179,7 @@ class StdoutVideoSink(AVVideoSink):
         super().__init__(STDOUT, info, begin=begin, codec=codec, tracks=tracks)
 
     def _open(self) -> av.container.OutputContainer:
-        return av.open("pipe:1", "w", format="matroska", options=AT_ONCE)
+        return av.open("pipe:1", "w", format="matroska", options={**AT_ONCE, **MATROSKA})
 
     def _claim(self) -> None:
         return

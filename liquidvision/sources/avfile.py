@@ -77,8 +77,12 @@ class AVFileReader(VideoReader):
         container, name = self._container, public_name(self._source)
         stream = video_stream(container)
         if stream is None:
-            kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-            raise SourceError(f"{name} holds no video (only {kinds}); expected a file with a video stream")
+            kinds = {
+                "video of an unknown codec" if s.type == "video" and s.codec_context is None else s.type
+                for s in container.streams
+            }
+            holds = ", ".join(sorted(kinds)) or "nothing"
+            raise SourceError(f"{name} holds no video (only {holds}); expected a file with a video stream")
         if stream.width * stream.height > self._max_pixels:
             raise SourceError(self._too_large(stream.width, stream.height))
         self._stream = stream
@@ -126,7 +130,7 @@ class AVFileReader(VideoReader):
             duration = float(stream.duration * stream.time_base)
         elif container.duration:
             duration = container.duration / av.time_base
-        audio = container.streams.audio
+        audio = [sound for sound in container.streams.audio if sound.codec_context is not None]  # of a known codec
         return VideoInfo(
             name=name,
             width=width,

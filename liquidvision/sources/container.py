@@ -117,9 +117,9 @@ def is_playlist(path: Path) -> bool:
 
 
 def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that is not a cover picture."""
+    """The first video stream that is neither a cover picture nor of a codec that FFmpeg does not know."""
     for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             return stream
     return None
 

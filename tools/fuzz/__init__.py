@@ -1,0 +1,1 @@
+"""Damaged video files, and what `liquidvision infer` does with them."""
