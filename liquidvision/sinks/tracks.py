@@ -131,12 +131,22 @@ class Copied:
         # As MPEG-TS carries AAC: its headers go from each packet into the container.
         bare = source.codec_context.name != "aac" or source.codec_context.extradata
         self._unframe = None if bare else BitStreamFilterContext("aac_adtstoasc", source)
+        # Between MP4's subtitles stand empty ones; FFmpeg's own lose their lengths where a fragment ends.
+        self._filled = 0 if source.codec_context.name == "mov_text" else None
 
     def take(self, packet: Any) -> Iterator[Any]:
         """The packet as the output is to have it."""
         shift = ticks(self._begin, packet.time_base)
         packet.dts = None if packet.dts is None else packet.dts - shift
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+        if self._filled is not None:
+            if packet.pts > self._filled:
+                nothing = av.Packet(b"\0\0")  # a text of no characters
+                nothing.pts = nothing.dts = self._filled
+                nothing.duration, nothing.time_base = packet.pts - self._filled, packet.time_base
+                nothing.stream = self.stream
+                yield nothing
+            self._filled = packet.pts + packet.duration
         for ready in [packet] if self._unframe is None else self._unframe.filter(packet):
             ready.stream = self.stream
             yield ready

@@ -12,7 +12,7 @@ from liquidvision.errors import SinkError
 from liquidvision.frame import Frame, VideoInfo
 from liquidvision.sinks.codecs import check_codec, container_of
 from liquidvision.sinks.sink import STDOUT, VideoSink
-from liquidvision.sinks.tracks import Tracks, TrackWriter, ticks
+from liquidvision.sinks.tracks import SUBTITLES, Tracks, TrackWriter, ticks
 
 log = logging.getLogger(__name__)
 # On disk at once, not when 32 KiB have come together: of a small picture that is a minute. Fragments and
@@ -67,7 +67,10 @@ class AVVideoSink(VideoSink):
     def _open(self) -> av.container.OutputContainer:
         # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
         # to 1/90000 s.
-        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000", "frag_duration": "500000"}
+        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+        if not any(source.type == SUBTITLES for source in (self._tracks.streams if self._tracks else ())):
+            # Else a fragment ends with each key frame only: FFmpeg misplaces subtitles in those it cuts itself.
+            fragments["frag_duration"] = "500000"
         options = {**AT_ONCE, **(fragments if container_of(self.path) in (".mp4", ".mov") else MATROSKA)}
         return av.open(f"file:{self.part}", "w", options=options)
 
