@@ -29,6 +29,7 @@ DOORS = {
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},
     "jinja2": {"learn/report.py"},
+    "prometheus_client": {"cli/metrics.py"},
     "numba": {"liquid/kernels/scalar.py"},
     "llvmlite": {"liquid/kernels/scalar.py"},
 }

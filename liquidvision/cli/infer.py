@@ -123,6 +123,10 @@ def infer(
     state_out: Annotated[
         Path | None, typer.Option(help="Save the memory at the end.", rich_help_panel=MODEL, show_default=False)
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Serve /metrics and /health on this port of 127.0.0.1.", rich_help_panel=REPORT),
+    ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.", rich_help_panel=REPORT)] = False,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Say every change of the label.", rich_help_panel=REPORT)
@@ -160,6 +164,7 @@ def infer(
     # What is heavy is imported only now, so that --help is quick.
     import torch
 
+    from liquidvision.cli.metrics import endpoint
     from liquidvision.cli.report import Report
     from liquidvision.model import Model
     from liquidvision.pipeline import Summary, check_output
@@ -225,7 +230,9 @@ def infer(
                     )
                     stack.callback(record.drop_unused)
                     records.append(record)
-            with report.progress(opened, max_frames) as on_frame:
+            if metrics is not None:
+                metrics.watch(opened, session)
+            with report.progress(opened, max_frames, metrics) as on_frame:
                 summary = run_infer(
                     opened,
                     loaded,
@@ -249,15 +256,17 @@ def infer(
         return summary
 
     failed = 0
-    for name, *paths in zip(names, videos, jsons, csvs, folders, strict=True):
-        try:
-            if run(name, *paths).interrupted:
-                raise typer.Exit(130)
-        except (SourceError, SinkError) as error:
-            if debug or len(names) == 1:
-                raise
-            failed += 1
-            print(f"liquidvision: {error}", file=sys.stderr)
+    with ExitStack() as around:
+        metrics = None if metrics_port is None else around.enter_context(endpoint(metrics_port, 2 * timeout))
+        for name, *paths in zip(names, videos, jsons, csvs, folders, strict=True):
+            try:
+                if run(name, *paths).interrupted:
+                    raise typer.Exit(130)
+            except (SourceError, SinkError) as error:
+                if debug or len(names) == 1:
+                    raise
+                failed += 1
+                print(f"liquidvision: {error}", file=sys.stderr)
     raise typer.Exit(0 if not failed else 1 if failed == len(names) else 3)
 
 

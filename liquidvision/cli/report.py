@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from liquidvision.cli.metrics import Metrics
 from liquidvision.pipeline import Summary
 from liquidvision.prediction import Prediction
 from liquidvision.sources.reader import VideoReader
@@ -24,7 +25,9 @@ class Report:
         self._err = Console(stderr=True, highlight=False)
 
     @contextmanager
-    def progress(self, reader: VideoReader, max_frames: int | None) -> Iterator[Callable[[Prediction], None]]:
+    def progress(
+        self, reader: VideoReader, max_frames: int | None, metrics: Metrics | None = None
+    ) -> Iterator[Callable[[Prediction], None]]:
         """A bar with frames per second and time left; gives what to call with each prediction."""
         info, window = reader.info, reader.window
         end = info.duration if window.stop is None else min(window.stop, info.duration or window.stop)
@@ -49,6 +52,8 @@ class Report:
                         f"{prediction.time:9.3f} s  {prediction.label}  {prediction.score:.0%}", markup=False
                     )
                 last = prediction
+                if metrics is not None:
+                    metrics.count(prediction)
                 elapsed = bar.tasks[task].elapsed or 0.0
                 place = frames if max_frames else prediction.time - float(reader.begin) - window.start
                 bar.update(
