@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -164,6 +164,7 @@ def infer(
     session: Session | None = None,
     batch: int | None = None,
     max_frames: int | None = None,
+    whole: bool = False,
     on_frame: Callable[[Prediction], None] | None = None,
 ) -> Summary:
     """Run a model over a video and write what comes out.
@@ -184,6 +185,7 @@ def infer(
         session: the memory to go on with; None starts a new one.
         batch: frames embedded at once, see `predict`.
         max_frames: stop after so many.
+        whole: when Ctrl-C ends the loop, the files keep their temporary names: they play, but are not all.
         on_frame: called with each prediction.
 
     Raises:
@@ -196,7 +198,7 @@ def infer(
             raise UsageError(f"{name} is {value}; expected 1 or more")
     session, summary, started = session or Session(model), Summary(), time.perf_counter()
     overlay = overlay or Overlay()
-    with ExitStack() as stack:
+    with suppress(UnfinishedError), ExitStack() as stack:
         patience = stack.enter_context(Patience())
         for record in records:
             stack.enter_context(record)
@@ -236,13 +238,20 @@ def infer(
         for name in ("damaged", "dropped", "stale", "reconnects"):
             setattr(summary, name, getattr(reader.counts, name))
         summary.media_seconds = last.time - first_time if last else 0.0
+        if summary.interrupted and whole:
+            raise UnfinishedError
     summary.interrupted |= patience.asked
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
     files = [Path(video)] if video and Path(video) != STDOUT else []
-    files += [frames.path] if frames else []
-    summary.outputs = [*files, *(record.path for record in records)]
+    files += [record.path for record in records]
+    summary.outputs = [path for path in files if not (whole and summary.interrupted)]
+    summary.outputs += [frames.path] if frames else []
     summary.wall_seconds = time.perf_counter() - started
     return summary
+
+
+class UnfinishedError(SourceError):
+    """Leaves the outputs as one that broke off does: kept, and without their final names."""
 
 
 def _between(window: Window) -> str:

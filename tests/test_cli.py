@@ -336,8 +336,40 @@ def test_signals(
     second.write_bytes(clip.read_bytes())
     ran = run("infer", clip, second, "-m", model_folder, "-o", "out", "--save-json", "out")
     assert (ran.code, ran.err) == (130, "") and "interrupted" in ran.out
-    assert sorted(path.name for path in Path("out").iterdir()) == ["clip.jsonl", "clip.mp4"]
-    assert frames_of(Path("out/clip.mp4")) == 7 == len(Path("out/clip.jsonl").read_text().splitlines())
+    # Of several sources, what is not whole has no final name, so that --resume can tell.
+    assert sorted(path.name for path in Path("out").iterdir()) == ["clip.part.jsonl", "clip.part.mp4"]
+    assert frames_of(Path("out/clip.part.mp4")) == 7 == len(Path("out/clip.part.jsonl").read_text().splitlines())
+
+
+def test_resume(run: Run, make_video: MakeVideo, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an interruption, --resume leaves alone what is whole, and does again what is not or lacks a file."""
+    sources = [make_video(f"{name}.mp4", pts=range(0, 5 * 512, 512)) for name in "abc"]
+    command = ("infer", *sources, "-m", model_folder, "-o", "out", "--save-json", "out")
+    write = RecordSink.write
+
+    def interrupted(sink: RecordSink, prediction: Prediction) -> None:
+        write(sink, prediction)
+        if sink.path.name == "b.jsonl" and prediction.index == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordSink, "write", interrupted)
+        ran = run(*command)
+        assert ran.code == 130 and "→ out/b.mp4" not in ran.out
+    out = Path("out")
+    done = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert sorted(done) == ["a.jsonl", "a.mp4", "b.part.jsonl", "b.part.mp4"]
+    ran = run(*command, "--resume")
+    assert ran.code == 0 and "1 of 3" in ran.err
+    assert [frames_of(out / f"{name}.mp4") for name in "abc"] == [5, 5, 5]
+    assert all((out / name).stat().st_mtime_ns == time for name, time in done.items())
+    (out / "c.jsonl").unlink()
+    assert "2 of 3" in run(*command, "--resume").err
+    assert (out / "c.jsonl").exists()
+    ran = run(*command, "--resume")
+    assert ran.code == 0 and "3 of 3" in ran.err and not ran.out
+    ran = run("infer", *sources, "-m", model_folder, "--no-save", "--resume")
+    assert ran.code == 2 and "--resume" in one_line(ran)
 
 
 def test_interrupted_from_outside(make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:

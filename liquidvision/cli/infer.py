@@ -76,6 +76,9 @@ def infer(
     exist_ok: Annotated[
         bool, typer.Option("--exist-ok", help="Replace outputs that are there.", rich_help_panel=OUTPUT)
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Skip sources whose outputs are there.", rich_help_panel=OUTPUT)
+    ] = False,
     top_k: Annotated[int, typer.Option(help="Labels to draw and record.", rich_help_panel=OUTPUT)] = 5,
     conf: Annotated[
         float, typer.Option(help="Below this probability a label is not shown or recorded.", rich_help_panel=OUTPUT)
@@ -151,6 +154,7 @@ def infer(
     parts = [] if overlay == "none" else [part.strip() for part in overlay.split(",")]
     piped = str(out) == "-" and not no_save
     videos: Sequence[Path | None]
+    exist_ok = exist_ok or resume
     if no_save:
         videos = [None] * len(names)
     elif out is not None and piped:
@@ -161,6 +165,11 @@ def infer(
     jsons = inputs.record_paths(names, save_json, (".jsonl", ".json"), exist_ok=exist_ok)
     csvs = inputs.record_paths(names, save_csv, (".csv",), exist_ok=exist_ok)
     folders = inputs.frame_folders(names, save_frames, exist_ok=exist_ok)
+    work = list(zip(names, videos, jsons, csvs, folders, strict=True))
+    if resume:
+        work = [each for each in work if not inputs.is_done(each[1:4])]
+        if not quiet:
+            print(f"{len(names) - len(work)} of {len(names)} were done before", file=sys.stderr)
     # What is heavy is imported only now, so that --help is quick.
     import torch
 
@@ -245,6 +254,7 @@ def infer(
                     session=session,
                     batch=batch,
                     max_frames=max_frames,
+                    whole=resume or len(names) > 1,
                     on_frame=on_frame,
                 )
         if state_out:
@@ -258,7 +268,7 @@ def infer(
     failed = 0
     with ExitStack() as around:
         metrics = None if metrics_port is None else around.enter_context(endpoint(metrics_port, 2 * timeout))
-        for name, *paths in zip(names, videos, jsons, csvs, folders, strict=True):
+        for name, *paths in work:
             try:
                 if run(name, *paths).interrupted:
                     raise typer.Exit(130)
@@ -267,7 +277,7 @@ def infer(
                     raise
                 failed += 1
                 print(f"liquidvision: {error}", file=sys.stderr)
-    raise typer.Exit(0 if not failed else 1 if failed == len(names) else 3)
+    raise typer.Exit(0 if not failed else 1 if failed == len(work) else 3)
 
 
 def check_pipe(sources: int) -> None:

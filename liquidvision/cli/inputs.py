@@ -148,6 +148,18 @@ def distinct_stems(sources: Sequence[str]) -> list[str]:
     return names
 
 
+def is_done(outputs: Sequence[Path | None]) -> bool:
+    """Whether a source's files are all there: each has its name only when it is whole.
+
+    Raises:
+        UsageError: no file is written.
+    """
+    files = [path for path in outputs if path is not None]
+    if not files:
+        raise UsageError("--resume goes by the files that are written; write a video or records")
+    return all(path.is_file() for path in files)
+
+
 def names_file(out: Path) -> bool:
     """Whether an output is meant as a file: it has an ending (`results/v1.2` has none), and is no folder."""
     return bool(out.suffix) and not out.suffix[1:].isdigit() and not out.is_dir()
