@@ -107,10 +107,10 @@ def opened(count: int) -> Iterator[None]:
     for _ in range(count):
         with open_video(SAMPLE) as video:
             list(islice(video, 2))
-            sound = video.sound()
-            assert sound is not None
-            list(sound.until(0.5))
-            sound.close()
+            tracks = video.tracks()
+            assert tracks is not None
+            list(tracks.until(0.5))
+            tracks.close()
         yield
 
 

@@ -1,0 +1,25 @@
+"""The program that watches over long runs: it runs, and tells growth from none."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+def test_a_short_run() -> None:
+    """Some hundred frames and opens leave no descriptor and no thread behind."""
+    command = [sys.executable, ROOT / "tools" / "soak.py", "--frames", "400", "--written", "400", "--opens", "20"]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert "Traceback" not in ran.stderr, ran.stderr
+    ends = [line for line in ran.stdout.splitlines() if "descriptors" in line]
+    assert len(ends) == 4
+    for line in ends:
+        before, after = (part.split()[0] for part in line.split("descriptors ")[1].split(" → ")[:2])
+        assert int(after.rstrip(",")) <= int(before)
