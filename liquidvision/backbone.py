@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from liquidvision import runtime
+from liquidvision.device import choose_device
 from liquidvision.errors import DependencyError, UsageError, WeightsError, first_line
+from liquidvision.runtime import OpenVINO
 
 try:
     from torchvision import models as torchvision_models
@@ -147,6 +150,21 @@ class Backbone(nn.Module):
         self.channels = {node: shapes[node][1] for node in self.nodes}
         self.extractor.to(memory_format=torch.channels_last)  # up to twice as quick on CPUs
         super().train(False)
+        self.runtime: OpenVINO | None = None
+
+    def place(self, wanted: str) -> "Backbone":
+        """Move to a device by its name: auto, cpu, cuda, mps, or openvino, which runs the network on the CPU.
+
+        `auto` takes a GPU; else OpenVINO where it is installed.
+
+        Raises:
+            UsageError: a device that is unknown or not there.
+            DependencyError: OpenVINO is asked for and not installed.
+        """
+        device = choose_device("cpu" if wanted == runtime.NAME else wanted)
+        by_itself = wanted == "auto" and device.type == "cpu" and runtime.installed()
+        self.runtime = OpenVINO() if by_itself or wanted == runtime.NAME else None
+        return self.to(device)
 
     @property
     def dim(self) -> int:
@@ -174,6 +192,8 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embeddings (n, dim) of standardised input (n, 3, *size)."""
+        if self.runtime is not None and pixels.device.type == "cpu" and not torch.jit.is_tracing():
+            return self.runtime(self, pixels)
         if self.extractor.training:  # a deep copy of a traced network comes out in training mode
             self.extractor.eval()
         maps = self.extractor(pixels.contiguous(memory_format=torch.channels_last))

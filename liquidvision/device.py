@@ -20,6 +20,6 @@ def choose_device(wanted: str = "auto") -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(
-            f"device {wanted!r} cannot be used: {first_line(error)}; try auto, cpu, cuda or mps"
+            f"device {wanted!r} cannot be used: {first_line(error)}; try auto, cpu, cuda, mps or openvino"
         ) from error
     return device

@@ -18,12 +18,12 @@ from liquidvision.backbone import (
     classifier_nodes,
     imagenet_labels,
 )
-from liquidvision.device import choose_device
 from liquidvision.errors import ModelError, UsageError, first_line
 from liquidvision.liquid.filter import KIND as FILTER
 from liquidvision.liquid.filter import FilterConfig, LiquidFilter
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
+from liquidvision.runtime import OpenVINO
 
 TORCHVISION = "torchvision:"  # before the name of a classifier of torchvision
 OBJECTS = "objects"  # the bundled model whose filter serves them
@@ -78,10 +78,12 @@ class Model:
         return self.head.config
 
     def to(self, device: str | torch.device) -> "Model":
-        """Move to a device: auto, cpu, cuda or mps."""
-        where = choose_device(device) if isinstance(device, str) else device
-        self.backbone.to(where)
-        self.head.to(where)
+        """Move to a device: auto, cpu, cuda, mps or openvino, see `Backbone.place`."""
+        if isinstance(device, str):
+            self.backbone.place(device)
+        else:
+            self.backbone.to(device)
+        self.head.to(self.backbone.device)
         return self
 
     def backbone_for_heads(self) -> Backbone:
@@ -92,6 +94,7 @@ class Model:
         maps = Backbone(own.name, weights=None, preprocessing=own.preprocessing)
         weights = own.extractor.state_dict()
         maps.extractor.load_state_dict({key: weights[key] for key in maps.extractor.state_dict()})
+        maps.runtime = None if own.runtime is None else OpenVINO()
         return maps.to(own.device)
 
     def embed(self, images: Sequence[np.ndarray]) -> Tensor:
@@ -145,9 +148,8 @@ class Model:
             UsageError: a device that is not there, or a name that torchvision does not know.
             WeightsError: torchvision's weights cannot be downloaded.
         """
-        where = choose_device(device)
         if str(name_or_folder).startswith(TORCHVISION):
-            return remembering(str(name_or_folder).removeprefix(TORCHVISION)).to(where)
+            return remembering(str(name_or_folder).removeprefix(TORCHVISION)).to(device)
         folder = checkpoint.find(name_or_folder)
         config = checkpoint.read_config(folder)
         tensors, _ = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
@@ -171,7 +173,7 @@ class Model:
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             check_shapes(folder / checkpoint.WEIGHTS, prefix, part.state_dict(), own)
             part.load_state_dict(own)
-        return model.to(where)
+        return model.to(device)
 
 
 def head_of(config: dict[str, Any]) -> Head | LiquidFilter:

@@ -14,7 +14,7 @@ import torch
 from commands import Ran, Run
 from hypothesis import settings
 
-from liquidvision import Backbone, Frame, Head, HeadConfig, Model, Preprocessing, layouts_of
+from liquidvision import Backbone, Frame, Head, HeadConfig, Model, Preprocessing, layouts_of, runtime
 from liquidvision.cli.main import main
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -31,6 +31,12 @@ settings.load_profile("repeatable")
 def one_thread() -> None:
     """Tiny networks are slower on many threads, much slower on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests run torch alone: OpenVINO, which takes its place where it is installed, has tests of its own."""
+    monkeypatch.setattr(runtime, "installed", lambda: False)
 
 
 @pytest.fixture(autouse=True)

@@ -188,5 +188,5 @@ def test_real_imagenet_weights_load_and_know_a_picture(data):
 
 def test_an_unknown_device_is_refused():
     """A device that is not there is refused in one line that names the choices."""
-    with pytest.raises(UsageError, match="try auto, cpu, cuda or mps"):
+    with pytest.raises(UsageError, match="try auto, cpu, cuda, mps or openvino"):
         choose_device("abacus")

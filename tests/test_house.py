@@ -12,7 +12,7 @@ import liquidvision
 PACKAGE = Path(liquidvision.__file__).parent
 # Rooms by floor; a room may import from its own floor's room or from lower ones. See CONTRIBUTING.md.
 FLOORS = (
-    ("errors", "frame", "prediction", "interrupt", "device", "liquid"),
+    ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
     ("sources", "sinks", "backbone", "checkpoint"),
     ("model",),
     ("session", "learn"),
@@ -29,6 +29,7 @@ DOORS = {
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},
     "jinja2": {"learn/report.py"},
+    "openvino": {"runtime.py"},
     "prometheus_client": {"cli/metrics.py"},
     "numba": {"liquid/kernels/scalar.py"},
     "llvmlite": {"liquid/kernels/scalar.py"},

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from liquidvision import checkpoint
 from liquidvision.backbone import Backbone
-from liquidvision.device import choose_device
 from liquidvision.errors import UsageError
 from liquidvision.model import Model
 
@@ -16,13 +15,12 @@ def backbone_from(name: str, weights: Path | None, features: str | None, device:
         name: a torchvision classifier, or a liquidvision model (bundled, or a folder) to take it from.
         weights: a file of the torchvision classifier's weights; None: ImageNet's.
         features: nodes with the sides of their grids, "NODE:SIDE,..."; None: the backbone's own choice.
-        device: auto, cpu, cuda or mps.
+        device: auto, cpu, cuda, mps or openvino.
 
     Raises:
         UsageError: options that cannot be meant.
         WeightsError, ModelError: weights or a model that cannot be loaded.
     """
-    where = choose_device(device)
     if (Path(name) / checkpoint.CONFIG).is_file() or name in checkpoint.bundled():
         if weights is not None or features is not None:
             raise UsageError(
@@ -30,7 +28,7 @@ def backbone_from(name: str, weights: Path | None, features: str | None, device:
             )
         return Model.from_pretrained(name, device=device).backbone_for_heads()
     nodes = None if features is None else nodes_of(features)
-    return Backbone(name, nodes=nodes, weights="DEFAULT" if weights is None else weights).to(where)
+    return Backbone(name, nodes=nodes, weights="DEFAULT" if weights is None else weights).place(device)
 
 
 def nodes_of(text: str) -> dict[str, int]:

@@ -31,9 +31,11 @@ def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
         from liquidvision import backbone, checkpoint  # noqa: F401  # torchvision's import is what is tried
         from liquidvision.device import choose_device
         from liquidvision.liquid import quick
+        from liquidvision.runtime import installed
 
         typer.echo(f"  torch and torchvision fit; {torch.get_num_threads()} threads; device {choose_device()}")
         typer.echo(f"  liquid cells    {'compiled kernels' if quick.kernels() else 'plain torch: numba does not work'}")
+        typer.echo(f"  backbones       {'OpenVINO on the CPU' if installed() else 'torch; OpenVINO is quicker'}")
         bundled = checkpoint.bundled()
         typer.echo(f"  bundled models  {', '.join(bundled) or 'none'}")
         if not bundled:

@@ -36,7 +36,7 @@ def evaluate(
     ] = False,
     background: Annotated[str, typer.Option(help="The class of what no interval covers.")] = "background",
     cache: Annotated[Path | None, typer.Option(help="Where embeddings are kept.", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.")] = "auto",
     exist_ok: Annotated[bool, typer.Option("--exist-ok", help="Replace outputs that are there.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,

@@ -30,7 +30,7 @@ def explain(
     vid_stride: Annotated[int, typer.Option(help="Take every how-manieth frame.")] = 1,
     max_frames: Annotated[int | None, typer.Option(help="Stop after so many frames.", show_default=False)] = None,
     reader: Annotated[str, typer.Option(help="auto, av or opencv.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.")] = "auto",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
 ) -> None:

@@ -54,7 +54,7 @@ def extract(
             help="Nodes of the backbone and their grids, NODE:SIDE,...", rich_help_panel=BACKBONE, show_default=False
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=BACKBONE)] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=BACKBONE)] = "auto",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
 ) -> None:

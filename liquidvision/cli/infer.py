@@ -115,7 +115,7 @@ def infer(
         int | None,
         typer.Option(help="Frames embedded at once. Default: 8, live sources 1.", rich_help_panel=MODEL),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=MODEL)] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=MODEL)] = "auto",
     max_gap: Annotated[float, typer.Option(help="A longer pause, in seconds, is a gap.", rich_help_panel=MODEL)] = 5.0,
     gap_policy: Annotated[
         str, typer.Option(help="What a gap does to the memory: decay, carry or reset.", rich_help_panel=MODEL)

@@ -67,7 +67,7 @@ def train(
         int, typer.Option(help="Cross-validate, and train on all clips; 0: one split.", rich_help_panel=RUN)
     ] = 0,
     seeds: Annotated[int, typer.Option(help="Heads for each fold.", rich_help_panel=RUN)] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=RUN)] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=RUN)] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what was begun in the model folder.", rich_help_panel=RUN)
     ] = False,

@@ -1,0 +1,102 @@
+"""OpenVINO in torch's place for a backbone on the CPU: the same network and weights, compiled for the machine."""
+
+import hashlib
+import logging
+import os
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from torch import Tensor, nn
+
+from liquidvision.errors import DependencyError
+
+log = logging.getLogger(__name__)
+NAME = "openvino"
+# float32 throughout, and no wait for a fuller batch: the numbers are torch's but for rounding.
+SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+
+
+def installed() -> bool:
+    return find_spec(NAME) is not None
+
+
+class OpenVINO:
+    """Runs a network of pictures (n, 3, h, w) to embeddings (n, dim), compiled at its first use.
+
+    The converted network is kept in the user's cache folder, by its weights, so that the next process
+    need not convert it again.
+
+    Raises:
+        DependencyError: OpenVINO is not installed.
+    """
+
+    def __init__(self) -> None:
+        if not installed():
+            raise DependencyError("device openvino needs OpenVINO: pip install 'liquidvision[openvino]'")
+        self._compiled: Any = None
+
+    def __deepcopy__(self, _: dict[int, Any]) -> "OpenVINO":
+        return OpenVINO()  # a copy of a network may get other weights
+
+    def __call__(self, network: nn.Module, pixels: Tensor) -> Tensor:
+        """What `network` gives for these pictures; the same network in every call."""
+        if self._compiled is None:
+            self._compiled = compiled(network, tuple(pixels.shape[2:]))
+        # The array belongs to OpenVINO, which fills it anew in its next call.
+        return torch.from_numpy(self._compiled(pixels.contiguous().numpy())[0].copy())
+
+
+def compiled(network: nn.Module, size: tuple[int, ...]) -> Any:
+    """OpenVINO's compiled model of a network for pictures of one size."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {**SETTINGS, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    kept = cache_folder() / f"{key_of(network, size, openvino.__version__)}.xml"
+    try:
+        if not kept.exists():
+            keep(converted(network, size), kept)
+        # Read by itself: a failure within compile_model leaves a handler of Ctrl-C behind that crashes.
+        model = core.read_model(kept)
+        core.set_property({"CACHE_DIR": str(kept.parent)})
+    except (OSError, RuntimeError) as error:  # no room, no right to write, or a file cut short
+        log.info("OpenVINO's cache is not used: %s", error)
+        model = converted(network, size)
+    return core.compile_model(model, "CPU", settings)
+
+
+def converted(network: nn.Module, size: tuple[int, ...]) -> Any:
+    import openvino
+
+    example = torch.zeros(2, 3, *size)
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's tracing says of shapes that they are constants, as is meant
+        traced = torch.jit.trace(network, example, check_trace=False)
+        return openvino.convert_model(traced, example_input=example, input=[-1, 3, *size])
+
+
+def keep(model: Any, path: Path) -> None:
+    """Write a converted network; under its name only when it is whole."""
+    import openvino
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.xml")
+    openvino.save_model(model, part, compress_to_fp16=False)
+    part.with_suffix(".bin").replace(path.with_suffix(".bin"))
+    part.replace(path)
+
+
+def key_of(network: nn.Module, size: tuple[int, ...], version: str) -> str:
+    """A name for a network's weights and structure, the pictures' size, and what converts it."""
+    digest = hashlib.sha256(f"{version} {torch.__version__} {size} {network}".encode())
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def cache_folder() -> Path:
+    return Path(platformdirs.user_cache_dir("liquidvision", appauthor=False)) / NAME

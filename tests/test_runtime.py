@@ -1,0 +1,124 @@
+"""OpenVINO in torch's place: the same numbers, chosen by itself where it is installed, and kept converted."""
+
+import copy
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import Run, one_line
+from conftest import build_model, picture, picture_frames
+
+from liquidvision import Model, Session, predict, runtime
+from liquidvision.errors import DependencyError, UsageError
+
+pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO (the extra openvino)")
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """OpenVINO is there, with a cache folder of the test's own, which is given."""
+    monkeypatch.setattr(runtime, "installed", lambda: True)
+    monkeypatch.setattr(runtime, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def test_the_same_numbers(here: Path) -> None:
+    """Embeddings agree with torch's to a hundred-thousandth of their size, for any batch."""
+    model = build_model()
+    images = [picture(i) for i in range(9)]
+    plain = model.embed(images)
+    model.backbone.place("openvino")
+    for size in (1, 4, 9):
+        quick = torch.cat([model.embed(images[i : i + size]) for i in range(0, 9, size)])
+        assert quick.shape == plain.shape
+        assert float((quick - plain).abs().max()) < 1e-5 * float(plain.abs().max())
+
+
+def test_the_same_predictions_of_the_bundled_models(here: Path, make_video) -> None:
+    """On a video the bundled models give the same labels, and probabilities within a thousandth."""
+    clip = make_video(size=(160, 120))
+    for name in ("objects", "actions"):
+        said = {
+            device: [p for _, p in predict(clip, Model.from_pretrained(name, device=device))]
+            for device in ("cpu", "openvino")
+        }
+        for a, b in zip(*said.values(), strict=True):
+            assert (a.label, a.frame_label) == (b.label, b.frame_label)
+            assert np.abs(a.scores - b.scores).max() < 1e-3
+
+
+def test_chosen_by_itself(here: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` takes it on a CPU where it is installed; `cpu` never does, nor does auto without it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert Model.from_pretrained(model_folder).backbone.runtime is not None
+    assert Model.from_pretrained(model_folder, device="cpu").backbone.runtime is None
+    monkeypatch.setattr(runtime, "installed", lambda: False)
+    assert Model.from_pretrained(model_folder).backbone.runtime is None
+
+
+def test_not_installed(run: Run, make_video, model_folder: Path) -> None:
+    """Asked for and not installed, one line says how to install it."""
+    with pytest.raises(DependencyError, match=r"liquidvision\[openvino\]"):
+        Model.from_pretrained(model_folder, device="openvino")
+    ran = run("infer", make_video(), "-m", model_folder, "--device", "openvino")
+    assert ran.code == 1 and "pip install" in one_line(ran)
+
+
+def test_converted_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The converted network is kept for the next process; other weights are another network."""
+    count = 0
+    converted = runtime.converted
+
+    def counted(*arguments):
+        nonlocal count
+        count += 1
+        return converted(*arguments)
+
+    monkeypatch.setattr(runtime, "converted", counted)
+    frames = picture_frames(3)
+    for seed in (0, 0, 1):
+        model = build_model(seed=seed)
+        model.backbone.place("openvino")
+        with torch.no_grad():
+            plain = Session(build_model(seed=seed)).push_many(frames)
+        for a, b in zip(plain, Session(model).push_many(frames), strict=True):
+            assert np.abs(a.scores - b.scores).max() < 1e-3
+    assert count == 2
+    assert not list(here.glob("*.*.xml"))
+
+
+@pytest.mark.parametrize("harm", ["cut short", "no folder"])
+def test_a_cache_that_is_of_no_use(here: Path, harm: str) -> None:
+    """A kept network that is cut short, or a folder that cannot be made, costs time and nothing else."""
+    model = build_model()
+    model.backbone.place("openvino")
+    if harm == "no folder":
+        here.write_text("a file in its place")
+    else:
+        model.embed([picture(0)])
+        for path in here.glob("*.xml"):
+            path.write_text(path.read_text()[:100])
+        model = build_model()
+        model.backbone.place("openvino")
+    plain = build_model().embed([picture(0)])
+    assert float((model.embed([picture(0)]) - plain).abs().max()) < 1e-4
+
+
+def test_a_copy_compiles_its_own(here: Path) -> None:
+    """A deep copy of a compiled model gives what its own weights say, not the first one's."""
+    model = build_model()
+    model.backbone.place("openvino")
+    model.embed([picture(0)])
+    other = copy.deepcopy(model)
+    other.backbone.extractor.load_state_dict(build_model(seed=1).backbone.extractor.state_dict())
+    wanted = build_model(seed=1).embed([picture(0)])
+    assert float((other.embed([picture(0)]) - wanted).abs().max()) < 1e-4
+
+
+def test_an_unknown_device(model_folder: Path) -> None:
+    """A device that is unknown is told with those that are known."""
+    with pytest.raises(UsageError, match="openvino"):
+        Model.from_pretrained(model_folder, device="abacus")
