@@ -69,8 +69,8 @@ them means nothing. Not for any decision about anyone.
   these pictures: {distilled.get("pictures", "unknown")}.
   Tiny-ImageNet, Caltech-101, the ImageNet pictures and the gesture clips state no licence; the fight clips (Aktı et
   al., IPTA 2019) are MIT. None of these pictures is in this folder. On rendered frames of the figure it also learnt
-  where the joints are. {distilled.get("images_seen", "?")} pictures seen: a first, short version, far from its teacher
-  (see docs/benchmarks.md).
+  where the joints are. {distilled.get("images_seen", "?")} pictures seen; linear probes of it are as
+  right as its teacher's (see docs/benchmarks.md).
 - The head: {clips} rendered clips of 8 s of the renderer's `train` split, at irregular frame times, with up to
   {recipe.most_dropped:.0%} of the frames dropped and their Δt handed over; {recipe.epochs} epochs, AdamW,
   learning rate {recipe.learning_rate}, weight decay {recipe.weight_decay}, noise {recipe.noise}, calm
