@@ -87,7 +87,8 @@ class AVTracks(Tracks):
             yield packet
 
     def close(self) -> None:
-        self._next = None  # nothing more is read from the closed container
+        # Nothing more is read from the closed container, and the generator, which holds this object, goes at once.
+        self._next, self._packets = None, iter(())
         self._container.close()
 
 
