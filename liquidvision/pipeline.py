@@ -180,7 +180,8 @@ def infer(
         records: record files to write; they are closed here.
         frames: where to write the annotated frames as pictures.
         overlay: what to draw on video and frames; None takes the default.
-        codec: h264, h265, vp9, av1, prores or mjpeg (writer "av").
+        codec: h264, h265, vp9, av1, prores or mjpeg (writer "av"); h264-hardware, h265-hardware or av1-hardware
+            for an encoder of this machine's GPU.
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to go on with; None starts a new one.
         batch: frames embedded at once, see `predict`.

@@ -19,7 +19,8 @@ from conftest import picture, picture_frames
 
 from liquidvision import Frame, Prediction, RecordSink, VideoInfo, open_video
 from liquidvision.errors import SinkError, SourceError, UsageError
-from liquidvision.sinks.codecs import CODECS, available_codecs
+from liquidvision.sinks import codecs
+from liquidvision.sinks.codecs import CODECS, available_codecs, check_codec
 from liquidvision.sinks.cvvideo import OpenCVVideoSink
 from liquidvision.sinks.video import AVVideoSink
 
@@ -143,6 +144,21 @@ def test_a_picture_that_the_encoder_refuses(tmp_path: Path) -> None:
         write(tmp_path / "out.mp4", frames_at([0], size=(1, 1)), codec="h265")
     assert "\n" not in str(error.value) and "out.mp4" in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_in_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first hardware encoder that opens is taken, those that this build or machine lacks are passed over."""
+    candidates = {"no_such_encoder": {}, "libx264": {"preset": "ultrafast"}}  # the second stands for a GPU's
+    monkeypatch.setitem(codecs.HARDWARE, "h264", candidates)
+    path = write(tmp_path / "out.mp4", frames_at(VARIABLE), codec="h264-hardware")
+    assert times_of(path) == [tick * TICK for tick in VARIABLE]
+    monkeypatch.setitem(codecs.HARDWARE, "h264", {"no_such_encoder": {}})
+    with pytest.raises(UsageError, match="no_such_encoder") as error:
+        check_codec(Path("out.mp4"), "h264-hardware")
+    assert "--codec h264" in str(error.value) and "\n" not in str(error.value)
+    for codec in ("vp9-hardware", "h264-software"):
+        with pytest.raises(UsageError, match="av1-hardware"):
+            check_codec(Path("out.mp4"), codec)
 
 
 def test_apple_tag(tmp_path: Path) -> None:

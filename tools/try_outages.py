@@ -4,7 +4,8 @@
 
 Needs GStreamer's RTSP server for the Python named (Debian: python3-gi gir1.2-gst-rtsp-server-1.0
 gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly). In the middle the picture's size changes. Prints for each outage
-how long the server was away and how long the gap on the frames' clock was, and what was lost beside the gaps.
+how long the server was away, how long the gap on the frames' clock was and how much memory was resident; and what was
+lost beside the gaps.
 """
 
 import argparse
@@ -96,9 +97,9 @@ def main() -> None:
             size = video.info.width, video.info.height
     steps = np.diff(times)
     gaps = steps[steps > LONGEST_STEP]
-    print(f"{'server away, s':>15} {'gap on the clock, s':>20}")
-    for gone, gap in zip(away, gaps, strict=False):
-        print(f"{gone:15.2f} {gap:20.2f}")
+    print(f"{'server away, s':>15} {'gap on the clock, s':>20} {'resident before, MB':>20}")
+    for gone, gap, before in zip(away, gaps, memory, strict=False):
+        print(f"{gone:15.2f} {gap:20.2f} {before:20.0f}")
     usual = steps[steps <= LONGEST_STEP]
     lost = int(np.round(usual * RATE - 1).clip(0).sum())
     print(f"{len(away)} outages, {summary.reconnects} reconnections, {len(gaps)} gaps, {session.gaps} marked")
@@ -106,7 +107,6 @@ def main() -> None:
         f"frames: {summary.frames} predicted, {len(written)} written in {size[0]} x {size[1]}; {lost} lost in between"
     )
     print(f"steps but for gaps: {usual.min():.4f} to {usual.max():.4f} s")
-    print(f"resident memory after the first outage {memory[0]:.0f} MB, after the last {memory[-1]:.0f} MB")
     good = len(gaps) == session.gaps == summary.reconnects == len(away) and not lost
     sys.exit(0 if good and len(written) == summary.frames else 1)
 

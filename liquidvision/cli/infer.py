@@ -69,7 +69,9 @@ def infer(
     compare: Annotated[
         bool, typer.Option("--compare", help="Draw each frame alone beside the memory.", rich_help_panel=OUTPUT)
     ] = False,
-    codec: Annotated[str, typer.Option(help="h264, h265, vp9, av1, prores or mjpeg.", rich_help_panel=OUTPUT)] = "h264",
+    codec: Annotated[
+        str, typer.Option(help="h264, h265, vp9, av1, prores, mjpeg; h264-hardware.", rich_help_panel=OUTPUT)
+    ] = "h264",
     writer: Annotated[
         str, typer.Option(help="av, or opencv (no sound, constant rate).", rich_help_panel=OUTPUT)
     ] = "av",

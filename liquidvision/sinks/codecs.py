@@ -1,6 +1,7 @@
 """The codecs of written videos: each one's encoder, its settings, and the files that hold it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -60,19 +61,57 @@ CODECS = {
 }
 
 
+# Encoders in hardware, with settings of about the same quality; the first that works is taken for CODEC-hardware.
+HARDWARE = {
+    "h264": {
+        "h264_nvenc": {"preset": "p4", "rc": "vbr", "cq": "23"},
+        "h264_videotoolbox": {"q": "60"},
+        "h264_qsv": {"global_quality": "23"},
+        "h264_amf": {"rc": "cqp", "qp_i": "22", "qp_p": "24"},
+    },
+    "h265": {
+        "hevc_nvenc": {"preset": "p4", "rc": "vbr", "cq": "25"},
+        "hevc_videotoolbox": {"q": "60"},
+        "hevc_qsv": {"global_quality": "25"},
+        "hevc_amf": {"rc": "cqp", "qp_i": "24", "qp_p": "26"},
+    },
+    "av1": {"av1_nvenc": {"preset": "p4", "rc": "vbr", "cq": "30"}, "av1_qsv": {"global_quality": "30"}, "av1_amf": {}},
+}
+ASKED = "-hardware"
+
+
 def check_codec(path: Path, codec: str) -> Codec:
     """The codec's settings.
 
     Raises:
-        UsageError: an unknown codec, or one that the file's container does not hold.
+        UsageError: an unknown codec, one that the file's container does not hold, or CODEC-hardware where
+            no such hardware works.
     """
-    if codec not in CODECS:
-        raise UsageError(f"codec is {codec!r}; expected one of {', '.join(CODECS)}")
-    chosen = CODECS[codec]
+    name = codec.removesuffix(ASKED)
+    if name not in (CODECS if name == codec else HARDWARE):
+        known = [*CODECS, *(f"{name}{ASKED}" for name in HARDWARE)]
+        raise UsageError(f"codec is {codec!r}; expected one of {', '.join(known)}")
+    chosen = CODECS[name]
     if container_of(path) not in chosen.suffixes:
         ending = path.suffix or "a name without ending"
         raise UsageError(f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {ending}")
-    return chosen
+    return chosen if name == codec else in_hardware(name, chosen)
+
+
+def in_hardware(name: str, codec: Codec) -> Codec:
+    """The codec with the first of its hardware encoders that opens on this machine."""
+    for encoder, options in HARDWARE[name].items():
+        for pixels in ("yuv420p", "nv12"):
+            try:
+                trial = av.CodecContext.create(encoder, "w")
+                assert isinstance(trial, av.VideoCodecContext)
+                trial.width, trial.height, trial.pix_fmt, trial.time_base = 256, 256, pixels, Fraction(1, 25)
+                trial.options = options
+                trial.open()
+            except (ValueError, av.error.FFmpegError):  # not in this build of PyAV, or no such hardware
+                continue
+            return replace(codec, encoder=encoder, options=options, pixels=pixels)
+    raise UsageError(f"no hardware encoder of {name} works here ({', '.join(HARDWARE[name])}); use --codec {name}")
 
 
 def container_of(path: Path) -> str:
