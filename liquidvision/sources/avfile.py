@@ -67,6 +67,8 @@ class AVFileReader(VideoReader):
         self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
         self._in_a_row = 0  # broken packets since the last picture
         self._first: Picture | None = None
+        self._decoded: Iterator[Picture] = iter(())
+        self._packets: Iterator[av.Packet] = iter(())
         try:
             self._begin_to_read()
         except BaseException:
@@ -227,6 +229,8 @@ class AVFileReader(VideoReader):
     def close(self) -> None:
         with self._lock:
             self._closed = True
+            # The generators hold this object, and it them: let go, the decoder's memory is free at once.
+            self._first, self._decoded, self._packets = None, iter(()), iter(())
             self._container.close()
 
 
