@@ -1,5 +1,6 @@
 """Teaching by showing: a head from a few examples that are embedded already, within seconds."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
 
 PENALTY = probe.PENALTIES[0]  # too few examples to tune it by
-FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
+FEWEST_EPOCHS, EPOCHS, STEPS = 8, 24, 80  # epochs or steps, whichever are more, are enough
 BEFORE = 2.0  # seconds of another example that each is seen after
 BETWEEN = 1 / 15  # seconds from the one's last frame to the other's first
 
@@ -113,7 +114,7 @@ def teach(
     examples: Sequence[Example],
     labels: Sequence[str],
     *,
-    seconds: float = 3.5,
+    seconds: float,
     on_epoch: Callable[[int, int], None] = lambda done, of: None,
 ) -> Taught:
     """Train a head on all examples, with as many epochs as there is time for.
@@ -142,9 +143,9 @@ def teach(
         head = Head(HeadConfig(layouts, len(labels), **plan.head))
         fit_statistics([head], lessons, plan.first_dt)
         probe.set_frame_readout(head, probe.fit_probe(lessons.alone, PENALTY))
+        enough = max(EPOCHS, math.ceil(STEPS / math.ceil(len(examples) / plan.recipe.batch)))
         took = pace(head, lessons, plan)
-        epochs = int((began + seconds - time.perf_counter()) / took)
-        epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, epochs))
+        epochs = max(FEWEST_EPOCHS, min(enough, int((began + seconds - time.perf_counter()) / took)))
         plan = replace(plan, recipe=replace(plan.recipe, epochs=epochs))
         course = Course(Fit([head], lessons, plan.recipe, first_dt=plan.first_dt))
         on_epoch(0, epochs)

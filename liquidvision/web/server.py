@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from liquidvision.errors import DependencyError, SinkError, UsageError
 from liquidvision.learn.showing import warm_up
 from liquidvision.model import Model
@@ -28,12 +30,8 @@ except ImportError as error:
     raise DependencyError("webcam --web needs aiohttp: pip install 'liquidvision[web]'") from error
 
 PAGE = Path(__file__).parent / "page"
-ASSETS = {
-    "app.js": "text/javascript",
-    "view.js": "text/javascript",
-    "style.css": "text/css",
-    "icon.svg": "image/svg+xml",
-}
+KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+ASSETS = {path.name: KINDS[path.suffix] for path in PAGE.iterdir() if path.suffix in KINDS}
 MOST_CONNECTIONS = 32
 HEARTBEAT, CLOSING = 20.0, 2.0  # seconds between two signs of life; to part in
 TAKEN_OVER = 4000  # code of the close frame where the same client came again
@@ -139,7 +137,8 @@ class Server:
             await web.TCPSite(self._runner, host, port).start()
         except (OSError, OverflowError) as error:
             raise SinkError(f"cannot listen at {host}, port {port}: {error}; choose another port (--port)") from error
-        # Kernels are compiled at their first use, which the first one to teach should not wait for.
+        await self._workers.see(self._workers.sight.look, np.zeros((64, 64, 3), np.uint8))  # compiled at its first use
+        # So is what learns, for which the page need not wait.
         self._ready = asyncio.ensure_future(self._workers.learn(warm_up, self._workers.sight.layouts))
         found = self._runner.addresses[0][1]
         name = f"[{host}]" if ":" in host else host
