@@ -43,6 +43,10 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 log = logging.getLogger(__name__)
+# What aiohttp says of requests that are no HTTP, or cut short: strangers could fill a log with it. Faults of ours are
+# told by `_guard`.
+strangers = logging.getLogger(f"{__name__}.strangers")
+strangers.setLevel(logging.CRITICAL)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -123,7 +127,7 @@ class Server:
                 *routes(self._workers, lambda key: client.connection if (client := self._clients.get(key)) else None),
             ]
         )
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=1.0)
+        self._runner = web.AppRunner(self._app, access_log=None, logger=strangers, shutdown_timeout=1.0)
         self._ready: asyncio.Future[None] | None = None
 
     async def start(self, host: str, port: int) -> str:
@@ -158,7 +162,13 @@ class Server:
         """Refuse who comes by another name than ours, or from another site's page; and who has no token."""
         if reason := self._objection(request):
             return web.Response(status=403, text=reason + "\n", headers=HEADERS)
-        answer = await handler(request)
+        try:
+            answer = await handler(request)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception:
+            log.exception("a request failed")
+            return web.Response(status=500, text="the server failed; its log says more\n", headers=HEADERS)
         if not answer.prepared:
             answer.headers.update(HEADERS)
         return answer
