@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     class Listen(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            failures.append(f"logged: {record.getMessage()}")
+            failures.append(f"logged: {logging.Formatter().format(record)}")
 
     listener = Listen(logging.ERROR)
     logging.getLogger().addHandler(listener)
@@ -58,6 +58,7 @@ async def fuzz(messages: int, chance: random.Random) -> list[str]:
     """Send so many; what was amiss."""
     server = Server(tiny_model())
     address = await server.start("127.0.0.1", 0)
+    await server.warm()
     picture = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
     failures: list[str] = []
     over = asyncio.Event()

@@ -64,9 +64,9 @@ def about_backbone(backbone: Backbone) -> dict[str, str]:
     }
 
 
-def encode_entry(features: Features, about: Mapping[str, str]) -> bytes:
-    """A file that `read_entry` reads."""
-    tensors = {"embeddings": features.embeddings, "pts": features.pts, "durations": features.durations}
+def encode_entry(features: Features, about: Mapping[str, str], more: Mapping[str, Tensor] | None = None) -> bytes:
+    """A file that `read_entry` reads; it passes over `more` tensors."""
+    tensors = {**(more or {}), "embeddings": features.embeddings, "pts": features.pts, "durations": features.durations}
     told = {
         "time_base": str(features.time_base),
         "begin": str(features.begin),

@@ -22,49 +22,53 @@ from liquidvision.liquid.traces import Layout
 
 PENALTY = probe.PENALTIES[0]  # too few examples to tune it by
 FEWEST_EPOCHS, EPOCHS, STEPS = 8, 24, 80  # epochs or steps, whichever are more, are enough
-BEFORE = 2.0  # seconds of another example that each is seen after
+BEFORE = 1.0  # seconds of another example, and of what was before it, that each is seen after
+CONTEXT = 48  # frames of each of the two, at most: less than a window of the training
+NOBODY = -1  # target of frames of which nobody said what they show
 BETWEEN = 1 / 15  # seconds from the one's last frame to the other's first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One showing of one class.
+    """One showing of one class, and what was seen just before it.
 
     Attributes:
         label: what it shows.
         embeddings: (n, d) float32, on the CPU.
-        times: (n,) float64 seconds, never falling.
+        times: (n,) float64 seconds, never falling, 0 at the example's first frame; below 0 before it.
     """
 
     label: str
     embeddings: Tensor
     times: Tensor
 
-    def __len__(self) -> int:
-        return len(self.times)
-
     @property
-    def seconds(self) -> float:
-        """From its first frame to its last."""
-        return float(self.times[-1] - self.times[0])
+    def lead(self) -> int:
+        """How many frames were seen before it."""
+        return int((self.times < 0).sum())
 
 
 class Shown(Lessons):
-    """Examples as lessons: each after the last moments of another, as in a stream that goes on.
+    """Examples as lessons: each after the end of another and what was seen before it, as in a stream that goes on.
 
-    So a head learns to let go of what was before, and not only to know a class from a stream's first frame.
+    So a head learns to let go of what was before, and not only to know a class from a stream's first frame; and its
+    statistics are also of what lies between.
 
     Args:
         examples: at least one of each label.
         labels: the classes.
+
+    Attributes:
+        alone: each example by itself.
     """
 
     def __init__(self, examples: Sequence[Example], labels: Sequence[str]) -> None:
         clips = [Clip(Path(), f"{i:05d}", f"{i:05d}", example.label) for i, example in enumerate(examples)]
         self.dataset, self.views = Dataset(Path(), tuple(clips), tuple(labels), None, grouped=False), ("shown",)
-        self.alone = [as_lesson(example, clip.name, labels) for example, clip in zip(examples, clips, strict=True)]
+        whole = [as_lesson(example, clip.name, labels) for example, clip in zip(examples, clips, strict=True)]
+        self.alone = [lesson.only(lesson.targets >= 0) for lesson in whole]
         before = torch.randperm(len(clips)).tolist()
-        self._joined = [joined(self.alone[i], lesson) for i, lesson in zip(before, self.alone, strict=True)]
+        self._joined = [joined(self.alone[i], lesson) for i, lesson in zip(before, whole, strict=True)]
 
     def __len__(self) -> int:
         return len(self._joined)
@@ -74,19 +78,22 @@ class Shown(Lessons):
 
 
 def as_lesson(example: Example, name: str, labels: Sequence[str]) -> Lesson:
-    targets = torch.full((len(example),), labels.index(example.label))
-    return Lesson(name, example.embeddings, example.times - example.times[0], targets, whole=True)
+    """An example with no more of what was before than counts."""
+    targets = torch.full((len(example.times),), labels.index(example.label))
+    targets[: example.lead] = NOBODY
+    lesson = Lesson(name, example.embeddings, example.times, targets, whole=True)
+    near = torch.arange(len(lesson)) >= example.lead - CONTEXT
+    return lesson.only(near & (lesson.times >= -BEFORE))
 
 
 def joined(first: Lesson, second: Lesson) -> Lesson:
-    """The end of one and the whole of the other as one stream, whose label changes between."""
-    end = first.only(first.times >= first.times[-1] - BEFORE)
+    """The end of one, of which nothing is asked, and the whole of the other, as one stream."""
+    end = first.only(first.times >= first.times[-1] - BEFORE).only(slice(-CONTEXT, None))
     return replace(
         second,
         embeddings=torch.cat([end.embeddings, second.embeddings]),
-        times=torch.cat([end.times - end.times[0], second.times + BETWEEN + end.times[-1] - end.times[0]]),
-        targets=torch.cat([end.targets, second.targets]),
-        whole=False,
+        times=torch.cat([end.times - end.times[-1] - BETWEEN, second.times - second.times[0]]),
+        targets=torch.cat([torch.full_like(end.targets, NOBODY), second.targets]),
     )
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from liquidvision.checkpoint import CARD, CONFIG, FORMAT, WEIGHTS
+from liquidvision.checkpoint import CARD, CONFIG, FORMAT, WEIGHTS, read_tensors
 from liquidvision.errors import ModelError, SourceError, UsageError
 from liquidvision.learn.entries import EMBEDDED, Features, about_backbone, encode_entry, read_embedded
 from liquidvision.learn.showing import Example
@@ -52,9 +53,11 @@ def pack_examples(examples: Sequence[Example], sight: Sight) -> bytes:
     files, rows = {}, [("file", "label")]
     for number, example in enumerate(examples, 1):
         name = f"{number:04d}{EMBEDDED}"
-        ticks = (example.times / float(MICRO)).round().long()
-        features = Features(example.embeddings, ticks, torch.zeros_like(ticks), MICRO, Fraction(0))
-        files[f"examples/{name}"] = encode_entry(features, about)
+        start, ticks = example.lead, (example.times / float(MICRO)).round().long()
+        shown = ticks[start:]
+        features = Features(example.embeddings[start:], shown, torch.zeros_like(shown), MICRO, Fraction(0))
+        before = {"lead": example.embeddings[:start], "lead_pts": ticks[:start]}
+        files[f"examples/{name}"] = encode_entry(features, about, before)
         rows.append((name, example.label))
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
@@ -128,18 +131,32 @@ def read_examples(folder: Path, sight: Sight) -> list[Example]:
                 raise UsageError(f"{INDEX} in the zip names {name!r}; expected a file of the zip, as 0001{EMBEDDED}")
             features = read_embedded(folder / name, about, dim)
             times = never_falling(features.times.tolist())
+            lead, lead_times = lead_of(folder / name, dim)
             if not SHORTEST <= len(times) <= MOST_FRAMES or not 0 <= float(times[-1]) <= 2 * LONGEST:
                 raise UsageError(f"{name} has {len(times)} frames in {float(times[-1]):g} s, which is no example")
-            size += features.embeddings.nbytes
+            every = torch.cat([lead, features.embeddings])
+            size += every.nbytes
             if size > MOST_BYTES:
                 raise UsageError(f"the examples take more than {MOST_BYTES >> 20} MB")
-            found.append(Example(label_of(label), features.embeddings.clone(), times))
+            found.append(Example(label_of(label), every, torch.cat([lead_times, times])))
     except (OSError, csv.Error, UnicodeError, OverflowError, RefusedError) as error:
         told = str(error).replace(f"{folder}/", "") if isinstance(error, SourceError | RefusedError) else "damaged"
         raise UsageError(f"the examples cannot be read: {told}") from error
     if not found or len({example.label for example in found}) > MOST_CLASSES:
         raise UsageError(f"the zip shows {len(found)} examples; expected some, of {MOST_CLASSES} classes at most")
     return found
+
+
+def lead_of(path: Path, dim: int) -> tuple[Tensor, Tensor]:
+    """Embeddings (k, dim) of what was seen before an example, and seconds (k,) below 0; none where there are none."""
+    tensors, _ = read_tensors(path)
+    lead, pts = tensors.get("lead", torch.zeros(0, dim)), tensors.get("lead_pts", torch.zeros(0, dtype=torch.int64))
+    kinds = (lead.dtype, pts.dtype, tuple(lead.shape))
+    times = pts.double() * float(MICRO)
+    falling = bool((times.diff() < 0).any()) or bool((times >= 0).any()) or bool((times < -2 * LONGEST).any())
+    if kinds != (torch.float32, torch.int64, (len(pts), dim)) or falling or not bool(torch.isfinite(lead).all()):
+        raise UsageError(f"{path.name} has a lead that is none")
+    return lead, times
 
 
 def read_model(folder: Path, sight: Sight) -> Model:

@@ -16,7 +16,7 @@ from liquidvision.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.session import Session
 from liquidvision.web.pictures import decode
-from liquidvision.web.protocol import LONGEST_CORRECTION, VERSION, Command, read_frame
+from liquidvision.web.protocol import VERSION, Command, read_frame
 from liquidvision.web.sight import Sight
 from liquidvision.web.teach import Class, Teaching, does
 
@@ -60,7 +60,7 @@ class Connection:
         answers = [self.prediction(said)]
         recording = self.teaching.recording
         try:
-            self.teaching.see(teachable.cpu().clone(), time, keep=LONGEST_CORRECTION)
+            self.teaching.see(teachable.cpu().clone(), time)
         except UsageError as error:
             answers.append(note(str(error)))
         if self.teaching.recording != recording:

@@ -128,7 +128,7 @@ class Server:
             ]
         )
         self._runner = web.AppRunner(self._app, access_log=None, logger=strangers, shutdown_timeout=1.0)
-        self._ready: asyncio.Future[None] | None = None
+        self._warm: asyncio.Future[None] | None = None
 
     async def start(self, host: str, port: int) -> str:
         """Listen; the page's address.
@@ -143,18 +143,24 @@ class Server:
             raise SinkError(f"cannot listen at {host}, port {port}: {error}; choose another port (--port)") from error
         await self._workers.see(self._workers.sight.look, np.zeros((64, 64, 3), np.uint8))  # compiled at its first use
         # So is what learns, for which the page need not wait.
-        self._ready = asyncio.ensure_future(self._workers.learn(warm_up, self._workers.sight.layouts))
+        self._warm = asyncio.ensure_future(self._workers.learn(warm_up, self._workers.sight.layouts))
         found = self._runner.addresses[0][1]
         name = f"[{host}]" if ":" in host else host
         return f"http://{name}:{found}/" + (f"?token={quote(self._token)}" if self._token else "")
 
+    async def warm(self) -> None:
+        """Wait until a first training would take no longer than another."""
+        if self._warm is not None:
+            await asyncio.wait([self._warm])
+
     async def stop(self) -> None:
         """Part from all clients, and finish what is in hand."""
-        for client in list(self._clients.values()):
+        clients = list(self._clients.values())
+        for client in clients:
             await client.socket.close(code=1001, message=b"the server ends")
+        await asyncio.gather(*(client.gone.wait() for client in clients))
         await self._runner.cleanup()
-        if self._ready is not None:
-            await asyncio.wait([self._ready])
+        await self.warm()
         await asyncio.get_running_loop().run_in_executor(None, self._workers.close)
 
     @web.middleware
@@ -194,7 +200,10 @@ class Server:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(max_msg_size=LARGEST_FRAME, heartbeat=HEARTBEAT, timeout=CLOSING, compress=False)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ValueError as error:  # headers that are no text
+            raise web.HTTPBadRequest(text="this is no WebSocket's greeting\n") from error
         if self._open >= MOST_CONNECTIONS:
             await socket.close(code=TRY_LATER, message=b"too many clients; try again later")
             return socket

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from liquidvision.errors import UsageError
 from liquidvision.learn.showing import Example
+from liquidvision.web.protocol import LONGEST_CORRECTION
 
 MOST_CLASSES, MOST_EXAMPLES = 30, 500
 SHORTEST, LONGEST = 3, 20.0  # frames, seconds of an example
 MOST_BYTES = 64 * 2**20  # of embeddings, those that undo could bring back among them
+LEAD = 1.0  # seconds before an example that are kept with it
 UNDONE = 30  # steps
+Row = tuple[Tensor, float]  # an embedding (1, d), and its frame's seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Class:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shot:
-    """One example of a class."""
+    """One example of a class; see `Example` for its tensors."""
 
     number: int
     of: int
@@ -58,15 +61,16 @@ class Teaching:
         self.recording: int | None = None
         self._past: deque[Album] = deque(maxlen=UNDONE)
         self._numbers = 0
-        self._rows: list[tuple[Tensor, float]] = []  # of the example that is being shown
-        self._lately: deque[tuple[Tensor, float]] = deque()
+        self._lead: list[Row] = []  # what was seen before the example that is being shown
+        self._rows: list[Row] = []  # and of itself
+        self._lately: deque[Row] = deque()
 
-    def see(self, embedding: Tensor, time: float, *, keep: float) -> None:
-        """One frame: its embedding (1, d) on the CPU, and its seconds; the last `keep` seconds can be corrected."""
+    def see(self, embedding: Tensor, time: float) -> None:
+        """One frame: its embedding (1, d) on the CPU, and its seconds."""
         if self._lately and time < self._lately[-1][1]:
             self._lately.clear()  # the clock was set back; what was before has no place on it
         self._lately.append((embedding, time))
-        while self._lately[-1][1] - self._lately[0][1] > keep:
+        while self._lately[-1][1] - self._lately[0][1] > LONGEST_CORRECTION + LEAD:
             self._lately.popleft()
         if self.recording is not None:
             self._rows.append((embedding, time))
@@ -74,7 +78,7 @@ class Teaching:
                 self.stop()
 
     @property
-    def lately(self) -> list[tuple[Tensor, float]]:
+    def lately(self) -> list[Row]:
         """Embeddings (1, d) of the last frames, with their seconds."""
         return list(self._lately)
 
@@ -120,18 +124,20 @@ class Teaching:
     def record(self, label: str) -> None:
         """What is seen from now on, until `stop`, shows this class."""
         self.recording, self._rows = self._class(label).number, []
+        self._lead = [row for row in self._lately if row[1] > self._lately[-1][1] - LEAD]
 
     def stop(self) -> None:
         """The example ends; nothing where none was begun."""
         of, rows = self.recording, self._rows
         self.recording, self._rows = None, []
         if of is not None:
-            self._take(of, rows)
+            self._take(of, self._lead, rows)
 
     def correct(self, label: str, seconds: float) -> None:
         """The last `seconds` showed this class."""
         of = self._class(label).number
-        self._take(of, [row for row in self._lately if row[1] >= self._lately[-1][1] - seconds])
+        rows = [row for row in self._lately if row[1] >= self._lately[-1][1] - seconds]
+        self._take(of, self._before(rows[0][1]) if rows else [], rows)
 
     def undo(self) -> None:
         """The last change was none."""
@@ -182,7 +188,11 @@ class Teaching:
                 {
                     "label": each.label,
                     "examples": [
-                        {"example": shot.number, "seconds": round(float(shot.times[-1]), 2), "frames": len(shot.times)}
+                        {
+                            "example": shot.number,
+                            "seconds": round(float(shot.times[-1]), 2),
+                            "frames": int((shot.times >= 0).sum()),
+                        }
                         for shot in self.album.shots
                         if shot.of == each.number
                     ],
@@ -207,10 +217,16 @@ class Teaching:
         self._past.append(self.album)
         self.album = album
 
-    def _take(self, of: int, rows: list[tuple[Tensor, float]]) -> None:
+    def _before(self, time: float) -> list[Row]:
+        """What was seen in the last moments up to a time."""
+        return [row for row in self._lately if time - LEAD <= row[1] < time]
+
+    def _take(self, of: int, lead: list[Row], rows: list[Row]) -> None:
         if len(rows) < SHORTEST:
             raise UsageError(f"that was too short: {len(rows)} frames of {SHORTEST}; hold the button while you show it")
-        shot = Shot(self._number(), of, torch.cat([row for row, _ in rows]), never_falling([time for _, time in rows]))
+        every = [*lead, *rows]
+        times = never_falling([time for _, time in every])
+        shot = Shot(self._number(), of, torch.cat([row for row, _ in every]), times - times[len(lead)])
         self._check_room([shot])
         self._change(replace(self.album, shots=(*self.album.shots, shot)))
 

@@ -31,6 +31,7 @@ const send = (command) => {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(command));
   else toast("not connected");
 };
+measured.send = send;
 const panel = teaching({ send, thumbnail, address: (path) => address(path, { session: hello?.session ?? "" }) });
 
 function connect() {
