@@ -17,7 +17,7 @@ _ROOMS = {
     "Model": "model",
     "Overlay": "sinks.overlay",
     "Prediction": "prediction",
-    "Preprocessing": "backbone",
+    "Preprocessing": "preprocessing",
     "RecordSink": "sinks.records",
     "Session": "session",
     "Summary": "pipeline",
@@ -51,13 +51,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from liquidvision.backbone import Backbone, Preprocessing
+    from liquidvision.backbone import Backbone
     from liquidvision.errors import LiquidVisionError
     from liquidvision.frame import Frame, VideoInfo
     from liquidvision.liquid.head import Head, HeadConfig
     from liquidvision.model import Model, layouts_of
     from liquidvision.pipeline import Summary, infer, predict
     from liquidvision.prediction import Prediction
+    from liquidvision.preprocessing import Preprocessing
     from liquidvision.session import Session
     from liquidvision.sinks.overlay import Overlay
     from liquidvision.sinks.records import RecordSink

@@ -98,7 +98,7 @@ def _in_batches(frames: Iterable[Frame], session: Session, size: int) -> Iterato
                     break
         except SourceError as error:  # told after the frames that came before it
             broke = error
-        embeddings = session.model.embed([frame.image for frame in chunk]) if chunk else None
+        embeddings = session.model.embed([frame.pixels for frame in chunk]) if chunk else None
         for i, frame in enumerate(chunk):
             assert embeddings is not None
             yield frame, session.push_embeddings([frame], embeddings[i : i + 1])[0]
@@ -213,7 +213,7 @@ def infer(
                 for record in records:
                     record.write(prediction)
                 if target is not None or frames is not None:
-                    annotated = replace(frame, image=overlay.draw(frame.image, prediction))
+                    annotated = overlay.annotate(frame, prediction)
                     for sink in (target, frames):
                         if sink is not None:
                             sink.write(annotated)

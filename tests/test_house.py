@@ -13,7 +13,7 @@ PACKAGE = Path(liquidvision.__file__).parent
 # Rooms by floor; a room may import from its own floor's room or from lower ones. See CONTRIBUTING.md.
 FLOORS = (
     ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
-    ("sources", "sinks", "backbone", "checkpoint"),
+    ("sources", "sinks", "preprocessing", "backbone", "checkpoint"),
     ("model",),
     ("session", "learn"),
     ("pipeline",),
@@ -21,11 +21,18 @@ FLOORS = (
 )
 DOORS = {
     "av": {
-        *("sources/avfile.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
+        *("sources/avfile.py", "sources/decoded.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
         *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
     },
-    "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"},
-    "torchvision": {"backbone.py"},
+    "cv2": {
+        "sources/camera.py",
+        "sinks/cvvideo.py",
+        "sinks/panels.py",
+        "sinks/ink.py",
+        "sinks/canvas.py",
+        "sinks/stills.py",
+    },
+    "torchvision": {"backbone.py", "preprocessing.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},
     "jinja2": {"learn/report.py"},
