@@ -20,7 +20,7 @@ _ROOMS = {
     "Preprocessing": "preprocessing",
     "RecordSink": "sinks.records",
     "Session": "session",
-    "Summary": "pipeline",
+    "Summary": "summary",
     "VideoInfo": "frame",
     "infer": "pipeline",
     "layouts_of": "model",
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from liquidvision.frame import Frame, VideoInfo
     from liquidvision.liquid.head import Head, HeadConfig
     from liquidvision.model import Model, layouts_of
-    from liquidvision.pipeline import Summary, infer, predict
+    from liquidvision.pipeline import infer, predict
     from liquidvision.prediction import Prediction
     from liquidvision.preprocessing import Preprocessing
     from liquidvision.session import Session
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from liquidvision.sources.arrays import ArrayReader
     from liquidvision.sources.open import open_video
     from liquidvision.sources.reader import Live
+    from liquidvision.summary import Summary
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
     ("sources", "sinks", "preprocessing", "backbone", "checkpoint"),
     ("model",),
-    ("session", "learn"),
+    ("session", "summary", "outputs", "learn"),
     ("pipeline",),
     ("cli",),
 )

@@ -140,9 +140,8 @@ def look(path: Path) -> Seen:
         last: Fraction | None = None
         for picture in reader.pictures():
             if not times:
-                Frame(
-                    picture.made(), 0, picture.pts, picture.time_base
-                ).image  # its colours can be read; doing so for every frame would take most of the time
+                # That its colours can be read; doing so for every frame would take most of the time.
+                _ = Frame(picture.made(), 0, picture.pts, picture.time_base).image
             times.append(picture.pts * picture.time_base - reader.begin)
             last = None if picture.duration is None else picture.duration * picture.time_base
         if not times:

@@ -128,7 +128,8 @@ class AVVideoSink(VideoSink):
         if planes is not None and planes.kind == self._colors and planes.y.shape == (height, width):
             picture = av.VideoFrame(width, height, "yuv420p")
             for plane, pixels in zip(picture.planes, (planes.y, planes.u, planes.v), strict=True):
-                np.frombuffer(plane, np.uint8).reshape(plane.height, -1)[:, : pixels.shape[1]] = pixels
+                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+                rows[:, : pixels.shape[1]] = pixels
             return picture
         matrix, span, *_ = self._colors
         picture = av.VideoFrame.from_ndarray(pad_even(frame.image), format="rgb24")
