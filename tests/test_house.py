@@ -17,6 +17,7 @@ FLOORS = (
     ("model",),
     ("session", "summary", "outputs", "learn"),
     ("pipeline",),
+    ("bench",),
     ("cli",),
 )
 DOORS = {
