@@ -1,6 +1,7 @@
 """Files and URLs by PyAV: exact time stamps, upright pictures, right colours."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -89,6 +90,8 @@ class AVFileReader(VideoReader):
             raise SourceError(self._too_large(stream.width, stream.height))
         self._stream = stream
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        # The rest of the cores run the network and the encoder.
+        stream.codec_context.thread_count = max(1, (os.cpu_count() or 2) // 2)
         stream.thread_type = "AUTO"
         kind, url = container.format.name, str(self._source)
         scheme = urlsplit(url).scheme.lower() if "://" in url else ""
