@@ -23,6 +23,7 @@ from liquidvision.sinks.sink import STDOUT
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
 from liquidvision.sources.reader import VideoReader, Window
+from liquidvision.stillness import Stillness
 from liquidvision.summary import Summary
 
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
@@ -37,6 +38,7 @@ def predict(
     *,
     session: Session | None = None,
     batch: int | None = None,
+    adaptive: bool = False,
 ) -> Iterator[tuple[Frame, Prediction]]:
     """Frames of a source with what the model makes of them, one after the other; nothing is kept.
 
@@ -49,6 +51,7 @@ def predict(
             frames that were handed out and no others.
         batch: frames embedded at once; the numbers are the same for any. None takes 8 for files
             and 1 for what arrives live.
+        adaptive: embed pictures that hold still only once, see `Stillness`; one by one.
 
     Raises, with the first frame asked for:
         SourceError: the source cannot be opened; later, that it broke off.
@@ -59,14 +62,21 @@ def predict(
     session = session or Session(model)
     if session.model is not model:
         raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
-    with closing(_chunks(source, model, batch)) as chunks:
+    stillness = Stillness(model) if adaptive else None
+    with closing(_chunks(source, model, batch, stillness)) as chunks:
         for frames, embeddings in chunks:
             for i, frame in enumerate(frames):  # one by one: the memory never runs ahead of the caller
-                yield frame, session.push_embeddings([frame], embeddings[i : i + 1])[0]
+                (prediction,) = session.push_embeddings([frame], embeddings[i : i + 1])
+                if stillness is not None:
+                    stillness.see(prediction)
+                yield frame, prediction
 
 
 def _chunks(
-    source: str | Path | int | VideoReader | Iterable[Frame], model: Model, batch: int | None
+    source: str | Path | int | VideoReader | Iterable[Frame],
+    model: Model,
+    batch: int | None,
+    stillness: Stillness | None,
 ) -> Generator[Chunk, None, None]:
     """A source's frames with their embeddings (n, d), a few at once; closes the source with itself.
 
@@ -75,18 +85,21 @@ def _chunks(
     if isinstance(source, str | Path | int):
         source = open_video(source)
     if not isinstance(source, VideoReader):
-        yield from _embedded(_prepared(source, model), model, batch or 1)
+        yield from _embedded(_prepared(source, model), model, batch or 1, stillness)
         return
     size = batch or (1 if source.info.live else FILE_BATCH)
     with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
         if not source.ahead:
-            yield from _embedded(_prepared(source, model), model, size)
+            yield from _embedded(_prepared(source, model), model, size, stillness)
             return
         picture = source.info.width * source.info.height * 3
         if source.live is None:
             depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
             prepared = threads.enter_context(Ahead(_prepared(source, model), depth))
-            yield from threads.enter_context(Ahead(_embedded(prepared, model, size), 1))
+            if stillness is None:
+                yield from threads.enter_context(Ahead(_embedded(prepared, model, size, None), 1))
+            else:  # what is embedded hangs on what came of the frame before
+                yield from stillness.embedded(prepared)
         else:
             depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))
             ahead = Ahead(
@@ -96,7 +109,7 @@ def _chunks(
                 max_staleness=source.live.max_staleness,
                 counts=source.counts,
             )
-            yield from _embedded(_prepared(threads.enter_context(ahead), model), model, size)
+            yield from _embedded(_prepared(threads.enter_context(ahead), model), model, size, stillness)
 
 
 def _prepared(frames: Iterable[Frame], model: Model) -> Iterator[tuple[Frame, Tensor]]:
@@ -107,8 +120,13 @@ def _prepared(frames: Iterable[Frame], model: Model) -> Iterator[tuple[Frame, Te
         yield frame, model.backbone.prepare(frame.pixels)
 
 
-def _embedded(prepared: Iterable[tuple[Frame, Tensor]], model: Model, size: int) -> Iterator[Chunk]:
-    """Frames with their embeddings, `size` at once."""
+def _embedded(
+    prepared: Iterable[tuple[Frame, Tensor]], model: Model, size: int, stillness: Stillness | None
+) -> Iterator[Chunk]:
+    """Frames with their embeddings, `size` at once, or one by one where there is `stillness`."""
+    if stillness is not None:
+        yield from stillness.embedded(prepared)
+        return
     rest = iter(prepared)
     while True:
         chunk: list[tuple[Frame, Tensor]] = []
@@ -139,6 +157,7 @@ def infer(
     writer: str = "av",
     session: Session | None = None,
     batch: int | None = None,
+    adaptive: bool = False,
     max_frames: int | None = None,
     whole: bool = False,
     on_frame: Callable[[Prediction], None] | None = None,
@@ -160,7 +179,7 @@ def infer(
             for an encoder of this machine's GPU.
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to go on with; None starts a new one.
-        batch: frames embedded at once, see `predict`.
+        batch, adaptive: see `predict`.
         max_frames: stop after so many.
         whole: when Ctrl-C ends the loop, the files keep their temporary names: they play, but are not all.
         on_frame: called with each prediction.
@@ -175,6 +194,7 @@ def infer(
             raise UsageError(f"{name} is {value}; expected 1 or more")
     session, summary, started = session or Session(model), Summary(), time.perf_counter()
     overlay = overlay or Overlay()
+    stillness = Stillness(model) if adaptive else None
     with suppress(UnfinishedError), ExitStack() as stack:
         patience = stack.enter_context(Patience())
         for record in records:
@@ -184,7 +204,7 @@ def infer(
         last: Prediction | None = None
         first_time = 0.0
         try:
-            with closing(_chunks(reader, model, batch)) as chunks:
+            with closing(_chunks(reader, model, batch, stillness)) as chunks:
                 for shown, embeddings in patience.over(chunks):
                     if max_frames is not None:
                         shown = shown[: max_frames - summary.frames]
@@ -200,6 +220,8 @@ def infer(
                         summary.count(prediction, last)
                         if last is None or prediction.time != last.time:
                             last = prediction
+                        if stillness is not None:
+                            stillness.see(prediction)
                         if on_frame is not None:
                             on_frame(prediction)
                     if summary.frames == max_frames:
@@ -224,6 +246,7 @@ def infer(
     files += [record.path for record in records]
     summary.outputs = [path for path in files if not (whole and summary.interrupted)]
     summary.outputs += [frames.path] if frames else []
+    summary.still = stillness.still if stillness is not None else 0
     summary.wall_seconds = time.perf_counter() - started
     return summary
 

@@ -18,6 +18,7 @@ class Summary:
         label_frames: for each label, the frames on which it was the most probable.
         repeated, backwards, gaps: as counted by `Session`.
         damaged, dropped, stale, reconnects: see `Counts`.
+        still: frames whose picture held still and was not embedded, see `Stillness`.
         interrupted: whether Ctrl-C ended it.
         outputs: the files and folders written.
         notes: what an output could not keep of its source, a line each.
@@ -36,6 +37,7 @@ class Summary:
     dropped: int = 0
     stale: int = 0
     reconnects: int = 0
+    still: int = 0
     interrupted: bool = False
     outputs: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

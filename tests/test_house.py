@@ -15,7 +15,7 @@ FLOORS = (
     ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
     ("sources", "sinks", "preprocessing", "backbone", "checkpoint"),
     ("model",),
-    ("session", "summary", "outputs", "learn"),
+    ("session", "stillness", "summary", "outputs", "learn"),
     ("pipeline",),
     ("bench",),
     ("cli",),
