@@ -24,7 +24,10 @@ DOORS = {
         *("sources/avfile.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
         *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
     },
-    "cv2": {"sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"},
+    "cv2": {
+        *("sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"),
+        "sinks/window.py",
+    },
     "torchvision": {"backbone.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},
@@ -140,7 +143,9 @@ def test_the_names_of_the_liquid_core_are_pinned():
     assert all(hasattr(liquid, name) for name in liquid.__all__)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["infer", "--help"], ["explain", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["infer", "--help"], ["explain", "--help"], ["webcam", "--help"]]
+)
 def test_help_needs_no_torch(arguments):
     """Help and version are told without importing torch, OpenCV or PyAV."""
     program = (

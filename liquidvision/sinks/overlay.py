@@ -127,7 +127,7 @@ class Overlay:
         """A copy of `image`, (h, w, 3) uint8 RGB, with `prediction` and the past drawn onto it."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UsageError(f"image is {image.dtype} of shape {image.shape}: expected uint8 of shape (h, w, 3)")
-        self._see(prediction)
+        self.see(prediction)
         out = image.copy()
         height, width = out.shape[:2]
         scale = Scale.of(height, width)
@@ -144,7 +144,8 @@ class Overlay:
             draw(out, box, scale, units)
         return out
 
-    def _see(self, prediction: Prediction) -> None:
+    def see(self, prediction: Prediction) -> None:
+        """Remember `prediction` as `draw` does, where nothing is to be drawn."""
         time = prediction.time
         if self._time is not None and time < self._time:
             # The source began anew; the jump itself is no change of mind.
