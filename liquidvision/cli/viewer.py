@@ -116,6 +116,7 @@ class Viewer:
         self._prediction: Prediction | None = None
         self._annotated = np.zeros((1, 1, 3), np.uint8)
         self._shown: deque[tuple[float, float]] = deque()  # when, and how long after the frame had come
+        self._newest = time.monotonic()  # when the last frame was shown
         self._told = 0.0  # when the screen was last drawn
         self._forget()
 
@@ -142,7 +143,8 @@ class Viewer:
                     self._frame, self._prediction = frame, prediction
                     self._annotate()
                     self._recorder.write(replace(frame, image=self._annotated))
-                    self._shown.append((now := time.monotonic(), now - ahead.came))
+                    self._newest = time.monotonic()
+                    self._shown.append((self._newest, self._newest - ahead.came))
                     self._show()
                     summary.count(prediction, last)
                     first = first or prediction
@@ -225,8 +227,8 @@ class Viewer:
             span = self._shown[-1][0] - self._shown[0][0]
             delay = sum(delay for _, delay in self._shown) / len(self._shown)
             left += [f"{(len(self._shown) - 1) / span:.0f} frames/s", f"delay {1000 * delay:.0f} ms"]
-        elif now - self._told > RECENT / 4:
-            left.append("no picture comes")
+        elif now - self._newest > RECENT:
+            left.append(f"no picture for {now - self._newest:.0f} s")
         recording = self._recorder.path if self._recorder.wanted else None
         if recording is not None and self._frame is not None:
             right = f"{recording.name} {clock(int(self._recorder.seconds(self._frame.time)))}"

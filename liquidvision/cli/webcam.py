@@ -40,11 +40,14 @@ def show_window(source: str, model: str, out: Path, device: str) -> int:
     check_display()  # before what takes time
     # What is heavy is imported only now, so that --help is quick.
     import os
+    from fractions import Fraction
 
+    import numpy as np
     import torch
 
     from liquidvision.cli.report import Report
     from liquidvision.cli.viewer import Viewer
+    from liquidvision.frame import Frame
     from liquidvision.model import Model
     from liquidvision.session import Session
     from liquidvision.sources.open import open_video
@@ -55,6 +58,8 @@ def show_window(source: str, model: str, out: Path, device: str) -> int:
     stem = inputs.output_stem(source)
     with open_video(source) as reader:
         info = reader.info
+        # The first frame is slow, for kernels are compiled and memory is fetched: not while the source plays.
+        Session(loaded).push(Frame(np.zeros((info.height, info.width, 3), np.uint8), 0, 0, Fraction(1)))
         with ScreenWindow(f"liquidvision · {info.name}", info.width, info.height, info.pixel_aspect) as screen:
             viewer = Viewer(reader, Session(loaded), screen, lambda: inputs.free_file(out, stem, ".mp4"))
             summary = viewer.run()
