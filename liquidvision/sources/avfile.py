@@ -89,10 +89,11 @@ class AVFileReader(VideoReader):
             raise SourceError(self._too_large(stream.width, stream.height))
         self._stream = stream
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
-        stream.thread_type = "AUTO"
         kind, url = container.format.name, str(self._source)
         scheme = urlsplit(url).scheme.lower() if "://" in url else ""
         self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in ENDLESS and container.duration is None)
+        # Threads that decode several pictures at once hand each out later: not where it is wanted at once.
+        stream.thread_type = "SLICE" if self._live else "AUTO"
         self._by_arrival = self._live and not self._follow and kind in WITHOUT_TIMES
         # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
         self._time_base = MICROSECOND if self._by_arrival else stream.time_base or Fraction(1, av.time_base)
