@@ -13,22 +13,28 @@ PACKAGE = Path(liquidvision.__file__).parent
 # Rooms by floor; a room may import from its own floor's room or from lower ones. See CONTRIBUTING.md.
 FLOORS = (
     ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
-    ("sources", "sinks", "backbone", "checkpoint"),
+    ("sources", "sinks", "preprocessing", "backbone", "checkpoint"),
     ("model",),
-    ("session", "learn"),
+    ("session", "summary", "outputs", "learn"),
     ("pipeline",),
+    ("bench",),
     ("cli",),
 )
 DOORS = {
     "av": {
-        *("sources/avfile.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
+        *("sources/avfile.py", "sources/decoded.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
         *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
     },
     "cv2": {
-        *("sources/camera.py", "sinks/cvvideo.py", "sinks/panels.py", "sinks/ink.py", "sinks/stills.py"),
+        "sources/camera.py",
+        "sinks/cvvideo.py",
+        "sinks/panels.py",
+        "sinks/ink.py",
+        "sinks/canvas.py",
+        "sinks/stills.py",
         "sinks/window.py",
     },
-    "torchvision": {"backbone.py"},
+    "torchvision": {"backbone.py", "preprocessing.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},
     "jinja2": {"learn/report.py"},

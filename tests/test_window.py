@@ -94,7 +94,7 @@ def display() -> Iterator[str]:
 
 
 class Desk:
-    """A webcam command on a display, and hands to use it."""
+    """A webcam command that shows clip.mp4 on a display, and hands to use it. A context manager."""
 
     def __init__(self, display: str, folder: Path, *arguments: str | Path) -> None:
         self.environment = {**os.environ, "DISPLAY": display, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -106,7 +106,7 @@ class Desk:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.window = self.until(lambda: self.do("search", "--name", "liquidvision").split()[-1:])[0]
+        self.window = self.until(lambda: self.do("search", "--name", "liquidvision · clip").split()[:1])[0]
 
     def do(self, *arguments: str) -> str:
         """What xdotool says."""
@@ -122,8 +122,8 @@ class Desk:
                 return found
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.1)
-        self.process.kill()
-        raise AssertionError(f"it did not come: {self.process.communicate()}")
+        self.__exit__()
+        raise AssertionError("it did not come")
 
     def shut(self) -> None:
         """Press the window's own button, as a window manager does: by a message that asks it to close."""
@@ -138,6 +138,13 @@ class Desk:
         x.XSendEvent(server, window, 0, 0, message.ljust(192, b"\0"))
         x.XSync(server, 0)
 
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
     def left(self) -> str:
         """What it said when it had ended by itself."""
         out, err = self.process.communicate(timeout=60)
@@ -149,13 +156,13 @@ class Desk:
 def test_a_window_obeys_keys(display: str, tmp_path: Path, make_video, model_folder: Path) -> None:
     """In a real window v records and stops, and q quits: the recording is there, and told of."""
     video = make_video(pts=range(0, 1500 * 512, 512))
-    desk = Desk(display, tmp_path, "--source", video, "-m", model_folder, "-o", "mine")
-    desk.press("v")
-    desk.until(lambda: [str(path) for path in (tmp_path / "mine").glob("clip.part.mp4") if path.stat().st_size])
-    desk.press("v")
-    desk.until(lambda: [str(path) for path in (tmp_path / "mine").glob("clip.mp4")])
-    desk.press("q")
-    assert "→ mine/clip.mp4" in desk.left()
+    with Desk(display, tmp_path, "--source", video, "-m", model_folder, "-o", "mine") as desk:
+        desk.press("v")
+        desk.until(lambda: [str(path) for path in (tmp_path / "mine").glob("clip.part.mp4") if path.stat().st_size])
+        desk.press("v")
+        desk.until(lambda: [str(path) for path in (tmp_path / "mine").glob("clip.mp4")])
+        desk.press("q")
+        assert "→ mine/clip.mp4" in desk.left()
     with open_video(tmp_path / "mine" / "clip.mp4") as recorded:
         assert next(iter(recorded)).time == 0
 
@@ -163,6 +170,7 @@ def test_a_window_obeys_keys(display: str, tmp_path: Path, make_video, model_fol
 @needs_display
 def test_closing_the_window_ends_it(display: str, tmp_path: Path, make_video, model_folder: Path) -> None:
     """The window's own button ends it."""
-    desk = Desk(display, tmp_path, "--source", make_video(pts=range(0, 1500 * 512, 512)), "-m", model_folder)
-    desk.shut()
-    assert "frames in" in desk.left()
+    video = make_video(pts=range(0, 1500 * 512, 512))
+    with Desk(display, tmp_path, "--source", video, "-m", model_folder) as desk:
+        desk.shut()
+        assert "frames in" in desk.left()

@@ -178,7 +178,7 @@ def infer(
     from liquidvision.cli.metrics import endpoint
     from liquidvision.cli.report import Report
     from liquidvision.model import Model
-    from liquidvision.pipeline import Summary, check_output
+    from liquidvision.outputs import check_output
     from liquidvision.pipeline import infer as run_infer
     from liquidvision.session import Session, read_state
     from liquidvision.sinks.frames import FrameFolder, check_format
@@ -186,6 +186,7 @@ def infer(
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.open import open_video
     from liquidvision.sources.reader import Live
+    from liquidvision.summary import Summary
 
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from liquidvision.cli.metrics import Metrics
-from liquidvision.pipeline import Summary
 from liquidvision.prediction import Prediction
 from liquidvision.sources.reader import VideoReader
+from liquidvision.summary import Summary
 
 
 class Report:

@@ -12,7 +12,7 @@ import numpy as np
 from liquidvision.errors import SinkError
 from liquidvision.frame import Frame, VideoInfo
 from liquidvision.interrupt import Patience
-from liquidvision.pipeline import Summary, predict
+from liquidvision.pipeline import predict
 from liquidvision.prediction import Prediction
 from liquidvision.session import Session
 from liquidvision.sinks.overlay import Overlay
@@ -22,6 +22,7 @@ from liquidvision.sinks.window import ESCAPE, Said
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.playback import Playback
 from liquidvision.sources.reader import VideoReader
+from liquidvision.summary import Summary
 
 PARTS = ("label", "bars", "timeline", "tau")
 MEMORY, ALONE, BOTH = VIEWS = ("with memory", "each frame alone", "each frame alone, and with memory")
@@ -112,9 +113,8 @@ class Viewer:
         self._source, self._session, self._screen = Playback(reader), session, screen
         self._recorder = Recorder(reader.info, free)
         self._view, self._paused, self._help, self._quit = MEMORY, False, False, False
-        self._frame: Frame | None = None
-        self._prediction: Prediction | None = None
-        self._annotated = np.zeros((1, 1, 3), np.uint8)
+        self._last: tuple[Frame, Prediction] | None = None
+        self._annotated: Frame | None = None
         self._shown: deque[tuple[float, float]] = deque()  # when, and how long after the frame had come
         self._newest = time.monotonic()  # when the last frame was shown
         self._told = 0.0  # when the screen was last drawn
@@ -140,9 +140,8 @@ class Viewer:
             loop = predict(self._frames(ahead), self._session.model, session=self._session, batch=1)
             try:
                 for frame, prediction in patience.over(loop):
-                    self._frame, self._prediction = frame, prediction
-                    self._annotate()
-                    self._recorder.write(replace(frame, image=self._annotated))
+                    self._last = frame, prediction
+                    self._recorder.write(self._annotate(frame, prediction))
                     self._newest = time.monotonic()
                     self._shown.append((self._newest, self._newest - ahead.came))
                     self._show()
@@ -188,10 +187,10 @@ class Viewer:
             self._shown.clear()  # the pause is no delay
         elif key == "r":
             self._forget()
-            self._annotate()
+            self._annotate_again()
         elif key == "c":
             self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
-            self._annotate()
+            self._annotate_again()
         elif key == "v":
             self._recorder.wanted = not self._recorder.wanted
         elif key in ("h", "?"):
@@ -200,21 +199,25 @@ class Viewer:
             return
         self._show()
 
-    def _annotate(self) -> None:
-        """Draw what is to be seen of the last frame; the timeline that is not shown takes note of it too."""
-        if self._frame is None or self._prediction is None:
-            return
-        by_frame = replace(self._prediction, scores=self._prediction.frame_scores, time_constants=None)
+    def _annotate(self, frame: Frame, prediction: Prediction) -> Frame:
+        """Draw what is to be seen of a frame; the timeline that is not shown takes note of it too."""
+        by_frame = replace(prediction, scores=prediction.frame_scores, time_constants=None)
         self._memory.compare = self._view == BOTH
         if self._view == ALONE:
-            self._memory.see(self._prediction)
-            self._annotated = self._alone.draw(self._frame.image, by_frame)
+            self._memory.see(prediction)
+            self._annotated = self._alone.annotate(frame, by_frame)
         else:
             self._alone.see(by_frame)
-            self._annotated = self._memory.draw(self._frame.image, self._prediction)
+            self._annotated = self._memory.annotate(frame, prediction)
+        return self._annotated
+
+    def _annotate_again(self) -> None:
+        if self._last is not None:
+            self._annotate(*self._last)
 
     def _show(self) -> None:
-        self._screen.show(self._annotated, self._said())
+        if self._annotated is not None:
+            self._screen.show(self._annotated.image, self._said())
         self._told = time.monotonic()
 
     def _said(self) -> Said:
@@ -230,8 +233,8 @@ class Viewer:
         elif now - self._newest > RECENT:
             left.append(f"no picture for {now - self._newest:.0f} s")
         recording = self._recorder.path if self._recorder.wanted else None
-        if recording is not None and self._frame is not None:
-            right = f"{recording.name} {clock(int(self._recorder.seconds(self._frame.time)))}"
+        if recording is not None and self._last is not None:
+            right = f"{recording.name} {clock(int(self._recorder.seconds(self._last[0].time)))}"
         elif self._recorder.paths:
             right = f"{self._recorder.paths[-1].name} is saved · {right}"
         return Said(" · ".join(left), right, recording is not None, KEYS if self._help else ())

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +12,6 @@ import av
 
 from liquidvision.errors import SourceError
 from liquidvision.frame import VideoInfo
-from liquidvision.sources.color import rgb
 from liquidvision.sources.container import (
     ALWAYS_LIVE,
     TIMEOUT,
@@ -22,6 +20,7 @@ from liquidvision.sources.container import (
     reason,
     video_stream,
 )
+from liquidvision.sources.decoded import DecodedPixels, Scaler
 from liquidvision.sources.reader import MAX_PIXELS, Picture, VideoReader, Window
 from liquidvision.sources.tracks import AVTracks
 
@@ -65,6 +64,7 @@ class AVFileReader(VideoReader):
         # FFmpeg crashes when it is read after, or while, it is closed.
         self._lock, self._closed = threading.Lock(), False
         self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
+        self._scaler = Scaler()
         self._in_a_row = 0  # broken packets since the last picture
         self._first: Picture | None = None
         self._decoded: Iterator[Picture] = iter(())
@@ -207,7 +207,7 @@ class AVFileReader(VideoReader):
         self._in_a_row = 0
         self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
         self._size = frame.width, frame.height
-        upright = partial(rgb, frame, self._turns)
+        upright = DecodedPixels(frame, self._turns, self._scaler)
         if self._by_arrival:
             return Picture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
         pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
