@@ -22,7 +22,14 @@ FLOORS = (
 )
 DOORS = {
     "av": {
-        *("sources/avfile.py", "sources/decoded.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
+        *(
+            "sources/avfile.py",
+            "sources/decoded.py",
+            "sources/color.py",
+            "sources/container.py",
+            "sources/tracks.py",
+            "sources/hardware.py",
+        ),
         *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
     },
     "cv2": {

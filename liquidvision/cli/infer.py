@@ -41,6 +41,7 @@ def infer(
     reader: options.Reader = "auto",
     strict: options.Strict = False,
     max_pixels: options.MaxPixels = 100_000_000,
+    hwaccel: options.Hwaccel = None,
     follow: options.Follow = False,
     policy: options.Policy = "drop-oldest",
     max_staleness: options.MaxStaleness = None,
@@ -144,6 +145,7 @@ def infer(
                     max_pixels=max_pixels,
                     live=live,
                     follow=follow,
+                    hwaccel=hwaccel,
                 )
             )
             records = []

@@ -70,6 +70,12 @@ MaxFrames = Annotated[
 ]
 Reader = Annotated[str, typer.Option(help="auto, av or opencv.", rich_help_panel=INPUT)]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at damage in a file.", rich_help_panel=INPUT)]
+Hwaccel = Annotated[
+    str | None,
+    typer.Option(
+        help="Decode on a GPU: cuda, vaapi, ..., or auto (see doctor).", rich_help_panel=INPUT, show_default=False
+    ),
+]
 MaxPixels = Annotated[int, typer.Option(help="Refuse larger pictures.", rich_help_panel=INPUT)]
 Follow = Annotated[
     bool, typer.Option("--follow", help="Wait for more, as of a file being written.", rich_help_panel=LIVE)

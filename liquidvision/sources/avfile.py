@@ -21,6 +21,7 @@ from liquidvision.sources.container import (
     video_stream,
 )
 from liquidvision.sources.decoded import DecodedPixels, Scaler
+from liquidvision.sources.hardware import accelerator, planar
 from liquidvision.sources.reader import MAX_PIXELS, Picture, VideoReader, Window
 from liquidvision.sources.tracks import AVTracks
 
@@ -43,9 +44,10 @@ class AVFileReader(VideoReader):
         max_pixels: of one picture; a larger one is refused before memory is taken for it.
         timeout: seconds without data after which a URL counts as lost, and a file that is followed as ended.
         follow: at the end of a file wait for more.
+        hwaccel: the kind of GPU that decodes, see `accelerator`; None: none does.
 
     Raises:
-        UsageError: a URL of a kind that is not read.
+        UsageError: a URL of a kind that is not read, or a GPU that is not there.
         SourceError: the source cannot be opened, holds no video, or cannot be decoded.
     """
 
@@ -58,12 +60,19 @@ class AVFileReader(VideoReader):
         max_pixels: int = MAX_PIXELS,
         timeout: float = TIMEOUT,
         follow: bool = False,
+        hwaccel: str | None = None,
     ) -> None:
         super().__init__(window or Window())
         self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
         # FFmpeg crashes when it is read after, or while, it is closed.
         self._lock, self._closed = threading.Lock(), False
-        self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
+        self._container = open_container(
+            source,
+            max_pixels=max_pixels,
+            timeout=timeout,
+            follow=follow,
+            hwaccel=accelerator(hwaccel) if hwaccel else None,
+        )
         self._scaler = Scaler()
         self._in_a_row = 0  # broken packets since the last picture
         self._first: Picture | None = None
@@ -207,7 +216,7 @@ class AVFileReader(VideoReader):
         self._in_a_row = 0
         self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
         self._size = frame.width, frame.height
-        upright = DecodedPixels(frame, self._turns, self._scaler)
+        upright = DecodedPixels(planar(frame), self._turns, self._scaler)
         if self._by_arrival:
             return Picture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
         pts = self._stamps.of(frame.pts, frame.dts, frame.duration)

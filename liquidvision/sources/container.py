@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.stream import Disposition
 
 from liquidvision.errors import SourceError, UsageError
@@ -39,7 +40,12 @@ PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
 def open_container(
-    source: str | Path, *, max_pixels: int = MAX_PIXELS, timeout: float = TIMEOUT, follow: bool = False
+    source: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    timeout: float = TIMEOUT,
+    follow: bool = False,
+    hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
     """Open a file or URL for reading.
 
@@ -69,6 +75,7 @@ def open_container(
             options=options,
             timeout=timeout if remote or follow else None,
             metadata_errors="replace",
+            hwaccel=hwaccel,
         )
     except av.error.FFmpegError as error:
         if not remote and is_playlist(Path(url)):
