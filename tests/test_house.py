@@ -22,7 +22,14 @@ FLOORS = (
 )
 DOORS = {
     "av": {
-        *("sources/avfile.py", "sources/decoded.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
+        *(
+            "sources/avfile.py",
+            "sources/decoded.py",
+            "sources/color.py",
+            "sources/container.py",
+            "sources/tracks.py",
+            "sources/hardware.py",
+        ),
         *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
     },
     "cv2": {
@@ -32,6 +39,7 @@ DOORS = {
         "sinks/ink.py",
         "sinks/canvas.py",
         "sinks/stills.py",
+        "sinks/window.py",
     },
     "torchvision": {"backbone.py", "preprocessing.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
@@ -148,7 +156,9 @@ def test_the_names_of_the_liquid_core_are_pinned():
     assert all(hasattr(liquid, name) for name in liquid.__all__)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["infer", "--help"], ["explain", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["infer", "--help"], ["explain", "--help"], ["webcam", "--help"]]
+)
 def test_help_needs_no_torch(arguments):
     """Help and version are told without importing torch, OpenCV or PyAV."""
     program = (

@@ -7,138 +7,56 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from liquidvision.cli import inputs
+from liquidvision.cli import inputs, options
 from liquidvision.errors import SinkError, SourceError, UsageError
-
-OUTPUT, INPUT, LIVE = "Output", "Input", "Cameras, streams, growing files"
-MODEL, REPORT = "Model and memory", "What is said"
 
 
 def infer(
-    source: Annotated[
-        list[str],
-        typer.Argument(help="Files, folders, globs, lists (.txt), URLs, or a camera's index.", show_default=False),
-    ],
-    model: Annotated[
-        str,
-        typer.Option(
-            "-m", "--model", help="A bundled model, a model folder, or torchvision:NAME.", rich_help_panel=MODEL
-        ),
-    ] = "objects",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            help="Output file or folder, or - to stream Matroska to standard output. Default: runs/infer.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    no_save: Annotated[bool, typer.Option("--no-save", help="Write no video.", rich_help_panel=OUTPUT)] = False,
-    save_json: Annotated[
-        Path | None,
-        typer.Option(help="Record every frame as JSON Lines (a folder for several sources).", rich_help_panel=OUTPUT),
-    ] = None,
-    save_csv: Annotated[
-        Path | None, typer.Option(help="Record every frame as CSV (likewise).", rich_help_panel=OUTPUT)
-    ] = None,
-    save_frames: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the annotated frames as pictures into this folder (several sources: into folders in it).",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    frames_format: Annotated[str, typer.Option(help="png or jpg.", rich_help_panel=OUTPUT)] = "png",
-    per_frame: Annotated[
-        bool, typer.Option("--per-frame", help="Record also what each frame alone says.", rich_help_panel=OUTPUT)
-    ] = False,
-    time_constants: Annotated[
-        bool, typer.Option("--time-constants", help="Record also the time constants.", rich_help_panel=OUTPUT)
-    ] = False,
-    hidden_state: Annotated[
-        bool, typer.Option("--hidden-state", help="Record also the hidden state.", rich_help_panel=OUTPUT)
-    ] = False,
-    overlay: Annotated[
-        str, typer.Option(help="What to draw, of label,bars,timeline,tau,state; or none.", rich_help_panel=OUTPUT)
-    ] = "label,bars,timeline",
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Draw each frame alone beside the memory.", rich_help_panel=OUTPUT)
-    ] = False,
-    codec: Annotated[
-        str, typer.Option(help="h264, h265, vp9, av1, prores, mjpeg; h264-hardware.", rich_help_panel=OUTPUT)
-    ] = "h264",
-    writer: Annotated[
-        str, typer.Option(help="av, or opencv (no sound, constant rate).", rich_help_panel=OUTPUT)
-    ] = "av",
-    exist_ok: Annotated[
-        bool, typer.Option("--exist-ok", help="Replace outputs that are there.", rich_help_panel=OUTPUT)
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Skip sources whose outputs are there.", rich_help_panel=OUTPUT)
-    ] = False,
-    top_k: Annotated[int, typer.Option(help="Labels to draw and record.", rich_help_panel=OUTPUT)] = 5,
-    conf: Annotated[
-        float, typer.Option(help="Below this probability a label is not shown or recorded.", rich_help_panel=OUTPUT)
-    ] = 0.0,
-    start: Annotated[float, typer.Option(help="Begin at this second.", rich_help_panel=INPUT)] = 0.0,
-    end: Annotated[
-        float | None, typer.Option(help="Stop at this second.", rich_help_panel=INPUT, show_default=False)
-    ] = None,
-    vid_stride: Annotated[int, typer.Option(help="Take every how-manieth frame.", rich_help_panel=INPUT)] = 1,
-    max_frames: Annotated[
-        int | None, typer.Option(help="Stop after so many frames.", rich_help_panel=INPUT, show_default=False)
-    ] = None,
-    reader: Annotated[str, typer.Option(help="auto, av or opencv.", rich_help_panel=INPUT)] = "auto",
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at damage in a file.", rich_help_panel=INPUT)] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.", rich_help_panel=INPUT)] = 100_000_000,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Wait for more, as of a file being written.", rich_help_panel=LIVE)
-    ] = False,
-    policy: Annotated[
-        str,
-        typer.Option(help="When frames come too quickly: wait, drop-oldest or latest.", rich_help_panel=LIVE),
-    ] = "drop-oldest",
-    max_staleness: Annotated[
-        float | None,
-        typer.Option(help="Leave out frames that waited longer, in seconds.", rich_help_panel=LIVE),
-    ] = None,
-    reconnect: Annotated[
-        str, typer.Option(help="Times in a row to try a lost source again, or forever.", rich_help_panel=LIVE)
-    ] = "5",
-    timeout: Annotated[
-        float, typer.Option(help="Seconds of silence after which a source is lost.", rich_help_panel=LIVE)
-    ] = 15.0,
-    batch: Annotated[
-        int | None,
-        typer.Option(help="Frames embedded at once. Default: 8, live sources 1.", rich_help_panel=MODEL),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=MODEL)] = "auto",
-    max_gap: Annotated[float, typer.Option(help="A longer pause, in seconds, is a gap.", rich_help_panel=MODEL)] = 5.0,
-    gap_policy: Annotated[
-        str, typer.Option(help="What a gap does to the memory: decay, carry or reset.", rich_help_panel=MODEL)
-    ] = "decay",
-    state_in: Annotated[
-        Path | None, typer.Option(help="Go on with a saved memory.", rich_help_panel=MODEL, show_default=False)
-    ] = None,
-    state_out: Annotated[
-        Path | None, typer.Option(help="Save the memory at the end.", rich_help_panel=MODEL, show_default=False)
-    ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(help="Serve /metrics and /health on this port of 127.0.0.1.", rich_help_panel=REPORT),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.", rich_help_panel=REPORT)] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say every change of the label.", rich_help_panel=REPORT)
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of a failure.", rich_help_panel=REPORT)
-    ] = False,
+    source: options.Source,
+    model: options.Model = "objects",
+    out: options.Out = None,
+    no_save: options.NoSave = False,
+    save_json: options.SaveJson = None,
+    save_csv: options.SaveCsv = None,
+    save_frames: options.SaveFrames = None,
+    frames_format: options.FramesFormat = "png",
+    per_frame: options.PerFrame = False,
+    time_constants: options.TimeConstants = False,
+    hidden_state: options.HiddenState = False,
+    overlay: options.Overlay = "label,bars,timeline",
+    compare: options.Compare = False,
+    codec: options.Codec = "h264",
+    writer: options.Writer = "av",
+    exist_ok: options.ExistOk = False,
+    resume: options.Resume = False,
+    top_k: options.TopK = 5,
+    conf: options.Conf = 0.0,
+    start: options.Start = 0.0,
+    end: options.End = None,
+    vid_stride: options.VidStride = 1,
+    max_frames: options.MaxFrames = None,
+    reader: options.Reader = "auto",
+    strict: options.Strict = False,
+    max_pixels: options.MaxPixels = 100_000_000,
+    hwaccel: options.Hwaccel = None,
+    follow: options.Follow = False,
+    policy: options.Policy = "drop-oldest",
+    max_staleness: options.MaxStaleness = None,
+    reconnect: options.Reconnect = "5",
+    timeout: options.Timeout = 15.0,
+    batch: options.Batch = None,
+    device: options.Device = "auto",
+    max_gap: options.MaxGap = 5.0,
+    gap_policy: options.GapPolicy = "decay",
+    state_in: options.StateIn = None,
+    state_out: options.StateOut = None,
+    metrics_port: options.MetricsPort = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Classify videos with a memory, and write them annotated.
 
@@ -227,6 +145,7 @@ def infer(
                     max_pixels=max_pixels,
                     live=live,
                     follow=follow,
+                    hwaccel=hwaccel,
                 )
             )
             records = []

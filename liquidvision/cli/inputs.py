@@ -183,3 +183,11 @@ def free_folder(folder: Path, *, exist_ok: bool) -> Path:
     while not exist_ok and candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return candidate
+
+
+def free_file(folder: Path, stem: str, suffix: str) -> Path:
+    """`folder/stem` with that ending, or with the next free number behind its stem."""
+    candidate, number = folder / f"{stem}{suffix}", 2
+    while candidate.exists():
+        candidate, number = folder / f"{stem}-{number}{suffix}", number + 1
+    return candidate

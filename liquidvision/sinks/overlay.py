@@ -132,7 +132,7 @@ class Overlay:
         """A copy of `image`, (h, w, 3) uint8 RGB, with `prediction` and the past drawn onto it."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UsageError(f"image is {image.dtype} of shape {image.shape}: expected uint8 of shape (h, w, 3)")
-        self._see(prediction)
+        self.see(prediction)
         out = image.copy()
         self._draw_on(out, prediction)
         return out
@@ -145,7 +145,7 @@ class Overlay:
         planes = frame.pixels.planes() if isinstance(frame.pixels, Pixels) else None
         if planes is None:
             return replace(frame, pixels=self.draw(frame.image, prediction))
-        self._see(prediction)
+        self.see(prediction)
         boxes = self._draw_on(self._canvas.lay(planes, self._boxes), prediction)
         if not set(boxes) <= set(self._boxes):  # a card came, went or changed its size: now it is known where they lie
             self._draw_on(self._canvas.lay(planes, boxes), prediction)
@@ -172,7 +172,8 @@ class Overlay:
             boxes.append(box)
         return boxes + cards
 
-    def _see(self, prediction: Prediction) -> None:
+    def see(self, prediction: Prediction) -> None:
+        """Remember `prediction` as `draw` does, where nothing is to be drawn."""
         time = prediction.time
         if self._time is not None and time < self._time:
             # The source began anew; the jump itself is no change of mind.

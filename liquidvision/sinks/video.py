@@ -95,7 +95,9 @@ class AVVideoSink(VideoSink):
         if self._codec.tag:
             context.codec_tag = self._codec.tag
         if self._tracks is not None:
-            self._beside = TrackWriter(self._container, self._tracks, self._begin, container_of(self.path))
+            self._beside = TrackWriter(
+                self._container, self._tracks, self._begin, container_of(self.path), piped=self.path == STDOUT
+            )
             self.notes = self._beside.notes
         return stream
 
@@ -158,7 +160,8 @@ class AVVideoSink(VideoSink):
         if self._beside is None:
             return
         try:
-            self._beside.write(float("inf") if whole else self._end)
+            self._end = float("inf") if whole else self._end
+            self._beside.write(self._end)
         except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
 
@@ -177,7 +180,7 @@ class AVVideoSink(VideoSink):
                     packet.dts = packet.pts
                 self._container.mux(packet)
             if self._beside is not None:
-                self._beside.finish()
+                self._beside.finish(self._end)
             self._container.close()
         except av.error.FFmpegError as error:
             raise self.failure(error) from error
