@@ -17,10 +17,10 @@ _ROOMS = {
     "Model": "model",
     "Overlay": "sinks.overlay",
     "Prediction": "prediction",
-    "Preprocessing": "backbone",
+    "Preprocessing": "preprocessing",
     "RecordSink": "sinks.records",
     "Session": "session",
-    "Summary": "pipeline",
+    "Summary": "summary",
     "VideoInfo": "frame",
     "infer": "pipeline",
     "layouts_of": "model",
@@ -51,19 +51,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from liquidvision.backbone import Backbone, Preprocessing
+    from liquidvision.backbone import Backbone
     from liquidvision.errors import LiquidVisionError
     from liquidvision.frame import Frame, VideoInfo
     from liquidvision.liquid.head import Head, HeadConfig
     from liquidvision.model import Model, layouts_of
-    from liquidvision.pipeline import Summary, infer, predict
+    from liquidvision.pipeline import infer, predict
     from liquidvision.prediction import Prediction
+    from liquidvision.preprocessing import Preprocessing
     from liquidvision.session import Session
     from liquidvision.sinks.overlay import Overlay
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.arrays import ArrayReader
     from liquidvision.sources.open import open_video
     from liquidvision.sources.reader import Live
+    from liquidvision.summary import Summary
 
 
 def __getattr__(name: str) -> object:

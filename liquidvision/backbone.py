@@ -1,7 +1,6 @@
 """The backbone: a frozen torchvision classifier that turns pictures into embeddings."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -13,20 +12,19 @@ from torch import Tensor, nn
 from liquidvision import runtime
 from liquidvision.device import choose_device
 from liquidvision.errors import DependencyError, UsageError, WeightsError, first_line
+from liquidvision.frame import Pixels
+from liquidvision.preprocessing import Preprocessing
 from liquidvision.runtime import OpenVINO
 
 try:
     from torchvision import models as torchvision_models
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
-    from torchvision.transforms import InterpolationMode
-    from torchvision.transforms.v2 import functional as transforms
 except (ImportError, RuntimeError) as error:
     raise DependencyError(
         f"torchvision does not fit the installed torch ({error}); install both together: "
         "pip install --force-reinstall torch torchvision"
     ) from error
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IMAGENET_CLASSES = 1000
 # The node whose map is kept on a grid: the last block of a sixteenth of the input's size, where motion
 # still shows (its traces carry most of what an action is). First match by the beginning of the name.
@@ -48,59 +46,6 @@ STAGES = {
 }
 # The head of every torchvision classifier hangs on one of these names.
 CLASSIFIERS = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2")
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """How a picture becomes the network's input.
-
-    Attributes:
-        size: height and width of the input, in pixels.
-        shorter: where given, the shorter side is resized to this and the centre of `size` cut out,
-            as torchvision's classifiers were trained; None stretches the whole picture to `size`,
-            so that nothing at its edges is lost.
-        mean, std: per channel, of values in 0..1.
-
-    Raises:
-        UsageError: a size that is not positive, or a mean or std that is not three numbers.
-    """
-
-    size: tuple[int, int] = (224, 224)
-    shorter: int | None = None
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
-
-    def __post_init__(self) -> None:
-        sizes = [*self.size, self.size[0] if self.shorter is None else self.shorter]
-        if not all(isinstance(n, int) and 1 <= n <= 8192 for n in sizes):
-            raise UsageError(f"the network's input is {sizes} pixels; expected whole numbers from 1 to 8192")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
-            raise UsageError(f"mean is {self.mean} and std {self.std}; expected three numbers each, std above 0")
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """(n, 3, h, w) uint8 RGB to (n, 3, *size) float32, standardised."""
-        if self.shorter is None:
-            images = transforms.resize(images, list(self.size), InterpolationMode.BILINEAR, antialias=True)
-        else:
-            images = transforms.resize(images, [self.shorter], InterpolationMode.BILINEAR, antialias=True)
-            images = transforms.center_crop(images, list(self.size))
-        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
-        std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
-        return (images.float() - mean) / std
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
-        """Raises TypeError, ValueError, KeyError or UsageError where `values` are not those of `to_json`."""
-        height, width = values["size"]
-        return cls(
-            size=(int(height), int(width)),
-            shorter=values["shorter"],
-            mean=tuple(values["mean"]),
-            std=tuple(values["std"]),
-        )
 
 
 class Backbone(nn.Module):
@@ -183,12 +128,24 @@ class Backbone(nn.Module):
         return self
 
     @torch.inference_mode()
-    def embed(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Embeddings (n, dim) float32 of n RGB pictures, each (h, w, 3) uint8; sizes may differ."""
-        return self.forward(torch.cat([self.prepare(image) for image in images]))
+    def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
+        """Embeddings (n, dim) float32 of n pictures, frames' `pixels` or RGB (h, w, 3) uint8; sizes may differ."""
+        return self.forward(torch.cat([self.prepare(image) for image in images]).to(self.device))
 
-    def prepare(self, image: np.ndarray) -> Tensor:
-        """The network's input (1, 3, *size) of an RGB picture (h, w, 3) uint8."""
+    def prepare(self, image: np.ndarray | Pixels) -> Tensor:
+        """The network's input (1, 3, *size) of a picture, a frame's `pixels` or RGB (h, w, 3) uint8.
+
+        Decoded video goes straight to the input's size, not by way of its RGB, whose rounding is gone with it:
+        embeddings of a frame's `pixels` and of its `image` differ by about as much as that rounding changes.
+
+        Raises:
+            SourceError: the pixel format cannot be turned into RGB.
+        """
+        if isinstance(image, Pixels):
+            straight = self.preprocessing.straight(image)
+            if straight is not None:
+                return straight
+            image = image.rgb()
         writable = np.require(image, requirements=["C", "W"])  # torch warns of arrays that are read-only
         pixels = torch.from_numpy(writable).to(self.device).permute(2, 0, 1)[None]
         return self.preprocessing(pixels)

@@ -19,6 +19,7 @@ from liquidvision.backbone import (
     imagenet_labels,
 )
 from liquidvision.errors import ModelError, UsageError, first_line
+from liquidvision.frame import Pixels
 from liquidvision.liquid.filter import KIND as FILTER
 from liquidvision.liquid.filter import FilterConfig, LiquidFilter
 from liquidvision.liquid.head import Head, HeadConfig
@@ -97,8 +98,8 @@ class Model:
         maps.runtime = None if own.runtime is None else OpenVINO()
         return maps.to(own.device)
 
-    def embed(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Embeddings (n, backbone.dim) of n RGB pictures, each (h, w, 3) uint8."""
+    def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
+        """Embeddings (n, backbone.dim) of n pictures, frames' `pixels` or RGB (h, w, 3) uint8."""
         return self.backbone.embed(images)
 
     def config(self) -> dict[str, Any]:

@@ -1,30 +1,35 @@
 """The one loop: predict() hands out frames with their predictions, infer() writes them."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
+from itertools import islice
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import Frame
 from liquidvision.interrupt import Patience
 from liquidvision.model import Model
+from liquidvision.outputs import open_video_sink
 from liquidvision.prediction import Prediction
 from liquidvision.session import Session
 from liquidvision.sinks.frames import FrameFolder
 from liquidvision.sinks.overlay import Overlay
 from liquidvision.sinks.records import RecordSink
-from liquidvision.sinks.sink import STDOUT, VideoSink
+from liquidvision.sinks.sink import STDOUT
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
 from liquidvision.sources.reader import VideoReader, Window
+from liquidvision.stillness import Stillness
+from liquidvision.summary import Summary
 
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
 LIVE_DEPTH = 16  # frames of a live source that may wait: a burst after a hitch of the network
 AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
-WRITERS = ("av", "opencv")
+Chunk = tuple[list[Frame], Tensor]
 
 
 def predict(
@@ -33,6 +38,7 @@ def predict(
     *,
     session: Session | None = None,
     batch: int | None = None,
+    adaptive: bool = False,
 ) -> Iterator[tuple[Frame, Prediction]]:
     """Frames of a source with what the model makes of them, one after the other; nothing is kept.
 
@@ -45,6 +51,7 @@ def predict(
             frames that were handed out and no others.
         batch: frames embedded at once; the numbers are the same for any. None takes 8 for files
             and 1 for what arrives live.
+        adaptive: embed pictures that hold still only once, see `Stillness`; one by one.
 
     Raises, with the first frame asked for:
         SourceError: the source cannot be opened; later, that it broke off.
@@ -55,21 +62,44 @@ def predict(
     session = session or Session(model)
     if session.model is not model:
         raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
+    stillness = Stillness(model) if adaptive else None
+    with closing(_chunks(source, model, batch, stillness)) as chunks:
+        for frames, embeddings in chunks:
+            for i, frame in enumerate(frames):  # one by one: the memory never runs ahead of the caller
+                (prediction,) = session.push_embeddings([frame], embeddings[i : i + 1])
+                if stillness is not None:
+                    stillness.see(prediction)
+                yield frame, prediction
+
+
+def _chunks(
+    source: str | Path | int | VideoReader | Iterable[Frame],
+    model: Model,
+    batch: int | None,
+    stillness: Stillness | None,
+) -> Generator[Chunk, None, None]:
+    """A source's frames with their embeddings (n, d), a few at once; closes the source with itself.
+
+    A file's are decoded and shrunk in one thread and embedded in another, ahead of the caller.
+    """
     if isinstance(source, str | Path | int):
         source = open_video(source)
     if not isinstance(source, VideoReader):
-        yield from _in_batches(source, session, batch or 1)
+        yield from _embedded(_prepared(source, model), model, batch or 1, stillness)
         return
     size = batch or (1 if source.info.live else FILE_BATCH)
-    with source:
+    with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
         if not source.ahead:
-            yield from _in_batches(source, session, size)
+            yield from _embedded(_prepared(source, model), model, size, stillness)
             return
         picture = source.info.width * source.info.height * 3
-        depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
-        # The thread must have ended before the reader is closed under it: the inner context.
         if source.live is None:
-            ahead = Ahead(source, depth)
+            depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
+            prepared = threads.enter_context(Ahead(_prepared(source, model), depth))
+            if stillness is None:
+                yield from threads.enter_context(Ahead(_embedded(prepared, model, size, None), 1))
+            else:  # what is embedded hangs on what came of the frame before
+                yield from stillness.embedded(prepared)
         else:
             depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))
             ahead = Ahead(
@@ -79,76 +109,40 @@ def predict(
                 max_staleness=source.live.max_staleness,
                 counts=source.counts,
             )
-        with ahead as frames:
-            yield from _in_batches(frames, session, size)
+            yield from _embedded(_prepared(threads.enter_context(ahead), model), model, size, stillness)
 
 
-def _in_batches(frames: Iterable[Frame], session: Session, size: int) -> Iterator[tuple[Frame, Prediction]]:
-    """Embeds `size` frames at once, but steps the memory one by one: it never runs ahead of the caller."""
-    rest = iter(frames)
+def _prepared(frames: Iterable[Frame], model: Model) -> Iterator[tuple[Frame, Tensor]]:
+    """Frames with what the network takes of them."""
+    for frame in frames:
+        if not isinstance(frame, Frame):
+            raise UsageError(f"got {type(frame).__name__}; expected Frames (ArrayReader makes them of arrays)")
+        yield frame, model.backbone.prepare(frame.pixels)
+
+
+def _embedded(
+    prepared: Iterable[tuple[Frame, Tensor]], model: Model, size: int, stillness: Stillness | None
+) -> Iterator[Chunk]:
+    """Frames with their embeddings, `size` at once, or one by one where there is `stillness`."""
+    if stillness is not None:
+        yield from stillness.embedded(prepared)
+        return
+    rest = iter(prepared)
     while True:
-        chunk: list[Frame] = []
+        chunk: list[tuple[Frame, Tensor]] = []
         broke: SourceError | None = None
         try:
-            for frame in rest:
-                if not isinstance(frame, Frame):
-                    raise UsageError(f"got {type(frame).__name__}; expected Frames (ArrayReader makes them of arrays)")
-                chunk.append(frame)
-                if len(chunk) == size:
-                    break
+            chunk.extend(islice(rest, size))
         except SourceError as error:  # told after the frames that came before it
             broke = error
-        embeddings = session.model.embed([frame.image for frame in chunk]) if chunk else None
-        for i, frame in enumerate(chunk):
-            assert embeddings is not None
-            yield frame, session.push_embeddings([frame], embeddings[i : i + 1])[0]
+        if chunk:
+            with torch.inference_mode():
+                embeddings = model.backbone(torch.cat([pixels for _, pixels in chunk]).to(model.device))
+            yield [frame for frame, _ in chunk], embeddings
         if broke is not None:
             raise broke
         if len(chunk) < size:
             return
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a run of `infer` did.
-
-    Attributes:
-        frames: frames predicted.
-        media_seconds: from the first frame's time to the last one's.
-        wall_seconds: what it took.
-        flips, frame_flips: changes of the most probable label, with memory and by each frame alone.
-        label_frames: for each label, the frames on which it was the most probable.
-        repeated, backwards, gaps: as counted by `Session`.
-        damaged, dropped, stale, reconnects: see `Counts`.
-        interrupted: whether Ctrl-C ended it.
-        outputs: the files and folders written.
-        notes: what an output could not keep of its source, a line each.
-    """
-
-    frames: int = 0
-    media_seconds: float = 0.0
-    wall_seconds: float = 0.0
-    flips: int = 0
-    frame_flips: int = 0
-    label_frames: dict[str, int] = field(default_factory=dict)
-    repeated: int = 0
-    backwards: int = 0
-    gaps: int = 0
-    damaged: int = 0
-    dropped: int = 0
-    stale: int = 0
-    reconnects: int = 0
-    interrupted: bool = False
-    outputs: list[Path] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def count(self, prediction: Prediction, last: Prediction | None) -> None:
-        """Take in one more frame's prediction, and that of the last instant before it."""
-        self.frames += 1
-        self.label_frames[prediction.label] = self.label_frames.get(prediction.label, 0) + 1
-        if last is not None and prediction.time > last.time:  # as the overlay counts
-            self.flips += prediction.label != last.label
-            self.frame_flips += prediction.frame_label != last.frame_label
 
 
 def infer(
@@ -163,6 +157,7 @@ def infer(
     writer: str = "av",
     session: Session | None = None,
     batch: int | None = None,
+    adaptive: bool = False,
     max_frames: int | None = None,
     whole: bool = False,
     on_frame: Callable[[Prediction], None] | None = None,
@@ -184,7 +179,7 @@ def infer(
             for an encoder of this machine's GPU.
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to go on with; None starts a new one.
-        batch: frames embedded at once, see `predict`.
+        batch, adaptive: see `predict`.
         max_frames: stop after so many.
         whole: when Ctrl-C ends the loop, the files keep their temporary names: they play, but are not all.
         on_frame: called with each prediction.
@@ -199,36 +194,40 @@ def infer(
             raise UsageError(f"{name} is {value}; expected 1 or more")
     session, summary, started = session or Session(model), Summary(), time.perf_counter()
     overlay = overlay or Overlay()
+    stillness = Stillness(model) if adaptive else None
     with suppress(UnfinishedError), ExitStack() as stack:
         patience = stack.enter_context(Patience())
         for record in records:
             stack.enter_context(record)
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
-        target = stack.enter_context(_open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
+        target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
         last: Prediction | None = None
         first_time = 0.0
-        loop = predict(reader, model, session=session, batch=batch)
         try:
-            for frame, prediction in patience.over(loop):
-                for record in records:
-                    record.write(prediction)
-                if target is not None or frames is not None:
-                    annotated = replace(frame, image=overlay.draw(frame.image, prediction))
-                    for sink in (target, frames):
-                        if sink is not None:
-                            sink.write(annotated)
-                first_time = prediction.time if last is None else first_time
-                summary.count(prediction, last)
-                if last is None or prediction.time != last.time:
-                    last = prediction
-                if on_frame is not None:
-                    on_frame(prediction)
-                if summary.frames == max_frames:
-                    break
+            with closing(_chunks(reader, model, batch, stillness)) as chunks:
+                for shown, embeddings in patience.over(chunks):
+                    if max_frames is not None:
+                        shown = shown[: max_frames - summary.frames]
+                    for frame, prediction in zip(shown, session.push_embeddings(shown, embeddings), strict=True):
+                        for record in records:
+                            record.write(prediction)
+                        if target is not None or frames is not None:
+                            annotated = overlay.annotate(frame, prediction)
+                            for sink in (target, frames):
+                                if sink is not None:
+                                    sink.write(annotated)
+                        first_time = prediction.time if last is None else first_time
+                        summary.count(prediction, last)
+                        if last is None or prediction.time != last.time:
+                            last = prediction
+                        if stillness is not None:
+                            stillness.see(prediction)
+                        if on_frame is not None:
+                            on_frame(prediction)
+                    if summary.frames == max_frames:
+                        break
         except KeyboardInterrupt:
             summary.interrupted = True
-        finally:
-            loop.close()  # type: ignore[attr-defined]  # a generator; ends the reading thread
         if last is None and summary.interrupted:
             raise KeyboardInterrupt  # there is nothing to finish
         if last is None:
@@ -247,6 +246,7 @@ def infer(
     files += [record.path for record in records]
     summary.outputs = [path for path in files if not (whole and summary.interrupted)]
     summary.outputs += [frames.path] if frames else []
+    summary.still = stillness.still if stillness is not None else 0
     summary.wall_seconds = time.perf_counter() - started
     return summary
 
@@ -260,35 +260,3 @@ def _between(window: Window) -> str:
     if window.stop is None:
         return f"from second {window.start:g} on"
     return f"between {window.start:g} and {window.stop:g} s"
-
-
-def _open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, stack: ExitStack) -> VideoSink:
-    check_output(path, codec, writer)
-    if writer == "opencv":
-        from liquidvision.sinks.cvvideo import OpenCVVideoSink
-
-        rate = reader.info.rate and reader.info.rate / reader.window.stride
-        return OpenCVVideoSink(path, replace(reader.info, rate=rate))
-    from liquidvision.sinks.video import AVVideoSink, StdoutVideoSink
-
-    tracks = reader.tracks()
-    if tracks is not None:
-        stack.callback(tracks.close)
-    begin = reader.begin + Fraction(reader.window.start)
-    if path == STDOUT:
-        return StdoutVideoSink(reader.info, begin=begin, codec=codec, tracks=tracks)
-    return AVVideoSink(path, reader.info, begin=begin, codec=codec, tracks=tracks)
-
-
-def check_output(path: Path, codec: str, writer: str) -> None:
-    """Raise UsageError, before anything is read, where no such video can be written to `path`."""
-    if writer not in WRITERS:
-        raise UsageError(f"writer is {writer!r}; expected one of {', '.join(WRITERS)}")
-    if writer == "opencv":
-        from liquidvision.sinks.cvvideo import check_suffix
-
-        check_suffix(path)
-    else:
-        from liquidvision.sinks.codecs import check_codec
-
-        check_codec(path, codec)

@@ -60,7 +60,7 @@ class Session:
         """Take in frames in their order; the same numbers as one at a time, but quicker."""
         if not frames:
             return []
-        return self.push_embeddings(frames, self.model.embed([frame.image for frame in frames]))
+        return self.push_embeddings(frames, self.model.embed([frame.pixels for frame in frames]))
 
     @torch.inference_mode()
     def push_embeddings(self, frames: Sequence[Frame], embeddings: Tensor) -> list[Prediction]:

@@ -13,16 +13,23 @@ PACKAGE = Path(liquidvision.__file__).parent
 # Rooms by floor; a room may import from its own floor's room or from lower ones. See CONTRIBUTING.md.
 FLOORS = (
     ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
-    ("sources", "sinks", "backbone", "checkpoint"),
+    ("sources", "sinks", "preprocessing", "backbone", "checkpoint"),
     ("model",),
-    ("session", "learn"),
+    ("session", "stillness", "summary", "outputs", "learn"),
     ("pipeline",),
-    ("web",),
+    ("web", "bench", "together"),
     ("cli",),
 )
 DOORS = {
     "av": {
-        *("sources/avfile.py", "sources/color.py", "sources/container.py", "sources/tracks.py"),
+        *(
+            "sources/avfile.py",
+            "sources/decoded.py",
+            "sources/color.py",
+            "sources/container.py",
+            "sources/tracks.py",
+            "sources/hardware.py",
+        ),
         *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
     },
     "cv2": {
@@ -30,10 +37,12 @@ DOORS = {
         "sinks/cvvideo.py",
         "sinks/panels.py",
         "sinks/ink.py",
+        "sinks/canvas.py",
         "sinks/stills.py",
+        "sinks/window.py",
         "web/pictures.py",
     },
-    "torchvision": {"backbone.py"},
+    "torchvision": {"backbone.py", "preprocessing.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
     "matplotlib": {"sinks/chart.py"},
     "jinja2": {"learn/report.py"},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import picture, picture_frames
 
-from liquidvision import VideoInfo, open_video
+from liquidvision import Model, VideoInfo, infer, open_video
 from liquidvision.sinks import tracks as written
 from liquidvision.sinks.video import AVVideoSink
 
@@ -253,6 +253,15 @@ def test_subtitles_are_cut_to_the_window(tmp_path: Path, codec: str, suffix: str
     assert [times for *times, _ in subtitles_of(out)] == [pytest.approx(list(times), abs=0.001) for times in expected]
 
 
+Chapters = list[tuple[float, float, str]]
+
+
+def chapters_of(container: av.container.InputContainer) -> Chapters:
+    """Start, end and title of each chapter, in seconds to the millisecond."""
+    told = [(c["time_base"], c["start"], c["end"], c["metadata"]["title"]) for c in container.chapters()]
+    return [(round(float(base * start), 3), round(float(base * end), 3), title) for base, start, end, title in told]
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
 @pytest.mark.parametrize(
     ("start", "stop", "chapters"),
@@ -263,20 +272,23 @@ def test_subtitles_are_cut_to_the_window(tmp_path: Path, codec: str, suffix: str
         (0.0, 0.5, [(0.0, 0.5, "one")]),
     ],
 )
-def test_chapters_and_tags(
-    tmp_path: Path, suffix: str, start: float, stop: float | None, chapters: list[tuple[float, float, str]]
-) -> None:
+def test_chapters_and_tags(tmp_path: Path, suffix: str, start: float, stop: float | None, chapters: Chapters) -> None:
     """Chapters come along, moved and cut as the pictures are; so do title, artist, comment, date and language."""
     out = tmp_path / f"out{suffix}"
     copy(with_subtitles(tmp_path / "in.mkv", "subrip"), out, start, stop)
     with av.open(str(out)) as container:
-        got = [
-            (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"])
-            for c in container.chapters()
-        ]
         tags = {key.lower(): value for key, value in container.metadata.items()}
         assert container.streams.video[0].language == "eng"
-    assert got == [(pytest.approx(a, abs=0.001), pytest.approx(b, abs=0.001), title) for a, b, title in chapters]
+        assert chapters_of(container) == chapters
     kept = {"title": "A title", "artist": "An artist", "comment": "A comment", "date": "2020"}
     assert {key: tags.get(key) for key in kept} == kept
     assert not tags["encoder"].startswith("An")
+
+
+def test_chapters_end_with_the_pictures(tmp_path: Path, model: Model) -> None:
+    """Where a run ends before its source, no chapter goes on behind the last picture."""
+    source, out = with_subtitles(tmp_path / "in.mkv", "subrip"), tmp_path / "out.mkv"
+    for frames, chapters in ((35, [(0.0, 0.9, "one"), (0.9, 1.4, "two")]), (10, [(0.0, 0.4, "one")])):
+        infer(source, model, video=out, max_frames=frames)
+        with av.open(str(out)) as container:
+            assert chapters_of(container) == chapters

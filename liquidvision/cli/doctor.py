@@ -48,9 +48,11 @@ def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
         problems.append(f"OpenCV cannot be loaded ({error}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0")
     try:
         from liquidvision.sinks.codecs import available_codecs
+        from liquidvision.sources.hardware import devices
 
         for codec, encoder, here in available_codecs():
             typer.echo(f"  {codec:15} {encoder}{'' if here else ' (not in this build of PyAV)'}")
+        typer.echo(f"  decoding GPUs   {', '.join(devices()) or 'none'}")
     except ImportError as error:
         problems.append(f"PyAV cannot be loaded ({error}): pip install --force-reinstall av")
     for problem in problems:

@@ -51,10 +51,11 @@ def explain(
     from liquidvision.cli.report import Report
     from liquidvision.interrupt import Patience
     from liquidvision.model import Model
-    from liquidvision.pipeline import Summary, predict
+    from liquidvision.pipeline import predict
     from liquidvision.session import Session
     from liquidvision.sinks.chart import ChartSink
     from liquidvision.sources.open import open_video
+    from liquidvision.summary import Summary
 
     # The other half of the cores decode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))

@@ -7,138 +7,58 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from liquidvision.cli import inputs
+from liquidvision.cli import inputs, options
 from liquidvision.errors import SinkError, SourceError, UsageError
-
-OUTPUT, INPUT, LIVE = "Output", "Input", "Cameras, streams, growing files"
-MODEL, REPORT = "Model and memory", "What is said"
 
 
 def infer(
-    source: Annotated[
-        list[str],
-        typer.Argument(help="Files, folders, globs, lists (.txt), URLs, or a camera's index.", show_default=False),
-    ],
-    model: Annotated[
-        str,
-        typer.Option(
-            "-m", "--model", help="A bundled model, a model folder, or torchvision:NAME.", rich_help_panel=MODEL
-        ),
-    ] = "objects",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            help="Output file or folder, or - to stream Matroska to standard output. Default: runs/infer.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    no_save: Annotated[bool, typer.Option("--no-save", help="Write no video.", rich_help_panel=OUTPUT)] = False,
-    save_json: Annotated[
-        Path | None,
-        typer.Option(help="Record every frame as JSON Lines (a folder for several sources).", rich_help_panel=OUTPUT),
-    ] = None,
-    save_csv: Annotated[
-        Path | None, typer.Option(help="Record every frame as CSV (likewise).", rich_help_panel=OUTPUT)
-    ] = None,
-    save_frames: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the annotated frames as pictures into this folder (several sources: into folders in it).",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    frames_format: Annotated[str, typer.Option(help="png or jpg.", rich_help_panel=OUTPUT)] = "png",
-    per_frame: Annotated[
-        bool, typer.Option("--per-frame", help="Record also what each frame alone says.", rich_help_panel=OUTPUT)
-    ] = False,
-    time_constants: Annotated[
-        bool, typer.Option("--time-constants", help="Record also the time constants.", rich_help_panel=OUTPUT)
-    ] = False,
-    hidden_state: Annotated[
-        bool, typer.Option("--hidden-state", help="Record also the hidden state.", rich_help_panel=OUTPUT)
-    ] = False,
-    overlay: Annotated[
-        str, typer.Option(help="What to draw, of label,bars,timeline,tau,state; or none.", rich_help_panel=OUTPUT)
-    ] = "label,bars,timeline",
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Draw each frame alone beside the memory.", rich_help_panel=OUTPUT)
-    ] = False,
-    codec: Annotated[
-        str, typer.Option(help="h264, h265, vp9, av1, prores, mjpeg; h264-hardware.", rich_help_panel=OUTPUT)
-    ] = "h264",
-    writer: Annotated[
-        str, typer.Option(help="av, or opencv (no sound, constant rate).", rich_help_panel=OUTPUT)
-    ] = "av",
-    exist_ok: Annotated[
-        bool, typer.Option("--exist-ok", help="Replace outputs that are there.", rich_help_panel=OUTPUT)
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Skip sources whose outputs are there.", rich_help_panel=OUTPUT)
-    ] = False,
-    top_k: Annotated[int, typer.Option(help="Labels to draw and record.", rich_help_panel=OUTPUT)] = 5,
-    conf: Annotated[
-        float, typer.Option(help="Below this probability a label is not shown or recorded.", rich_help_panel=OUTPUT)
-    ] = 0.0,
-    start: Annotated[float, typer.Option(help="Begin at this second.", rich_help_panel=INPUT)] = 0.0,
-    end: Annotated[
-        float | None, typer.Option(help="Stop at this second.", rich_help_panel=INPUT, show_default=False)
-    ] = None,
-    vid_stride: Annotated[int, typer.Option(help="Take every how-manieth frame.", rich_help_panel=INPUT)] = 1,
-    max_frames: Annotated[
-        int | None, typer.Option(help="Stop after so many frames.", rich_help_panel=INPUT, show_default=False)
-    ] = None,
-    reader: Annotated[str, typer.Option(help="auto, av or opencv.", rich_help_panel=INPUT)] = "auto",
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at damage in a file.", rich_help_panel=INPUT)] = False,
-    max_pixels: Annotated[int, typer.Option(help="Refuse larger pictures.", rich_help_panel=INPUT)] = 100_000_000,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Wait for more, as of a file being written.", rich_help_panel=LIVE)
-    ] = False,
-    policy: Annotated[
-        str,
-        typer.Option(help="When frames come too quickly: wait, drop-oldest or latest.", rich_help_panel=LIVE),
-    ] = "drop-oldest",
-    max_staleness: Annotated[
-        float | None,
-        typer.Option(help="Leave out frames that waited longer, in seconds.", rich_help_panel=LIVE),
-    ] = None,
-    reconnect: Annotated[
-        str, typer.Option(help="Times in a row to try a lost source again, or forever.", rich_help_panel=LIVE)
-    ] = "5",
-    timeout: Annotated[
-        float, typer.Option(help="Seconds of silence after which a source is lost.", rich_help_panel=LIVE)
-    ] = 15.0,
-    batch: Annotated[
-        int | None,
-        typer.Option(help="Frames embedded at once. Default: 8, live sources 1.", rich_help_panel=MODEL),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=MODEL)] = "auto",
-    max_gap: Annotated[float, typer.Option(help="A longer pause, in seconds, is a gap.", rich_help_panel=MODEL)] = 5.0,
-    gap_policy: Annotated[
-        str, typer.Option(help="What a gap does to the memory: decay, carry or reset.", rich_help_panel=MODEL)
-    ] = "decay",
-    state_in: Annotated[
-        Path | None, typer.Option(help="Go on with a saved memory.", rich_help_panel=MODEL, show_default=False)
-    ] = None,
-    state_out: Annotated[
-        Path | None, typer.Option(help="Save the memory at the end.", rich_help_panel=MODEL, show_default=False)
-    ] = None,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(help="Serve /metrics and /health on this port of 127.0.0.1.", rich_help_panel=REPORT),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.", rich_help_panel=REPORT)] = False,
-    verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Say every change of the label.", rich_help_panel=REPORT)
-    ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of a failure.", rich_help_panel=REPORT)
-    ] = False,
+    source: options.Source,
+    model: options.Model = "objects",
+    out: options.Out = None,
+    no_save: options.NoSave = False,
+    save_json: options.SaveJson = None,
+    save_csv: options.SaveCsv = None,
+    save_frames: options.SaveFrames = None,
+    frames_format: options.FramesFormat = "png",
+    per_frame: options.PerFrame = False,
+    time_constants: options.TimeConstants = False,
+    hidden_state: options.HiddenState = False,
+    overlay: options.Overlay = "label,bars,timeline",
+    compare: options.Compare = False,
+    codec: options.Codec = "h264",
+    writer: options.Writer = "av",
+    exist_ok: options.ExistOk = False,
+    resume: options.Resume = False,
+    top_k: options.TopK = 5,
+    conf: options.Conf = 0.0,
+    start: options.Start = 0.0,
+    end: options.End = None,
+    vid_stride: options.VidStride = 1,
+    max_frames: options.MaxFrames = None,
+    reader: options.Reader = "auto",
+    strict: options.Strict = False,
+    max_pixels: options.MaxPixels = 100_000_000,
+    hwaccel: options.Hwaccel = None,
+    follow: options.Follow = False,
+    policy: options.Policy = "drop-oldest",
+    max_staleness: options.MaxStaleness = None,
+    reconnect: options.Reconnect = "5",
+    timeout: options.Timeout = 15.0,
+    batch: options.Batch = None,
+    adaptive: options.Adaptive = False,
+    jobs: options.Jobs = None,
+    device: options.Device = "auto",
+    max_gap: options.MaxGap = 5.0,
+    gap_policy: options.GapPolicy = "decay",
+    state_in: options.StateIn = None,
+    state_out: options.StateOut = None,
+    metrics_port: options.MetricsPort = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
 ) -> None:
     """Classify videos with a memory, and write them annotated.
 
@@ -175,10 +95,11 @@ def infer(
     # What is heavy is imported only now, so that --help is quick.
     import torch
 
+    from liquidvision.cli.jobs import Jobs
     from liquidvision.cli.metrics import endpoint
     from liquidvision.cli.report import Report
     from liquidvision.model import Model
-    from liquidvision.pipeline import Summary, check_output
+    from liquidvision.outputs import check_output
     from liquidvision.pipeline import infer as run_infer
     from liquidvision.session import Session, read_state
     from liquidvision.sinks.frames import FrameFolder, check_format
@@ -186,6 +107,8 @@ def infer(
     from liquidvision.sinks.records import RecordSink
     from liquidvision.sources.open import open_video
     from liquidvision.sources.reader import Live
+    from liquidvision.summary import Summary
+    from liquidvision.together import SharedBackbone, sharing
 
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
@@ -196,7 +119,7 @@ def infer(
     for video in videos:
         if video is not None:
             check_output(video, codec, writer)
-    for name, value in (("--batch", batch), ("--max-frames", max_frames)):
+    for name, value in (("--batch", batch), ("--max-frames", max_frames), ("--jobs", jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; expected 1 or more")
     if state_out:
@@ -206,11 +129,13 @@ def infer(
     # The other half of the cores decode and encode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device)
-    report = Report(quiet=quiet, verbose=verbose, piped=piped)
+    count = min(len(work), jobs or (len(work) if any(inputs.is_live(name) for name in names) else 1))
+    report, running = Report(quiet=quiet, verbose=verbose, piped=piped, many=count > 1), Jobs(max(1, count))
 
     def run(
         name: str, video: Path | None, json_path: Path | None, csv_path: Path | None, folder: Path | None
     ) -> Summary:
+        """One source from its opening to its outputs' final names."""
         session = Session(loaded, max_gap=max_gap, gap_policy=gap_policy)
         if state_in:
             session.load(state_in)
@@ -226,8 +151,10 @@ def infer(
                     max_pixels=max_pixels,
                     live=live,
                     follow=follow,
+                    hwaccel=hwaccel,
                 )
             )
+            stack.enter_context(running.reading(opened))
             records = []
             for path in (json_path, csv_path):
                 if path is not None:
@@ -241,9 +168,8 @@ def infer(
                     )
                     stack.callback(record.drop_unused)
                     records.append(record)
-            if metrics is not None:
-                metrics.watch(opened, session)
-            with report.progress(opened, max_frames, metrics) as on_frame:
+            watched = None if metrics is None else stack.enter_context(metrics.watch(opened, session))
+            with report.progress(opened, max_frames, watched) as on_frame:
                 summary = run_infer(
                     opened,
                     loaded,
@@ -255,9 +181,10 @@ def infer(
                     writer=writer,
                     session=session,
                     batch=batch,
+                    adaptive=adaptive,
                     max_frames=max_frames,
                     whole=resume or len(names) > 1,
-                    on_frame=on_frame,
+                    on_frame=running.ends(on_frame),
                 )
         if state_out:
             try:
@@ -267,19 +194,24 @@ def infer(
         report.done(opened.info.name, summary)
         return summary
 
-    failed = 0
+    def attempt(each: tuple[str, Path | None, Path | None, Path | None, Path | None]) -> bool:
+        """Whether one source could be run; what is wrong with it does not end the others."""
+        try:
+            if run(*each).interrupted:
+                raise typer.Exit(130)
+        except (SourceError, SinkError) as error:
+            if debug or len(names) == 1:
+                raise
+            print(f"liquidvision: {error}", file=sys.stderr)
+            return False
+        return True
+
     with ExitStack() as around:
         metrics = None if metrics_port is None else around.enter_context(endpoint(metrics_port, 2 * timeout))
-        for name, *paths in work:
-            try:
-                if run(name, *paths).interrupted:
-                    raise typer.Exit(130)
-            except (SourceError, SinkError) as error:
-                if debug or len(names) == 1:
-                    raise
-                failed += 1
-                print(f"liquidvision: {error}", file=sys.stderr)
-    raise typer.Exit(0 if not failed else 1 if failed == len(work) else 3)
+        if count > 1:
+            loaded = sharing(loaded, around.enter_context(SharedBackbone(loaded.backbone)))
+        done = running.over(work, attempt)
+    raise typer.Exit(0 if all(done) else 3 if any(done) else 1)
 
 
 def check_pipe(sources: int) -> None:

@@ -148,6 +148,11 @@ def distinct_stems(sources: Sequence[str]) -> list[str]:
     return names
 
 
+def is_live(name: str) -> bool:
+    """Whether a source may have no end: a camera or a URL."""
+    return "://" in name or name.isdecimal()
+
+
 def is_done(outputs: Sequence[Path | None]) -> bool:
     """Whether a source's files are all there: each has its name only when it is whole.
 
@@ -182,4 +187,12 @@ def free_folder(folder: Path, *, exist_ok: bool) -> Path:
     candidate, number = folder, 2
     while not exist_ok and candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return candidate
+
+
+def free_file(folder: Path, stem: str, suffix: str) -> Path:
+    """`folder/stem` with that ending, or with the next free number behind its stem."""
+    candidate, number = folder / f"{stem}{suffix}", 2
+    while candidate.exists():
+        candidate, number = folder / f"{stem}-{number}{suffix}", number + 1
     return candidate

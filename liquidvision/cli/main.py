@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import liquidvision
-from liquidvision.cli import check, doctor, evaluate, explain, extract, infer, info, models, train, webcam
+from liquidvision.cli import bench, check, doctor, evaluate, explain, extract, infer, info, models, train, webcam
 from liquidvision.errors import LiquidVisionError, UsageError
 
 DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -20,11 +20,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("infer", no_args_is_help=True)(infer.infer)
+app.command("webcam")(webcam.webcam)
 app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("train", no_args_is_help=True)(train.train)
 app.command("eval", no_args_is_help=True)(evaluate.evaluate)
 app.command("check", no_args_is_help=True)(check.check)
 app.command("extract", no_args_is_help=True)(extract.extract)
+app.command("bench")(bench.bench)
 app.command("webcam")(webcam.webcam)
 app.command("info", no_args_is_help=True)(info.info)
 app.command("models")(models.models)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from liquidvision.errors import SourceError
+from liquidvision.frame import Frame
 from liquidvision.learn.clips import Clip, Dataset, Interval
 from liquidvision.sources.open import open_video
 
@@ -139,7 +140,8 @@ def look(path: Path) -> Seen:
         last: Fraction | None = None
         for picture in reader.pictures():
             if not times:
-                picture.rgb()  # its colours can be read; doing so for every frame would take most of the time
+                # That its colours can be read; doing so for every frame would take most of the time.
+                _ = Frame(picture.made(), 0, picture.pts, picture.time_base).image
             times.append(picture.pts * picture.time_base - reader.begin)
             last = None if picture.duration is None else picture.duration * picture.time_base
         if not times:

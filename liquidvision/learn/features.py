@@ -190,7 +190,7 @@ class FeatureStore:
             def prepared() -> Iterator[tuple[Frame, Tensor]]:
                 for frame in islice(reader, self.max_frames):
                     inputs = [self.backbone.prepare(look(frame.image, frame.index)) for look in looks]
-                    yield replace(frame, image=EMPTY), torch.cat(inputs)
+                    yield replace(frame, pixels=EMPTY), torch.cat(inputs)
 
             # The network's input is made in the reading thread too: the backbone never waits for what is small.
             with Ahead(prepared(), 2 * size) as items:

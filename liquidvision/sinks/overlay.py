@@ -2,11 +2,14 @@
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import UsageError
+from ..frame import Frame, Pixels
 from ..prediction import Prediction
+from .canvas import Canvas
 from .ink import (
     DIM,
     INK,
@@ -112,6 +115,8 @@ class Overlay:
         self._memory = Side()
         self._alone = Side()
         self._time: float | None = None
+        self._canvas = Canvas()
+        self._boxes: list[Box] = []  # that the last picture was drawn in
 
     @property
     def flips(self) -> int:
@@ -127,24 +132,48 @@ class Overlay:
         """A copy of `image`, (h, w, 3) uint8 RGB, with `prediction` and the past drawn onto it."""
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise UsageError(f"image is {image.dtype} of shape {image.shape}: expected uint8 of shape (h, w, 3)")
-        self._see(prediction)
+        self.see(prediction)
         out = image.copy()
+        self._draw_on(out, prediction)
+        return out
+
+    def annotate(self, frame: Frame, prediction: Prediction) -> Frame:
+        """The frame with `prediction` and the past drawn onto it.
+
+        Decoded video is drawn on as it is: what lies beside the cards stays bit by bit the same.
+        """
+        planes = frame.pixels.planes() if isinstance(frame.pixels, Pixels) else None
+        if planes is None:
+            return replace(frame, pixels=self.draw(frame.image, prediction))
+        self.see(prediction)
+        boxes = self._draw_on(self._canvas.lay(planes, self._boxes), prediction)
+        if not set(boxes) <= set(self._boxes):  # a card came, went or changed its size: now it is known where they lie
+            self._draw_on(self._canvas.lay(planes, boxes), prediction)
+        self._boxes = boxes
+        return replace(frame, pixels=self._canvas.lift(planes, boxes))
+
+    def _draw_on(self, out: np.ndarray, prediction: Prediction) -> list[Box]:
+        """Draw into the picture; returns the boxes that were drawn in."""
         height, width = out.shape[:2]
         scale = Scale.of(height, width)
         floor = height - scale.margin
+        boxes: list[Box] = []
         if "timeline" in self.parts:
             strip = place_strip(height, width, scale, (ALONE, MEMORY) if self.compare else ())
             if strip is not None:
                 self._draw_timeline(out, strip, scale, prediction)
                 floor = strip.card.y0 - scale.margin
+                boxes.append(strip.card)
         cards = self._draw_cards(out, floor, scale, prediction)
         charts = (("tau", draw_tau, prediction.time_constants), ("state", draw_state, prediction.hidden_state))
         wanted = [(draw, units) for part, draw, units in charts if part in self.parts and units is not None]
         for box, (draw, units) in zip(place_charts(len(wanted), width, floor, scale, cards), wanted, strict=False):
             draw(out, box, scale, units)
-        return out
+            boxes.append(box)
+        return boxes + cards
 
-    def _see(self, prediction: Prediction) -> None:
+    def see(self, prediction: Prediction) -> None:
+        """Remember `prediction` as `draw` does, where nothing is to be drawn."""
         time = prediction.time
         if self._time is not None and time < self._time:
             # The source began anew; the jump itself is no change of mind.

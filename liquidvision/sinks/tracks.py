@@ -43,31 +43,31 @@ class TrackWriter:
         tracks: what to write.
         begin: seconds on the source's clock that become 0 in the output.
         suffix: the container's file ending.
+        piped: whether nothing can be written anywhere but at its end.
 
     Attributes:
         notes: what could not be kept as it was, a line each.
     """
 
-    def __init__(self, container: av.container.OutputContainer, tracks: Tracks, begin: Fraction, suffix: str) -> None:
+    def __init__(
+        self,
+        container: av.container.OutputContainer,
+        tracks: Tracks,
+        begin: Fraction,
+        suffix: str,
+        *,
+        piped: bool = False,
+    ) -> None:
         self.notes: list[str] = []
         self._container, self._source, self._begin = container, tracks, begin
         self._tracks: dict[int, Copied | Encoded] = {}
         self._last: dict[int, int] = {}  # each track's last time, in its ticks
         container.metadata.update(tracks.tags)
         name_track(container.streams.video[0], tracks.picture_tags)
-        milli = Fraction(1, 1000)
-        container.set_chapters(
-            [
-                {
-                    "id": number,
-                    "start": max(0, ticks(chapter.start - begin, milli)),
-                    "end": ticks(chapter.stop - begin, milli),
-                    "time_base": milli,
-                    "metadata": chapter.tags,
-                }
-                for number, chapter in enumerate(tracks.chapters, start=1)
-            ]
-        )
+        # A Matroska file takes its chapters last, when it is known where the pictures end; MP4 and a pipe only first.
+        self._chapters_last = suffix in (".mkv", ".webm") and not piped
+        if not self._chapters_last:
+            self._set_chapters(float("inf"))
         holds = container.supported_codecs
         for source in tracks.streams:
             track = self._open(source, suffix, holds)
@@ -75,6 +75,24 @@ class TrackWriter:
                 track.stream.disposition = source.disposition
                 name_track(track.stream, source.metadata)
                 self._tracks[source.index] = track
+
+    def _set_chapters(self, stop: float) -> None:
+        """Tell the container the chapters, up to a time on the source's clock."""
+        milli = Fraction(1, 1000)
+        chapters = [(c.start, c.stop if c.stop < stop else Fraction(stop), c.tags) for c in self._source.chapters]
+        self._container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": max(0, ticks(start - self._begin, milli)),
+                    "end": ticks(end - self._begin, milli),
+                    "time_base": milli,
+                    "metadata": tags,
+                }
+                for number, (start, end, tags) in enumerate(chapters, start=1)
+                if start < end
+            ]
+        )
 
     def _open(self, source: Any, suffix: str, holds: set[str]) -> "Copied | Encoded | None":
         kind = "subtitles" if source.type == SUBTITLES else "sound"
@@ -116,8 +134,10 @@ class TrackWriter:
             self._last[packet.stream_index] = stamp
             self._container.mux(list(track.take(packet)))
 
-    def finish(self) -> None:
-        """Write what encoders hold back."""
+    def finish(self, seconds: float) -> None:
+        """Write what encoders hold back, and the chapters up to a time on the source's clock, where it can be told."""
+        if self._chapters_last:
+            self._set_chapters(seconds)
         for track in self._tracks.values():
             self._container.mux(list(track.rest()))
 

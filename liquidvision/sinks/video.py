@@ -6,10 +6,10 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from liquidvision.errors import SinkError
-from liquidvision.frame import Frame, VideoInfo
+from liquidvision.frame import Frame, Pixels, Planes, VideoInfo
 from liquidvision.sinks.codecs import check_codec, container_of
 from liquidvision.sinks.sink import STDOUT, VideoSink
 from liquidvision.sinks.tracks import SUBTITLES, Tracks, TrackWriter, ticks
@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 # clusters last half a second, and no track waits longer than that for the packets of another.
 AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "500000"}
 MATROSKA = {"cluster_time_limit": "500"}
-BT709 = 1  # as ISO/IEC 23091-2 (H.273) numbers it
+# swscale's names of matrices, by their numbers in ISO/IEC 23091-2 (H.273); what is not among them is BT.601.
+SWSCALE = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
 
 
 class AVVideoSink(VideoSink):
@@ -59,6 +60,7 @@ class AVVideoSink(VideoSink):
         self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
         self._stream: av.VideoStream | None = None
         self._beside: TrackWriter | None = None
+        self._colors = self._codec.colors  # what is encoded: see `Planes.kind`
         self._last_pts: int | None = None
         self._last_source_pts = self._offset = 0
         self._frames = 0
@@ -75,7 +77,8 @@ class AVVideoSink(VideoSink):
         return av.open(f"file:{self.part}", "w", options=options)
 
     def _open_streams(self, frame: Frame) -> av.VideoStream:
-        height, width = frame.image.shape[:2]
+        planes = self._planes_of(frame)
+        height, width = frame.image.shape[:2] if planes is None else planes.y.shape
         rate = self._info.rate or Fraction(30)
         stream = self._container.add_stream(self._codec.encoder, rate=rate, options=self._codec.options)
         assert isinstance(stream, av.VideoStream)
@@ -86,12 +89,15 @@ class AVVideoSink(VideoSink):
         context.gop_size = max(1, round(2 * rate))  # a key frame every two seconds, to seek and to recover
         context.time_base = stream.time_base = frame.time_base
         context.sample_aspect_ratio = self._info.pixel_aspect
-        context.colorspace, context.color_range = int(self._codec.matrix), int(self._codec.range)
-        context.color_primaries = context.color_trc = BT709
+        matrix, span, primaries, transfer = self._colors = self._codec.colors if planes is None else planes.kind
+        context.colorspace, context.color_range = matrix, int(ColorRange.JPEG if span else ColorRange.MPEG)
+        context.color_primaries, context.color_trc = primaries, transfer
         if self._codec.tag:
             context.codec_tag = self._codec.tag
         if self._tracks is not None:
-            self._beside = TrackWriter(self._container, self._tracks, self._begin, container_of(self.path))
+            self._beside = TrackWriter(
+                self._container, self._tracks, self._begin, container_of(self.path), piped=self.path == STDOUT
+            )
             self.notes = self._beside.notes
         return stream
 
@@ -100,17 +106,7 @@ class AVVideoSink(VideoSink):
             if self._stream is None:
                 self._stream = self._open_streams(frame)
             context = self._stream.codec_context
-            picture = av.VideoFrame.from_ndarray(pad_even(frame.image), format="rgb24")
-            picture = self._reformatter.reformat(
-                picture,
-                context.width,
-                context.height,
-                self._codec.pixels,
-                src_color_range=ColorRange.JPEG,
-                dst_colorspace=self._codec.matrix,
-                dst_color_range=self._codec.range,
-                threads=1,
-            )
+            picture = self._picture(frame, context.width, context.height)
             pts = self._place(ticks(frame.time_base * frame.pts - self._begin, context.time_base))
             self._frames += 1
             picture.pts, picture.time_base = pts, context.time_base
@@ -122,6 +118,33 @@ class AVVideoSink(VideoSink):
                 self._beside.write(frame.time)
         except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
+
+    def _planes_of(self, frame: Frame) -> Planes | None:
+        """A picture's own planes, where they are what the encoder takes."""
+        if self._codec.pixels != "yuv420p" or not isinstance(frame.pixels, Pixels):
+            return None
+        return frame.pixels.planes()
+
+    def _picture(self, frame: Frame, width: int, height: int) -> av.VideoFrame:
+        planes = self._planes_of(frame)
+        if planes is not None and planes.kind == self._colors and planes.y.shape == (height, width):
+            picture = av.VideoFrame(width, height, "yuv420p")
+            for plane, pixels in zip(picture.planes, (planes.y, planes.u, planes.v), strict=True):
+                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+                rows[:, : pixels.shape[1]] = pixels
+            return picture
+        matrix, span, *_ = self._colors
+        picture = av.VideoFrame.from_ndarray(pad_even(frame.image), format="rgb24")
+        return self._reformatter.reformat(
+            picture,
+            width,
+            height,
+            self._codec.pixels,
+            src_color_range=ColorRange.JPEG,
+            dst_colorspace=SWSCALE.get(matrix, Colorspace.ITU601),
+            dst_color_range=ColorRange.JPEG if span else ColorRange.MPEG,
+            threads=1,
+        )
 
     def _place(self, source_pts: int) -> int:
         """The output's pts: the source's own, but increasing, since a container takes no two pictures at one time."""
@@ -137,7 +160,8 @@ class AVVideoSink(VideoSink):
         if self._beside is None:
             return
         try:
-            self._beside.write(float("inf") if whole else self._end)
+            self._end = float("inf") if whole else self._end
+            self._beside.write(self._end)
         except (OSError, av.error.FFmpegError) as error:
             raise self.failure(error) from error
 
@@ -156,7 +180,7 @@ class AVVideoSink(VideoSink):
                     packet.dts = packet.pts
                 self._container.mux(packet)
             if self._beside is not None:
-                self._beside.finish()
+                self._beside.finish(self._end)
             self._container.close()
         except av.error.FFmpegError as error:
             raise self.failure(error) from error

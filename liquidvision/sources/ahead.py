@@ -25,6 +25,9 @@ class Ahead(Generic[T]):
             (the one that has waited longest is left out), or "latest" (only the newest ever waits).
         max_staleness: seconds; what has waited longer is left out. None: nothing.
         counts: where what is left out is counted.
+
+    Attributes:
+        came: the monotonic time at which the item came that was handed out last; 0.0 before the first.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Ahead(Generic[T]):
         self._counts = counts or Counts()
         self._waiting: deque[tuple[float, T]] = deque()  # with the monotonic time at which they came
         self._change = threading.Condition()
+        self.came = 0.0
         self._ended = self._stop = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="liquidvision-ahead", daemon=True)
@@ -55,6 +59,11 @@ class Ahead(Generic[T]):
             self._change.notify_all()
         self._thread.join()
 
+    def ready(self, seconds: float) -> bool:
+        """Wait no longer than so many seconds; whether the next item, or the end, is there without waiting."""
+        with self._change:
+            return self._change.wait_for(lambda: bool(self._waiting) or self._ended, seconds)
+
     def __iter__(self) -> Iterator[T]:
         while True:
             with self._change:
@@ -67,6 +76,7 @@ class Ahead(Generic[T]):
             if self._max_staleness is not None and time.monotonic() - came > self._max_staleness:
                 self._counts.stale += 1
                 continue
+            self.came = came
             yield item
         if self._error is not None:
             raise self._error

@@ -1,11 +1,11 @@
 """Files and URLs by PyAV: exact time stamps, upright pictures, right colours."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,7 +13,6 @@ import av
 
 from liquidvision.errors import SourceError
 from liquidvision.frame import VideoInfo
-from liquidvision.sources.color import rgb
 from liquidvision.sources.container import (
     ALWAYS_LIVE,
     TIMEOUT,
@@ -22,6 +21,8 @@ from liquidvision.sources.container import (
     reason,
     video_stream,
 )
+from liquidvision.sources.decoded import DecodedPixels, Scaler
+from liquidvision.sources.hardware import accelerator, planar
 from liquidvision.sources.reader import MAX_PIXELS, Picture, VideoReader, Window
 from liquidvision.sources.tracks import AVTracks
 
@@ -44,9 +45,10 @@ class AVFileReader(VideoReader):
         max_pixels: of one picture; a larger one is refused before memory is taken for it.
         timeout: seconds without data after which a URL counts as lost, and a file that is followed as ended.
         follow: at the end of a file wait for more.
+        hwaccel: the kind of GPU that decodes, see `accelerator`; None: none does.
 
     Raises:
-        UsageError: a URL of a kind that is not read.
+        UsageError: a URL of a kind that is not read, or a GPU that is not there.
         SourceError: the source cannot be opened, holds no video, or cannot be decoded.
     """
 
@@ -59,12 +61,20 @@ class AVFileReader(VideoReader):
         max_pixels: int = MAX_PIXELS,
         timeout: float = TIMEOUT,
         follow: bool = False,
+        hwaccel: str | None = None,
     ) -> None:
         super().__init__(window or Window())
         self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
         # FFmpeg crashes when it is read after, or while, it is closed.
         self._lock, self._closed = threading.Lock(), False
-        self._container = open_container(source, max_pixels=max_pixels, timeout=timeout, follow=follow)
+        self._container = open_container(
+            source,
+            max_pixels=max_pixels,
+            timeout=timeout,
+            follow=follow,
+            hwaccel=accelerator(hwaccel) if hwaccel else None,
+        )
+        self._scaler = Scaler()
         self._in_a_row = 0  # broken packets since the last picture
         self._first: Picture | None = None
         self._decoded: Iterator[Picture] = iter(())
@@ -89,10 +99,13 @@ class AVFileReader(VideoReader):
             raise SourceError(self._too_large(stream.width, stream.height))
         self._stream = stream
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
-        stream.thread_type = "AUTO"
+        # The rest of the cores run the network and the encoder.
+        stream.codec_context.thread_count = max(1, (os.cpu_count() or 2) // 2)
         kind, url = container.format.name, str(self._source)
         scheme = urlsplit(url).scheme.lower() if "://" in url else ""
         self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in ENDLESS and container.duration is None)
+        # Threads that decode several pictures at once hand each out later: not where it is wanted at once.
+        stream.thread_type = "SLICE" if self._live else "AUTO"
         self._by_arrival = self._live and not self._follow and kind in WITHOUT_TIMES
         # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
         self._time_base = MICROSECOND if self._by_arrival else stream.time_base or Fraction(1, av.time_base)
@@ -206,7 +219,7 @@ class AVFileReader(VideoReader):
         self._in_a_row = 0
         self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
         self._size = frame.width, frame.height
-        upright = partial(rgb, frame, self._turns)
+        upright = DecodedPixels(planar(frame), self._turns, self._scaler)
         if self._by_arrival:
             return Picture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
         pts = self._stamps.of(frame.pts, frame.dts, frame.duration)

@@ -14,7 +14,7 @@ from av.video.reformatter import Colorspace
 from liquidvision.errors import SourceError
 
 # As ISO/IEC 23091-2 (H.273) and FFmpeg number them.
-BT2020_CONSTANT_LUMINANCE, BT2020, UNSPECIFIED = 10, 9, 2
+BT2020_CONSTANT_LUMINANCE, BT2020, UNSPECIFIED, BT709, BT601 = 10, 9, 2, 1, 6
 PQ, HLG = 16, 18
 WHITE, PEAK = 203.0, 1000.0  # cd/m²: diffuse white, and the brightest that the picture is taken to hold
 STEPS = 4096  # of the tables
@@ -34,12 +34,10 @@ def rgb(frame: av.VideoFrame, quarter_turns: int) -> np.ndarray:
         SourceError: the pixel format cannot be converted.
     """
     if frame.colorspace == BT2020_CONSTANT_LUMINANCE:
-        frame.colorspace = BT2020  # swscale knows no constant luminance; phones that tag it do not use it either
+        frame.colorspace = BT2020
     matrix = None
     if frame.colorspace == UNSPECIFIED and frame.format.name.startswith("yuv"):
-        # Untagged video: high definition is BT.709, the rest BT.601, as players take it.
-        high = frame.height > 576 or frame.width >= 1280
-        matrix = Colorspace.ITU709 if high else Colorspace.ITU601
+        matrix = Colorspace.ITU709 if matrix_of(frame) == BT709 else Colorspace.ITU601
     try:
         if frame.color_trc in (PQ, HLG):
             image = standard_range(frame.to_ndarray(format="rgb48le", src_colorspace=matrix), int(frame.color_trc))
@@ -50,6 +48,19 @@ def rgb(frame: av.VideoFrame, quarter_turns: int) -> np.ndarray:
     except (av.error.FFmpegError, ValueError) as error:
         raise SourceError(f"a picture of format {frame.format.name} cannot be turned into RGB: {error}") from error
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def matrix_of(frame: av.VideoFrame) -> int:
+    """H.273's number of a Y'CbCr frame's matrix.
+
+    Untagged, high definition is taken for BT.709 and the rest for BT.601, as players do. Constant luminance is
+    taken for the usual: swscale knows none, and phones that tag it do not use it either.
+    """
+    if frame.colorspace == BT2020_CONSTANT_LUMINANCE:
+        return BT2020
+    if frame.colorspace == UNSPECIFIED:
+        return BT709 if frame.height > 576 or frame.width >= 1280 else BT601
+    return int(frame.colorspace)
 
 
 def over_black(image: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 from urllib.request import url2pathname
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.stream import Disposition
 
 from liquidvision.errors import SourceError, UsageError
@@ -39,7 +40,12 @@ PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
 def open_container(
-    source: str | Path, *, max_pixels: int = MAX_PIXELS, timeout: float = TIMEOUT, follow: bool = False
+    source: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    timeout: float = TIMEOUT,
+    follow: bool = False,
+    hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
     """Open a file or URL for reading.
 
@@ -54,6 +60,8 @@ def open_container(
     options = {"max_pixels": str(max_pixels)}  # of pictures decoded to learn about the streams
     if remote:
         options["protocol_whitelist"] = protocols_of(url)
+        url, listen = without_listen(url)
+        options |= listen
     else:
         check_file(url)
         options["protocol_whitelist"] = "file,crypto,data"
@@ -67,6 +75,7 @@ def open_container(
             options=options,
             timeout=timeout if remote or follow else None,
             metadata_errors="replace",
+            hwaccel=hwaccel,
         )
     except av.error.FFmpegError as error:
         if not remote and is_playlist(Path(url)):
@@ -84,6 +93,14 @@ def protocols_of(url: str) -> str:
     if scheme not in PROTOCOLS:
         raise UsageError(f"{scheme}:// is not read; expected a file or one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[scheme]
+
+
+def without_listen(url: str) -> tuple[str, dict[str, str]]:
+    """What FFmpeg takes for a URL that waits for a sender, `?listen=1`: with RTMP, other than with TCP, an option."""
+    parts = urlsplit(url)
+    if not parts.scheme.lower().startswith("rtmp") or parts.query != "listen=1":
+        return url, {}
+    return urlunsplit(parts._replace(query="")), {"listen": "1"}
 
 
 def check_file(path: str) -> None:
@@ -135,6 +152,8 @@ def public_name(source: str | Path) -> str:
 
 def reason(error: Exception) -> str:
     """FFmpeg's reason in its own words, without the numbers and the name around it."""
+    if isinstance(error, av.error.ExitError):  # of the time-out that was set
+        return "nothing came in time"
     number = getattr(error, "errno", None)
     if number == errno.ENOENT:
         return "not found"

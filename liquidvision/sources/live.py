@@ -56,25 +56,25 @@ class LiveReader(VideoReader):
             if self._closed.is_set():
                 return
             arrived = arrived or time.monotonic()
-            if not self._open_again(lost):
+            if not self._open_again(str(lost or f"{self.info.name} ended")):
                 if lost is None:  # it ended as streams end, and did not come back
                     return
                 raise lost
             anew = base is not None
 
-    def _open_again(self, lost: SourceError | None) -> bool:
+    def _open_again(self, why: str) -> bool:
         """Try until the source is there, the tries are used up, or this reader is closed; whether it is there."""
         self._reader.close()
         while self._live.reconnect is None or self._tries < self._live.reconnect:
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2**self._tries) * random.uniform(0.5, 1.5)
-            log.warning("%s; trying again in %.1f s", lost or f"{self.info.name} ended", delay)
+            log.warning("%s; trying again in %.1f s", why, delay)
             self._tries += 1
             if self._closed.wait(delay):
                 return False
             try:
                 reader = self._connect()
             except SourceError as error:
-                lost = error
+                why = str(error)  # the error itself would hold the failed reader, and its decoder's memory
                 continue
             self.counts.damaged += reader.counts.damaged
             reader.counts = self.counts

@@ -21,6 +21,7 @@ def open_video(
     max_pixels: int = MAX_PIXELS,
     live: Live | None = None,
     follow: bool = False,
+    hwaccel: str | None = None,
 ) -> VideoReader:
     """Open a file, a URL or a camera for reading.
 
@@ -36,9 +37,11 @@ def open_video(
         live: how a camera or stream is read, see `Live`; it says nothing for what does not run by itself.
         follow: at the end of a file wait for more, as of one that is being written, until nothing has come
             for `live.timeout` seconds.
+        hwaccel: the kind of GPU that decodes: cuda, vaapi, videotoolbox or another that FFmpeg knows, or "auto",
+            the first that works here, if one does. What it cannot decode is decoded without it.
 
     Raises:
-        UsageError: an unknown reader, or a window that cannot be.
+        UsageError: an unknown reader, a window that cannot be, or a GPU that is not there.
         SourceError: the source cannot be opened or holds no video.
     """
     if reader not in READERS:
@@ -50,6 +53,8 @@ def open_video(
     live = live or Live()
     if follow and (camera is not None or reader == "opencv" or "://" in str(source)):
         raise UsageError("only a file that av reads can be followed")
+    if hwaccel and (camera is not None or reader == "opencv"):
+        raise UsageError("hwaccel is for what av reads; leave it out for cameras and for OpenCV's reader")
     # Imported here, so that a file costs no OpenCV and a camera no PyAV.
     if camera is not None or reader == "opencv":
         from liquidvision.sources.camera import OpenCVReader
@@ -60,7 +65,15 @@ def open_video(
     from liquidvision.sources.avfile import AVFileReader
 
     assert not isinstance(source, int)
-    connect = partial(AVFileReader, source, strict=strict, max_pixels=max_pixels, timeout=live.timeout, follow=follow)
+    connect = partial(
+        AVFileReader,
+        source,
+        strict=strict,
+        max_pixels=max_pixels,
+        timeout=live.timeout,
+        follow=follow,
+        hwaccel=hwaccel,
+    )
     opened = connect(window=window)
     if not opened.info.live or follow:
         return opened

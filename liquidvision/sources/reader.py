@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from liquidvision.errors import UsageError
-from liquidvision.frame import Chapter, Frame, VideoInfo
+from liquidvision.frame import Chapter, Frame, Pixels, VideoInfo
 
 MAX_PIXELS = 100_000_000  # of one picture: more than 12,000 x 8,000; in RGB 300 MB
 POLICIES = ("wait", "drop-oldest", "latest")  # what happens to frames that come quicker than they are used
@@ -17,12 +17,20 @@ POLICIES = ("wait", "drop-oldest", "latest")  # what happens to frames that come
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A decoded picture that is turned into RGB only when somebody wants it."""
+    """A decoded picture at its tick.
+
+    Attributes:
+        pixels: what makes its RGB, (height, width, 3) uint8, or gives it in other forms too.
+    """
 
     pts: int
     time_base: Fraction
     duration: int | None
-    rgb: Callable[[], np.ndarray]
+    pixels: Callable[[], np.ndarray] | Pixels
+
+    def made(self) -> np.ndarray | Pixels:
+        """What a Frame holds of it."""
+        return self.pixels if isinstance(self.pixels, Pixels) else self.pixels()
 
 
 @dataclass(slots=True)
@@ -164,7 +172,7 @@ class VideoReader(ABC):
             if window.stop is not None and time >= window.stop - slack:
                 return
             if index % window.stride == 0:
-                yield Frame(picture.rgb(), index, picture.pts, picture.time_base, picture.duration)
+                yield Frame(picture.made(), index, picture.pts, picture.time_base, picture.duration)
             index += 1
 
     def __enter__(self) -> Self:

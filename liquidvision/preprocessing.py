@@ -1,0 +1,91 @@
+"""What is done to a picture before the network sees it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from liquidvision.errors import UsageError
+from liquidvision.frame import Pixels
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """How a picture becomes the network's input.
+
+    Attributes:
+        size: height and width of the input, in pixels.
+        shorter: where given, the shorter side is resized to this and the centre of `size` cut out,
+            as torchvision's classifiers were trained; None stretches the whole picture to `size`,
+            so that nothing at its edges is lost.
+        mean, std: per channel, of values in 0..1.
+
+    Raises:
+        UsageError: a size that is not positive, or a mean or std that is not three numbers.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    shorter: int | None = None
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        sizes = [*self.size, self.size[0] if self.shorter is None else self.shorter]
+        if not all(isinstance(n, int) and 1 <= n <= 8192 for n in sizes):
+            raise UsageError(f"the network's input is {sizes} pixels; expected whole numbers from 1 to 8192")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
+            raise UsageError(f"mean is {self.mean} and std {self.std}; expected three numbers each, std above 0")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) uint8 RGB to (n, 3, *size) float32, standardised."""
+        # Not above: that torchvision fits the installed torch is found out, and said, where backbones are.
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms.v2 import functional as transforms
+
+        if self.shorter is None:
+            images = transforms.resize(images, list(self.size), InterpolationMode.BILINEAR, antialias=True)
+        else:
+            images = transforms.resize(images, [self.shorter], InterpolationMode.BILINEAR, antialias=True)
+            images = transforms.center_crop(images, list(self.size))
+        return self._standardised(images.float())
+
+    def straight(self, pixels: Pixels) -> Tensor | None:
+        """(1, 3, *size) of a picture that can shrink itself, without its RGB of the full size; None where it cannot.
+
+        As exact as can be: no rounding to 8 bits on the way.
+        """
+        height, width = self.size
+        if self.shorter is not None:
+            tall, wide = pixels.size
+            if min(height, width) > self.shorter:
+                return None
+            least = min(tall, wide)
+            height, width = (max(1, int(self.shorter * side / least)) for side in (tall, wide))
+        image = pixels.resized(height, width)
+        if image is None:
+            return None
+        top, left = (round((whole - part) / 2) for whole, part in zip((height, width), self.size, strict=True))
+        centre = image[None, :, top : top + self.size[0], left : left + self.size[1]]
+        return self._standardised(torch.from_numpy(centre))
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
+        std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
+        return (images - mean) / std
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Raises TypeError, ValueError, KeyError or UsageError where `values` are not those of `to_json`."""
+        height, width = values["size"]
+        return cls(
+            size=(int(height), int(width)),
+            shorter=values["shorter"],
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+        )

@@ -1,0 +1,100 @@
+"""Planes to draw on: only what is drawn on becomes RGB; the rest of a picture stays as the decoder gave it."""
+
+from collections.abc import Iterable
+from functools import cache
+
+import cv2
+import numpy as np
+
+from liquidvision.frame import Pixels, Planes
+from liquidvision.sinks.ink import Box
+
+# Kr and Kb of ISO/IEC 23091-2 (H.273), table 4, by matrix number; any other is taken for BT.601.
+LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
+BT601 = (0.299, 0.114)
+
+
+class DrawnPixels(Pixels):
+    """Planes that belong to nobody else."""
+
+    def __init__(self, planes: Planes) -> None:
+        self._planes = planes
+        self.size = planes.y.shape[0], planes.y.shape[1]
+
+    def rgb(self) -> np.ndarray:
+        height, width = self.size
+        image = np.empty((height, width, 3), np.uint8)
+        develop(self._planes, Box(0, 0, width, height), image)
+        return image
+
+    def resized(self, height: int, width: int) -> np.ndarray | None:
+        return None
+
+    def planes(self) -> Planes:
+        return self._planes
+
+
+class Canvas:
+    """What a stream's pictures are drawn on, one after the other."""
+
+    def __init__(self) -> None:
+        self.image = np.empty((0, 0, 3), np.uint8)
+
+    def lay(self, planes: Planes, boxes: Iterable[Box]) -> np.ndarray:
+        """RGB (h, w, 3) uint8 to draw on, of which only the boxes show the picture."""
+        shape = (*planes.y.shape, 3)
+        if self.image.shape != shape:
+            self.image = np.empty(shape, np.uint8)
+        for box in boxes:
+            develop(planes, box, self.image)
+        return self.image
+
+    def lift(self, planes: Planes, boxes: Iterable[Box]) -> DrawnPixels:
+        """The picture with the boxes as they were drawn."""
+        y, u, v = planes.y.copy(), planes.u.copy(), planes.v.copy()
+        drawn = Planes(y, u, v, *planes.kind)
+        to_yuv = matrices(planes.matrix, planes.full_range)[1]
+        for box in boxes:
+            x0, y0, x1, y1 = even(box)
+            part = self.image[y0:y1, x0:x1]
+            y[y0:y1, x0:x1] = cv2.transform(part, to_yuv[:1])
+            half = cv2.resize(part, ((x1 - x0) // 2, (y1 - y0) // 2), interpolation=cv2.INTER_AREA)
+            chroma = cv2.transform(half, to_yuv)  # all three rows: OpenCV has a quick way for no fewer
+            for plane, number in ((u, 1), (v, 2)):
+                plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] = chroma[..., number]
+        return DrawnPixels(drawn)
+
+
+def develop(planes: Planes, box: Box, image: np.ndarray) -> None:
+    """Write the RGB of a box of the planes into the same box of an image of their size."""
+    x0, y0, x1, y1 = even(box)
+    size = x1 - x0, y1 - y0
+    luma = planes.y[y0:y1, x0:x1]
+    chroma = (plane[y0 // 2 : y1 // 2, x0 // 2 : x1 // 2] for plane in (planes.u, planes.v))
+    whole = cv2.merge([luma, *(cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST) for plane in chroma)])
+    image[y0:y1, x0:x1] = cv2.transform(whole, matrices(planes.matrix, planes.full_range)[0])
+
+
+def even(box: Box) -> Box:
+    """The smallest box around it that whole pixels of the chroma planes make up."""
+    return Box(box.x0 // 2 * 2, box.y0 // 2 * 2, -(-box.x1 // 2) * 2, -(-box.y1 // 2) * 2)
+
+
+@cache
+def matrices(matrix: int, full_range: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(3, 4) float32 each: Y'CbCr of 8 bits to R'G'B' of 8 bits, and back (H.273, equations 20 to 43)."""
+    kr, kb = LUMA.get(matrix, BT601)
+    kg = 1 - kr - kb
+    span, swing, black = (255, 255, 0) if full_range else (219, 224, 16)
+    to_yuv = np.array(
+        [
+            [kr, kg, kb],
+            [-kr / (1 - kb) / 2, -kg / (1 - kb) / 2, 0.5],
+            [0.5, -kg / (1 - kr) / 2, -kb / (1 - kr) / 2],
+        ]
+    )
+    to_yuv *= np.array([[span], [swing], [swing]]) / 255
+    back = np.linalg.inv(to_yuv)
+    offset = np.array([[black], [128], [128]])
+    there = np.hstack([back, -back @ offset])
+    return there.astype(np.float32), np.hstack([to_yuv, offset]).astype(np.float32)

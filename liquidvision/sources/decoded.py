@@ -1,0 +1,143 @@
+"""Decoded pictures that stay Y'CbCr: RGB of the full size is the costliest thing that most jobs can do without."""
+
+import threading
+from functools import cached_property
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+
+from liquidvision.errors import SourceError
+from liquidvision.frame import Pixels, Planes
+from liquidvision.sources.color import HLG, PQ, matrix_of, rgb
+
+# Kr and Kb of ISO/IEC 23091-2 (H.273), table 4, by matrix number; of others `rgb` alone knows.
+LUMA = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # beginnings of FFmpeg's names of formats without alpha
+
+
+class Scaler:
+    """One reader's conversions: kept, because to set one up costs as much as to convert a picture."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reformatters: dict[tuple[str, int, int], VideoReformatter] = {}
+
+    def convert(self, frame: av.VideoFrame, form: str, width: int, height: int) -> av.VideoFrame:
+        """A Y'CbCr picture in another form and size, of the same matrix and range."""
+        span = range_of(frame)
+        with self._lock:
+            if len(self._reformatters) > 8:  # a stream that changes its size again and again
+                self._reformatters.clear()
+            reformatter = self._reformatters.setdefault((form, width, height), VideoReformatter())
+            # On shrinking, swscale's bilinear filter is a triangle as wide as torchvision's with antialias.
+            return reformatter.reformat(
+                frame,
+                width,
+                height,
+                form,
+                src_color_range=span,
+                dst_color_range=span,
+                interpolation=Interpolation.BILINEAR,
+                threads=1,
+            )
+
+
+class DecodedPixels(Pixels):
+    """A frame as the decoder gave it, turned upright by quarter turns counter-clockwise."""
+
+    def __init__(self, frame: av.VideoFrame, turns: int, scaler: Scaler) -> None:
+        self._frame, self._turns, self._scaler = frame, turns, scaler
+        self.size = (frame.height, frame.width) if turns % 2 == 0 else (frame.width, frame.height)
+
+    @cached_property
+    def _rgb(self) -> np.ndarray:
+        return rgb(self._frame, self._turns)
+
+    def rgb(self) -> np.ndarray:
+        return self._rgb
+
+    @property
+    def _luma(self) -> tuple[float, float] | None:
+        """Kr and Kb; None where the picture is no Y'CbCr of standard range."""
+        frame, name = self._frame, self._frame.format.name
+        if not name.startswith(YUV) or frame.color_trc in (PQ, HLG):
+            return None
+        return LUMA.get(matrix_of(frame))
+
+    def resized(self, height: int, width: int) -> np.ndarray | None:
+        luma = self._luma
+        if luma is None:
+            return None
+        lying = (height, width) if self._turns % 2 == 0 else (width, height)
+        try:
+            small = self._scaler.convert(self._frame, "yuv444p10le", lying[1], lying[0])
+        except (av.error.FFmpegError, ValueError) as error:
+            raise SourceError(f"a picture of format {self._frame.format.name} cannot be resized: {error}") from error
+        ten_bits = [plane_of(plane, lying[1], "<u2") for plane in small.planes]
+        image = to_rgb(ten_bits, luma, full_range=range_of(self._frame) == ColorRange.JPEG)
+        return np.ascontiguousarray(np.rot90(image, self._turns, (1, 2))) if self._turns else image
+
+    def planes(self) -> Planes | None:
+        frame = self._frame
+        if self._luma is None:
+            return None
+        if frame.format.name not in ("yuv420p", "yuvj420p"):
+            try:
+                frame = self._scaler.convert(frame, "yuv420p", frame.width, frame.height)
+            except (av.error.FFmpegError, ValueError) as error:
+                raise SourceError(f"a picture of format {frame.format.name} cannot be converted: {error}") from error
+        width = frame.width
+        y, u, v = (
+            plane_of(plane, size)
+            for plane, size in zip(frame.planes, (width, -(-width // 2), -(-width // 2)), strict=True)
+        )
+        if y.shape[0] % 2 or y.shape[1] % 2:
+            y = np.pad(y, ((0, y.shape[0] % 2), (0, y.shape[1] % 2)), "edge")
+        if self._turns:
+            y, u, v = (np.rot90(plane, self._turns) for plane in (y, u, v))
+        full = range_of(self._frame) == ColorRange.JPEG
+        return Planes(
+            y, u, v, matrix_of(self._frame), full, int(self._frame.color_primaries), int(self._frame.color_trc)
+        )
+
+
+def range_of(frame: av.VideoFrame) -> ColorRange:
+    """Full where the format's name or the stream says so, else limited."""
+    full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    return ColorRange.JPEG if full else ColorRange.MPEG
+
+
+def plane_of(plane: Any, width: int, dtype: str = "u1") -> np.ndarray:
+    """A plane's own memory as (height, width), without the padding of its rows."""
+    return np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, :width]
+
+
+def to_rgb(planes: list[np.ndarray], luma: tuple[float, float], *, full_range: bool) -> np.ndarray:
+    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (h, w) of 10 bits (H.273, equations 20 to 28 and 38 to 43)."""
+    kr, kb = luma
+    span, swing, black = (1023, 1023, 0) if full_range else (876, 896, 64)
+    y = planes[0].astype(np.float32)
+    y -= black
+    y *= 255 / span
+    cb, cr = (plane.astype(np.float32) for plane in planes[1:])
+    for chroma in (cb, cr):
+        chroma -= 512
+        chroma *= 255 / swing
+    kg = 1 - kr - kb
+    image = np.empty((3, *y.shape), np.float32)
+    np.multiply(cr, 2 * (1 - kr), out=image[0])
+    np.multiply(cb, 2 * (1 - kb), out=image[2])
+    cb *= -2 * kb * (1 - kb) / kg
+    cr *= -2 * kr * (1 - kr) / kg
+    np.add(cb, cr, out=image[1])
+    image += y
+    return np.clip(image, 0, 255, out=image)

@@ -1,0 +1,240 @@
+"""The window's viewer, with a stand-in for the window: what it shows, how it plays, and what each key does."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live import segment, station
+
+from liquidvision import Live, Model, Prediction, Session, Summary, open_video
+from liquidvision.cli.viewer import ALONE, BOTH, MEMORY, Viewer
+from liquidvision.errors import SinkError, SourceError
+from liquidvision.frame import VideoInfo
+from liquidvision.sinks.window import ESCAPE, Said
+from liquidvision.sources.playback import Playback
+from liquidvision.sources.reader import Picture, VideoReader, Window
+
+TICKS = 512  # 1/25 s in ticks of 1/12800 s, as `make_video` takes them
+
+
+class Stage:
+    """A window that is none: presses keys when so many frames have been shown, and remembers what was shown.
+
+    Args:
+        keys: by the number of pictures that were shown, what to press, or what to raise.
+        shut_at: the number of pictures after which it is closed.
+    """
+
+    def __init__(self, keys: Mapping[int, str | BaseException] | None = None, shut_at: int | None = None) -> None:
+        self.keys, self.shut_at = dict(keys or {}), shut_at
+        self.images: list[np.ndarray] = []
+        self.said: list[Said] = []
+
+    @property
+    def closed(self) -> bool:
+        return self.shut_at is not None and len(self.images) >= self.shut_at
+
+    def show(self, image: np.ndarray, said: Said) -> None:
+        self.images.append(image)
+        self.said.append(said)
+
+    def key(self, seconds: float) -> str:
+        threading.Event().wait(seconds)
+        number = min(self.keys, default=None)
+        if number is None or len(self.images) < number:
+            return ""
+        key = self.keys.pop(number)
+        if isinstance(key, BaseException):
+            raise key
+        return key
+
+
+class Remembering(Session):
+    """A session that keeps what it said, with the frames' numbers."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.said: list[Prediction] = []
+
+    def push_embeddings(self, frames, embeddings):
+        predictions = super().push_embeddings(frames, embeddings)
+        self.said += predictions
+        return predictions
+
+
+Watch = Callable[..., Summary]
+
+
+@pytest.fixture
+def watch(model: Model, tmp_path: Path) -> Watch:
+    """Plays a source on a stage; recordings are tmp_path/rec0.mp4 and so on."""
+
+    def watch(source: Path | str, stage: Stage, *, session: Session | None = None, live: Live | None = None) -> Summary:
+        paths = (tmp_path / f"rec{number}.mp4" for number in range(9))
+        with open_video(source, live=live) as reader:
+            summary = Viewer(reader, session or Session(model), stage, lambda: next(paths)).run()
+        assert "liquidvision-ahead" not in {thread.name for thread in threading.enumerate()}
+        return summary
+
+    return watch
+
+
+def test_a_file_plays_at_its_own_pace(watch: Watch, make_video) -> None:
+    """A file takes its own time, whatever the machine could do; each frame is shown or counted as left out."""
+    ticks = [*range(0, 10 * TICKS, TICKS), *range(10 * TICKS, 20 * TICKS, 2 * TICKS)]
+    stage = Stage()
+    summary = watch(make_video(pts=ticks), stage)
+    assert summary.wall_seconds >= 0.04 * 18
+    assert summary.frames + summary.dropped == 15
+    assert stage.images[0].shape == (48, 64, 3)
+    assert stage.said[0] == Said(MEMORY, "h: help") and not summary.outputs
+
+
+def test_pausing_stops_a_file(watch: Watch, make_video, model: Model) -> None:
+    """While it is paused no frame is lost and none is predicted; then it goes on where it was."""
+    session, stage = Remembering(model), Stage({5: " ", 7: " "})
+    summary = watch(make_video(), stage, session=session)
+    paused = [number for number, said in enumerate(stage.said) if said.left.endswith("paused")]
+    assert paused == [5, 6]  # at once, and again after a while
+    assert np.array_equal(stage.images[4], stage.images[6])
+    assert summary.wall_seconds >= 0.04 * 19 + 0.5
+    assert summary.frames + summary.dropped == 20
+    assert max(said.dt for said in session.said[1:]) < 0.5
+
+
+def test_resetting_forgets(watch: Watch, make_video, model: Model) -> None:
+    """After a reset the stream is as one that begins there."""
+    session, path = Remembering(model), make_video()
+    watch(path, Stage({6: "r"}), session=session)
+    seen = [said.index for said in session.said]
+    with open_video(path) as video:
+        frames = [frame for frame in video if frame.index in seen]
+    anew = Session(model)
+    expected = [anew.push(frame) for frame in frames[6:]]
+    for said, wanted in zip(session.said[6:], expected, strict=True):
+        assert said.dt == wanted.dt
+        np.testing.assert_allclose(said.scores, wanted.scores, atol=1e-5)
+    assert session.said[6].dt == model.first_dt
+
+
+def test_switching_to_each_frame_alone(watch: Watch, make_video) -> None:
+    """c shows the answer with memory, of each frame alone, both, and with memory again."""
+    stage = Stage({4: "c", 8: "c", 12: "c"})
+    watch(make_video(pts=range(0, 30 * TICKS, TICKS), size=(320, 240)), stage)
+    assert [said.left.split(" · ")[0] for said in stage.said[3:15:4]] == [MEMORY, ALONE, BOTH]
+    assert stage.said[-1].left.startswith(f"{MEMORY} · ")
+    before, after = stage.images[3], stage.images[4]
+    assert not np.array_equal(before, after)  # the frame that stands is drawn again
+
+
+def test_help_lists_the_keys(watch: Watch, make_video) -> None:
+    """h lists the keys over the picture, and takes the list away."""
+    stage = Stage({3: "h", 6: "?"})
+    watch(make_video(), stage)
+    listed = [bool(said.keys) for said in stage.said]
+    assert listed[:7] == [False] * 3 + [True] * 3 + [False]
+    assert {"space", "r", "c", "v", "h", "q"} == {key for key, _ in stage.said[4].keys}
+
+
+def test_recording(watch: Watch, make_video, tmp_path: Path, model: Model) -> None:
+    """v records what is shown at the frames' own times, from 0 on; a second time into another file."""
+    session, stage = Remembering(model), Stage({3: "v", 9: "v", 12: "v"})
+    summary = watch(make_video(), stage, session=session)
+    assert summary.outputs == [tmp_path / "rec0.mp4", tmp_path / "rec1.mp4"]
+    times = [said.time for said in session.said]
+    written = []
+    for path in summary.outputs:
+        with open_video(path) as video:
+            written.append([frame.time for frame in video])
+    begin = times.index(times[3])
+    assert written[0] == pytest.approx([time - times[begin] for time in times[begin : begin + len(written[0])]])
+    assert len(written[0]) >= 4 and len(written[1]) >= 1
+    assert any(said.recording and said.right == "rec0.mp4 0:00" for said in stage.said)
+    assert any(said.right == "rec0.mp4 is saved · h: help" for said in stage.said)
+
+
+@pytest.mark.parametrize("end", ["q", ESCAPE, None, KeyboardInterrupt()], ids=["q", "Esc", "closed", "Ctrl-C"])
+def test_the_end(watch: Watch, make_video, end: str | BaseException | None) -> None:
+    """q, Esc, the window's own button and Ctrl-C end it at once, and finish what is being recorded."""
+    stage = Stage({1: "v"} if end is None else {1: "v", 6: end}, shut_at=6 if end is None else None)
+    summary = watch(make_video(pts=range(0, 100 * TICKS, TICKS)), stage)
+    assert summary.frames < 50 and summary.interrupted == isinstance(end, KeyboardInterrupt)
+    with open_video(summary.outputs[0]) as video:
+        assert len(list(video)) == summary.frames - 1
+
+
+def test_a_silent_stream_leaves_the_window_alive(watch: Watch) -> None:
+    """While nothing comes the window says so and obeys its keys."""
+    with station() as server:
+        server.pieces = segment(40, (64, 48))
+
+        class Silencing(Stage):
+            def show(self, image: np.ndarray, said: Said) -> None:
+                super().show(image, said)
+                server.pace = 8.0 if len(self.images) > 5 else server.pace
+                if "no picture for 2 s" in said.left:
+                    self.keys[0] = "q"
+
+        stage = Silencing()
+        summary = watch(server.url, stage, live=Live(reconnect=0, timeout=3.5))
+    assert summary.frames < 40
+    assert any("frames/s · delay" in said.left for said in stage.said)
+    assert "no picture for 2 s" in stage.said[-1].left
+
+
+def test_a_source_that_breaks_off(watch: Watch, tmp_path: Path) -> None:
+    """Where the source is lost the recording is finished, and the error told."""
+    with station() as server, pytest.raises(SourceError):
+        server.pieces = segment(30, (64, 48))
+        watch(server.url, Stage({2: "v"}), live=Live(reconnect=0, timeout=5.0))
+        server.hang_up()
+    with open_video(tmp_path / "rec0.mp4") as video:
+        assert len(list(video)) > 2
+
+
+def test_a_recording_that_cannot_be_written(watch: Watch, make_video, tmp_path: Path) -> None:
+    """A recording that cannot be written ends it, in one line."""
+    (tmp_path / "rec0.mp4").mkdir()
+    with pytest.raises(SinkError, match="folder") as error:
+        watch(make_video(), Stage({2: "v"}))
+    assert "\n" not in str(error.value)
+
+
+class Played(VideoReader):
+    """A file of pictures at these milliseconds."""
+
+    def __init__(self, *times: int) -> None:
+        super().__init__(Window())
+        self.times, self.info = times, VideoInfo("played", 48, 48)
+
+    def pictures(self) -> Iterator[Picture]:
+        for milliseconds in self.times:
+            yield Picture(milliseconds, Fraction(1, 1000), None, lambda: np.zeros((48, 48, 3), np.uint8))
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_clock_that_runs_backwards_is_played_on() -> None:
+    """What comes after a jump back is played at its own pace, not at once and not after the jump's length."""
+    began = time.monotonic()
+    with Playback(Played(3_600_000, 3_600_040, 0, 40, 80)) as play:
+        assert len(list(play.pictures())) == 5
+    assert 0.12 <= time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_closed_file_is_waited_for_no_more(held: bool) -> None:
+    """Closing ends the wait for a picture that is not due yet, also while the clock is held."""
+    play = Playback(Played(0, 3_600_000))
+    pictures = play.pictures()
+    next(pictures)
+    play.hold(held)
+    closer = threading.Timer(0.1, play.close)
+    closer.start()
+    assert not list(pictures)
+    closer.join()

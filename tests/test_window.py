@@ -1,0 +1,176 @@
+"""`liquidvision webcam`: its window on a real display (Xvfb), what is drawn in it, what is said without one."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from ctypes import CDLL, c_char_p, c_long, c_ulong, c_void_p
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Run, one_line
+
+from liquidvision import open_video
+from liquidvision.sinks.window import GROUND, RED, Said, check_display, compose
+
+NEEDED = ("Xvfb", "xdotool")
+needs_display = pytest.mark.skipif(
+    not all(map(shutil.which, NEEDED)), reason=f"needs {' and '.join(NEEDED)}, which are not here"
+)
+KEYS = (("space", "pause"), ("q", "quit"))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1280, 756), (64, 64), (300, 900), (1920, 200)], ids=str)
+@pytest.mark.parametrize("picture", [(64, 48), (48, 64), (1920, 1080), (3, 3)], ids=str)
+def test_every_window_is_filled(size: tuple[int, int], picture: tuple[int, int]) -> None:
+    """Whatever the sizes of picture and window, it is filled, with the picture in its own proportions."""
+    image = np.full((picture[1], picture[0], 3), 200, np.uint8)
+    canvas = compose(image, 1.0, *size, Said("with memory", "h: help", True, KEYS))
+    assert canvas.shape == (size[1], size[0], 3) and canvas.dtype == np.uint8
+    canvas = compose(image, 1.0, *size, Said("", ""))
+    rows, columns = np.nonzero((canvas == 200).all(axis=2))
+    wide, tall = np.ptp(columns) + 1, np.ptp(rows) + 1
+    assert wide / tall == pytest.approx(picture[0] / picture[1], rel=0.1)
+    assert wide == size[0] or tall > size[1] * 0.6
+
+
+def test_pixels_that_are_no_squares() -> None:
+    """A picture whose pixels are wide is shown as wide as it is meant."""
+    canvas = compose(np.full((100, 100, 3), 200, np.uint8), 2.0, 640, 480, Said("", ""))
+    rows, columns = np.nonzero((canvas == 200).all(axis=2))
+    assert np.ptp(columns) / np.ptp(rows) == pytest.approx(2, abs=0.02)
+
+
+def test_the_line_and_the_keys() -> None:
+    """A recording has its red dot, the list of keys lies over the picture, and nothing else covers it."""
+    image = np.full((480, 640, 3), 200, np.uint8)
+
+    def drawn(said: Said, color: tuple[int, int, int]) -> int:
+        return int((compose(image, 1.0, 640, 520, said) == color).all(axis=2).sum())
+
+    plain, dotted = Said("left", "right"), Said("left", "right", recording=True)
+    assert drawn(plain, RED) == 0 < drawn(dotted, RED)
+    assert (
+        drawn(plain, (200, 200, 200))
+        == drawn(dotted, (200, 200, 200))
+        > drawn(plain._replace(keys=KEYS), (200, 200, 200))
+    )
+    assert drawn(plain._replace(keys=KEYS), GROUND) > drawn(plain, GROUND)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a display is told by the environment on Linux alone")
+@pytest.mark.parametrize("display", [None, ":4711"])
+def test_without_a_display(run: Run, monkeypatch: pytest.MonkeyPatch, display: str | None) -> None:
+    """Where there is no display, or none that answers, one line says to use the page, and nothing crashes."""
+    check_display.cache_clear()
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
+    ran = run("webcam", "--source", "nothing.mp4")
+    assert ran.code == 1 and "--web" in one_line(ran) and not ran.out
+
+
+@pytest.fixture(scope="module")
+def display() -> Iterator[str]:
+    """An X server without a screen."""
+    read, write = os.pipe()
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-nolisten", "tcp"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        number = pipe.readline().strip()
+    assert number, "Xvfb did not start"
+    yield f":{number}"
+    server.terminate()
+    server.wait()
+
+
+class Desk:
+    """A webcam command that shows clip.mp4 on a display, and hands to use it. A context manager."""
+
+    def __init__(self, display: str, folder: Path, *arguments: str | Path) -> None:
+        self.environment = {**os.environ, "DISPLAY": display, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "liquidvision", "webcam", *map(str, arguments)],
+            env=self.environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.window = self.until(lambda: self.do("search", "--name", "liquidvision · clip").split()[:1])[0]
+
+    def do(self, *arguments: str) -> str:
+        """What xdotool says."""
+        return subprocess.run(["xdotool", *arguments], env=self.environment, capture_output=True, text=True).stdout
+
+    def press(self, key: str) -> None:
+        self.do("windowfocus", "--sync", self.window, "key", key)
+
+    def until(self, there: Callable[[], list[str]]) -> list[str]:
+        """What `there` gives, as soon as it gives anything."""
+        for _ in range(200):
+            if found := there():
+                return found
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.1)
+        self.__exit__()
+        raise AssertionError("it did not come")
+
+    def shut(self) -> None:
+        """Press the window's own button, as a window manager does: by a message that asks it to close."""
+        x = CDLL("libX11.so.6")
+        x.XOpenDisplay.restype, x.XInternAtom.restype = c_void_p, c_ulong
+        x.XInternAtom.argtypes, x.XSync.argtypes = [c_void_p, c_char_p, c_long], [c_void_p, c_long]
+        x.XSendEvent.argtypes = [c_void_p, c_ulong, c_long, c_long, c_char_p]
+        server = x.XOpenDisplay(self.environment["DISPLAY"].encode())
+        protocols, delete = (x.XInternAtom(server, name, 0) for name in (b"WM_PROTOCOLS", b"WM_DELETE_WINDOW"))
+        window = int(self.window)
+        message = struct.pack("@iLiPLLi5l", 33, 0, 1, 0, window, protocols, 32, delete, 0, 0, 0, 0)
+        x.XSendEvent(server, window, 0, 0, message.ljust(192, b"\0"))
+        x.XSync(server, 0)
+
+    def __enter__(self) -> "Desk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def left(self) -> str:
+        """What it said when it had ended by itself."""
+        out, err = self.process.communicate(timeout=60)
+        assert self.process.returncode == 0 and not err, err
+        return out
+
+
+@needs_display
+def test_a_window_obeys_keys(display: str, tmp_path: Path, make_video, model_folder: Path) -> None:
+    """In a real window v records and stops, and q quits: the recording is there, and told of."""
+    video = make_video(pts=range(0, 1500 * 512, 512))
+    with Desk(display, tmp_path, "--source", video, "-m", model_folder, "-o", "mine") as desk:
+        desk.press("v")
+        desk.until(lambda: [str(path) for path in (tmp_path / "mine").glob("clip.part.mp4") if path.stat().st_size])
+        desk.press("v")
+        desk.until(lambda: [str(path) for path in (tmp_path / "mine").glob("clip.mp4")])
+        desk.press("q")
+        assert "→ mine/clip.mp4" in desk.left()
+    with open_video(tmp_path / "mine" / "clip.mp4") as recorded:
+        assert next(iter(recorded)).time == 0
+
+
+@needs_display
+def test_closing_the_window_ends_it(display: str, tmp_path: Path, make_video, model_folder: Path) -> None:
+    """The window's own button ends it."""
+    video = make_video(pts=range(0, 1500 * 512, 512))
+    with Desk(display, tmp_path, "--source", video, "-m", model_folder) as desk:
+        desk.shut()
+        assert "frames in" in desk.left()
