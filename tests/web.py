@@ -16,6 +16,7 @@ import pytest
 
 from liquidvision import Model
 from liquidvision.web.server import Server
+from tools.browser import chromium, missing
 
 PATIENCE = 60.0  # seconds: a machine may be busy
 
@@ -40,7 +41,10 @@ def running(model: Model, *, token: str | None = None) -> Iterator[Place]:
 
     async def begin() -> tuple[Server, str]:
         server = Server(model, token=token)
-        return server, await server.start("127.0.0.1", 0)
+        address = await server.start("127.0.0.1", 0)
+        # Tests build networks beside it, which torch.fx can only do while no other thread runs one.
+        await server.warm()
+        return server, address
 
     begun: Future[tuple[Server, str]] = asyncio.run_coroutine_threadsafe(begin(), loop)
     server, address = begun.result()
@@ -154,43 +158,13 @@ def timed(pictures: Sequence[np.ndarray], start: float, step: float = 0.08) -> l
     return [(start + i * step, jpeg_of(picture)) for i, picture in enumerate(pictures)]
 
 
-def y4m(pictures: Sequence[np.ndarray], path: Path, rate: int) -> Path:
-    """A clip for Chromium's fake camera, which shows it again and again."""
-    height, width = pictures[0].shape[:2]
-    with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420jpeg\n".encode())
-        for picture in pictures:
-            file.write(b"FRAME\n" + cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).tobytes())
-    return path
-
-
 @contextmanager
-def chromium(clip: Path, folder: Path) -> Iterator[Any]:
+def browser(clip: Path, folder: Path) -> Iterator[Any]:
     """Headless Chromium whose camera shows `clip`; the test is skipped where there is none."""
-    import shutil
-
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in (
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-        *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--window-size=1280,980"),
-        *(f"--use-file-for-fake-video-capture={clip}", f"--user-data-dir={folder}"),
-    ):
-        options.add_argument(argument)
-    folder.mkdir(parents=True)
-    preferences = {"download.default_directory": str(folder), "download.prompt_for_download": False}
-    options.add_experimental_option("prefs", preferences)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    page = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    try:
+    if gone := missing():
+        pytest.skip(f"needs {gone}, which is not here")
+    with chromium(clip, folder) as page:
         yield page
-    finally:
-        page.quit()
 
 
 def until(page: Any, condition: Callable[[], Any]) -> Any:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from liquidvision.checkpoint import CARD, CONFIG, FORMAT, WEIGHTS, read_tensors
-from liquidvision.errors import ModelError, SourceError, UsageError
+from liquidvision.errors import SourceError, UsageError, first_line
 from liquidvision.learn.entries import EMBEDDED, Features, about_backbone, encode_entry, read_embedded
 from liquidvision.learn.showing import Example
-from liquidvision.liquid.head import Head
-from liquidvision.model import Model
+from liquidvision.liquid.head import Head, HeadConfig
+from liquidvision.model import Model, check_shapes
 from liquidvision.web.protocol import RefusedError, label_of
 from liquidvision.web.sight import Sight
 from liquidvision.web.teach import LONGEST, MOST_BYTES, MOST_CLASSES, MOST_EXAMPLES, SHORTEST, never_falling
@@ -177,19 +177,22 @@ def read_model(folder: Path, sight: Sight) -> Model:
         raise UsageError(f"the zip's model has {len(labels)} labels; expected 2 to {MOST_CLASSES}, all different")
     own = sight.teachable
     there = {"name": own.name, "nodes": own.nodes, "preprocessing": own.preprocessing.to_json()}
-    other = UsageError("the zip's model has another backbone than the loaded one; start with it: --web -m FOLDER")
-    if json.dumps(spec) != json.dumps(there):
-        raise other
-    try:
-        model = Model.from_pretrained(folder, device="cpu")
-    except ModelError as error:
-        raise UsageError(str(error).replace(f"{folder}/", "")) from error
-    weights = own.extractor.state_dict()
-    if not isinstance(model.head, Head) or not all(
-        torch.equal(value, weights[key].cpu()) for key, value in model.backbone.extractor.state_dict().items()
+    tensors, _ = read_tensors(folder / WEIGHTS)
+    weights = {f"backbone.{name}": value.cpu() for name, value in own.extractor.state_dict().items()}
+    if json.dumps(spec) != json.dumps(there) or not all(
+        name in tensors and torch.equal(tensors.pop(name).to(value), value) for name, value in weights.items()
     ):
-        raise other
-    if not all(bool(torch.isfinite(value).all()) for value in model.head.state_dict().values()):
+        raise UsageError("the zip's model has another backbone than the loaded one; start with it: --web -m FOLDER")
+    # Not by `Model.from_pretrained`: building a backbone is nothing to do while others compute.
+    try:
+        made = Head(HeadConfig.from_json(head))
+        own_tensors = {name.removeprefix("head."): value for name, value in tensors.items()}
+        check_shapes(Path(WEIGHTS), "head.", made.state_dict(), own_tensors)
+        made.load_state_dict(own_tensors)
+        model = Model(own, made, labels, name="taught", first_dt=float(config["first_dt"]))
+    except (TypeError, KeyError, ValueError, RuntimeError) as error:
+        raise UsageError(f"the zip's model does not fit its config.json: {first_line(error)}") from error
+    if not all(bool(torch.isfinite(value).all()) for value in made.state_dict().values()):
         raise UsageError(f"{WEIGHTS} in the zip holds numbers that are none")
     return model
 

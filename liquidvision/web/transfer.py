@@ -73,7 +73,8 @@ class Transfer:
                 try:
                     said = await self._bring(connection, path, folder)
                 except LiquidVisionError as error:
-                    raise web.HTTPBadRequest(text=f"{error}\n") from error
+                    told = str(error).replace(f"{folder}/", "")
+                    raise web.HTTPBadRequest(text=f"{told}\n") from error
         return web.json_response({"text": said, "teaching": await self._workers.see(connection.state)})
 
     async def _bring(self, connection: Connection, path: Path, folder: Path) -> str:
