@@ -16,10 +16,11 @@ import pytest
 from conftest import picture
 from web import Clients, Place, browser, dot, jpeg_of, running, until
 
-from liquidvision import Model
+from liquidvision import Model, Preprocessing
+from liquidvision.checkpoint import find, read_config
 from tools.browser import y4m
 
-LABELS = set(Model.from_pretrained("actions", device="cpu").labels)
+LABELS = set(read_config(find("actions"))["labels"])
 RATE = 12  # slow enough for a busy machine to see every picture
 BLANK = np.full((240, 320, 3), 40, np.uint8)
 ACROSS, REST = 14, 8  # pictures of a swipe, and between two
@@ -67,7 +68,10 @@ def cycle() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    with running(Model.from_pretrained("actions", device="cpu")) as place:
+    """A server of a bundled model at 96 pixels, which a busy machine too can follow."""
+    model = Model.from_pretrained("actions", device="cpu")
+    model.backbone.preprocessing = Preprocessing(size=(96, 96))
+    with running(model) as place:
         yield place
 
 

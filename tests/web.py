@@ -163,7 +163,7 @@ def browser(clip: Path, folder: Path) -> Iterator[Any]:
     """Headless Chromium whose camera shows `clip`; the test is skipped where there is none."""
     if gone := missing():
         pytest.skip(f"needs {gone}, which is not here")
-    with chromium(clip, folder) as page:
+    with chromium(clip, folder, size=(1000, 760)) as page:
         yield page
 
 

@@ -72,9 +72,8 @@ def main() -> None:
     p50, p95 = np.percentile(delays, [50, 95])
     print(f"capture to label: p50 {p50:.0f} ms, p95 {p95:.0f} ms, {rate:.1f} frames a second, of {len(delays)} frames")
     seconds, told = run(teach(address, pictures))
-    print(
-        f"last example to new head: {seconds:.1f} s ({told['epochs']} epochs, {told['right']} of {told['examples']} right)"
-    )
+    known = f"{told['right']} of {told['examples']} examples known"
+    print(f"last example to new head: {seconds:.1f} s ({told['epochs']} epochs, {known})")
     run(server.stop())
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
