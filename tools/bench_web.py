@@ -98,15 +98,16 @@ async def teach(address: str, pictures: list[np.ndarray]) -> tuple[float, dict]:
             return message
 
         await until("teaching")
-        now = 0
+        now, part = 0, len(jpegs) // CLASSES  # each class is a part of the sample, its examples begin anywhere in it
         for i in range(CLASSES):
             await socket.send_json({"type": "add", "label": str(i)})
             await until("teaching")
-            for _ in range(EXAMPLES):
+            for k in range(EXAMPLES):
                 await socket.send_json({"type": "record", "label": str(i)})
                 await until("teaching")
-                for _ in range(FRAMES):
-                    await socket.send_bytes(struct.pack("<d", now * STEP) + jpegs[now % len(jpegs)])
+                for j in range(FRAMES):
+                    jpeg = jpegs[i * part + (k * part // EXAMPLES + j) % part]
+                    await socket.send_bytes(struct.pack("<d", now * STEP) + jpeg)
                     await until("prediction")
                     now += 1
                 await socket.send_json({"type": "stop"})

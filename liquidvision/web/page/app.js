@@ -42,7 +42,7 @@ function connect() {
   socket.onmessage = (event) => receive(JSON.parse(event.data));
   socket.onclose = (event) => {
     waiting = null;
-    panel.rest();
+    panel.rest({ gone: true });
     status(event.reason || "no connection");
     if (FINAL.has(event.code)) curtain(`The server closed the connection: ${event.reason || event.code}`, connect);
     else setTimeout(connect, Math.min(8000, 500 * 2 ** attempts++));
@@ -69,7 +69,7 @@ function receive(message) {
   else if (message.type === "training") panel.training(message);
   else if (message.type === "trained") panel.trained(message);
   else if (message.type === "note") {
-    panel.rest();
+    panel.rest({ gone: false });
     toast(message.text);
   }
 }

@@ -208,9 +208,10 @@ export function teaching({ send, thumbnail, address }) {
       $("trained").textContent = `Learnt from ${message.examples} examples in ${message.seconds.toFixed(1)} s; it knows ${message.right} of them again.`;
       draw();
     },
-    rest() {
+    /** No training is under way; `gone`: nor is a class shown, for the connection was lost. */
+    rest({ gone }) {
       busy = false;
-      held = null;
+      if (gone) held = null;
       $("train-bar").style.transform = "scaleX(0)";
       draw();
     },

@@ -1,0 +1,115 @@
+"""Teaching by showing: a head from a few examples, soon, of what came before them too."""
+
+import pytest
+import torch
+
+from liquidvision.errors import UsageError
+from liquidvision.learn.fit import Fit, class_weights
+from liquidvision.learn.recipe import Recipe
+from liquidvision.learn.showing import CONTEXT, NOBODY, Example, Shown, teach
+from liquidvision.liquid.head import Head, HeadConfig
+from liquidvision.liquid.traces import Layout
+
+LAYOUTS = (Layout(6, 1),)
+LABELS = ("falls", "rises")
+
+
+def ramp(label: str, seed: int, frames: int = 14, lead: int = 0) -> Example:
+    """A number that rises or falls from -1 to 1, among noise: each value belongs to both."""
+    noise = torch.randn(lead + frames, 6, generator=torch.Generator().manual_seed(seed)) * 0.05
+    way = torch.linspace(-1, 1, frames) * (1 if label == "rises" else -1)
+    noise[lead:, 0] += way
+    noise[:lead, 1] += 3  # nothing of it is in the examples
+    return Example(label, noise, (torch.arange(lead + frames, dtype=torch.float64) - lead) * 0.08)
+
+
+def examples(each: int, lead: int = 8) -> list[Example]:
+    return [ramp(label, 10 * i + k, lead=lead) for i, label in enumerate(LABELS) for k in range(each)]
+
+
+def said(head: Head, parts: list[Example]) -> list[str]:
+    """What a head says at the end of each of several examples in a stream, leads among them."""
+    state, labels = None, []
+    with torch.inference_mode():
+        for part in parts:
+            dts = torch.cat([torch.full((1,), 0.08), part.times.diff().float()])
+            out = head(part.embeddings[None], dts[None], state)
+            state = out.state
+            labels.append(LABELS[int(out.logits[0, -4:].mean(0).argmax())])
+    return labels
+
+
+def test_what_differs_only_in_time() -> None:
+    """From three examples each, a stream of others is told apart, with things between that no example shows."""
+    told: list[tuple[int, int]] = []
+    taught = teach(LAYOUTS, examples(3), LABELS, seconds=3.0, on_epoch=lambda *row: told.append(row))
+    order = ["rises", "falls", "falls", "rises", "rises", "falls"]
+    assert said(taught.head, [ramp(label, 100 + i, lead=8) for i, label in enumerate(order)]) == order
+    assert taught.right == 6 and not taught.head.training
+    assert told == [(i, taught.epochs) for i in range(taught.epochs + 1)]
+
+
+def test_the_same_examples_the_same_head() -> None:
+    """Training draws from no one's random numbers and leaves none changed; by the same epochs, the head is the same."""
+    heads = []
+    for _ in range(2):
+        torch.rand(3)
+        state = torch.get_rng_state()
+        heads.append(teach(LAYOUTS, examples(3), LABELS, seconds=0.0).head.state_dict())
+        assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+def test_there_is_no_more_time() -> None:
+    """Without time it trains for the fewest epochs, and still gives a head."""
+    assert teach(LAYOUTS, examples(3), LABELS, seconds=0.0).epochs == 8
+
+
+def test_what_was_before_is_seen_and_not_judged() -> None:
+    """A lesson begins with the end of another example and its own lead, no frame of which has a target."""
+    shown = Shown([ramp(label, 1, frames=80, lead=60) for label in LABELS], LABELS)
+    for lesson, example in zip(shown, shown.alone, strict=True):
+        free = lesson.targets == NOBODY
+        assert int(free.sum()) == 13 + 12  # of one second each, at 0.08 s a frame
+        assert not bool(free[25:].any()) and torch.equal(lesson.embeddings[25:], example.embeddings)
+        assert bool((lesson.times.diff() > 0).all()) and len(example) == 80
+    quick = [Example(label, torch.zeros(300, 6), torch.arange(300) / 300.0 - 0.5) for label in LABELS]
+    assert all(int((lesson.targets == NOBODY).sum()) == 2 * CONTEXT for lesson in Shown(quick, LABELS))
+
+
+def test_frames_without_a_target_weigh_nothing() -> None:
+    """Classes are weighed, and losses taken, by frames with a target alone; one clip of none breaks nothing."""
+    shown = Shown(examples(2), LABELS)
+    assert torch.equal(class_weights(shown, 2, 0.5), torch.ones(2))
+    torch.manual_seed(0)
+    head = Head(HeadConfig(LAYOUTS, 2, components=4, width=8, units=6))
+    fit = Fit([head], shown, Recipe(epochs=2, batch=4, noise=0.0), first_dt=1.0)
+    batch = fit.batch_of(fit.batches()[0])
+    batch.targets[0] = NOBODY
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    assert bool(torch.isfinite(fit.learn(batch)).all())
+    assert any(not torch.equal(before[name], value) for name, value in head.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("parts", "labels", "reason"),
+    [([ramp("rises", 0)], ("rises",), "two or more"), ([ramp("rises", 0)], LABELS, "falls has no examples")],
+)
+def test_what_cannot_be_taught(parts: list[Example], labels: tuple[str, ...], reason: str) -> None:
+    """One class alone, or a class without an example, is refused."""
+    with pytest.raises(UsageError, match=reason):
+        teach(LAYOUTS, parts, labels, seconds=1.0)
+
+
+def test_given_up() -> None:
+    """What the listener raises ends a training at once."""
+
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def stop(done: int, of: int) -> None:
+        if done == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        teach(LAYOUTS, examples(3), LABELS, seconds=3.0, on_epoch=stop)
