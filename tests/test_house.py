@@ -17,7 +17,7 @@ FLOORS = (
     ("model",),
     ("session", "stillness", "summary", "outputs", "learn"),
     ("pipeline",),
-    ("bench",),
+    ("bench", "together"),
     ("cli",),
 )
 DOORS = {

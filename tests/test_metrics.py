@@ -44,11 +44,12 @@ def test_what_is_told(model: Model) -> None:
     port, session = free_port(), Session(model)
     with endpoint(port, silence=60) as metrics:
         assert "liquidvision" not in ask(port, "/metrics")[1]
-        metrics.watch(Source(), session)
-        predictions = session.push_many(picture_frames(3))
-        for prediction in predictions:
-            metrics.count(prediction)
-        status, text = ask(port, "/metrics")
+        with metrics.watch(Source(), session) as watched:
+            predictions = session.push_many(picture_frames(3))
+            for prediction in predictions:
+                watched.count(prediction)
+            status, text = ask(port, "/metrics")
+        assert "liquidvision" not in ask(port, "/metrics")[1]
     assert status == 200
     told = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     source = '{source="rtsp://camera/live"}'
@@ -60,14 +61,19 @@ def test_what_is_told(model: Model) -> None:
 
 
 def test_health(model: Model) -> None:
-    """A run is healthy while frames come, and not when none came for too long."""
+    """A run is healthy while frames come from every source, and not when none came from one for too long."""
     port, session = free_port(), Session(model)
-    with endpoint(port, silence=0.3) as metrics:
-        metrics.watch(Source(), session)
+    (prediction,) = session.push_many(picture_frames(1))
+    with endpoint(port, silence=0.3) as metrics, metrics.watch(Source(), session) as a:
         assert ask(port, "/health")[0] == 200
         threading.Event().wait(0.4)
         assert ask(port, "/health")[0] == 503
-        metrics.count(session.push_many(picture_frames(1))[0])
+        a.count(prediction)
+        assert ask(port, "/health")[0] == 200
+        with metrics.watch(Source(), session):
+            threading.Event().wait(0.4)
+            a.count(prediction)
+            assert ask(port, "/health")[0] == 503
         assert ask(port, "/health")[0] == 200
 
 

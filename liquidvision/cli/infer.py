@@ -48,6 +48,8 @@ def infer(
     reconnect: options.Reconnect = "5",
     timeout: options.Timeout = 15.0,
     batch: options.Batch = None,
+    adaptive: options.Adaptive = False,
+    jobs: options.Jobs = None,
     device: options.Device = "auto",
     max_gap: options.MaxGap = 5.0,
     gap_policy: options.GapPolicy = "decay",
@@ -93,6 +95,7 @@ def infer(
     # What is heavy is imported only now, so that --help is quick.
     import torch
 
+    from liquidvision.cli.jobs import Jobs
     from liquidvision.cli.metrics import endpoint
     from liquidvision.cli.report import Report
     from liquidvision.model import Model
@@ -105,6 +108,7 @@ def infer(
     from liquidvision.sources.open import open_video
     from liquidvision.sources.reader import Live
     from liquidvision.summary import Summary
+    from liquidvision.together import SharedBackbone, sharing
 
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
@@ -115,7 +119,7 @@ def infer(
     for video in videos:
         if video is not None:
             check_output(video, codec, writer)
-    for name, value in (("--batch", batch), ("--max-frames", max_frames)):
+    for name, value in (("--batch", batch), ("--max-frames", max_frames), ("--jobs", jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; expected 1 or more")
     if state_out:
@@ -125,11 +129,13 @@ def infer(
     # The other half of the cores decode and encode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device)
-    report = Report(quiet=quiet, verbose=verbose, piped=piped)
+    count = min(len(work), jobs or (len(work) if any(inputs.is_live(name) for name in names) else 1))
+    report, running = Report(quiet=quiet, verbose=verbose, piped=piped, many=count > 1), Jobs(max(1, count))
 
     def run(
         name: str, video: Path | None, json_path: Path | None, csv_path: Path | None, folder: Path | None
     ) -> Summary:
+        """One source from its opening to its outputs' final names."""
         session = Session(loaded, max_gap=max_gap, gap_policy=gap_policy)
         if state_in:
             session.load(state_in)
@@ -148,6 +154,7 @@ def infer(
                     hwaccel=hwaccel,
                 )
             )
+            stack.enter_context(running.reading(opened))
             records = []
             for path in (json_path, csv_path):
                 if path is not None:
@@ -161,9 +168,8 @@ def infer(
                     )
                     stack.callback(record.drop_unused)
                     records.append(record)
-            if metrics is not None:
-                metrics.watch(opened, session)
-            with report.progress(opened, max_frames, metrics) as on_frame:
+            watched = None if metrics is None else stack.enter_context(metrics.watch(opened, session))
+            with report.progress(opened, max_frames, watched) as on_frame:
                 summary = run_infer(
                     opened,
                     loaded,
@@ -175,9 +181,10 @@ def infer(
                     writer=writer,
                     session=session,
                     batch=batch,
+                    adaptive=adaptive,
                     max_frames=max_frames,
                     whole=resume or len(names) > 1,
-                    on_frame=on_frame,
+                    on_frame=running.ends(on_frame),
                 )
         if state_out:
             try:
@@ -187,19 +194,24 @@ def infer(
         report.done(opened.info.name, summary)
         return summary
 
-    failed = 0
+    def attempt(each: tuple[str, Path | None, Path | None, Path | None, Path | None]) -> bool:
+        """Whether one source could be run; what is wrong with it does not end the others."""
+        try:
+            if run(*each).interrupted:
+                raise typer.Exit(130)
+        except (SourceError, SinkError) as error:
+            if debug or len(names) == 1:
+                raise
+            print(f"liquidvision: {error}", file=sys.stderr)
+            return False
+        return True
+
     with ExitStack() as around:
         metrics = None if metrics_port is None else around.enter_context(endpoint(metrics_port, 2 * timeout))
-        for name, *paths in work:
-            try:
-                if run(name, *paths).interrupted:
-                    raise typer.Exit(130)
-            except (SourceError, SinkError) as error:
-                if debug or len(names) == 1:
-                    raise
-                failed += 1
-                print(f"liquidvision: {error}", file=sys.stderr)
-    raise typer.Exit(0 if not failed else 1 if failed == len(work) else 3)
+        if count > 1:
+            loaded = sharing(loaded, around.enter_context(SharedBackbone(loaded.backbone)))
+        done = running.over(work, attempt)
+    raise typer.Exit(0 if all(done) else 3 if any(done) else 1)
 
 
 def check_pipe(sources: int) -> None:

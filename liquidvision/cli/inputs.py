@@ -148,6 +148,11 @@ def distinct_stems(sources: Sequence[str]) -> list[str]:
     return names
 
 
+def is_live(name: str) -> bool:
+    """Whether a source may have no end: a camera or a URL."""
+    return "://" in name or name.isdecimal()
+
+
 def is_done(outputs: Sequence[Path | None]) -> bool:
     """Whether a source's files are all there: each has its name only when it is whole.
 

@@ -1,8 +1,9 @@
 """An endpoint for those who watch over long runs: /metrics for Prometheus, /health for anything that asks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from liquidvision.errors import DependencyError, SinkError
@@ -18,31 +19,53 @@ COUNTED = {
 }
 
 
-class Metrics:
-    """What the endpoint tells of the run in hand.
+class Watched:
+    """A source in hand, and what came of its frames so far."""
 
-    Args:
-        silence: seconds without a frame after which the run is not healthy.
-    """
-
-    def __init__(self, silence: float) -> None:
-        self._silence, self._last = silence, time.monotonic()
-        self._reader: VideoReader | None = None
-        self._session: Session | None = None
-        self._frames, self._label = 0, ""
-
-    def watch(self, reader: VideoReader, session: Session) -> None:
-        """Tell of this source from now on."""
-        self._reader, self._session, self._frames, self._last = reader, session, 0, time.monotonic()
+    def __init__(self, reader: VideoReader, session: Session) -> None:
+        self.reader, self.session = reader, session
+        self.frames, self.label, self._last = 0, "", time.monotonic()
 
     def count(self, prediction: Prediction) -> None:
         """One more frame is done."""
-        self._frames, self._label, self._last = self._frames + 1, prediction.label, time.monotonic()
+        self.frames, self.label, self._last = self.frames + 1, prediction.label, time.monotonic()
 
     @property
     def age(self) -> float:
         """Seconds since the last frame was done, or since the source was opened."""
         return time.monotonic() - self._last
+
+
+def counted(name: str, watched: Watched) -> float:
+    """One of the counts of a source's reader."""
+    return getattr(watched.reader.counts, name)
+
+
+class Metrics:
+    """What the endpoint tells of the sources in hand.
+
+    Args:
+        silence: seconds without a frame after which a source is not healthy.
+    """
+
+    def __init__(self, silence: float) -> None:
+        self._silence = silence
+        self._watched: list[Watched] = []
+
+    @contextmanager
+    def watch(self, reader: VideoReader, session: Session) -> Iterator[Watched]:
+        """Tell of this source until the end of the context."""
+        watched = Watched(reader, session)
+        self._watched = [*self._watched, watched]  # a new list: another thread may be reading the old one
+        try:
+            yield watched
+        finally:
+            self._watched = [other for other in self._watched if other is not watched]
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last frame of the source that has been silent longest; 0 where there is none."""
+        return max((watched.age for watched in self._watched), default=0.0)
 
     @property
     def healthy(self) -> bool:
@@ -52,26 +75,27 @@ class Metrics:
         """Prometheus's families, read when it asks; the interface of its client library."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        reader, session = self._reader, self._session
-        if reader is None or session is None:
-            return
-        source = [reader.info.name]
+        sources = [(watched.reader.info.name, watched) for watched in self._watched]
 
-        def counter(name: str, text: str, value: float) -> Any:
+        def counter(name: str, text: str, value: Callable[[Watched], float]) -> Any:
             family = CounterMetricFamily(f"liquidvision_{name}", text, labels=["source"])
-            family.add_metric(source, value)
+            for source, watched in sources:
+                family.add_metric([source], value(watched))
             return family
 
-        yield counter("frames", "Frames predicted", self._frames)
-        yield counter("gaps", "Steps longer than --max-gap", session.gaps)
+        if not sources:
+            return
+        yield counter("frames", "Frames predicted", lambda watched: watched.frames)
+        yield counter("gaps", "Steps longer than --max-gap", lambda watched: watched.session.gaps)
         for name, text in COUNTED.items():
-            yield counter(name, text, getattr(reader.counts, name))
+            yield counter(name, text, partial(counted, name))
         age = GaugeMetricFamily("liquidvision_last_frame_age_seconds", "Since the last frame", labels=["source"])
-        age.add_metric(source, self.age)
-        yield age
         label = GaugeMetricFamily("liquidvision_label", "The label now, as 1", labels=["source", "label"])
-        if self._label:
-            label.add_metric([*source, self._label], 1)
+        for source, watched in sources:
+            age.add_metric([source], watched.age)
+            if watched.label:
+                label.add_metric([source, watched.label], 1)
+        yield age
         yield label
 
 

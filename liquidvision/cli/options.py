@@ -97,6 +97,18 @@ Batch = Annotated[
     typer.Option(help="Frames embedded at once. Default: 8, live sources 1.", rich_help_panel=MODEL),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=MODEL)]
+Adaptive = Annotated[
+    bool,
+    typer.Option("--adaptive", help="Spare the backbone while a picture holds still.", rich_help_panel=MODEL),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Sources at the same time, on one backbone. Default: all where one is live, else 1.",
+        rich_help_panel=MODEL,
+        show_default=False,
+    ),
+]
 MaxGap = Annotated[float, typer.Option(help="A longer pause, in seconds, is a gap.", rich_help_panel=MODEL)]
 GapPolicy = Annotated[
     str, typer.Option(help="What a gap does to the memory: decay, carry or reset.", rich_help_panel=MODEL)

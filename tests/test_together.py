@@ -1,0 +1,161 @@
+"""Less work, and shared work: pictures that hold still, many streams on one backbone, several sources at once."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import Run, one_line
+from conftest import picture, picture_frames
+
+from liquidvision import Frame, Model, infer, predict
+from liquidvision.stillness import Stillness
+from liquidvision.together import SharedBackbone, sharing
+
+
+def frames_of(images: list[np.ndarray]) -> list[Frame]:
+    return [Frame(image, i, i, Fraction(1, 25)) for i, image in enumerate(images)]
+
+
+def count_calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures each call of the backbone embeds."""
+    calls: list[int] = []
+    forward = type(model.backbone).forward
+
+    def counted(self, pixels):
+        calls.append(len(pixels))
+        return forward(self, pixels)
+
+    monkeypatch.setattr(type(model.backbone), "forward", counted)
+    return calls
+
+
+def test_a_still_picture_is_embedded_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing moves the backbone rests; the memory goes on, with the numbers of the plain way."""
+    noise = np.random.default_rng(0)
+    still = [np.clip(picture(0) + noise.normal(0, 0.05, (48, 64, 3)), 0, 255).astype(np.uint8) for _ in range(20)]
+    frames = frames_of([*still, *(picture(40) for _ in range(20))])
+    plain = [prediction for _, prediction in predict(frames, model)]
+    calls = count_calls(model, monkeypatch)
+    adaptive = [prediction for _, prediction in predict(frames, model, adaptive=True)]
+    assert len(calls) < 12 and len(adaptive) == 40
+    for a, b in zip(plain, adaptive, strict=True):
+        assert a.dt == b.dt and np.abs(a.scores - b.scores).max() < 0.05
+    assert not (adaptive[0].scores == adaptive[15].scores).all(), "the memory stood still too"
+
+
+def test_every_picture_of_a_moving_scene_is_embedded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every picture is another, none is passed over, and the numbers are those of the plain way."""
+    frames = frames_of([np.full((48, 64, 3), (i * 37) % 256, np.uint8) for i in range(12)])
+    plain = [prediction.scores for _, prediction in predict(frames, model)]
+    calls = count_calls(model, monkeypatch)
+    adaptive = [prediction.scores for _, prediction in predict(frames, model, adaptive=True)]
+    assert sum(calls) == 12
+    assert np.allclose(plain, adaptive, atol=1e-5)
+
+
+def test_slow_drift_does_not_slip_by(model: Model) -> None:
+    """A picture is compared with the one that was embedded, not with the one before: slow changes add up."""
+    stillness = Stillness(model)
+    images = [np.full((48, 64, 3), 60 + i // 2, np.uint8) for i in range(160)]
+    pairs = [(frame, model.backbone.prepare(frame.image)) for frame in frames_of(images)]
+    for (frame,), _ in stillness.embedded(pairs):
+        assert frame.index <= 159
+    assert 3 < 160 - stillness.still < 120
+
+
+def test_what_held_still_is_told(run: Run, make_video, model_folder: Path) -> None:
+    """On the command line the summary says how many frames were not looked at again."""
+    clip = make_video(pts=range(0, 512 * 4, 512))
+    ran = run("infer", clip, "-m", model_folder, "--no-save", "--adaptive")
+    assert ran.code == 0 and "4 frames" in ran.out
+
+
+def test_streams_share_a_backbone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams in threads of their own give the numbers that each gives alone, and wait for batches together."""
+    streams = [picture_frames(15, start=k, step=0.03 + k / 100) for k in range(4)]
+    alone = [[p.scores for _, p in predict(frames, model)] for frames in streams]
+    calls = count_calls(model, monkeypatch)
+    found: dict[int, list[np.ndarray]] = {}
+    with SharedBackbone(model.backbone) as backbone:
+        shared = sharing(model, backbone)
+
+        def work(k: int) -> None:
+            found[k] = [p.scores for _, p in predict(streams[k], shared)]
+
+        threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sum(calls) == 60
+    for k in range(4):
+        assert np.allclose(found[k], alone[k], atol=1e-5)
+    assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-backbone"]
+
+
+def test_a_failure_reaches_every_stream_that_waits(model: Model) -> None:
+    """What the backbone raises is raised in the caller, and the next call works again."""
+    with SharedBackbone(model.backbone) as backbone:
+        with pytest.raises(RuntimeError):
+            backbone(torch.zeros(1, 5, 64, 64))
+        assert backbone(torch.zeros(2, 3, 64, 64)).shape == (2, model.backbone.dim)
+    with pytest.raises(RuntimeError, match="closed"):
+        backbone(torch.zeros(1, 3, 64, 64))
+
+
+def test_several_files_at_once(run: Run, make_video, model_folder: Path, tmp_path: Path) -> None:
+    """With --jobs the outputs are those of one after the other; a source that fails does not end the others."""
+    clips = [make_video(f"{name}.mp4", pts=range(0, n * 512, 512)) for name, n in (("a", 9), ("b", 14), ("c", 20))]
+    told: dict[str, dict[str, list]] = {}
+    for jobs in ("1", "3"):
+        out = tmp_path / f"out{jobs}"
+        arguments = ["-m", model_folder, "-o", out, "--save-json", out, "--jobs", jobs]
+        ran = run("infer", *clips, tmp_path / "missing.mp4", *arguments)
+        assert ran.code == 3 and "missing.mp4" in ran.err
+        told[jobs] = {
+            path.name: [json.loads(line) for line in path.read_text().splitlines()] for path in out.glob("*.jsonl")
+        }
+        assert sorted(path.name for path in out.glob("*.mp4")) == ["a.mp4", "b.mp4", "c.mp4"]
+        assert not list(out.glob("*.part*"))
+    assert set(told["1"]) == {"a.jsonl", "b.jsonl", "c.jsonl"}
+    for name, rows in told["1"].items():
+        for one, other in zip(rows, told["3"][name], strict=True):
+            assert one["time"] == other["time"] and one["top"][0]["label"] == other["top"][0]["label"]
+    ran = run("infer", *clips, "-m", model_folder, "--no-save", "--jobs", "0")
+    assert ran.code == 2 and "--jobs" in one_line(ran)
+
+
+def test_ctrl_c_ends_all_of_them(make_video, model_folder: Path, tmp_path: Path) -> None:
+    """Ctrl-C finishes what each source has written so far, without a final name, and exits with 130."""
+    clips = [make_video(f"{name}.mp4", pts=range(0, 3000 * 512, 512), size=(320, 240)) for name in "ab"]
+    command = [sys.executable, "-m", "liquidvision", "infer", *map(str, clips), "-m", str(model_folder)]
+    command += ["-o", str(tmp_path / "out"), "--jobs", "2", "--device", "cpu", "-v"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stderr is not None
+        seen: set[str] = set()
+        while len(seen) < 2:  # both have begun
+            line = child.stdout.readline()
+            assert line, child.stderr.read()
+            seen |= {name for name in ("a.mp4", "b.mp4") if name in line}
+        child.send_signal(signal.SIGINT)
+        child.stdout.read()
+        err = child.stderr.read()
+        assert child.wait(60) == 130, err
+    assert "Traceback" not in err
+    parts = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert parts == ["a.part.mp4", "b.part.mp4"]
+
+
+def test_infer_counts_what_held_still(model: Model, make_video) -> None:
+    """The summary of a run in which nothing was passed over says 0, and of an adaptive one says how many were."""
+    clip = make_video(pts=range(0, 30 * 512, 512))
+    assert infer(clip, model).still == 0
+    summary = infer(clip, model, adaptive=True)
+    assert 0 <= summary.still < summary.frames == 30
