@@ -111,6 +111,9 @@ class Backbone(nn.Module):
         self.runtime = OpenVINO() if by_itself or wanted == runtime.NAME else None
         return self.to(device)
 
+    def extra_repr(self) -> str:  # by which runtime tells apart networks of the same weights and other nodes
+        return f"{self.name}, nodes={self.nodes}"
+
     @property
     def dim(self) -> int:
         """Width of an embedding."""

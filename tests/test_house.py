@@ -17,7 +17,7 @@ FLOORS = (
     ("model",),
     ("session", "stillness", "summary", "outputs", "learn"),
     ("pipeline",),
-    ("bench", "together"),
+    ("web", "bench", "together"),
     ("cli",),
 )
 DOORS = {
@@ -40,6 +40,7 @@ DOORS = {
         "sinks/canvas.py",
         "sinks/stills.py",
         "sinks/window.py",
+        "web/pictures.py",
     },
     "torchvision": {"backbone.py", "preprocessing.py"},
     "safetensors": {"checkpoint.py", "backbone.py"},
@@ -47,6 +48,7 @@ DOORS = {
     "jinja2": {"learn/report.py"},
     "openvino": {"runtime.py"},
     "prometheus_client": {"cli/metrics.py"},
+    "aiohttp": {"web/server.py", "web/transfer.py"},
     "numba": {"liquid/kernels/scalar.py"},
     "llvmlite": {"liquid/kernels/scalar.py"},
 }

@@ -10,7 +10,7 @@ import torch
 from commands import Run, one_line
 from conftest import build_model, picture, picture_frames
 
-from liquidvision import Model, Session, predict, runtime
+from liquidvision import Backbone, Model, Session, predict, runtime
 from liquidvision.errors import DependencyError, UsageError
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO (the extra openvino)")
@@ -88,6 +88,22 @@ def test_converted_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert np.abs(a.scores - b.scores).max() < 1e-3
     assert count == 2
     assert not list(here.glob("*.*.xml"))
+
+
+def test_the_same_weights_by_other_nodes(here: Path) -> None:
+    """A network kept for one choice of nodes is not taken for the same weights with another."""
+    model = build_model()
+    model.backbone.place("openvino")
+    model.embed([picture(0)])
+    other = Backbone(
+        model.backbone.name,
+        weights=None,
+        nodes={"features.3": 1, "features.1": 3},
+        preprocessing=model.backbone.preprocessing,
+    )
+    other.extractor.load_state_dict(model.backbone.extractor.state_dict())
+    wanted = other.embed([picture(0)])
+    assert float((other.place("openvino").embed([picture(0)]) - wanted).abs().max()) < 1e-4
 
 
 @pytest.mark.parametrize("harm", ["cut short", "no folder"])

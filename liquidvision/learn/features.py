@@ -4,58 +4,31 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import platformdirs
 import torch
 from torch import Tensor
 
 from liquidvision.backbone import Backbone
-from liquidvision.checkpoint import read_tensors, write_tensors
+from liquidvision.checkpoint import replace as write
 from liquidvision.errors import ModelError, SinkError, SourceError, UsageError
 from liquidvision.frame import Frame
+from liquidvision.learn.entries import (
+    EMBEDDED,
+    EMPTY,
+    Features,
+    about_backbone,
+    encode_entry,
+    read_embedded,
+    read_entry,
+)
 from liquidvision.learn.views import PLAIN, view
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
-
-FORMAT, VERSION = "liquidvision-features", 2  # with another version, everything is embedded again
-EMPTY = np.zeros((0, 0, 3), np.uint8)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Features:
-    """A video as a head sees it.
-
-    Attributes:
-        embeddings: (n, d) float32.
-        pts: (n,) int64 ticks of `time_base` at which the frames are shown.
-        durations: (n,) int64 ticks for which they are shown, 0 where the source does not say.
-        time_base: seconds per tick.
-        begin: seconds on the source's clock at which the file begins.
-        damaged: packets that could not be decoded.
-    """
-
-    embeddings: Tensor
-    pts: Tensor
-    durations: Tensor
-    time_base: Fraction
-    begin: Fraction
-    damaged: int = 0
-
-    @property
-    def times(self) -> np.ndarray:
-        """Seconds from the file's beginning, (n,) float64."""
-        return np.array([float(pts * self.time_base - self.begin) for pts in self.pts.tolist()])
-
-    def frames(self) -> list[Frame]:
-        """The frames with their exact times and no pixels, to hand to `Session.push_embeddings`."""
-        ticks = zip(self.pts.tolist(), self.durations.tolist(), strict=True)
-        return [Frame(EMPTY, i, pts, self.time_base, duration or None) for i, (pts, duration) in enumerate(ticks)]
 
 
 class FeatureStore:
@@ -95,12 +68,7 @@ class FeatureStore:
         self.stride, self.max_frames = stride, max_frames
         self.batch = batch or (4 if backbone.device.type == "cpu" else 32)
         self.about = {
-            "format": FORMAT,
-            "version": str(VERSION),
-            "backbone": backbone.name,
-            "nodes": json.dumps(backbone.nodes),
-            "weights": weights_hash(backbone),
-            "preprocessing": json.dumps(backbone.preprocessing.to_json()),
+            **about_backbone(backbone),
             "device": backbone.device.type,
             "stride": str(stride),
             "max_frames": str(max_frames),
@@ -115,7 +83,7 @@ class FeatureStore:
         """The features of a video: from disk, or embedded now and kept.
 
         Args:
-            path: of the video.
+            path: of the video, or of embeddings that the web page exported.
             view: see `views.view`.
             on_frame: called for each picture that is embedded.
 
@@ -189,6 +157,8 @@ class FeatureStore:
 
     def _make(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
         """Embed a video in several views, and keep them."""
+        if path.suffix == EMBEDDED:
+            return [self._given(path, name) for name in views]
         told = [self._provenance(path, name) for name in views]
         try:
             made = self._embed(path, views, on_frame)
@@ -197,19 +167,11 @@ class FeatureStore:
         if self.content(path) != told[0]["content"]:
             raise SourceError(f"{path} was changed while it was read; try again when it is finished")
         for about, features in zip(told, made, strict=True):
-            tensors = {"embeddings": features.embeddings, "pts": features.pts, "durations": features.durations}
-            more = {
-                "time_base": str(features.time_base),
-                "begin": str(features.begin),
-                "damaged": str(features.damaged),
-                "frames": str(len(features.pts)),
-                "source": path.name,
-                "liquidvision": version("liquidvision"),
-            }
+            more = {"source": path.name, "liquidvision": version("liquidvision")}
             place = self._place(about)
             try:
                 place.parent.mkdir(exist_ok=True)
-                write_tensors(place, tensors, {**about, **more})
+                write(place, encode_entry(features, {**about, **more}))
             except OSError as error:
                 raise SinkError(
                     f"cannot keep embeddings in {self.folder}: {error.strerror or error}; make room, or choose "
@@ -249,11 +211,19 @@ class FeatureStore:
 
     def _read(self, path: Path, view: str) -> Features | None:
         """The entry of a video; None where it is missing, cut short or stale."""
+        if path.suffix == EMBEDDED:
+            return self._given(path, view)
         about = self._provenance(path, view)
         try:
             return read_entry(self._place(about), about, self.backbone.dim)
         except ModelError:
             return None
+
+    def _given(self, path: Path, view: str) -> Features:
+        """A clip that is embedded already."""
+        if view != PLAIN or self.stride != 1 or self.max_frames is not None:
+            raise SourceError(f"{path} holds embeddings, of which no views and no fewer frames can be taken")
+        return read_embedded(path, self.about, self.backbone.dim)
 
     def _provenance(self, path: Path, view: str) -> dict[str, str]:
         """What an entry must say of itself to be the one of this video and view."""
@@ -262,36 +232,6 @@ class FeatureStore:
     def _place(self, about: Mapping[str, str]) -> Path:
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
-
-
-def read_entry(place: Path, wanted: Mapping[str, str], dim: int) -> Features:
-    """A kept entry.
-
-    Raises:
-        ModelError: it is missing or cut short, or is not what its place promises.
-    """
-    tensors, told = read_tensors(place)
-    if any(told.get(name) != value for name, value in wanted.items()):
-        raise ModelError(f"{place} is stale: it was made of something else")
-    try:
-        embeddings, pts, durations = (tensors[name] for name in ("embeddings", "pts", "durations"))
-        frames = int(told["frames"])
-        kinds = [(tuple(tensor.shape), tensor.dtype) for tensor in (embeddings, pts, durations)]
-        if kinds != [((frames, dim), torch.float32), ((frames,), torch.int64), ((frames,), torch.int64)]:
-            raise ModelError(f"{place} does not hold {frames} frames of {dim}")
-        return Features(
-            embeddings, pts, durations, Fraction(told["time_base"]), Fraction(told["begin"]), int(told["damaged"])
-        )
-    except (KeyError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(f"{place} is damaged: {error}") from error
-
-
-def weights_hash(backbone: Backbone) -> str:
-    """A hash of a backbone's weights by name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(backbone.extractor.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def default_folder() -> Path:

@@ -126,7 +126,8 @@ class Fit:
     def learn(self, batch: Batch) -> Tensor:
         """One batch, window by window: the state is carried on, the gradient cut between. Each head's mean loss."""
         recipe, first, rows = self.recipe, self.heads[0], len(batch.lengths)
-        targets = functional.one_hot(batch.targets, len(self.weights)).float()
+        targets = functional.one_hot(batch.targets.clamp_min(0), len(self.weights)).float()
+        counted = batch.real & (batch.targets >= 0)
         partners = torch.randperm(rows, device=self.device)
         kept = self.blending(batch.real, partners)
         targets = kept[..., None] * targets + (1 - kept[..., None]) * targets[partners]
@@ -148,7 +149,7 @@ class Fit:
                 with self.autocast():
                     out = head.classify(percept, cells[i])
                 cells[i] = out.state["cell"].detach()
-                parts.append(self.loss(out, targets[:, span], batch.real[:, span], batch.dts[:, span], prefixes[i]))
+                parts.append(self.loss(out, targets[:, span], counted[:, span], batch.dts[:, span], prefixes[i]))
             state = {name: part.detach() for name, part in percept.state.items()}
             self.step(parts)
             losses += torch.stack(parts).detach().cpu()
@@ -232,7 +233,7 @@ def class_weights(lessons: Lessons, classes: int, balance: float) -> Tensor:
     """Inverse frequencies (classes,) of clips, or of frames where labels change, to a power; mean 1 over the data."""
     counts = torch.zeros(classes)
     for lesson in lessons:
-        one = functional.one_hot(lesson.targets, classes).float()
+        one = functional.one_hot(lesson.targets[lesson.targets >= 0], classes).float()
         counts += one.mean(0) if lesson.whole else one.sum(0)
     weights = torch.where(counts > 0, counts.clamp_min(1e-9) ** -balance, 0.0)
     return weights * counts.sum() / (weights * counts).sum()

@@ -22,7 +22,7 @@ class Lesson:
         name: of the clip.
         embeddings: (n, d) float32.
         times: (n,) float64 seconds, never falling.
-        targets: (n,) int64 class of each frame.
+        targets: (n,) int64 class of each frame; -1 where nobody said, which is seen and not judged.
         whole: whether one label holds for all of it, so that the clip is judged by the mean of its frames' logits.
     """
 

@@ -1,0 +1,180 @@
+"""Teaching by showing: a head from a few examples that are embedded already, within seconds."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from liquidvision.errors import UsageError
+from liquidvision.learn import probe
+from liquidvision.learn.clips import Clip, Dataset
+from liquidvision.learn.course import Course
+from liquidvision.learn.fit import Fit, fit_statistics
+from liquidvision.learn.lessons import Lesson, Lessons
+from liquidvision.learn.recipe import Plan, default_plan
+from liquidvision.learn.scoring import score, verdicts
+from liquidvision.liquid.head import Head, HeadConfig
+from liquidvision.liquid.traces import Layout
+
+PENALTY = probe.PENALTIES[0]  # too few examples to tune it by
+FEWEST_EPOCHS, EPOCHS, STEPS = 8, 24, 80  # epochs or steps, whichever are more, are enough
+BEFORE = 1.0  # seconds of another example, and of what was before it, that each is seen after
+CONTEXT = 48  # frames of each of the two, at most: less than a window of the training
+NOBODY = -1  # target of frames of which nobody said what they show
+BETWEEN = 1 / 15  # seconds from the one's last frame to the other's first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One showing of one class, and what was seen just before it.
+
+    Attributes:
+        label: what it shows.
+        embeddings: (n, d) float32, on the CPU.
+        times: (n,) float64 seconds, never falling, 0 at the example's first frame; below 0 before it.
+    """
+
+    label: str
+    embeddings: Tensor
+    times: Tensor
+
+    @property
+    def lead(self) -> int:
+        """How many frames were seen before it."""
+        return int((self.times < 0).sum())
+
+
+class Shown(Lessons):
+    """Examples as lessons: each after the end of another and what was seen before it, as in a stream that goes on.
+
+    So a head learns to let go of what was before, and not only to know a class from a stream's first frame; and its
+    statistics are also of what lies between.
+
+    Args:
+        examples: at least one of each label.
+        labels: the classes.
+
+    Attributes:
+        alone: each example by itself.
+    """
+
+    def __init__(self, examples: Sequence[Example], labels: Sequence[str]) -> None:
+        clips = [Clip(Path(), f"{i:05d}", f"{i:05d}", example.label) for i, example in enumerate(examples)]
+        self.dataset, self.views = Dataset(Path(), tuple(clips), tuple(labels), None, grouped=False), ("shown",)
+        whole = [as_lesson(example, clip.name, labels) for example, clip in zip(examples, clips, strict=True)]
+        self.alone = [lesson.only(lesson.targets >= 0) for lesson in whole]
+        before = torch.randperm(len(clips)).tolist()
+        self._joined = [joined(self.alone[i], lesson) for i, lesson in zip(before, whole, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self._joined)
+
+    def lesson(self, index: int, view: str) -> Lesson:
+        return self._joined[index]
+
+
+def as_lesson(example: Example, name: str, labels: Sequence[str]) -> Lesson:
+    """An example with no more of what was before than counts."""
+    targets = torch.full((len(example.times),), labels.index(example.label))
+    targets[: example.lead] = NOBODY
+    lesson = Lesson(name, example.embeddings, example.times, targets, whole=True)
+    near = torch.arange(len(lesson)) >= example.lead - CONTEXT
+    return lesson.only(near & (lesson.times >= -BEFORE))
+
+
+def joined(first: Lesson, second: Lesson) -> Lesson:
+    """The end of one, of which nothing is asked, and the whole of the other, as one stream."""
+    end = first.only(first.times >= first.times[-1] - BEFORE).only(slice(-CONTEXT, None))
+    return replace(
+        second,
+        embeddings=torch.cat([end.embeddings, second.embeddings]),
+        times=torch.cat([end.times - end.times[-1] - BETWEEN, second.times - second.times[0]]),
+        targets=torch.cat([torch.full_like(end.targets, NOBODY), second.targets]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What came of it.
+
+    Attributes:
+        head: in eval mode.
+        plan: its training.
+        epochs: how many there were.
+        right: how many of the examples it knows by the mean of their frames.
+        seconds: that it took.
+    """
+
+    head: Head
+    plan: Plan
+    epochs: int
+    right: int
+    seconds: float
+
+
+def teach(
+    layouts: tuple[Layout, ...],
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    *,
+    seconds: float,
+    on_epoch: Callable[[int, int], None] = lambda done, of: None,
+) -> Taught:
+    """Train a head on all examples, with as many epochs as there is time for.
+
+    Args:
+        layouts: of the embeddings.
+        examples: of two classes at least.
+        labels: in the order of the logits; each is shown by an example.
+        seconds: to be done in about so many, on a machine that does nothing else; the first epochs say how long
+            each will take.
+        on_epoch: called with epochs done and planned; what it raises ends the training.
+
+    Raises:
+        UsageError: fewer than two classes, or a class without an example.
+    """
+    shown = {example.label for example in examples}
+    if len(labels) < 2:
+        raise UsageError(f"there is {len(labels)} class to learn; expected two or more to tell apart")
+    if missing := [label for label in labels if label not in shown]:
+        raise UsageError(f"{missing[0]} has no examples; show one, or delete the class")
+    began = time.perf_counter()
+    plan = default_plan(len(examples))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(plan.recipe.seed)
+        lessons = Shown(examples, labels)
+        head = Head(HeadConfig(layouts, len(labels), **plan.head))
+        fit_statistics([head], lessons, plan.first_dt)
+        probe.set_frame_readout(head, probe.fit_probe(lessons.alone, PENALTY))
+        enough = max(EPOCHS, math.ceil(STEPS / math.ceil(len(examples) / plan.recipe.batch)))
+        took = pace(head, lessons, plan)
+        epochs = max(FEWEST_EPOCHS, min(enough, int((began + seconds - time.perf_counter()) / took)))
+        plan = replace(plan, recipe=replace(plan.recipe, epochs=epochs))
+        course = Course(Fit([head], lessons, plan.recipe, first_dt=plan.first_dt))
+        on_epoch(0, epochs)
+        course.run(lambda row: on_epoch(row.epoch, epochs))
+    (said,) = verdicts([head], lessons.alone, plan.first_dt)
+    right = round(score(lessons.alone, said).accuracy * len(examples))
+    return Taught(head.eval(), plan, epochs, right, time.perf_counter() - began)
+
+
+def pace(head: Head, lessons: Shown, plan: Plan) -> float:
+    """Seconds that an epoch takes, by one on a copy of the head."""
+    trial = Head(head.config)
+    trial.load_state_dict(head.state_dict())
+    fit = Fit([trial], lessons, plan.recipe, first_dt=plan.first_dt)
+    began = time.perf_counter()
+    fit.epoch()
+    return time.perf_counter() - began
+
+
+def warm_up(layouts: tuple[Layout, ...]) -> None:
+    """Compile and import what `teach` needs at its first use, by a training of nothing in particular."""
+    dim = sum(layout.channels * layout.cells for layout in layouts)
+    rows = torch.linspace(0, 1, 4 * dim).view(4, dim)
+    times = torch.arange(4, dtype=torch.float64) / 15
+    teach(layouts, [Example("a", rows, times), Example("b", -rows, times)], ("a", "b"), seconds=0.0)

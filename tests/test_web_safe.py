@@ -1,0 +1,373 @@
+"""Strangers at the page's server: who is let in, and what a bad message or upload does, which is little."""
+
+import asyncio
+import io
+import json
+import pickle
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import aiohttp
+import cv2
+import numpy as np
+import pytest
+from conftest import build_model, picture
+from web import Clients, Place, address_of, jpeg_of, running
+
+from liquidvision import Model
+from liquidvision.checkpoint import encode
+from liquidvision.errors import SinkError, UsageError
+from liquidvision.web.bundle import pack_examples, pack_model, zipped
+from liquidvision.web.gate import objection
+from liquidvision.web.protocol import Pace, RefusedError
+from liquidvision.web.server import MOST_CONNECTIONS, serve
+from liquidvision.web.sight import Sight
+from tools.fuzz_web import main as fuzz
+
+GOOD = jpeg_of(picture(0))
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Model:
+    return build_model()
+
+
+@pytest.fixture(scope="module")
+def place(loaded: Model) -> Iterator[Place]:
+    with running(loaded) as place:
+        yield place
+
+
+def frame(jpeg: bytes, time: float = 1.0) -> bytes:
+    return struct.pack("<d", time) + jpeg
+
+
+def progressive() -> bytes:
+    image = np.zeros((48, 64, 3), np.uint8)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+
+
+def sized(width: int, height: int) -> bytes:
+    """The good JPEG with other numbers in its header."""
+    start = GOOD.index(b"\xff\xc0") + 5
+    return GOOD[:start] + struct.pack(">HH", height, width) + GOOD[start + 4 :]
+
+
+BAD: dict[str, tuple[str | bytes, int, str]] = {
+    "no JSON": ("hello", 1007, "JSON"),
+    "a list": ("[]", 1007, "type is one of"),
+    "no type": ("{}", 1007, "type is one of"),
+    "an unknown type": ('{"type": "shutdown"}', 1007, "type is one of"),
+    "a type of a wrong type": ('{"type": ["train"]}', 1007, "type is one of"),
+    "a field that is missing": ('{"type": "add"}', 1007, "fields type, label"),
+    "a field too many": ('{"type": "train", "epochs": 9}', 1007, "no others"),
+    "a label that is a number": ('{"type": "add", "label": 7}', 1007, "printable"),
+    "an empty label": ('{"type": "add", "label": "  "}', 1007, "printable"),
+    "a long label": (json.dumps({"type": "add", "label": "x" * 41}), 1007, "printable"),
+    "a label of half a character": ('{"type": "add", "label": "\\ud800"}', 1007, "printable"),
+    "a label in two lines": ('{"type": "add", "label": "a\\nb"}', 1007, "printable"),
+    "seconds that are none": ('{"type": "correct", "label": "a", "seconds": NaN}', 1007, "seconds"),
+    "seconds below 0": ('{"type": "correct", "label": "a", "seconds": -1}', 1007, "seconds"),
+    "an example that is true": ('{"type": "forget", "example": true}', 1007, "whole number"),
+    "deep JSON": ("[" * 4000, 1007, "JSON"),
+    "a number of many digits": ('{"type": "forget", "example": ' + "9" * 4050 + "}", 1007, ""),
+    "a long text": (json.dumps({"type": "add", "label": "x" * 5000}), 1009, "4096"),
+    "an empty frame": (b"", 1007, "8 bytes"),
+    "a frame without a picture": (b"\0" * 8, 1007, "8 bytes"),
+    "a time that is none": (frame(GOOD, float("nan")), 1007, "time"),
+    "a time without end": (frame(GOOD, float("inf")), 1007, "time"),
+    "a time below 0": (frame(GOOD, -1.0), 1007, "time"),
+    "a picture that is none": (frame(b"GIF89a" * 10), 1007, "JPEG"),
+    "half a JPEG": (frame(GOOD[: len(GOOD) // 2]), 1007, "whole JPEG"),
+    "a JPEG of markers alone": (frame(b"\xff\xd8\xff\xd9"), 1007, "header"),
+    "a JPEG without a header": (frame(b"\xff\xd8\xff\xe0\x00\x02\xff\xd9"), 1007, "header"),
+    "a segment without a length": (frame(b"\xff\xd8\xff\xe0\x00\x00" + GOOD), 1007, "header"),
+    "a progressive JPEG": (frame(progressive()), 1007, "progressive"),
+    "a huge JPEG": (frame(sized(65535, 65535)), 1007, "pixels"),
+    "a wide JPEG": (frame(sized(4000, 2)), 1007, "pixels"),
+    "a JPEG of no height": (frame(sized(64, 0)), 1007, "pixels"),
+    "a large message": (frame(GOOD + b"\0" * 1_100_000), 1009, ""),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_message_closes_its_connection(place: Place, name: str) -> None:
+    """A malformed message closes its connection with a code and a reason, and touches no other."""
+    message, code, reason = BAD[name]
+
+    async def offend() -> tuple[int, str]:
+        async with Clients(place) as clients:
+            good, bad = await clients.connect(), await clients.connect()
+            await (bad.socket.send_bytes(message) if isinstance(message, bytes) else bad.socket.send_str(message))
+            closed = await bad.end()
+            await good.see(1.0, GOOD)
+            return closed
+
+    got = place.run(offend())
+    assert got[0] == code and reason in got[1]
+
+
+def test_too_many_messages() -> None:
+    """A client may hurry for a moment, but not for long."""
+    pace = Pace(rate=10)
+    for i in range(19):
+        pace.count(100 + i * 0.05)
+    with pytest.raises(RefusedError, match="10 messages") as error:
+        for i in range(10):
+            pace.count(101 + i * 0.001)
+    assert error.value.code == 1008
+
+
+def test_a_flood(place: Place) -> None:
+    """Thousands of messages at once close their connection, and no other client waits for it."""
+
+    async def flood() -> tuple[int, str]:
+        async with Clients(place) as clients:
+            good, bad = await clients.connect(), await clients.connect()
+
+            async def pour() -> None:
+                for _ in range(5000):
+                    await bad.socket.send_str('{"type": "stop"}')
+
+            pouring = asyncio.ensure_future(pour())
+            for i in range(10):
+                await good.see(i, GOOD)
+            closed = await bad.end()
+            pouring.cancel()
+            await asyncio.wait([pouring])
+            if not pouring.cancelled():
+                pouring.exception()
+            return closed
+
+    assert place.run(flood()) == (1008, "more than 200 messages a second")
+
+
+def test_too_many_clients(place: Place) -> None:
+    """One client more than there may be is sent away with its reason, until another leaves."""
+
+    async def crowd() -> tuple[int, str]:
+        async with Clients(place) as clients:
+            talks = [await clients.connect() for _ in range(MOST_CONNECTIONS)]
+            more = await clients.http.ws_connect(address_of(place, "ws"))
+            message = await more.receive()
+            await talks[0].socket.close()
+            await asyncio.sleep(0)
+            for _ in range(100):
+                last = await clients.http.ws_connect(address_of(place, "ws"))
+                if (await last.receive()).type == aiohttp.WSMsgType.TEXT:
+                    break
+            else:
+                pytest.fail("a place that is free is not given")
+            return message.data, message.extra
+
+    code, reason = place.run(crowd())
+    assert code == 1013 and "try again" in reason
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "forwarded", "fits"),
+    [
+        ("localhost:8737", None, None, True),
+        ("127.0.0.1:8737", "http://127.0.0.1:8737", None, True),
+        ("[::1]:8737", "http://[::1]:8737", None, True),
+        ("localhost:8737", "http://localhost:9999", None, False),
+        ("localhost:8737", "https://evil.example", None, False),
+        ("localhost:8737", "null", None, False),
+        ("localhost:8737", "http://[", None, False),
+        ("evil.example:8737", "http://evil.example:8737", None, False),
+        ("localhost.evil.example", None, None, False),
+        ("[", None, None, False),
+        ("", None, None, False),
+    ],
+)
+def test_who_is_let_in(host: str, origin: str | None, forwarded: str | None, fits: bool) -> None:
+    """Without a token only this machine's own names and the page's own origin are answered."""
+    assert (objection(host, origin, forwarded, "", None) == "") is fits
+
+
+def test_who_is_let_in_by_a_token() -> None:
+    """With a token any name is answered, a proxy's too, but never another site's page, nor one without the token."""
+    assert not objection("me.example", "https://me.example", None, "secret", "secret")
+    assert not objection("127.0.0.1:8737", "https://me.example", "me.example", "secret", "secret")
+    assert objection("me.example", "https://evil.example", None, "secret", "secret")
+    assert "token" in objection("me.example", None, None, "", "secret")
+    assert "token" in objection("me.example", None, None, "sécret", "secret")
+    assert not objection("me.example", None, None, "", "secret", public=True)
+
+
+def test_the_gate_stands_before_everything(place: Place, loaded: Model) -> None:
+    """Page, socket, downloads and uploads are all refused to strangers; the page forbids what it does not need."""
+
+    async def knock(place: Place, query: str, **headers: str) -> list[int]:
+        async with aiohttp.ClientSession(headers=headers) as http:
+            found = []
+            for path in ("", "app.js", "ws", "export/model", "nothing", "secret.js"):
+                async with http.get(address_of(place, path, query)) as answer:
+                    found.append(answer.status)
+            async with http.post(address_of(place, "import", query), data=b"x") as answer:
+                found.append(answer.status)
+            return found
+
+    assert place.run(knock(place, "")) == [200, 200, 400, 403, 404, 404, 403]
+    for stranger in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        assert place.run(knock(place, "", **stranger)) == [403] * 7
+
+    with running(loaded, token="t0ken") as guarded:
+        assert guarded.address.endswith("?token=t0ken")
+        assert guarded.run(knock(guarded, "?token=t0ken")) == [200, 200, 400, 403, 404, 404, 403]
+        assert guarded.run(knock(guarded, "")) == [403, 200, 403, 403, 403, 403, 403]
+
+    async def headers() -> Any:
+        async with aiohttp.ClientSession() as http, http.get(place.address) as answer:
+            return answer.headers
+
+    told = place.run(headers())
+    assert "frame-ancestors 'none'" in told["Content-Security-Policy"] and told["Referrer-Policy"] == "no-referrer"
+
+
+def test_serving_others_needs_a_token(loaded: Model) -> None:
+    """An address that others can reach is not served without a token; a port that is taken is told in one line."""
+    with pytest.raises(UsageError, match="token"):
+        serve(loaded, host="0.0.0.0", open_browser=False)
+    with running(loaded) as place:
+        port = int(place.address.rsplit(":", 1)[1].strip("/"))
+        with pytest.raises(SinkError, match="another port"):
+            serve(loaded, port=port, open_browser=False)
+
+
+def model_zip(loaded: Model, change: Callable[[dict[str, Any]], None]) -> bytes:
+    """A saved model whose config.json was changed."""
+    with zipfile.ZipFile(io.BytesIO(pack_model(loaded))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(files["taught/config.json"])
+    change(config)
+    return zipped({**files, "taught/config.json": json.dumps(config).encode()})
+
+
+def examples_zip(**files: bytes) -> bytes:
+    return zipped({name.replace("_", "."): data for name, data in files.items()})
+
+
+UPLOADS: dict[str, tuple[Callable[[Model], bytes], str]] = {
+    "no zip": (lambda _: b"hello", "no zip"),
+    "half a zip": (lambda m: pack_model(m)[:5000], "no zip"),
+    "an empty zip": (lambda _: zipped({}), "holds no"),
+    "a pickle": (lambda _: zipped({"model.pkl": pickle.dumps([1])}), "holds no"),
+    "a pickle by another name": (
+        lambda _: examples_zip(index_csv=b"file,label\n1.safetensors,a\n", **{"1.safetensors": pickle.dumps([1])}),
+        "cannot be read",
+    ),
+    "two folders": (lambda _: zipped({"a/index.csv": b"", "b/index.csv": b""}), "twice"),
+    "an index that leads out": (lambda _: examples_zip(index_csv=b"file,label\n../../x.safetensors,a\n"), "names"),
+    "an index of other columns": (lambda _: examples_zip(index_csv=b"label,file\n"), "columns"),
+    "an index that is empty": (lambda _: examples_zip(index_csv=b"file,label\n"), "0 examples"),
+    "an index that is no text": (lambda _: examples_zip(index_csv=b"\xff\xfe\x00"), "damaged"),
+    "a label of two lines": (
+        lambda m: zipped({"index.csv": b'file,label\n0001.safetensors,"a\nb"\n', **one_example(m)}),
+        "printable",
+    ),
+    "an example that is missing": (
+        lambda _: examples_zip(index_csv=b"file,label\n1.safetensors,a\n"),
+        "cannot be read",
+    ),
+    "examples of another backbone": (
+        lambda _: pack_examples([example(build_model(seed=3))], Sight(build_model(seed=3))),
+        "another backbone",
+    ),
+    "a model of another backbone": (lambda _: pack_model(build_model(seed=3)), "another backbone"),
+    "a model of another network": (
+        lambda m: model_zip(m, lambda c: c["backbone"].update(name="resnet18")),
+        "another backbone",
+    ),
+    "a head of endless width": (lambda m: model_zip(m, lambda c: c["head"].update(units=10**6)), "larger"),
+    "a head of endless steps": (lambda m: model_zip(m, lambda c: c["head"].update(unfolds=10**6)), "larger"),
+    "a head of tiny steps": (lambda m: model_zip(m, lambda c: c["head"].update(max_step=1e-9)), "larger"),
+    "a head of other shapes": (lambda m: model_zip(m, lambda c: c["head"].update(units=7)), "config.json expects"),
+    "a model without labels": (lambda m: model_zip(m, lambda c: c.update(labels=[])), "0 labels"),
+    "labels that are the same": (lambda m: model_zip(m, lambda c: c.update(labels=["a", "a", "b"])), "different"),
+    "a config that is none": (lambda _: zipped({"config.json": b"{"}), "config.json"),
+    "a config without a head": (lambda _: zipped({"config.json": b"{}"}), "config.json"),
+    "a bomb": (lambda _: zipped({"config.json": b"0" * 2**21}), "larger"),
+}
+
+
+def example(model: Model) -> Any:
+    """Three frames of nothing."""
+    import torch
+
+    from liquidvision.learn.showing import Example
+
+    return Example("a", torch.zeros(3, Sight(model).teachable.dim), torch.arange(3, dtype=torch.float64))
+
+
+def one_example(model: Model) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(pack_examples([example(model)], Sight(model)))) as archive:
+        return {"0001.safetensors": archive.read("examples/0001.safetensors")}
+
+
+@pytest.mark.parametrize("name", UPLOADS)
+def test_a_bad_upload(place: Place, loaded: Model, name: str) -> None:
+    """An upload that is none of ours is refused in one line; nothing is changed, and the connection goes on."""
+    make, reason = UPLOADS[name]
+    data = make(loaded)
+
+    async def upload() -> tuple[int, str, dict[str, Any]]:
+        async with Clients(place) as clients:
+            talk = await clients.connect()
+            before = talk.state
+            where = address_of(place, "import", f"?session={talk.hello['session']}")
+            async with clients.http.post(where, data=data) as answer:
+                status, text = answer.status, await answer.text()
+            assert await talk.say("stop") == before
+            return status, text, before
+
+    status, text, _ = place.run(upload())
+    assert status == 400 and text.count("\n") == 1 and reason in text, text
+    assert "/tmp" not in text
+
+
+def test_an_upload_stays_in_its_folder(place: Place, loaded: Model, tmp_path) -> None:
+    """Names in a zip that lead elsewhere write nothing there."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr(f"..{'/..' * 12}{tmp_path}/index.csv", "file,label\n0001.safetensors,a\n")
+        archive.writestr("/0001.safetensors", one_example(loaded)["0001.safetensors"])
+        archive.writestr("__MACOSX/._index.csv", b"\0")
+
+    async def upload() -> int:
+        async with Clients(place) as clients:
+            talk = await clients.connect()
+            where = address_of(place, "import", f"?session={talk.hello['session']}")
+            async with clients.http.post(where, data=data.getvalue()) as answer:
+                return answer.status
+
+    assert place.run(upload()) == 400
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_number_is_refused(place: Place, loaded: Model) -> None:
+    """Embeddings that are not finite are no examples."""
+    name, data = next(iter(one_example(loaded).items()))
+    from safetensors.torch import load
+
+    tensors = load(data)
+    tensors["embeddings"][0, 0] = float("nan")
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+    bad = zipped({"index.csv": b"file,label\n0001.safetensors,a\n", name: encode(tensors, header)})
+
+    async def upload() -> str:
+        async with Clients(place) as clients:
+            talk = await clients.connect()
+            where = address_of(place, "import", f"?session={talk.hello['session']}")
+            async with clients.http.post(where, data=bad) as answer:
+                return await answer.text()
+
+    assert "numbers that are none" in place.run(upload())
+
+
+def test_the_fuzz_program(capsys: pytest.CaptureFixture[str]) -> None:
+    """The program that sends malformed messages finds no fault in a hundred."""
+    assert fuzz(["--messages", "100", "--seed", "5"]) == 0
+    assert "100 messages" in capsys.readouterr().out
