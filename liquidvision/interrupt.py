@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Patience:
-    """Ctrl-C waits until the frame in hand is in every file, and while files are finished; twice, it does not wait.
+    """Ctrl-C waits until the frames in hand are in every file, and while files are finished; twice, it does not wait.
 
     A context manager. Does nothing outside the main thread, or where the signals are handled otherwise.
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from liquidvision import open_video
-from liquidvision.sources.color import HLG, PQ, pq_code, standard_range
+from liquidvision.frame import Pixels
+from liquidvision.sources.color import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, pq_code, standard_range
+from liquidvision.sources.decoded import DecodedPixels, Scaler
 
 GREYS = np.array([0, 1, 10, 50, 100, 203, 400, 1000, 4000])  # cd/m²
 
@@ -94,3 +96,18 @@ def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
         (frame,) = video
     columns = frame.image[10, [5, 30, 50]].astype(int)
     assert columns == pytest.approx(np.array([(200, 100, 50), (100, 50, 25), (0, 0, 0)]), abs=1)
+
+
+def test_constant_luminance_is_taken_for_the_usual(make_video) -> None:
+    """A video tagged BT.2020 of constant luminance, as phones do, is read in each form as plain BT.2020."""
+    forms = []
+    for matrix in (BT2020, BT2020_CONSTANT_LUMINANCE):
+        for make in (Pixels.rgb, lambda pixels: pixels.resized(24, 32), lambda pixels: pixels.planes().u):
+            with av.open(str(make_video())) as container:
+                frame = next(container.decode(video=0))
+            frame.colorspace = matrix
+            pixels = DecodedPixels(frame, 0, Scaler())
+            assert pixels.planes().matrix == BT2020
+            forms.append(make(pixels))
+    for one, other in zip(forms[:3], forms[3:], strict=True):
+        np.testing.assert_array_equal(one, other)

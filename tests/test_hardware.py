@@ -53,7 +53,7 @@ def test_only_av_decodes_on_a_gpu(make_video, reader: str) -> None:
 @pytest.mark.parametrize(("given", "form"), [("nv12", "yuv420p"), ("p010le", "yuv420p10le")])
 def test_what_a_gpu_hands_out(make_video, given: str, form: str) -> None:
     """Interleaved chroma, as GPUs hand it out, is taken apart bit by bit, with the picture's time and colours."""
-    with av.open(str(make_video(size=(1280, 720)))) as container:
+    with av.open(str(make_video())) as container:
         frame = next(container.decode(video=0))
     planes = frame.reformat(format=form)
     frame = hardware.planar(planes.reformat(format=given))

@@ -185,8 +185,8 @@ def test_a_stream_that_vanishes_comes_back_and_changes_its_size(
                 time.sleep(0.4)
                 server.on = True
 
-        summary = infer(reader, model, video=out, session=session, max_frames=80, on_frame=seen)
-    assert summary.frames == 80 and summary.reconnects == 2 == summary.gaps
+        summary = infer(reader, model, video=out, session=session, max_frames=120, on_frame=seen)
+    assert summary.frames == 120 and summary.reconnects == 2 == summary.gaps
     assert summary.dropped == summary.stale == 0
     steps = np.diff(times)
     gaps = steps > 0.25

@@ -18,6 +18,7 @@ from conftest import build_model, picture, picture_frames
 from liquidvision import ArrayReader, Frame, Model, Overlay, Prediction, RecordSink, Session, infer, open_video, predict
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import VideoInfo
+from liquidvision.pipeline import FILE_BATCH
 from liquidvision.sources.reader import Picture, VideoReader, Window
 
 MakeVideo = Callable[..., Path]
@@ -145,12 +146,12 @@ def test_a_batch_that_cannot_be(model: Model, make_video: MakeVideo) -> None:
 
 
 def test_early_stop(model: Model) -> None:
-    """Closing the generator closes the source and ends the thread."""
+    """Closing the generator closes the source and ends the threads that read and embed."""
     reader = Whole(500)
     loop = predict(reader, model)
     for _ in range(3):
         next(loop)
-    assert reading_threads() == 1
+    assert reading_threads() == 2
     loop.close()
     assert reader.closed and reading_threads() == 0
 
@@ -231,8 +232,11 @@ def test_max_frames_and_the_memory(model: Model, make_video: MakeVideo) -> None:
     torch.testing.assert_close(session.state_dict(), other.state_dict(), atol=1e-5, rtol=1e-5)
 
 
-def test_an_interrupt_waits_for_the_frame_in_hand(model: Model, tmp_path: Path) -> None:
-    """A signal that comes while a frame is written waits: every file holds the same frames; the handlers return."""
+def test_an_interrupt_waits_for_the_frames_in_hand(model: Model, tmp_path: Path) -> None:
+    """A signal that comes while a frame is written waits for those embedded with it: every file holds the same frames.
+
+    The handlers return.
+    """
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
 
     class Impatient(RecordSink):
@@ -243,8 +247,8 @@ def test_an_interrupt_waits_for_the_frame_in_hand(model: Model, tmp_path: Path) 
 
     sinks = [Impatient(tmp_path / "a.jsonl"), RecordSink(tmp_path / "b.jsonl")]
     summary = infer(Whole(40), model, video=tmp_path / "out.mp4", records=sinks)
-    assert summary.interrupted and summary.frames == 7 == len(times_of(tmp_path / "out.mp4"))
-    assert [len((tmp_path / name).read_text().splitlines()) for name in ("a.jsonl", "b.jsonl")] == [7, 7]
+    assert summary.interrupted and summary.frames == FILE_BATCH == len(times_of(tmp_path / "out.mp4"))
+    assert [len((tmp_path / name).read_text().splitlines()) for name in ("a.jsonl", "b.jsonl")] == 2 * [FILE_BATCH]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
@@ -384,20 +388,19 @@ def test_ten_second_files(model: Model, make_video: MakeVideo, tmp_path: Path, c
     """The same with real files, through infer."""
     whole_file = make_video("whole.mkv", pts=range(0, 30 * 512, 512), codec="ffv1")
     base = 15 * 512 if clock == "goes on" else 0
-    images = [frame.image for frame in open_video(whole_file)]
+    with av.open(str(whole_file)) as container:
+        images = list(container.decode(video=0))
     for name, part, begin in (("a.mkv", images[:15], 0), ("b.mkv", images[15:], base)):
         with av.open(str(tmp_path / name), "w") as container:
             stream = container.add_stream("ffv1", rate=25)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
             stream.time_base = stream.codec_context.time_base = TICK
-            for i, image in enumerate(part):
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="bgr0")
+            for i, frame in enumerate(part):
                 frame.pts, frame.time_base = begin + i * 512, TICK
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    with open_video(tmp_path / "a.mkv") as a, open_video(tmp_path / "b.mkv") as b:
-        copies = [frame.image for frame in a] + [frame.image for frame in b]
-    assert all((x == y).all() for x, y in zip(images, copies, strict=True))
+    with open_video(whole_file) as video, open_video(tmp_path / "a.mkv") as a, open_video(tmp_path / "b.mkv") as b:
+        assert all((x.image == y.image).all() for x, y in zip(video, [*a, *b], strict=True))
     whole: list[Prediction] = []
     infer(whole_file, model, on_frame=whole.append)
     parts: list[Prediction] = []

@@ -16,7 +16,7 @@ from liquidvision.checkpoint import encode, read_tensors
 from liquidvision.errors import ModelError, SourceError
 from liquidvision.frame import Frame
 
-FORMAT, VERSION = "liquidvision-features", 1  # with another version, everything is embedded again
+FORMAT, VERSION = "liquidvision-features", 2  # with another version, everything is embedded again
 EMBEDDED = ".safetensors"  # the ending of a clip that is embedded already
 EMPTY = np.zeros((0, 0, 3), np.uint8)
 

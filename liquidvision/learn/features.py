@@ -181,7 +181,7 @@ class FeatureStore:
 
     @torch.no_grad()  # not inference mode: heads are trained on what comes out
     def _embed(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
-        looks = [view(name) for name in views]
+        looks = [None if name == PLAIN else view(name) for name in views]
         size = max(1, self.batch // len(views))
         embeddings: list[Tensor] = []
         shown: list[Frame] = []
@@ -189,7 +189,8 @@ class FeatureStore:
 
             def prepared() -> Iterator[tuple[Frame, Tensor]]:
                 for frame in islice(reader, self.max_frames):
-                    inputs = [self.backbone.prepare(look(frame.image, frame.index)) for look in looks]
+                    seen = (look(frame.image, frame.index) if look else frame.pixels for look in looks)
+                    inputs = [self.backbone.prepare(pixels) for pixels in seen]
                     yield replace(frame, pixels=EMPTY), torch.cat(inputs)
 
             # The network's input is made in the reading thread too: the backbone never waits for what is small.

@@ -115,7 +115,8 @@ def compose(image: np.ndarray, aspect: float, width: int, height: int, said: Sai
     size = max(1, round(wide * aspect * factor)), max(1, round(tall * factor))
     if size != (wide, tall):
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-    canvas = np.full((height, width, 3), GROUND, np.uint8)
+    canvas = np.empty((height, width, 3), np.uint8)
+    fill(canvas, Box(0, 0, width, height), GROUND)
     x, y = (width - size[0]) // 2, (room - size[1]) // 2
     canvas[y : y + size[1], x : x + size[0]] = image
     scale = Scale.of(room, width)

@@ -10,7 +10,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from liquidvision.errors import SourceError
 from liquidvision.frame import Pixels, Planes
-from liquidvision.sources.color import HLG, PQ, matrix_of, rgb
+from liquidvision.sources.color import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, matrix_of, rgb
 
 # Kr and Kb of ISO/IEC 23091-2 (H.273), table 4, by matrix number; of others `rgb` alone knows.
 LUMA = {
@@ -34,6 +34,8 @@ class Scaler:
     def convert(self, frame: av.VideoFrame, form: str, width: int, height: int) -> av.VideoFrame:
         """A Y'CbCr picture in another form and size, of the same matrix and range."""
         span = range_of(frame)
+        if frame.colorspace == BT2020_CONSTANT_LUMINANCE:  # which swscale refuses: see `matrix_of`
+            frame.colorspace = BT2020
         with self._lock:
             if len(self._reformatters) > 8:  # a stream that changes its size again and again
                 self._reformatters.clear()

@@ -1,0 +1,40 @@
+"""The programs that measure speed: each runs, on a tiny clip and for a moment."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools import bench_adaptive, bench_infer, bench_streams
+
+
+def test_beside_a_hand_written_loop(make_video, tmp_path: Path) -> None:
+    """Both contenders run through the clip, laid end to end with its sound, and tell a rate."""
+    clip = bench_infer.lay_end_to_end(make_video(sound=True), tmp_path / "twice.mp4", 2)
+    assert bench_infer.one("infer without video, torch", clip, "mobilenet_v3_small") > 0
+    import av
+
+    with av.open(str(clip)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 40
+    with av.open(str(clip)) as container:
+        assert container.streams.audio
+
+
+def test_adaptive(
+    make_video, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row for each clip."""
+    monkeypatch.setattr(sys, "argv", ["bench_adaptive", str(make_video()), "--model", str(model_folder)])
+    bench_adaptive.main()
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 3 and rows[-1].startswith("| clip.mp4 | 20 |")
+
+
+def test_streams(make_video, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two streams for a second: every frame is predicted, and its delay told."""
+    arguments = ["bench_streams", str(make_video()), "--streams", "2", "--seconds", "1", "--rate", "10"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    bench_streams.main()
+    assert "2 streams, 20 frames" in capsys.readouterr().out

@@ -1,0 +1,93 @@
+"""Do many live streams at once keep up? Clips played at their own pace, each with its own Session, on one backbone.
+
+    python tools/bench_streams.py CLIP... [--streams 8] [--rate 25] [--seconds 60] [--backbone mobilenet_v3_small]
+
+Each stream plays one of the clips over and over, at `--rate` frames a second, and drops nothing. Prints how late
+predictions came: the time from the instant at which a frame is due to its prediction.
+"""
+
+import argparse
+import itertools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from liquidvision import Backbone, Head, HeadConfig, Live, Model, layouts_of, open_video, predict
+from liquidvision.sources.reader import Picture, VideoReader, Window
+from liquidvision.together import SharedBackbone, sharing
+
+
+class Paced(VideoReader):
+    """A clip over and over, each frame decoded when it is due."""
+
+    live = Live(policy="wait")
+
+    def __init__(self, clip: Path, rate: float, seconds: float, started: float) -> None:
+        super().__init__(Window())
+        self._clip, self._rate, self._count, self.started = clip, rate, round(seconds * rate), started
+        with open_video(clip) as reader:
+            self.info = replace(reader.info, live=True)
+
+    def pictures(self) -> Iterator[Picture]:
+        number = 0
+        for _ in itertools.count():
+            with open_video(self._clip) as reader:
+                for picture in reader.pictures():
+                    time.sleep(max(0.0, self.started + number / self._rate - time.monotonic()))
+                    yield Picture(number, Fraction(1 / self._rate).limit_denominator(1000), None, picture.pixels)
+                    number += 1
+                    if number == self._count:
+                        return
+
+    def close(self) -> None:
+        return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--streams", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=25.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--backbone", default="mobilenet_v3_small")
+    options = parser.parse_args()
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+    network = Backbone(options.backbone, weights=None).place("auto")
+    model = Model(network, Head(HeadConfig(layouts_of(network), 10)), [str(i) for i in range(10)])
+    model.embed([np.zeros((360, 640, 3), np.uint8)])  # compiled before the clock runs
+    late: list[list[float]] = [[] for _ in range(options.streams)]
+    started = time.monotonic() + 1
+
+    def run(number: int, shared: Model) -> None:
+        # A little apart, as cameras are.
+        begin = started + number / options.rate / options.streams
+        reader = Paced(options.clips[number % len(options.clips)], options.rate, options.seconds, begin)
+        for frame, _ in predict(reader, shared):
+            late[number].append(time.monotonic() - begin - frame.index / options.rate)
+
+    cpu = time.process_time()
+    with SharedBackbone(network) as backbone:
+        shared = sharing(model, backbone)
+        threads = [threading.Thread(target=run, args=(number, shared)) for number in range(options.streams)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    cpu = time.process_time() - cpu
+    every = np.concatenate([np.array(part) for part in late])
+    print(
+        f"{options.streams} streams, {len(every)} frames: late by p50 {1000 * np.median(every):.0f} ms, "
+        f"p99 {1000 * np.quantile(every, 0.99):.0f} ms, at most {1000 * every.max():.0f} ms; "
+        f"{1000 * cpu / len(every):.2f} CPU ms a frame"
+    )
+
+
+if __name__ == "__main__":
+    main()
