@@ -16,7 +16,7 @@ from liquidvision.learn.course import Course
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lesson, Lessons
 from liquidvision.learn.recipe import Plan, default_plan
-from liquidvision.learn.scoring import score, verdicts
+from liquidvision.learn.scoring import Verdict, verdicts
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
 
@@ -157,9 +157,15 @@ def teach(
         course = Course(Fit([head], lessons, plan.recipe, first_dt=plan.first_dt))
         on_epoch(0, epochs)
         course.run(lambda row: on_epoch(row.epoch, epochs))
-    (said,) = verdicts([head], lessons.alone, plan.first_dt)
-    right = round(score(lessons.alone, said).accuracy * len(examples))
+    (said,) = verdicts([head], list(lessons), plan.first_dt)
+    right = sum(knows(verdict, lesson) for verdict, lesson in zip(said, lessons, strict=True))
     return Taught(head.eval(), plan, epochs, right, time.perf_counter() - began)
+
+
+def knows(verdict: Verdict, lesson: Lesson) -> bool:
+    """Whether a lesson's judged frames, by the mean of their logits, are what they are said to be."""
+    judged = lesson.targets >= 0
+    return int(verdict.memory[judged].mean(0).argmax()) == int(lesson.targets[judged][0])
 
 
 def pace(head: Head, lessons: Shown, plan: Plan) -> float:
