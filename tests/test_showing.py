@@ -70,11 +70,11 @@ def test_what_was_before_is_seen_and_not_judged() -> None:
     shown = Shown([ramp(label, 1, frames=80, lead=60) for label in LABELS], LABELS)
     for lesson, example in zip(shown, shown.alone, strict=True):
         free = lesson.targets == NOBODY
-        assert int(free.sum()) == 13 + 12  # of one second each, at 0.08 s a frame
-        assert not bool(free[25:].any()) and torch.equal(lesson.embeddings[25:], example.embeddings)
+        assert int(free.sum()) == 7 + 12  # of one second each, at 0.08 s a frame: of 13 every other one, and all 12
+        assert not bool(free[19:].any()) and torch.equal(lesson.embeddings[19:], example.embeddings)
         assert bool((lesson.times.diff() > 0).all()) and len(example) == 80
-    quick = [Example(label, torch.zeros(300, 6), torch.arange(300) / 300.0 - 0.5) for label in LABELS]
-    assert all(int((lesson.targets == NOBODY).sum()) == 2 * CONTEXT for lesson in Shown(quick, LABELS))
+    quick = [Example(label, torch.zeros(300, 6), torch.arange(300).double() / 300 - 0.5) for label in LABELS]
+    assert all(int((lesson.targets == NOBODY).sum()) <= 2 * CONTEXT for lesson in Shown(quick, LABELS))
 
 
 def test_frames_without_a_target_weigh_nothing() -> None:

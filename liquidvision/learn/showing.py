@@ -23,7 +23,7 @@ from liquidvision.liquid.traces import Layout
 PENALTY = probe.PENALTIES[0]  # too few examples to tune it by
 FEWEST_EPOCHS, EPOCHS, STEPS = 8, 24, 80  # epochs or steps, whichever are more, are enough
 BEFORE = 1.0  # seconds of another example, and of what was before it, that each is seen after
-CONTEXT = 48  # frames of each of the two, at most: less than a window of the training
+CONTEXT = 12  # frames of each of the two, at most
 NOBODY = -1  # target of frames of which nobody said what they show
 BETWEEN = 1 / 15  # seconds from the one's last frame to the other's first
 
@@ -82,19 +82,25 @@ def as_lesson(example: Example, name: str, labels: Sequence[str]) -> Lesson:
     targets = torch.full((len(example.times),), labels.index(example.label))
     targets[: example.lead] = NOBODY
     lesson = Lesson(name, example.embeddings, example.times, targets, whole=True)
-    near = torch.arange(len(lesson)) >= example.lead - CONTEXT
-    return lesson.only(near & (lesson.times >= -BEFORE))
+    near = some(torch.arange(example.lead)[example.times[: example.lead] >= -BEFORE])
+    return lesson.only(torch.cat([near, torch.arange(example.lead, len(lesson))]))
 
 
 def joined(first: Lesson, second: Lesson) -> Lesson:
     """The end of one, of which nothing is asked, and the whole of the other, as one stream."""
-    end = first.only(first.times >= first.times[-1] - BEFORE).only(slice(-CONTEXT, None))
+    end = first.only(some(torch.arange(len(first))[first.times >= first.times[-1] - BEFORE]))
     return replace(
         second,
         embeddings=torch.cat([end.embeddings, second.embeddings]),
         times=torch.cat([end.times - end.times[-1] - BETWEEN, second.times - second.times[0]]),
         targets=torch.cat([torch.full_like(end.targets, NOBODY), second.targets]),
     )
+
+
+def some(frames: Tensor) -> Tensor:
+    """At most `CONTEXT` of these frames, spread evenly, the last among them; Δt tells what passed between."""
+    step = math.ceil(len(frames) / CONTEXT) or 1
+    return frames.flip(0)[::step].flip(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
