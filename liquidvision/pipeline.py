@@ -16,6 +16,7 @@ from liquidvision.model import Model
 from liquidvision.outputs import open_video_sink
 from liquidvision.prediction import Prediction
 from liquidvision.session import Session
+from liquidvision.sinks.behind import Behind
 from liquidvision.sinks.frames import FrameFolder
 from liquidvision.sinks.overlay import Overlay
 from liquidvision.sinks.records import RecordSink
@@ -201,6 +202,7 @@ def infer(
             stack.enter_context(record)
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
         target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
+        behind = stack.enter_context(Behind(target)) if target is not None else None
         last: Prediction | None = None
         first_time = 0.0
         try:
@@ -211,9 +213,9 @@ def infer(
                     for frame, prediction in zip(shown, session.push_embeddings(shown, embeddings), strict=True):
                         for record in records:
                             record.write(prediction)
-                        if target is not None or frames is not None:
+                        if behind is not None or frames is not None:
                             annotated = overlay.annotate(frame, prediction)
-                            for sink in (target, frames):
+                            for sink in (behind, frames):
                                 if sink is not None:
                                     sink.write(annotated)
                         first_time = prediction.time if last is None else first_time
@@ -232,7 +234,8 @@ def infer(
             raise KeyboardInterrupt  # there is nothing to finish
         if last is None:
             raise SourceError(f"{reader.info.name} has no frame {_between(reader.window)}")
-        if target is not None:
+        if target is not None and behind is not None:
+            behind.flush()
             target.end(whole=not summary.interrupted and summary.frames != max_frames)
             summary.notes += target.notes
         for name in ("damaged", "dropped", "stale", "reconnects"):

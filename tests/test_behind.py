@@ -1,0 +1,116 @@
+"""The thread that writes a video behind its maker."""
+
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from liquidvision import Frame, Model, infer
+from liquidvision.errors import SinkError, SourceError
+from liquidvision.sinks.behind import DEPTH, Behind
+from liquidvision.sinks.sink import VideoSink
+from liquidvision.sinks.video import AVVideoSink
+
+
+class Slow(VideoSink):
+    """Remembers what it was given, and fails at a frame if asked to."""
+
+    def __init__(self, fails: int | None = None, seconds: float = 0.0) -> None:
+        self.written: list[int] = []
+        self._fails, self._seconds = fails, seconds
+
+    def write(self, frame: Frame) -> None:
+        time.sleep(self._seconds)
+        if frame.index == self._fails:
+            raise SinkError("the disk is full")
+        self.written.append(frame.index)
+
+    def _finish(self) -> None:
+        return
+
+    def _release(self) -> None:
+        return
+
+
+def frames(count: int) -> list[Frame]:
+    return [Frame(np.zeros((4, 4, 3), np.uint8), i, i, Fraction(1, 25)) for i in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    """The thread ends with its context, whatever happened in it."""
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-behind"]
+
+
+def test_everything_is_written_in_order() -> None:
+    """What was given is written, in its order, when flushed; and what waits is written at the end."""
+    sink = Slow(seconds=0.001)
+    with Behind(sink) as behind:
+        for frame in frames(40):
+            behind.write(frame)
+        behind.flush()
+        assert sink.written == list(range(40))
+        behind.write(frames(41)[40])
+    assert sink.written == list(range(41))
+
+
+def test_few_frames_wait() -> None:
+    """A maker that is quicker than the sink waits for it: the queue is bounded."""
+    sink = Slow(seconds=0.01)
+    with Behind(sink) as behind:
+        for frame in frames(30):
+            behind.write(frame)
+            assert frame.index - len(sink.written) <= DEPTH + 1
+
+
+def test_a_failure_is_raised_in_the_maker() -> None:
+    """The sink's error comes out of the next write, and nothing is written after it."""
+    sink = Slow(fails=3)
+
+    def write() -> None:
+        with Behind(sink) as behind:
+            for frame in frames(100):
+                behind.write(frame)
+
+    with pytest.raises(SinkError, match="full"):
+        write()
+    assert sink.written == [0, 1, 2]
+    with Behind(Slow(fails=0)) as behind:
+        behind.write(frames(1)[0])
+        with pytest.raises(SinkError, match="full"):
+            behind.flush()
+
+
+@pytest.mark.parametrize(("error", "kept"), [(SourceError("gone"), True), (KeyboardInterrupt(), False)])
+def test_what_ends_the_maker(error: BaseException, kept: bool) -> None:
+    """Where the source broke off, what waits is still written; where all is to be thrown away, it is not."""
+    sink = Slow(seconds=0.02)
+
+    def write() -> None:
+        with Behind(sink) as behind:
+            for frame in frames(5):
+                behind.write(frame)
+            raise error
+
+    with pytest.raises(type(error)):
+        write()
+    assert (sink.written == [0, 1, 2, 3, 4]) == kept
+
+
+def test_a_full_disk_in_the_middle(make_video, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoder that fails ends `infer` with its one error, and what was written is kept."""
+    write = AVVideoSink.write
+
+    def fails(self: AVVideoSink, frame: Frame) -> None:
+        if frame.index == 12:
+            raise self.failure(OSError(28, "No space left on device"))
+        write(self, frame)
+
+    monkeypatch.setattr(AVVideoSink, "write", fails)
+    with pytest.raises(SinkError, match="No space left"):
+        infer(make_video(pts=range(0, 60 * 512, 512)), model, video=tmp_path / "out.mp4")
+    assert [path.name for path in tmp_path.glob("out*")] == ["out.part.mp4"]
