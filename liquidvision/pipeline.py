@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def predict(
     if session.model is not model:
         raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
     stillness = Stillness(model) if adaptive else None
-    with closing(_chunks(source, model, batch, stillness)) as chunks:
+    with closing(_chunks(source, model, batch, stillness, at_once=1)) as chunks:
         for frames, embeddings in chunks:
             for i, frame in enumerate(frames):  # one by one: the memory never runs ahead of the caller
                 (prediction,) = session.push_embeddings([frame], embeddings[i : i + 1])
@@ -78,9 +78,12 @@ def _chunks(
     model: Model,
     batch: int | None,
     stillness: Stillness | None,
+    *,
+    at_once: int,
 ) -> Generator[Chunk, None, None]:
     """A source's frames with their embeddings (n, d), a few at once; closes the source with itself.
 
+    Of a live source none is waited for: what waits already is taken together, but no more than `at_once`.
     A file's are decoded and shrunk in one thread and embedded in another, ahead of the caller.
     """
     if isinstance(source, str | Path | int):
@@ -88,7 +91,7 @@ def _chunks(
     if not isinstance(source, VideoReader):
         yield from _embedded(_prepared(source, model), model, batch or 1, stillness)
         return
-    size = batch or (1 if source.info.live else FILE_BATCH)
+    size = batch or (at_once if source.info.live else FILE_BATCH)
     with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
         if not source.ahead:
             yield from _embedded(_prepared(source, model), model, size, stillness)
@@ -110,7 +113,8 @@ def _chunks(
                 max_staleness=source.live.max_staleness,
                 counts=source.counts,
             )
-            yield from _embedded(_prepared(threads.enter_context(ahead), model), model, size, stillness)
+            shrunk = _prepared(threads.enter_context(ahead), model)
+            yield from _embedded(shrunk, model, size, stillness, more=partial(ahead.ready, 0.0))
 
 
 def _prepared(frames: Iterable[Frame], model: Model) -> Iterator[tuple[Frame, Tensor]]:
@@ -122,9 +126,13 @@ def _prepared(frames: Iterable[Frame], model: Model) -> Iterator[tuple[Frame, Te
 
 
 def _embedded(
-    prepared: Iterable[tuple[Frame, Tensor]], model: Model, size: int, stillness: Stillness | None
+    prepared: Iterable[tuple[Frame, Tensor]],
+    model: Model,
+    size: int,
+    stillness: Stillness | None,
+    more: Callable[[], bool] = lambda: True,
 ) -> Iterator[Chunk]:
-    """Frames with their embeddings, `size` at once, or one by one where there is `stillness`."""
+    """Frames with their embeddings, `size` at once while there are `more`; one by one where there is `stillness`."""
     if stillness is not None:
         yield from stillness.embedded(prepared)
         return
@@ -132,8 +140,13 @@ def _embedded(
     while True:
         chunk: list[tuple[Frame, Tensor]] = []
         broke: SourceError | None = None
+        ended = True
         try:
-            chunk.extend(islice(rest, size))
+            for item in rest:
+                chunk.append(item)
+                if len(chunk) == size or not more():
+                    ended = False
+                    break
         except SourceError as error:  # told after the frames that came before it
             broke = error
         if chunk:
@@ -142,7 +155,7 @@ def _embedded(
             yield [frame for frame, _ in chunk], embeddings
         if broke is not None:
             raise broke
-        if len(chunk) < size:
+        if ended:
             return
 
 
@@ -180,7 +193,7 @@ def infer(
             for an encoder of this machine's GPU.
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to go on with; None starts a new one.
-        batch, adaptive: see `predict`.
+        batch, adaptive: see `predict`; of a live source up to 8 frames that wait already are embedded at once.
         max_frames: stop after so many.
         whole: when Ctrl-C ends the loop, the files keep their temporary names: they play, but are not all.
         on_frame: called with each prediction.
@@ -203,10 +216,12 @@ def infer(
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
         target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
         behind = stack.enter_context(Behind(target)) if target is not None else None
+        # Frames that may not grow stale are not kept waiting for each other.
+        at_once = FILE_BATCH if reader.live is None or reader.live.max_staleness is None else 1
         last: Prediction | None = None
         first_time = 0.0
         try:
-            with closing(_chunks(reader, model, batch, stillness)) as chunks:
+            with closing(_chunks(reader, model, batch, stillness, at_once=at_once)) as chunks:
                 for shown, embeddings in patience.over(chunks):
                     if max_frames is not None:
                         shown = shown[: max_frames - summary.frames]

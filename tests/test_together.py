@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,8 @@ import torch
 from commands import Run, one_line
 from conftest import picture, picture_frames
 
-from liquidvision import Frame, Model, infer, predict
+from liquidvision import Frame, Live, Model, Prediction, VideoInfo, infer, predict
+from liquidvision.sources.reader import Picture, VideoReader, Window
 from liquidvision.stillness import Stillness
 from liquidvision.together import SharedBackbone, sharing
 
@@ -98,6 +102,41 @@ def test_streams_share_a_backbone(model: Model, monkeypatch: pytest.MonkeyPatch)
     for k in range(4):
         assert np.allclose(found[k], alone[k], atol=1e-5)
     assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-backbone"]
+
+
+class Burst(VideoReader):
+    """A live source whose frames come all at once."""
+
+    info = VideoInfo("burst", 64, 48, live=True)
+
+    def __init__(self, count: int, live: Live) -> None:
+        super().__init__(Window())
+        self.live, self._count = live, count
+
+    def pictures(self) -> Iterator[Picture]:
+        for i in range(self._count):
+            yield Picture(i, Fraction(1, 25), None, partial(picture, i * 7))
+
+    def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(("live", "together"), [(Live("wait"), True), (Live("wait", max_staleness=60.0), False)])
+def test_live_frames_that_wait_are_embedded_together(
+    model: Model, monkeypatch: pytest.MonkeyPatch, live: Live, together: bool
+) -> None:
+    """A burst is caught up with in batches, with the numbers of one by one; not where frames may grow stale."""
+    plain = [prediction.scores for _, prediction in predict(Burst(24, Live("wait")), model)]
+    calls = count_calls(model, monkeypatch)
+    seen: list[np.ndarray] = []
+
+    def slow(prediction: Prediction) -> None:
+        seen.append(prediction.scores)
+        time.sleep(0.01)
+
+    summary = infer(Burst(24, live), model, on_frame=slow)
+    assert summary.frames == sum(calls) == 24 and (max(calls) > 1) == together and max(calls) <= 8
+    assert np.allclose(plain, seen, atol=1e-5)
 
 
 def test_a_failure_reaches_every_stream_that_waits(model: Model) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from liquidvision import Backbone, Head, HeadConfig, Live, Model, layouts_of, open_video, predict
+from liquidvision import Backbone, Head, HeadConfig, Live, Model, infer, layouts_of, open_video
 from liquidvision.sources.reader import Picture, VideoReader, Window
 from liquidvision.together import SharedBackbone, sharing
 
@@ -69,8 +69,7 @@ def main() -> None:
         # A little apart, as cameras are.
         begin = started + number / options.rate / options.streams
         reader = Paced(options.clips[number % len(options.clips)], options.rate, options.seconds, begin)
-        for frame, _ in predict(reader, shared):
-            late[number].append(time.monotonic() - begin - frame.index / options.rate)
+        infer(reader, shared, on_frame=lambda p: late[number].append(time.monotonic() - begin - p.index / options.rate))
 
     cpu = time.process_time()
     with SharedBackbone(network) as backbone:

@@ -94,7 +94,7 @@ Reconnect = Annotated[
 Timeout = Annotated[float, typer.Option(help="Seconds of silence after which a source is lost.", rich_help_panel=LIVE)]
 Batch = Annotated[
     int | None,
-    typer.Option(help="Frames embedded at once. Default: 8, live sources 1.", rich_help_panel=MODEL),
+    typer.Option(help="Frames embedded at once. Default: 8; live, those that wait.", rich_help_panel=MODEL),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=MODEL)]
 Adaptive = Annotated[
