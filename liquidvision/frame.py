@@ -6,6 +6,16 @@ from fractions import Fraction
 
 import numpy as np
 
+# Kr and Kb of ISO/IEC 23091-2 (H.273), table 4, by matrix number.
+LUMA = {
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planes:

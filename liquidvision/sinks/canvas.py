@@ -6,12 +6,10 @@ from functools import cache
 import cv2
 import numpy as np
 
-from liquidvision.frame import Pixels, Planes
+from liquidvision.frame import LUMA, Pixels, Planes
 from liquidvision.sinks.ink import Box
 
-# Kr and Kb of ISO/IEC 23091-2 (H.273), table 4, by matrix number; any other is taken for BT.601.
-LUMA = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-BT601 = (0.299, 0.114)
+BT601 = 6  # what any matrix that is not in `LUMA` is taken for
 
 
 class DrawnPixels(Pixels):
@@ -83,7 +81,7 @@ def even(box: Box) -> Box:
 @cache
 def matrices(matrix: int, full_range: bool) -> tuple[np.ndarray, np.ndarray]:
     """(3, 4) float32 each: Y'CbCr of 8 bits to R'G'B' of 8 bits, and back (H.273, equations 20 to 43)."""
-    kr, kb = LUMA.get(matrix, BT601)
+    kr, kb = LUMA.get(matrix, LUMA[BT601])
     kg = 1 - kr - kb
     span, swing, black = (255, 255, 0) if full_range else (219, 224, 16)
     to_yuv = np.array(

@@ -9,18 +9,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from liquidvision.errors import SourceError
-from liquidvision.frame import Pixels, Planes
+from liquidvision.frame import LUMA, Pixels, Planes
 from liquidvision.sources.color import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, matrix_of, rgb
 
-# Kr and Kb of ISO/IEC 23091-2 (H.273), table 4, by matrix number; of others `rgb` alone knows.
-LUMA = {
-    1: (0.2126, 0.0722),
-    4: (0.30, 0.11),
-    5: (0.299, 0.114),
-    6: (0.299, 0.114),
-    7: (0.212, 0.087),
-    9: (0.2627, 0.0593),
-}
 YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # beginnings of FFmpeg's names of formats without alpha
 
 
