@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from ctypes import CDLL, c_char_p, c_long, c_ulong, c_void_p
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ NEEDED = ("Xvfb", "xdotool")
 needs_display = pytest.mark.skipif(
     not all(map(shutil.which, NEEDED)), reason=f"needs {' and '.join(NEEDED)}, which are not here"
 )
+TITLE = "liquidvision · clip"
+PATIENCE = 60.0  # seconds: a machine may be busy
 KEYS = (("space", "pause"), ("q", "quit"))
 
 
@@ -106,18 +109,21 @@ class Desk:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.window = self.until(lambda: self.do("search", "--name", "liquidvision · clip").split()[:1])[0]
+        self.window = self.until(lambda: self.do("search", "--onlyvisible", "--name", TITLE).split()[:1])[0]
 
     def do(self, *arguments: str) -> str:
         """What xdotool says."""
         return subprocess.run(["xdotool", *arguments], env=self.environment, capture_output=True, text=True).stdout
 
     def press(self, key: str) -> None:
-        self.do("windowfocus", "--sync", self.window, "key", key)
+        # A window that is only just there may not take the focus yet, and a key goes where the focus is.
+        self.until(lambda: self.do("windowfocus", self.window, "getwindowfocus").split() == [self.window])
+        self.do("key", key)
 
-    def until(self, there: Callable[[], list[str]]) -> list[str]:
+    def until(self, there: Callable[[], Any]) -> Any:
         """What `there` gives, as soon as it gives anything."""
-        for _ in range(200):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             if found := there():
                 return found
             assert self.process.poll() is None, self.process.communicate()

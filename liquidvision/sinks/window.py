@@ -57,7 +57,8 @@ class ScreenWindow:
         self._size = self._size[0], self._size[1] + bar_height(*self._size)
         cv2.namedWindow(self._name, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
         cv2.resizeWindow(self._name, *self._size)
-        self.key(0.0)
+        self._early = ""
+        self._early = self.key(0.0)  # it comes onto the screen; a key that is pressed meanwhile is kept
 
     def show(self, image: np.ndarray, said: Said) -> None:
         """Show a picture, (h, w, 3) uint8 RGB, as large as the window has room."""
@@ -70,6 +71,9 @@ class ScreenWindow:
 
     def key(self, seconds: float) -> str:
         """The key pressed within so many seconds, in lower case; empty for none. The window lives only in here."""
+        if self._early:
+            early, self._early = self._early, ""
+            return early
         code = cv2.waitKeyEx(max(1, round(seconds * 1000)))
         # Below the upper bits stand, with some of OpenCV's toolkits, Num Lock and the like; arrows are above ASCII.
         return chr(code & 0xFFFF).lower() if code > 0 and code & 0xFFFF < 128 else ""

@@ -7,6 +7,20 @@ const ENOUGH = 3; // examples of a class
 const CORRECTED = 2; // seconds that "that was it" goes back
 
 /**
+ * Make the children of `list` those of `keys`, which stand in their dataset under `name`, in that order. A child whose
+ * key stays is kept where it is: a button that is held, or has the focus, must not vanish.
+ * @param make makes the child of the key of a given index
+ */
+function renew(list, name, keys, make) {
+  const kept = new Map([...list.children].map((child) => [child.dataset[name], child]));
+  for (const [key, child] of kept) if (!keys.includes(key)) child.remove();
+  keys.forEach((key, i) => {
+    const child = kept.get(key) ?? make(i);
+    if (list.children[i] !== child) list.insertBefore(child, list.children[i] ?? null);
+  });
+}
+
+/**
  * @param send sends a command over the socket
  * @param thumbnail gives a small picture of the camera now, as a data URL
  * @param address makes the address of an export or import
@@ -56,7 +70,7 @@ export function teaching({ send, thumbnail, address }) {
     $("new-label").value = "";
   }
 
-  function card(each, i) {
+  function card(each) {
     const item = $("class-card").content.firstElementChild.cloneNode(true);
     const of = (name) => item.querySelector(name);
     item.dataset.label = each.label;
@@ -67,7 +81,6 @@ export function teaching({ send, thumbnail, address }) {
     of(".rename").onclick = () => rename(each.label);
     of(".delete").onclick = () => send({ type: "delete", label: each.label });
     const button = of(".show");
-    button.title = i < 9 ? `or hold the key ${i + 1}` : "";
     button.setAttribute("aria-label", `Hold to show ${each.label}`);
     button.onpointerdown = (event) => {
       if (event.button !== 0) return;
@@ -88,13 +101,10 @@ export function teaching({ send, thumbnail, address }) {
     return item;
   }
 
-  /** Cards are kept while their class is there: a button that is held must not vanish. */
   function draw() {
     const list = $("classes");
     const labels = state.classes.map((each) => each.label);
-    if ([...list.children].map((item) => item.dataset.label).join("\n") !== labels.join("\n")) {
-      list.replaceChildren(...state.classes.map(card));
-    }
+    renew(list, "label", labels, (i) => card(state.classes[i]));
     state.classes.forEach((each, i) => {
       const item = list.children[i];
       const short = ENOUGH - each.examples.length;
@@ -102,7 +112,9 @@ export function teaching({ send, thumbnail, address }) {
       const now = held?.label === each.label;
       item.querySelector(".show").classList.toggle("held", now);
       item.querySelector(".show").textContent = now ? "Showing…" : "Hold to show";
-      item.querySelector(".shots").replaceChildren(...each.examples.map((one) => shot(each.label, one)));
+      item.querySelector(".show").title = i < 9 ? `or hold the key ${i + 1}` : "";
+      const ids = each.examples.map((one) => String(one.example));
+      renew(item.querySelector(".shots"), "example", ids, (j) => shot(each.label, each.examples[j]));
     });
     $("recording").hidden = !held;
     $("recording-label").textContent = held ? held.label : "";
@@ -118,6 +130,7 @@ export function teaching({ send, thumbnail, address }) {
     const chip = document.createElement("button");
     chip.type = "button";
     chip.className = "shot";
+    chip.dataset.example = one.example;
     chip.textContent = `${one.seconds.toFixed(1)} s`;
     chip.setAttribute("aria-label", `Delete an example of ${label}, ${one.seconds.toFixed(1)} seconds`);
     chip.onclick = () => send({ type: "forget", example: one.example });
