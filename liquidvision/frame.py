@@ -16,6 +16,8 @@ LUMA = {
     9: (0.2627, 0.0593),
 }
 
+WHOLE = slice(None), slice(None)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planes:
@@ -58,10 +60,10 @@ class Pixels(ABC):
         """Upright pixels (height, width, 3) uint8; the same array in every call."""
 
     @abstractmethod
-    def resized(self, height: int, width: int) -> np.ndarray | None:
-        """The upright picture shrunk or stretched: (3, height, width) float32 RGB, 0..255.
+    def resized(self, height: int, width: int, part: tuple[slice, slice] = WHOLE) -> np.ndarray | None:
+        """The upright picture shrunk or stretched: (3, height, width) float32 RGB, 0..255, an array of one's own.
 
-        None where only `rgb` gives this picture's colours.
+        Of it only `part`, its rows and columns. None where only `rgb` gives this picture's colours.
         """
 
     @abstractmethod

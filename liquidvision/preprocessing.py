@@ -50,7 +50,7 @@ class Preprocessing:
         else:
             images = transforms.resize(images, [self.shorter], InterpolationMode.BILINEAR, antialias=True)
             images = transforms.center_crop(images, list(self.size))
-        return self._standardised(images.float())
+        return self._standardise(images.float())
 
     def straight(self, pixels: Pixels) -> Tensor | None:
         """(1, 3, *size) of a picture that can shrink itself, without its RGB of the full size; None where it cannot.
@@ -64,17 +64,15 @@ class Preprocessing:
                 return None
             least = min(tall, wide)
             height, width = (max(1, int(self.shorter * side / least)) for side in (tall, wide))
-        image = pixels.resized(height, width)
-        if image is None:
-            return None
         top, left = (round((whole - part) / 2) for whole, part in zip((height, width), self.size, strict=True))
-        centre = image[None, :, top : top + self.size[0], left : left + self.size[1]]
-        return self._standardised(torch.from_numpy(centre))
+        centre = pixels.resized(height, width, (slice(top, top + self.size[0]), slice(left, left + self.size[1])))
+        return None if centre is None else self._standardise(torch.from_numpy(centre[None]))
 
-    def _standardised(self, images: Tensor) -> Tensor:
+    def _standardise(self, images: Tensor) -> Tensor:
+        """Standardise images of 0..255 in their place."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
-        return (images - mean) / std
+        return images.sub_(mean).div_(std)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,44 +1,48 @@
-"""Many streams, one backbone: what they have waiting is embedded in one batch."""
+"""Many streams, one model: what they have waiting is embedded in one batch, and their memories step in another."""
 
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from liquidvision.backbone import Backbone
+from liquidvision.liquid.filter import LiquidFilter
+from liquidvision.liquid.head import Head, HeadOutput, State
 from liquidvision.model import Model
 
 MOST = 32  # pictures in one batch
+T, R = TypeVar("T"), TypeVar("R")
 
 
-class SharedBackbone:
-    """Stands for a backbone in streams that each run in a thread of their own. A context manager.
+class Together(Generic[T, R]):
+    """One thread that works for many: what waits when it is free is done in one go. A context manager.
 
-    A call waits until its pictures are embedded, together with those of the other streams that wait; the numbers
-    are the same as alone. One thread embeds, since a compiled network runs one batch at a time.
+    Args:
+        name: of the thread.
+        work: several items to their results.
+        size: how much of a batch's `MOST` an item takes.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
-        self._backbone = backbone
-        self._waiting: deque[tuple[Tensor, Future[Tensor]]] = deque()
+    def __init__(self, name: str, work: Callable[[list[T]], list[R]], size: Callable[[T], int]) -> None:
+        self._work, self._size = work, size
+        self._waiting: deque[tuple[T, Future[R]]] = deque()
         self._change = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="liquidvision-backbone", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backbone, name)
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Embeddings (n, dim) of standardised input (n, 3, *size); raises what the backbone raises."""
-        done: Future[Tensor] = Future()
+    def do(self, item: T) -> R:
+        """The item's result, once it is there; raises what the work raises."""
+        done: Future[R] = Future()
         with self._change:
             if self._closed:
-                raise RuntimeError("the shared backbone is closed")
-            self._waiting.append((pixels, done))
+                raise RuntimeError("the shared model is closed")
+            self._waiting.append((item, done))
             self._change.notify()
         return done.result()
 
@@ -50,18 +54,19 @@ class SharedBackbone:
                 if not self._waiting:
                     return
                 taken = [self._waiting.popleft()]
-                while self._waiting and sum(len(pixels) for pixels, _ in taken) + len(self._waiting[0][0]) <= MOST:
+                taken_up = self._size(taken[0][0])
+                while self._waiting and taken_up + self._size(self._waiting[0][0]) <= MOST:
                     taken.append(self._waiting.popleft())
+                    taken_up += self._size(taken[-1][0])
             try:
                 with torch.inference_mode():
-                    found = self._backbone(torch.cat([pixels for pixels, _ in taken]))
-                parts = found.split([len(pixels) for pixels, _ in taken])
+                    results = self._work([item for item, _ in taken])
             except BaseException as error:  # handed to those who wait, who raise it again
                 for _, done in taken:
                     done.set_exception(error)
                 continue
-            for (_, done), part in zip(taken, parts, strict=True):
-                done.set_result(part)
+            for (_, done), result in zip(taken, results, strict=True):
+                done.set_result(result)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -74,6 +79,61 @@ class SharedBackbone:
         self._thread.join()
 
 
-def sharing(model: Model, backbone: SharedBackbone) -> Model:
-    """The model with a backbone that other threads use too."""
-    return Model(backbone, model.head, model.labels, name=model.name, first_dt=model.first_dt)  # type: ignore[arg-type]
+class SharedBackbone:
+    """Stands for a backbone in streams that each run in a thread of their own, since it runs one batch at a time."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self.together = Together("liquidvision-backbone", self._embed, len)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backbone, name)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Embeddings (n, dim) of standardised input (n, 3, *size); raises what the backbone raises."""
+        return self.together.do(pixels)
+
+    def _embed(self, inputs: list[Tensor]) -> list[Tensor]:
+        return list(self._backbone(torch.cat(inputs)).split([len(pixels) for pixels in inputs]))
+
+
+class SharedHead:
+    """Stands for a head in streams that each run in a thread of their own: a step costs its calls, not its numbers."""
+
+    def __init__(self, head: Head | LiquidFilter) -> None:
+        self._head = head
+        self.together = Together("liquidvision-head", self.step, lambda item: item[0].shape[1])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._head, name)
+
+    def eval(self) -> Self:
+        """As it is: a model's head is in that mode."""
+        return self
+
+    def __call__(self, xs: Tensor, dts: Tensor, state: State) -> HeadOutput:
+        """As `Head.forward`, of one stream: xs (1, steps, d), dts (1, steps)."""
+        return self.together.do((xs, dts, state))
+
+    def step(self, items: list[tuple[Tensor, Tensor, State]]) -> list[HeadOutput]:
+        """The outputs of several streams, as `__call__` takes and gives them each."""
+        if len(items) == 1:
+            return [self._head(*items[0])]
+        lengths = [xs.shape[1] for xs, _, _ in items]
+        xs = torch.nn.utils.rnn.pad_sequence([xs[0] for xs, _, _ in items], batch_first=True)
+        dts = torch.nn.utils.rnn.pad_sequence([dts[0] for _, dts, _ in items], batch_first=True)
+        states = [state for _, _, state in items]
+        out = self._head(xs, dts, {key: torch.cat([state[key] for state in states]) for key in states[0]}, lengths)
+        values = out.logits, out.frame_logits, out.hidden, out.time_constants
+        return [
+            HeadOutput(*(value[i : i + 1, :steps] for value in values), {k: v[i : i + 1] for k, v in out.state.items()})
+            for i, steps in enumerate(lengths)
+        ]
+
+
+@contextmanager
+def sharing(model: Model) -> Iterator[Model]:
+    """The model for streams that each run in a thread of their own: the numbers are those of each alone."""
+    backbone, head = SharedBackbone(model.backbone), SharedHead(model.head)
+    with backbone.together, head.together:
+        yield Model(backbone, head, model.labels, name=model.name, first_dt=model.first_dt)  # type: ignore[arg-type]

@@ -96,13 +96,16 @@ def test_turned_pictures_are_turned_after_they_shrank(make_video, tmp_path: Path
 
 def test_ten_bits_to_rgb() -> None:
     """Black, white and grey of both ranges, and BT.709's pure red, are what the standard says."""
-    y, cb, cr = (np.array([[v]], np.uint16) for v in (64, 512, 512))
-    luma = (0.2126, 0.0722)
-    assert to_rgb([y, cb, cr], luma, full_range=False).ravel() == pytest.approx(0, abs=0.1)
-    assert to_rgb([y + 876, cb, cr], luma, full_range=False).ravel() == pytest.approx(255, abs=0.1)
-    assert to_rgb([y * 0 + 1023, cb, cr], luma, full_range=True).ravel() == pytest.approx(255, abs=0.1)
-    red = [np.array([[v]], np.uint16) for v in (64 + round(0.2126 * 876), 512 - round(0.1146 * 896), 512 + 448)]
-    assert to_rgb(red, luma, full_range=False).ravel() == pytest.approx([255, 0, 0], abs=1.5)
+
+    def shown(y: int, cb: int, cr: int, full_range: bool = False) -> list[float]:
+        planes = np.array([y, cb, cr], np.uint16).reshape(3, 1, 1)
+        return to_rgb(planes, (0.2126, 0.0722), full_range=full_range).ravel().tolist()
+
+    assert shown(64, 512, 512) == pytest.approx([0] * 3, abs=0.1)
+    assert shown(64 + 876, 512, 512) == pytest.approx([255] * 3, abs=0.1)
+    assert shown(1023, 512, 512, full_range=True) == pytest.approx([255] * 3, abs=0.1)
+    red = 64 + round(0.2126 * 876), 512 - round(0.1146 * 896), 512 + 448
+    assert shown(*red) == pytest.approx([255, 0, 0], abs=1.5)
 
 
 def test_what_only_rgb_can_give(tmp_path: Path) -> None:

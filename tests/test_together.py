@@ -20,7 +20,7 @@ from conftest import picture, picture_frames
 from liquidvision import Frame, Live, Model, Prediction, VideoInfo, infer, predict
 from liquidvision.sources.reader import Picture, VideoReader, Window
 from liquidvision.stillness import Stillness
-from liquidvision.together import SharedBackbone, sharing
+from liquidvision.together import SharedHead, sharing
 
 
 def frames_of(images: list[np.ndarray]) -> list[Frame]:
@@ -81,17 +81,16 @@ def test_what_held_still_is_told(run: Run, make_video, model_folder: Path) -> No
     assert ran.code == 0 and "4 frames" in ran.out
 
 
-def test_streams_share_a_backbone(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_share_a_model(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Streams in threads of their own give the numbers that each gives alone, and wait for batches together."""
     streams = [picture_frames(15, start=k, step=0.03 + k / 100) for k in range(4)]
-    alone = [[p.scores for _, p in predict(frames, model)] for frames in streams]
+    alone = [[p for _, p in predict(frames, model)] for frames in streams]
     calls = count_calls(model, monkeypatch)
-    found: dict[int, list[np.ndarray]] = {}
-    with SharedBackbone(model.backbone) as backbone:
-        shared = sharing(model, backbone)
+    found: dict[int, list[Prediction]] = {}
+    with sharing(model) as shared:
 
         def work(k: int) -> None:
-            found[k] = [p.scores for _, p in predict(streams[k], shared)]
+            found[k] = [p for _, p in predict(streams[k], shared)]
 
         threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
         for thread in threads:
@@ -100,8 +99,31 @@ def test_streams_share_a_backbone(model: Model, monkeypatch: pytest.MonkeyPatch)
             thread.join()
     assert sum(calls) == 60
     for k in range(4):
-        assert np.allclose(found[k], alone[k], atol=1e-5)
-    assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-backbone"]
+        for name in ("scores", "frame_scores", "hidden_state", "time_constants"):
+            ours, theirs = ([getattr(p, name) for p in each[k]] for each in (found, alone))
+            assert np.allclose(ours, theirs, atol=1e-5), name
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"liquidvision-backbone", "liquidvision-head"}
+
+
+@pytest.mark.parametrize("name", ["actions", "objects"])
+def test_memories_step_together(name: str) -> None:
+    """Streams that wait with one frame, three and two step as one batch, by the numbers of each alone."""
+    model = Model.from_pretrained(name, device="cpu")
+    draw = torch.Generator().manual_seed(0)
+    items = []
+    for steps in (1, 3, 2):
+        warm = model.head(torch.randn(1, 4, model.head.input_size, generator=draw), 0.1).state
+        xs = torch.randn(1, steps, model.head.input_size, generator=draw)
+        items.append((xs, torch.rand(1, steps, generator=draw), warm))
+    with torch.inference_mode():
+        for ours, item in zip(SharedHead(model.head).step(items), items, strict=True):
+            alone = model.head(*item)
+            for part in ("logits", "frame_logits", "hidden", "time_constants"):
+                torch.testing.assert_close(getattr(ours, part), getattr(alone, part), atol=1e-4, rtol=1e-4)
+            assert ours.state.keys() == alone.state.keys()
+            for key, value in alone.state.items():
+                torch.testing.assert_close(ours.state[key], value, atol=1e-4, rtol=1e-4)
 
 
 class Burst(VideoReader):
@@ -141,12 +163,12 @@ def test_live_frames_that_wait_are_embedded_together(
 
 def test_a_failure_reaches_every_stream_that_waits(model: Model) -> None:
     """What the backbone raises is raised in the caller, and the next call works again."""
-    with SharedBackbone(model.backbone) as backbone:
+    with sharing(model) as shared:
         with pytest.raises(RuntimeError):
-            backbone(torch.zeros(1, 5, 64, 64))
-        assert backbone(torch.zeros(2, 3, 64, 64)).shape == (2, model.backbone.dim)
+            shared.backbone(torch.zeros(1, 5, 64, 64))
+        assert shared.backbone(torch.zeros(2, 3, 64, 64)).shape == (2, model.backbone.dim)
     with pytest.raises(RuntimeError, match="closed"):
-        backbone(torch.zeros(1, 3, 64, 64))
+        shared.backbone(torch.zeros(1, 3, 64, 64))
 
 
 def test_several_files_at_once(run: Run, make_video, model_folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Do many live streams at once keep up? Clips played at their own pace, each with its own Session, on one backbone.
+"""Do many live streams at once keep up? Clips played at their own pace, each with its own Session, on one model.
 
     python tools/bench_streams.py CLIP... [--streams 8] [--rate 25] [--seconds 60] [--backbone mobilenet_v3_small]
 
@@ -21,7 +21,7 @@ import torch
 
 from liquidvision import Backbone, Head, HeadConfig, Live, Model, infer, layouts_of, open_video
 from liquidvision.sources.reader import Picture, VideoReader, Window
-from liquidvision.together import SharedBackbone, sharing
+from liquidvision.together import sharing
 
 
 class Paced(VideoReader):
@@ -72,8 +72,7 @@ def main() -> None:
         infer(reader, shared, on_frame=lambda p: late[number].append(time.monotonic() - begin - p.index / options.rate))
 
     cpu = time.process_time()
-    with SharedBackbone(network) as backbone:
-        shared = sharing(model, backbone)
+    with sharing(model) as shared:
         threads = [threading.Thread(target=run, args=(number, shared)) for number in range(options.streams)]
         for thread in threads:
             thread.start()

@@ -108,7 +108,7 @@ def infer(
     from liquidvision.sources.open import open_video
     from liquidvision.sources.reader import Live
     from liquidvision.summary import Summary
-    from liquidvision.together import SharedBackbone, sharing
+    from liquidvision.together import sharing
 
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
@@ -209,7 +209,7 @@ def infer(
     with ExitStack() as around:
         metrics = None if metrics_port is None else around.enter_context(endpoint(metrics_port, 2 * timeout))
         if count > 1:
-            loaded = sharing(loaded, around.enter_context(SharedBackbone(loaded.backbone)))
+            loaded = around.enter_context(sharing(loaded))
         done = running.over(work, attempt)
     raise typer.Exit(0 if all(done) else 3 if any(done) else 1)
 

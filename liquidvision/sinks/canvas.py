@@ -6,7 +6,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from liquidvision.frame import LUMA, Pixels, Planes
+from liquidvision.frame import LUMA, WHOLE, Pixels, Planes
 from liquidvision.sinks.ink import Box
 
 BT601 = 6  # what any matrix that is not in `LUMA` is taken for
@@ -25,7 +25,7 @@ class DrawnPixels(Pixels):
         develop(self._planes, Box(0, 0, width, height), image)
         return image
 
-    def resized(self, height: int, width: int) -> np.ndarray | None:
+    def resized(self, height: int, width: int, part: tuple[slice, slice] = WHOLE) -> np.ndarray | None:
         return None
 
     def planes(self) -> Planes:

@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from liquidvision.errors import SourceError
-from liquidvision.frame import LUMA, Pixels, Planes
+from liquidvision.frame import LUMA, WHOLE, Pixels, Planes
 from liquidvision.sources.color import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, matrix_of, rgb
 
 YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # beginnings of FFmpeg's names of formats without alpha
@@ -66,7 +66,7 @@ class DecodedPixels(Pixels):
             return None
         return LUMA.get(matrix_of(frame))
 
-    def resized(self, height: int, width: int) -> np.ndarray | None:
+    def resized(self, height: int, width: int, part: tuple[slice, slice] = WHOLE) -> np.ndarray | None:
         luma = self._luma
         if luma is None:
             return None
@@ -75,9 +75,8 @@ class DecodedPixels(Pixels):
             small = self._scaler.convert(self._frame, "yuv444p10le", lying[1], lying[0])
         except (av.error.FFmpegError, ValueError) as error:
             raise SourceError(f"a picture of format {self._frame.format.name} cannot be resized: {error}") from error
-        ten_bits = [plane_of(plane, lying[1], "<u2") for plane in small.planes]
-        image = to_rgb(ten_bits, luma, full_range=range_of(self._frame) == ColorRange.JPEG)
-        return np.ascontiguousarray(np.rot90(image, self._turns, (1, 2))) if self._turns else image
+        upright = (np.rot90(plane_of(plane, lying[1], "<u2"), self._turns)[part] for plane in small.planes)
+        return to_rgb(np.stack(list(upright)), luma, full_range=range_of(self._frame) == ColorRange.JPEG)
 
     def planes(self) -> Planes | None:
         frame = self._frame
@@ -114,23 +113,15 @@ def plane_of(plane: Any, width: int, dtype: str = "u1") -> np.ndarray:
     return np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, :width]
 
 
-def to_rgb(planes: list[np.ndarray], luma: tuple[float, float], *, full_range: bool) -> np.ndarray:
-    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (h, w) of 10 bits (H.273, equations 20 to 28 and 38 to 43)."""
+def to_rgb(planes: np.ndarray, luma: tuple[float, float], *, full_range: bool) -> np.ndarray:
+    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (3, h, w) of 10 bits (H.273, eqs. 20 to 28 and 38 to 43)."""
     kr, kb = luma
-    span, swing, black = (1023, 1023, 0) if full_range else (876, 896, 64)
-    y = planes[0].astype(np.float32)
-    y -= black
-    y *= 255 / span
-    cb, cr = (plane.astype(np.float32) for plane in planes[1:])
-    for chroma in (cb, cr):
-        chroma -= 512
-        chroma *= 255 / swing
     kg = 1 - kr - kb
-    image = np.empty((3, *y.shape), np.float32)
-    np.multiply(cr, 2 * (1 - kr), out=image[0])
-    np.multiply(cb, 2 * (1 - kb), out=image[2])
-    cb *= -2 * kb * (1 - kb) / kg
-    cr *= -2 * kr * (1 - kr) / kg
-    np.add(cb, cr, out=image[1])
-    image += y
-    return np.clip(image, 0, 255, out=image)
+    span, swing, black = (1023, 1023, 0) if full_range else (876, 896, 64)
+    to_red, to_blue = 2 * (1 - kr), 2 * (1 - kb)
+    matrix = np.array([[1, 0, to_red], [1, -to_blue * kb / kg, -to_red * kr / kg], [1, to_blue, 0]])
+    matrix *= 255 / np.array([span, swing, swing])
+    offset = matrix @ np.array([black, 512, 512])
+    image = matrix.astype(np.float32) @ planes.reshape(3, -1).astype(np.float32)
+    image -= offset.astype(np.float32)[:, None]
+    return np.clip(image, 0, 255, out=image).reshape(planes.shape)
