@@ -144,7 +144,7 @@ def train(
             dataset, out, store.backbone, store, plan, resume=resume, skipped=skipped, listener=listener
         )
     told = evaluation["training"]
-    best = "" if told["best"] is None else f", best at {told['best']}"
+    best = "" if told["best"] == told["epochs"][-1] else f", best at {told['best']}"
     progress.say(f"trained: {len(told['epochs'])} epochs{best}, {ended - begun:.0f} s")
     progress.scores(evaluation)
     if seeds > 1:

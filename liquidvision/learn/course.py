@@ -1,6 +1,7 @@
 """A training from its first epoch to its last: validation, early stopping, and a file to go on from after a kill."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,21 +14,25 @@ from liquidvision import checkpoint
 from liquidvision.errors import ModelError, SinkError, UsageError
 from liquidvision.learn.fit import Fit
 from liquidvision.learn.lessons import Lessons
-from liquidvision.learn.scoring import score, verdicts
+from liquidvision.learn.scoring import rights, score, verdicts
 
-FORMAT = "liquidvision-training"
+FORMAT = "liquidvision-training-2"
+# Standard errors by which validation must find an epoch worse for it to count: of dozens of epochs one is always the
+# best of a few clips by chance, at a learning rate whose weights are worse on others.
+CLEARLY = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One line of metrics.csv; the last four are None without validation.
+    """One line of metrics.csv; the last five are None without validation.
 
     Attributes:
         epoch: counted from 1.
         learning_rate: at its beginning.
         loss: mean over the epoch's batches.
         validation_loss, validation_accuracy, validation_frame_accuracy: see `Score`.
-        best: whether its validation loss is the lowest so far.
+        best: whether no epoch before was right on more of the validation clips.
+        behind: whether it is clearly worse on them than the best so far.
     """
 
     epoch: int
@@ -37,10 +42,14 @@ class Epoch:
     validation_accuracy: float | None = None
     validation_frame_accuracy: float | None = None
     best: bool | None = None
+    behind: bool | None = None
 
 
 class Course:
-    """Trains the one head of a `Fit`, and leaves it with its best weights by validation, or its last without.
+    """Trains the one head of a `Fit`, and leaves it with its last weights, whose learning rate was the lowest.
+
+    Where validation finds these clearly worse than its best epoch's, it is left with those; and where it has found as
+    many epochs in turn clearly worse as patience says, training ends early.
 
     Args:
         fit: the training.
@@ -62,14 +71,21 @@ class Course:
         self.about = json.loads(json.dumps({"recipe": fit.recipe.to_json(), **(about or {})}))
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
+        self._right = torch.zeros(0)  # of the best epoch, for each validation clip
 
     @property
     def over(self) -> bool:
         """Whether all epochs are done, or patience is at its end."""
         if len(self.history) >= self.fit.recipe.epochs:
             return True
-        marks = [row.epoch for row in self.history if row.best]
-        return bool(marks) and len(self.history) - marks[-1] >= self.fit.recipe.patience
+        recent = self.history[-self.fit.recipe.patience :]
+        return len(recent) == self.fit.recipe.patience and all(row.behind for row in recent)
+
+    @property
+    def chosen(self) -> int:
+        """The epoch whose weights the head is left with."""
+        last = self.history[-1]
+        return max(row.epoch for row in self.history if row.best) if last.behind else last.epoch
 
     def run(self, on_epoch: Callable[[Epoch], None] = lambda _: None) -> list[Epoch]:
         """Train to the end, from where `resume` left it; the rows of all epochs.
@@ -84,27 +100,31 @@ class Course:
             if self.validation is not None:
                 row = self.validate(row)
             self.history.append(row)
-            if row.best or self.validation is None:
+            if row.best:
                 self.best = {name: value.clone() for name, value in self.head.state_dict().items()}
             if self.kept is not None:
                 self.keep(self.kept)
             on_epoch(row)
-        self.head.load_state_dict(self.best)
+        if self.history[-1].behind:
+            self.head.load_state_dict(self.best)
         return self.history
 
     def validate(self, row: Epoch) -> Epoch:
         assert self.validation is not None
         lessons = list(self.validation)
         (said,) = verdicts([self.head], lessons, self.fit.first_dt)
-        now = score(lessons, said)
-        best = all(now.loss < past.validation_loss for past in self.history if past.validation_loss is not None)
-        return Epoch(row.epoch, row.learning_rate, row.loss, now.loss, now.accuracy, now.frame_accuracy, best)
+        now, right = score(lessons, said), rights(lessons, said)
+        best = not self.history or float(right.mean()) >= float(self._right.mean())
+        if best:
+            self._right = right
+        behind = clearly_better(self._right, right)
+        return Epoch(row.epoch, row.learning_rate, row.loss, now.loss, now.accuracy, now.frame_accuracy, best, behind)
 
     def keep(self, path: Path) -> None:
         """Write everything that the rest of the training hangs on."""
         optimiser = self.fit.optimiser.state_dict()
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()} | {"right": self._right}
         tensors |= {f"optimiser.{i}.{k}": v for i, own in optimiser["state"].items() for k, v in own.items()}
         tensors |= {f"random.{name}": value for name, value in random_state(self.fit.device).items()}
         told = {
@@ -140,7 +160,7 @@ class Course:
             return {key.removeprefix(prefix): v.clone() for key, v in tensors.items() if key.startswith(prefix)}
 
         self.head.load_state_dict(part("head."))
-        self.best = part("best.")
+        self.best, self._right = part("best."), tensors["right"].clone()
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in part("optimiser.").items():
             number, name = key.split(".", 1)
@@ -149,6 +169,12 @@ class Course:
         self.fit.schedule.load_state_dict(told["schedule"])
         self.history = [Epoch(**row) for row in told["history"]]
         set_random_state(part("random."), self.fit.device)
+
+
+def clearly_better(one: Tensor, other: Tensor) -> bool:
+    """Whether the shares right (clips,) of the one are higher, by more than chance among so many clips explains."""
+    lead = one - other
+    return len(lead) > 1 and float(lead.mean()) > CLEARLY * float(lead.std()) / math.sqrt(len(lead))
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class Recipe:
         balance: class weights are the inverse frequency of a class to this power, 0..1.
         window: frames after which backpropagation is cut; the state is carried on.
         passage: frames after which a long video is cut into passages that are learnt by themselves.
-        patience: epochs without a better validation loss after which training stops.
+        patience: epochs in turn, clearly worse in validation than the best, after which training stops.
         seed: of everything random.
 
     Raises:

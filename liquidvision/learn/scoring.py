@@ -78,11 +78,21 @@ def score(lessons: Sequence[Lesson], said: Sequence[Verdict]) -> Score:
     """A score over all clips: a clip of one label counts by the mean of its frames' logits."""
     losses, right, alone = [], [], []
     for lesson, verdict in zip(lessons, said, strict=True):
-        if lesson.whole:
-            logits, single, targets = verdict.memory.mean(0)[None], verdict.frame.mean(0)[None], lesson.targets[:1]
-        else:
-            logits, single, targets = verdict.memory, verdict.frame, lesson.targets
+        logits, single, targets = counted(lesson, verdict)
         losses.append(functional.cross_entropy(logits, targets, reduction="none"))
         right.append(logits.argmax(-1) == targets)
         alone.append(single.argmax(-1) == targets)
     return Score(*(float(torch.cat(values).float().mean()) for values in (losses, right, alone)))
+
+
+def rights(lessons: Sequence[Lesson], said: Sequence[Verdict]) -> Tensor:
+    """For each clip the share of it that is right with memory (clips,): 0 or 1 for a clip of one label."""
+    both = (counted(lesson, verdict) for lesson, verdict in zip(lessons, said, strict=True))
+    return torch.stack([(logits.argmax(-1) == targets).float().mean() for logits, _, targets in both])
+
+
+def counted(lesson: Lesson, verdict: Verdict) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits with memory and by each frame alone (n, classes) and labels (n,): of frames, or one of a whole clip."""
+    if lesson.whole:
+        return verdict.memory.mean(0)[None], verdict.frame.mean(0)[None], lesson.targets[:1]
+    return verdict.memory, verdict.frame, lesson.targets

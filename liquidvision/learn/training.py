@@ -134,6 +134,7 @@ def train(
         "seen_in_training": 0 if plan.folds else leaked(made),
     }
     evaluation["training"] = curve(course.history) | {
+        "best": course.chosen,
         "temperature": temperature,
         "plan": asdict(plan) | {"head": dict(plan.head), "views": list(plan.views), "stride": store.stride},
     }
@@ -239,7 +240,6 @@ def curve(history: list[Epoch]) -> dict[str, Any]:
         "loss": [finite(row.loss) for row in history],
         "validation": [finite(row.validation_loss) for row in history],
         "metric": "loss",
-        "best": next((row.epoch for row in reversed(history) if row.best), None),
     }
 
 

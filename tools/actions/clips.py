@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +43,22 @@ def render_set(
     labels = np.memmap(folder / "labels.u8", np.uint8, mode, shape=shape)
     times = np.stack([instants(seed, seconds=seconds, rate=rate, jitter=jitter) for seed in seeds])
     if not finished:
-        for row, seed in enumerate(seeds):
-            for column, rendered in enumerate(render_clip(seed, split=split, times=times[row], size=(SIDE, SIDE))):
-                pictures[row, column], labels[row, column] = rendered.image, rendered.label
-            if row % 20 == 19:
-                print(f"{folder.name}: {row + 1}/{len(seeds)} clips rendered", flush=True)
+        with get_context("spawn").Pool() as pool:
+            clips = pool.imap(partial(rendered, split), zip(seeds, times, strict=True))
+            for row, (some, said) in enumerate(clips):
+                pictures[row], labels[row] = some, said
+                if row % 100 == 99:
+                    print(f"{folder.name}: {row + 1}/{len(seeds)} clips rendered", flush=True)
         pictures.flush()
         labels.flush()
         done.write_text(json.dumps(recipe))
     return ClipSet(times, np.array(labels), pictures)
+
+
+def rendered(split: str, clip: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (t, SIDE, SIDE, 3) uint8 and labels (t,) of a clip, which is a seed and its times."""
+    frames = list(render_clip(clip[0], split=split, times=clip[1], size=(SIDE, SIDE)))
+    return np.stack([frame.image for frame in frames]), np.array([frame.label for frame in frames])
 
 
 def embed_set(clips: ClipSet, backbone: Backbone, cache: Path, key: str) -> ClipSet:
