@@ -48,14 +48,15 @@ def test_a_few_clips_that_are_all_right_do_not_make_it_certain():
 
 
 def test_divided_logits_say_the_same_less_surely():
-    """A head whose readout is divided gives its logits over the temperature, and the same labels."""
-    head, lessons = tiny_head().eval(), list(swings(4))
+    """A head that is divided gives its logits over the temperatures, and the same labels."""
+    head, lessons = tiny_head(frame_share=0.5).eval(), list(swings(4))
+    torch.nn.init.normal_(head.frame_readout.weight)
     (before,) = verdicts([head], lessons, 1.0)
-    divide_logits(head.readout, 4.0)
+    divide_logits(head, 4.0, 2.5)
     (after,) = verdicts([head], lessons, 1.0)
     for old, new in zip(before, after, strict=True):
         torch.testing.assert_close(new.memory, old.memory / 4)
-        torch.testing.assert_close(new.frame, old.frame)
+        torch.testing.assert_close(new.frame, old.frame / 2.5)
     old, new = (tracks_of(lessons, [v.memory for v in said]) for said in (before, after))
     assert all((a.predicted == b.predicted).all() for a, b in zip(old, new, strict=True))
 

@@ -138,6 +138,16 @@ def test_a_configuration_survives_json():
     assert HeadConfig.from_json(config.to_json()) == config
 
 
+def test_what_a_frame_alone_says_joins_in_use_alone():
+    """`frame_share` of the single frame's logits is added in eval mode; in training the memory learns without."""
+    torch.manual_seed(0)
+    head, xs = Head(HeadConfig((Layout(4, 1),), 3, components=3, frame_share=0.4)), torch.randn(2, 5, 4)
+    learnt, used = head.train()(xs, 0.1), head.eval()(xs, 0.1)
+    torch.testing.assert_close(used.logits, learnt.logits + 0.4 * learnt.frame_logits)
+    with pytest.raises(UsageError, match="frame_share is nan"):
+        HeadConfig((Layout(4, 1),), 3, frame_share=float("nan"))
+
+
 def test_statistics_of_fewer_frames_than_components():
     """Where training has fewer frames than the whitening has components, those left over stay silent."""
     torch.manual_seed(0)

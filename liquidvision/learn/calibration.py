@@ -1,13 +1,15 @@
 """Temperature scaling: a model's confidence brought in line with how often it is right."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from liquidvision.learn.metrics import TINY, Track
+from liquidvision.liquid.head import Head
 
 SPREAD = 0.5  # of log T beforehand: a few clips that are all right do not make a model certain
 
@@ -45,7 +47,9 @@ def fit_temperature(tracks: Sequence[Track], *, whole_clip: bool) -> float:
 
 
 @torch.no_grad()
-def divide_logits(readout: nn.Linear, temperature: float) -> None:
-    """Have a readout give its logits divided by a temperature; which label is best does not change."""
-    for parameter in readout.parameters():
-        parameter.div_(temperature)
+def divide_logits(head: Head, memory: float, frame: float) -> None:
+    """Have a head give `logits` and `frame_logits` divided by temperatures; which label is best does not change."""
+    for readout, temperature in ((head.readout, memory), (head.frame_readout, frame)):
+        for parameter in readout.parameters():
+            parameter.div_(temperature)
+    head.config = replace(head.config, frame_share=head.config.frame_share * frame / memory)

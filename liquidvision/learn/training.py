@@ -179,8 +179,7 @@ def calibrate(head: Head, watched: Sequence[Watched]) -> dict[str, float]:
     """Divide the logits of a head's readouts by the temperatures that suit clips it did not learn from."""
     whole = all(w.clip.label is not None for w in watched)
     temperature = {side: fit_temperature([getattr(w, side) for w in watched], whole_clip=whole) for side in SIDES}
-    divide_logits(head.readout, temperature["memory"])
-    divide_logits(head.frame_readout, temperature["frame"])
+    divide_logits(head, temperature["memory"], temperature["frame"])
     return temperature
 
 

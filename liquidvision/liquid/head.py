@@ -49,6 +49,8 @@ class HeadConfig:
         max_step: seconds; a liquid cell divides a longer step further. None: never.
         dropout: share of the cell's inputs and outputs dropped in training.
         appearance: weight of the whitened embedding beside the standardised traces.
+        frame_share: weight of `frame_logits` in `logits`, in eval mode: what lies still in a clip the whitening
+            leaves out, and a linear readout of the whole embedding knows it. In training the cell learns without.
 
     Raises:
         UsageError: a size below 1, a share outside 0..1, or a number that is none.
@@ -68,14 +70,18 @@ class HeadConfig:
     max_step: float | None = None
     dropout: float = 0.0
     appearance: float = 0.3
+    frame_share: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = [self.classes, self.components, self.width, self.units, self.unfolds]
         sizes += [n for layout in self.layouts for n in (layout.channels, layout.cells)]
         if not self.layouts or not all(isinstance(n, int) and 1 <= n <= LARGEST for n in sizes):
             raise UsageError(f"the head's sizes are {sizes}; expected whole numbers from 1 to {LARGEST}")
-        if not 0 <= self.dropout < 1 or not math.isfinite(self.appearance):
-            raise UsageError(f"dropout is {self.dropout} and appearance {self.appearance}; expected 0..1, and a number")
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"dropout is {self.dropout}; expected a share from 0 to 1")
+        for name, weight in (("appearance", self.appearance), ("frame_share", self.frame_share)):
+            if not math.isfinite(weight):
+                raise UsageError(f"{name} is {weight}; expected a number")
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -255,6 +261,8 @@ class Head(nn.Module):
         hidden, state, taus = self.cell(inputs, percept.dt, state, return_time_constants=True)
         logits = self.readout(torch.cat([self.dropout(hidden), inputs], -1))
         frame_logits = self.frame_readout(percept.embedding)
+        if self.config.frame_share and not self.training:
+            logits = logits + self.config.frame_share * frame_logits
         return HeadOutput(logits, frame_logits, hidden, taus, {**percept.state, "cell": state})
 
     def features(self, z: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
