@@ -17,7 +17,9 @@ from liquidvision.liquid.head import Head, HeadOutput, State
 from liquidvision.model import Model
 
 MOST = 32  # pictures in one batch
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
+Steps = tuple[Tensor, Tensor, State]  # what a head takes of one stream: xs (1, steps, d), dts (1, steps), its state
 
 
 class Together(Generic[T, R]):
@@ -102,7 +104,7 @@ class SharedHead:
 
     def __init__(self, head: Head | LiquidFilter) -> None:
         self._head = head
-        self.together = Together("liquidvision-head", self.step, lambda item: item[0].shape[1])
+        self.together = Together("liquidvision-head", self.step, steps_of)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._head, name)
@@ -115,20 +117,29 @@ class SharedHead:
         """As `Head.forward`, of one stream: xs (1, steps, d), dts (1, steps)."""
         return self.together.do((xs, dts, state))
 
-    def step(self, items: list[tuple[Tensor, Tensor, State]]) -> list[HeadOutput]:
+    def step(self, items: list[Steps]) -> list[HeadOutput]:
         """The outputs of several streams, as `__call__` takes and gives them each."""
         if len(items) == 1:
             return [self._head(*items[0])]
-        lengths = [xs.shape[1] for xs, _, _ in items]
+        lengths = [steps_of(item) for item in items]
         xs = torch.nn.utils.rnn.pad_sequence([xs[0] for xs, _, _ in items], batch_first=True)
         dts = torch.nn.utils.rnn.pad_sequence([dts[0] for _, dts, _ in items], batch_first=True)
         states = [state for _, _, state in items]
         out = self._head(xs, dts, {key: torch.cat([state[key] for state in states]) for key in states[0]}, lengths)
-        values = out.logits, out.frame_logits, out.hidden, out.time_constants
         return [
-            HeadOutput(*(value[i : i + 1, :steps] for value in values), {k: v[i : i + 1] for k, v in out.state.items()})
+            HeadOutput(
+                out.logits[i : i + 1, :steps],
+                out.frame_logits[i : i + 1, :steps],
+                out.hidden[i : i + 1, :steps],
+                out.time_constants[i : i + 1, :steps],
+                {key: value[i : i + 1] for key, value in out.state.items()},
+            )
             for i, steps in enumerate(lengths)
         ]
+
+
+def steps_of(item: Steps) -> int:
+    return item[0].shape[1]
 
 
 @contextmanager
