@@ -1,5 +1,6 @@
 """`train --resume`: goes on with the same training alone, and is refused in one line elsewhere."""
 
+import json
 import os
 import random
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from conftest import build_model
 
 from liquidvision.checkpoint import read_tensors
 from liquidvision.errors import SinkError
-from liquidvision.learn import training
+from liquidvision.learn import crossval, training
 
 
 @pytest.fixture
@@ -75,6 +77,34 @@ def test_cross_validation_is_gone_on_with_as_it_was_begun(run, begin, clips, tmp
         assert run(*begin).code == 1
     ran = run(*begin, f"--{option}", "4", "--resume")
     assert ran.code == 2 and f"differs in its {option}" in one_line(ran), ran
+
+
+def test_folds_that_are_done_are_not_done_again(run, begin, tmp_path, monkeypatch):
+    """Cut off in a fold, a cross-validation goes on with it and ends with the scores of an undisturbed one; a fold's
+    file that is damaged is made again."""
+    begin += ["--folds", "3", "--seeds", "2"]
+    assert run(*begin, "-o", tmp_path / "whole").code == 0
+    done: list[int] = []
+    run_fold = crossval.run_fold
+
+    def counted(*arguments) -> Any:
+        if len(done) == 4:
+            raise SinkError("stopped")
+        done.append(1)
+        return run_fold(*arguments)
+
+    monkeypatch.setattr(crossval, "run_fold", counted)
+    assert run(*begin).code == 1
+    kept = sorted((tmp_path / "mine" / "training.folds").iterdir())
+    assert [path.name for path in kept] == [f"{n}.safetensors" for n in (1, 2, 3, 4)]
+    kept[1].write_bytes(kept[1].read_bytes()[:500])
+    done.clear()
+    assert run(*begin, "--resume").code == 0 and len(done) == 3
+    assert not (tmp_path / "mine" / "training.folds").exists()
+    whole, cut = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("whole", "mine"))
+    for part in ("memory", "frame", "clip_accuracy"):
+        assert whole[part] == cut[part], part
+    assert whole["compare"]["rows"] == cut["compare"]["rows"]
 
 
 def test_a_finished_training_is_not_gone_on_with(run, begin, tmp_path):

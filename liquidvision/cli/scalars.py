@@ -39,7 +39,7 @@ class Scalars:
                 # What an earlier training in this folder wrote from this epoch on counts no more.
                 self._writer = self._open(purge_step=row.epoch)
             for name, value in asdict(row).items():
-                if name not in ("epoch", "best") and value is not None:
+                if name not in ("epoch", "best", "behind") and value is not None:
                     self._writer.add_scalar(name, value, row.epoch)
             self._writer.flush()
         except OSError as error:

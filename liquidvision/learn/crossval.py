@@ -1,12 +1,16 @@
 """Cross-validation by group: heads of every kind and seed, and controls; a clip is judged by what never saw it."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from liquidvision.errors import UsageError
+from liquidvision import checkpoint
+from liquidvision.errors import ModelError, SinkError, UsageError
 from liquidvision.learn import probe
 from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.controls import controls
@@ -18,6 +22,7 @@ from liquidvision.learn.scoring import Verdict, verdicts
 from liquidvision.learn.splits import folds
 from liquidvision.liquid.head import Head, HeadConfig
 
+FORMAT = "liquidvision-fold"
 RESET = "reset"  # a name's ending: the state set back at every frame
 
 
@@ -65,7 +70,13 @@ class Outcome:
 
 
 def cross_validate(
-    lessons: Lessons, contest: Contest, k: int, *, seed: int = 0, on_fold: Callable[[int], None] = lambda _: None
+    lessons: Lessons,
+    contest: Contest,
+    k: int,
+    *,
+    seed: int = 0,
+    kept: Path | None = None,
+    on_fold: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Judge every clip, for each seed, by models trained on the other folds.
 
@@ -74,10 +85,12 @@ def cross_validate(
         contest: what competes.
         k: number of folds.
         seed: the first.
+        kept: a folder for what each fold gave; what lies there, of the same lessons and contest, is not done again.
         on_fold: called with the number of folds done, of `k` times `contest.seeds`.
 
     Raises:
         UsageError: fewer groups than folds.
+        SinkError: the folder cannot be written.
     """
     outcome = Outcome()
     clips = [clip.name for clip in lessons.dataset.clips]
@@ -86,8 +99,13 @@ def cross_validate(
         for test in folds(lessons.dataset, k, seed=seed + number):
             held_out = set(test)
             train = lessons.only([name for name in clips if name not in held_out])
-            with torch.random.fork_rng():
-                fold = run_fold(train, lessons.only(test), contest, seed + number)
+            path = None if kept is None else kept / f"{done + 1}.safetensors"
+            fold = None if path is None else read_fold(path)
+            if fold is None:
+                with torch.random.fork_rng():
+                    fold = run_fold(train, lessons.only(test), contest, seed + number)
+                if path is not None:
+                    keep_fold(path, fold)
             merge(outcome, fold, number, [place for place, name in enumerate(clips) if name in held_out], len(clips))
             done += 1
             on_fold(done)
@@ -134,6 +152,48 @@ def run_fold(train: Lessons, test: Lessons, contest: Contest, seed: int) -> Outc
         unused = sum(p.numel() for p in head.frame_readout.parameters())
         outcome.parameters[name] = sum(p.numel() for p in head.parameters()) - unused
     return outcome
+
+
+def keep_fold(path: Path, fold: Outcome) -> None:
+    """Write what a fold gave; raises SinkError where that cannot be."""
+    told = {"tuned": fold.tuned, "parameters": fold.parameters}
+    told |= {"tracks": list(fold.tracks), "sparse": list(fold.sparse)}
+    tensors = {}
+    kinds = [fold.alone, *fold.tracks.values(), *fold.sparse.values()]
+    for i, (tracks,) in enumerate(kinds):
+        tensors[f"{i}.lengths"] = torch.tensor([len(track.truth) for track in tracks])
+        for part in ("truth", "scores", "times"):
+            tensors[f"{i}.{part}"] = torch.from_numpy(np.concatenate([getattr(track, part) for track in tracks]))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_tensors(path, tensors, {"format": FORMAT, "fold": json.dumps(told)})
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_fold(path: Path) -> Outcome | None:
+    """What `keep_fold` wrote; None where there is no such file, or it is damaged: the fold is done again."""
+    try:
+        tensors, metadata = checkpoint.read_tensors(path)
+    except ModelError:
+        return None
+    if metadata.get("format") != FORMAT:
+        return None
+    told = json.loads(metadata["fold"])
+
+    def tracks(i: int) -> list[list[Track]]:
+        edges = tensors[f"{i}.lengths"].cumsum(0)[:-1].numpy()
+        parts = (np.split(tensors[f"{i}.{part}"].numpy(), edges) for part in ("truth", "scores", "times"))
+        return [[Track(*row) for row in zip(*parts, strict=True)]]
+
+    names, sparse = told["tracks"], told["sparse"]
+    return Outcome(
+        tracks={name: tracks(1 + i) for i, name in enumerate(names)},
+        sparse={name: tracks(1 + len(names) + i) for i, name in enumerate(sparse)},
+        alone=tracks(0),
+        tuned=told["tuned"],
+        parameters=told["parameters"],
+    )
 
 
 def check(dataset: Dataset, k: int, seeds: int, seed: int) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
@@ -29,7 +30,8 @@ from liquidvision.learn.splits import Split, split
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.model import Model, layouts_of
 
-STATE, METRICS, SPLIT, SCORES = "training.safetensors", "metrics.csv", "split.json", "evaluation.json"
+STATE, FOLDS, METRICS = "training.safetensors", "training.folds", "metrics.csv"
+SPLIT, SCORES = "split.json", "evaluation.json"
 
 
 @dataclass(slots=True)
@@ -61,7 +63,8 @@ def train(
     """Train a head on a dataset, calibrate it, and leave a model folder.
 
     The folder holds the model (config.json, model.safetensors, README.md), split.json, metrics.csv (a line an
-    epoch) and evaluation.json; until it is done also training.safetensors, from which `resume` goes on.
+    epoch) and evaluation.json; until it is done also training.safetensors and training.folds, from which `resume`
+    goes on.
 
     Args:
         dataset: clips that can be read, embedded in `store` in all views of the plan or to be embedded.
@@ -88,7 +91,7 @@ def train(
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not resume:
-            (out / STATE).unlink(missing_ok=True)  # nothing but this training is to be resumed from now on
+            forget(out)  # nothing but this training is to be resumed from now on
     except OSError as error:
         raise SinkError(f"cannot make the folder {out}: {error.strerror or error}") from error
     with torch.random.fork_rng():
@@ -119,7 +122,7 @@ def train(
         course.run(on_epoch)
     model = Model(backbone, head, dataset.labels, name=out.name, first_dt=plan.first_dt)
     if plan.folds:
-        watched, evaluation = cross_validated(model, Lessons(dataset, store, plan.views), plan, listener)
+        watched, evaluation = cross_validated(model, Lessons(dataset, store, plan.views), plan, listener, out / FOLDS)
         temperature = calibrate(head, watched)
     else:
         validation = dataset.only(parts["validation"])
@@ -141,8 +144,14 @@ def train(
     beside = {SPLIT: made.encode(), SCORES: encode(evaluation)}
     card = card_of(model, out, plan, facts, course.history, evaluation)
     write_folder(out, model.config(), model.tensors(), card, beside)
-    (out / STATE).unlink(missing_ok=True)
+    forget(out)
     return model, evaluation
+
+
+def forget(out: Path) -> None:
+    """Remove what a training could be resumed from."""
+    (out / STATE).unlink(missing_ok=True)
+    shutil.rmtree(out / FOLDS, ignore_errors=True)
 
 
 def check(
@@ -192,7 +201,7 @@ def read_frames(head: Head, lessons: Mapping[str, Lessons]) -> None:
 
 
 def cross_validated(
-    model: Model, lessons: Lessons, plan: Plan, listener: Listener
+    model: Model, lessons: Lessons, plan: Plan, listener: Listener, kept: Path
 ) -> tuple[list[Watched], dict[str, Any]]:
     """What heads like the model's say of the clips of the fold they were not trained on, and the evaluation of it.
 
@@ -203,7 +212,7 @@ def cross_validated(
     of = plan.folds * plan.seeds
     listener.fold(0, of)
     outcome = cross_validate(
-        lessons, contest, plan.folds, seed=plan.recipe.seed, on_fold=lambda done: listener.fold(done, of)
+        lessons, contest, plan.folds, seed=plan.recipe.seed, kept=kept, on_fold=lambda done: listener.fold(done, of)
     )
     memory, alone = outcome.tracks[config.cell][0], outcome.alone[0]
     watched = [Watched(*row) for row in zip(lessons.dataset.clips, memory, alone, strict=True)]
