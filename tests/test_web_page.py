@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
@@ -94,6 +95,13 @@ def classes(page: Any) -> dict[str, int]:
     """The classes on the page, with how many examples are seen of each."""
     cards = page.find_elements("css selector", "#classes .class")
     return {card.get_dom_attribute("data-label"): len(card.find_elements("css selector", ".shot")) for card in cards}
+
+
+def flows(page: Any) -> bool:
+    """Whether enough frames come within the two seconds of a correction; of a stalled stream it is refused."""
+    first = page.execute_script("return liquidvision.last.index")
+    time.sleep(1.5)
+    return page.execute_script("return liquidvision.last.index") >= first + 8
 
 
 def words(page: Any) -> list[str]:
@@ -196,6 +204,7 @@ def mp4(pictures: list[np.ndarray], path: Path, every: int) -> Path:
 
 def test_correct_undo_rename_delete_and_reload(page: Any) -> None:
     """The mouse does what the keys do; a reloaded page finds its classes again; pictures are kept where wished."""
+    until(page, lambda: flows(page))
     before = classes(page)
     by(page, '[data-label="left"] .was').click()
     until(page, lambda: classes(page)["left"] == before["left"] + 1)

@@ -150,6 +150,8 @@ def teach(
         raise UsageError(f"{missing[0]} has no examples; show one, or delete the class")
     began = time.perf_counter()
     plan = default_plan(len(examples))
+    # The probe knows nothing but these few examples, and is too sure of them to have a say.
+    plan = replace(plan, head={**plan.head, "frame_share": 0.0})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.recipe.seed)
         lessons = Shown(examples, labels)
