@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
@@ -17,6 +18,24 @@ LUMA = {
 }
 
 WHOLE = slice(None), slice(None)
+
+
+@cache
+def matrix_to_rgb(luma: tuple[float, float], bits: int, full_range: bool) -> np.ndarray:
+    """(3, 4) float64: Y'CbCr of so many bits, then 1, to R'G'B' of 0..255 (H.273, equations 20 to 28 and 38 to 43).
+
+    Args:
+        luma: Kr and Kb.
+        bits: of a sample.
+        full_range: see `Planes`.
+    """
+    kr, kb = luma
+    kg, unit = 1 - kr - kb, 2 ** (bits - 8)
+    span, swing, black = (2**bits - 1, 2**bits - 1, 0) if full_range else (219 * unit, 224 * unit, 16 * unit)
+    to_red, to_blue = 2 * (1 - kr), 2 * (1 - kb)
+    matrix = np.array([[1, 0, to_red], [1, -to_blue * kb / kg, -to_red * kr / kg], [1, to_blue, 0]])
+    matrix *= 255 / np.array([span, swing, swing])
+    return np.hstack([matrix, -matrix @ np.array([[black], [128 * unit], [128 * unit]])])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -102,6 +102,13 @@ def trained(run, clips, model_folder, tmp_path, monkeypatch) -> Path:
     return tmp_path / "mine"
 
 
+@pytest.mark.parametrize(("clips", "clear"), [(1, False), (2, False), (5, False), (20, True)])
+def test_a_few_clips_make_nothing_clear(clips, clear):
+    """That every clip is right in one epoch and wrong in another says something of twenty, and nothing of five."""
+    assert module.clearly_better(torch.ones(clips), torch.zeros(clips)) == clear
+    assert not module.clearly_better(torch.ones(clips), torch.ones(clips))
+
+
 def test_train_leaves_a_model_that_works_at_once(run, trained, clips):
     """`train` on class folders leaves a folder that `infer` and Python take, with its card, split and scores."""
     model = Model.from_pretrained(trained)

@@ -174,7 +174,8 @@ class Course:
 def clearly_better(one: Tensor, other: Tensor) -> bool:
     """Whether the shares right (clips,) of the one are higher, by more than chance among so many clips explains."""
     lead = one - other
-    return len(lead) > 1 and float(lead.mean()) > CLEARLY * float(lead.std()) / math.sqrt(len(lead))
+    lead = torch.cat([lead, -lead.abs().amax()[None]])  # one more that disagrees, or two that agree would be certain
+    return float(lead.mean()) > CLEARLY * float(lead.std()) / math.sqrt(len(lead))
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

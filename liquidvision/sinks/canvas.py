@@ -6,7 +6,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from liquidvision.frame import LUMA, WHOLE, Pixels, Planes
+from liquidvision.frame import LUMA, WHOLE, Pixels, Planes, matrix_to_rgb
 from liquidvision.sinks.ink import Box
 
 BT601 = 6  # what any matrix that is not in `LUMA` is taken for
@@ -80,19 +80,7 @@ def even(box: Box) -> Box:
 
 @cache
 def matrices(matrix: int, full_range: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(3, 4) float32 each: Y'CbCr of 8 bits to R'G'B' of 8 bits, and back (H.273, equations 20 to 43)."""
-    kr, kb = LUMA.get(matrix, LUMA[BT601])
-    kg = 1 - kr - kb
-    span, swing, black = (255, 255, 0) if full_range else (219, 224, 16)
-    to_yuv = np.array(
-        [
-            [kr, kg, kb],
-            [-kr / (1 - kb) / 2, -kg / (1 - kb) / 2, 0.5],
-            [0.5, -kg / (1 - kr) / 2, -kb / (1 - kr) / 2],
-        ]
-    )
-    to_yuv *= np.array([[span], [swing], [swing]]) / 255
-    back = np.linalg.inv(to_yuv)
-    offset = np.array([[black], [128], [128]])
-    there = np.hstack([back, -back @ offset])
-    return there.astype(np.float32), np.hstack([to_yuv, offset]).astype(np.float32)
+    """(3, 4) float32 each: Y'CbCr of 8 bits to R'G'B' of 8 bits, and back."""
+    there = matrix_to_rgb(LUMA.get(matrix, LUMA[BT601]), 8, full_range)
+    back = np.linalg.inv(there[:, :3])
+    return there.astype(np.float32), np.hstack([back, -back @ there[:, 3:]]).astype(np.float32)

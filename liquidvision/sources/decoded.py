@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from liquidvision.errors import SourceError
-from liquidvision.frame import LUMA, WHOLE, Pixels, Planes
+from liquidvision.frame import LUMA, WHOLE, Pixels, Planes, matrix_to_rgb
 from liquidvision.sources.color import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, matrix_of, rgb
 
 YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # beginnings of FFmpeg's names of formats without alpha
@@ -114,14 +114,8 @@ def plane_of(plane: Any, width: int, dtype: str = "u1") -> np.ndarray:
 
 
 def to_rgb(planes: np.ndarray, luma: tuple[float, float], *, full_range: bool) -> np.ndarray:
-    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (3, h, w) of 10 bits (H.273, eqs. 20 to 28 and 38 to 43)."""
-    kr, kb = luma
-    kg = 1 - kr - kb
-    span, swing, black = (1023, 1023, 0) if full_range else (876, 896, 64)
-    to_red, to_blue = 2 * (1 - kr), 2 * (1 - kb)
-    matrix = np.array([[1, 0, to_red], [1, -to_blue * kb / kg, -to_red * kr / kg], [1, to_blue, 0]])
-    matrix *= 255 / np.array([span, swing, swing])
-    offset = matrix @ np.array([black, 512, 512])
-    image = matrix.astype(np.float32) @ planes.reshape(3, -1).astype(np.float32)
-    image -= offset.astype(np.float32)[:, None]
+    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (3, h, w) of 10 bits."""
+    matrix = matrix_to_rgb(luma, 10, full_range).astype(np.float32)
+    image = matrix[:, :3] @ planes.reshape(3, -1).astype(np.float32)
+    image += matrix[:, 3:]
     return np.clip(image, 0, 255, out=image).reshape(planes.shape)
