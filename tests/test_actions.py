@@ -9,9 +9,13 @@ import torch
 from conftest import build_model
 
 from liquidvision import HeadConfig, Model, layouts_of
+from liquidvision.liquid import Layout
 from tools import bench_actions, train_actions
+from tools.actions import poses
 from tools.actions.clips import ClipSet, instants, render_set
 from tools.actions.fit import Recipe, accuracy, drop_frames, fit, steps_between
+from tools.actions.stills import JOINTS
+from tools.distill.training import export
 from tools.figures import ACTIONS
 
 
@@ -60,13 +64,25 @@ def test_a_head_learns_what_only_time_tells():
     assert alone < 0.7
 
 
+def test_a_head_sees_by_the_readout_it_is_given():
+    """With a readout of the embedding, what it does not read changes nothing of what the memory says."""
+    draw = torch.Generator().manual_seed(0)
+    values, readout = torch.randn(8, 20, 6, generator=draw), torch.randn(2, 6, generator=draw)
+    clips = ClipSet(np.tile(np.arange(20) * 0.05, (8, 1)), np.zeros((8, 20), int), values.numpy())
+    config = HeadConfig((Layout(6, 1),), 2, components=2, taus=(0.2,))
+    head = fit(config, clips, Recipe(epochs=1), readout=readout, log=lambda _: None)
+    unread = torch.linalg.svd(readout).Vh[2:].sum(0)
+    seen, moved = (head.perceive(x, 0.05).features[..., :2] for x in (values, values + unread))
+    torch.testing.assert_close(seen, moved, atol=1e-5, rtol=0)
+    assert seen.std() > 0.05
+
+
 def test_the_program_makes_a_model_that_loads(tmp_path, monkeypatch):
     """From a backbone's weights to a model folder with its card, in a few steps."""
-    from safetensors.torch import save_file
-    from torchvision.models import mobilenet_v2
-
+    monkeypatch.setattr(poses, "NETWORK", "mobilenet_v3_small")
+    monkeypatch.setattr(poses, "NODE", "features.11")
     torch.manual_seed(0)
-    save_file(mobilenet_v2().state_dict(), tmp_path / "backbone.safetensors", {"images_seen": "0"})
+    export(poses.Pointer(), tmp_path / "backbone.safetensors", {"images_seen": "0"})
     arguments = f"--backbone {tmp_path}/backbone.safetensors --work {tmp_path}/work -o {tmp_path}/m".split()
     monkeypatch.setattr(
         sys, "argv", ["train_actions", *arguments, "--clips", "3", "--test-clips", "1", "--epochs", "1"]
@@ -78,6 +94,7 @@ def test_the_program_makes_a_model_that_loads(tmp_path, monkeypatch):
     card = Path(tmp_path / "m" / "README.md").read_text(encoding="utf-8")
     assert "## How well it does" in card
     assert "| slow |" in card
+    assert model.head.config.components == 2 * JOINTS
 
 
 def test_the_bench_counts_onsets_and_flips():

@@ -170,3 +170,17 @@ def test_clips_in_which_nothing_moves_leave_sane_statistics():
         assert 0.5 < float(head.perceive(clips, 0.1).features[..., :6].std()) / config.appearance < 2
         moving = head.perceive(torch.randn(3, 20, 12), 0.1).features
         assert float(moving.abs().max()) < 50
+
+
+def test_a_known_readout_is_whitened_instead_of_the_embedding():
+    """Given readouts of the embedding, the components are these, of unit variance within clips, and nothing else."""
+    torch.manual_seed(0)
+    config = HeadConfig((Layout(12, 1),), 2, components=3, taus=(0.2,), width=4, units=3)
+    head, clips, readout = Head(config), torch.randn(6, 40, 12) * torch.rand(12) * 5, torch.randn(3, 12)
+    head.fit_statistics(clips, 0.1, readout=readout)
+    white = head.perceive(clips, 0.1).features[..., :3] / config.appearance
+    within = (white - white.mean(1, keepdim=True)).flatten(0, 1)
+    torch.testing.assert_close(within.T @ within / len(within), torch.eye(3), atol=1e-3, rtol=0)
+    unread = torch.linalg.svd(readout).Vh[3:]  # what no readout sees
+    moved = head.perceive(clips + unread.sum(0), 0.1).features[..., :3] / config.appearance
+    torch.testing.assert_close(moved, white, atol=1e-4, rtol=0)

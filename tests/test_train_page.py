@@ -33,7 +33,7 @@ def test_the_worked_example_runs(run, here):
     for line in commands:
         arguments = shlex.split(line)[1:]
         # Without a network: the bundled backbone, and less of everything.
-        arguments += ["--backbone", "actions", "--epochs", "2"] if arguments[0] == "train" else []
+        arguments += ["--backbone", "objects", "--epochs", "2"] if arguments[0] == "train" else []
         arguments += ["--folds", "2", "--seeds", "1"] if "--compare" in arguments else []
         ran = run(*arguments)
         assert ran.code == 0, (line, ran)

@@ -17,8 +17,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.actions.clips import ClipSet, embed_set, render_set
+from tools.actions.poses import backbone_of
 from tools.figures import ACTIONS
-from tools.train_actions import NODES, frozen_backbone
 
 
 def frames_of(clips: ClipSet, every: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,11 +31,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=1400)
+    parser.add_argument("--clips", type=int, default=1000)
     options = parser.parse_args()
     torch.manual_seed(0)
-    backbone = frozen_backbone(options.backbone)
-    key = hashlib.sha256(options.backbone.read_bytes() + repr(NODES).encode()).hexdigest()[:16]
+    backbone, _ = backbone_of(options.backbone)
+    key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
     train = render_set(options.work / "train", "train", range(options.clips))
     test = render_set(options.work / "test", "test", range(60), seconds=10.0, jitter=0.0)
     xs, ys = frames_of(embed_set(train, backbone, options.work / "train", key), 5)

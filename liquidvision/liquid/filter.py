@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import as_dt, as_mask, as_streams
-from liquidvision.liquid.head import LARGEST, STILL, HeadOutput, State, spread_of
+from liquidvision.liquid.head import LARGEST, HeadOutput, State
 from liquidvision.liquid.ltc import GatedLTC
+from liquidvision.liquid.statistics import STILL, spread_of
 from liquidvision.liquid.traces import Traces
 
 KIND = "filter"  # in a config.json

@@ -15,6 +15,7 @@ from liquidvision.liquid.conductance import ConductanceLTC
 from liquidvision.liquid.ltc import LTC, GatedLTC
 from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.plain import GRU, LSTM, Memoryless
+from liquidvision.liquid.statistics import STILL, spread_of, whitening
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 
 LIQUID: dict[str, type[LTC] | type[ConductanceLTC]] = {
@@ -26,7 +27,6 @@ OTHERS: dict[str, type[Cell]] = {"gru": GRU, "lstm": LSTM, "none": Memoryless}
 
 State = dict[str, Tensor]
 LARGEST = 1_000_000  # of any size in a configuration; more is a damaged file
-STILL = 1e-3  # a spread below this is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,11 @@ class Head(nn.Module):
 
     @torch.no_grad()
     def fit_statistics(
-        self, embeddings: Tensor, dts: Tensor | float, lengths: Tensor | Sequence[int] | None = None
+        self,
+        embeddings: Tensor,
+        dts: Tensor | float,
+        lengths: Tensor | Sequence[int] | None = None,
+        readout: Tensor | None = None,
     ) -> None:
         """Set standardisation, whitening and the traces' statistics from training clips, and from these alone.
 
@@ -183,6 +187,8 @@ class Head(nn.Module):
             embeddings: (clips, steps, d).
             dts: seconds between frames, in any shape that `forward` takes.
             lengths: (clips,) frames of each clip that count; None: all.
+            readout: (n, d) linear readouts of the embedding known to matter, joints, say: they are whitened
+                instead of the whole embedding.
         """
         clips, steps, _ = embeddings.shape
         if lengths is None:
@@ -198,14 +204,8 @@ class Head(nn.Module):
         # Where nothing moves within clips, what differs between them is all there is.
         moves = float(within.square().mean()) > STILL**2 * float(around.square().mean())
         varied = within if moves else around
-        spread = spread_of(varied)
-        scale = torch.where(spread > STILL, 1 / spread, 0.0)
-        found = min(self.config.components, *varied.shape)  # few frames have few directions; the rest stay silent
-        _, singular, axes = torch.pca_lowrank(varied * scale, q=found, center=False, niter=4)
-        self.whitening.zero_()
-        heard = singular > STILL * singular[0]
-        axes = torch.where(heard, axes / (singular / len(varied) ** 0.5), 0.0)
-        self.whitening[:, :found] = axes * (scale / self.inverse_std)[:, None]
+        axes = whitening(varied if readout is None else varied @ readout.T, self.config.components)
+        self.whitening.copy_((axes if readout is None else readout.T @ axes) / self.inverse_std[:, None])
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
         percept = self.perceive(embeddings, dts, lengths=lengths)
@@ -274,11 +274,6 @@ class Head(nn.Module):
         change = (torch.cat([magnitudes, directions], -1) - self.feature_mean) * self.feature_inverse_std
         features = torch.cat([self.config.appearance * white, change], -1)
         return features, {"traces": traces, "signed": signed}
-
-
-def spread_of(values: Tensor) -> Tensor:
-    """The root mean square deviation from the mean, (n, d) to (d,); 0 for a single row."""
-    return values.std(0, correction=0)
 
 
 def make_cell(config: HeadConfig) -> Cell:

@@ -29,7 +29,7 @@ def card_of(
 ) -> str:
     """README.md of the model's folder; `measured` is what tools/bench_actions.py counts."""
     with safe_open(str(backbone), framework="pt") as file:
-        distilled = file.metadata() or {}
+        taught = file.metadata() or {}
     config, head = model.head.config, model.head
     parameters = sum(p.numel() for p in head.parameters())
     table = "\n".join(
@@ -52,7 +52,8 @@ Trying liquidvision offline; tests; a starting point for reading how a model fol
 ## Not for
 
 People. The figure is drawn; real persons, cameras and rooms were never labelled for this model, and what it says about
-them means nothing. Not for any decision about anyone.
+them means nothing. Not for any decision about anyone. Nor is its backbone for classes of your own: it knows one drawn
+figure's joints, and nothing else; teach those on `objects`.
 
 ## Made of
 
@@ -65,12 +66,10 @@ them means nothing. Not for any decision about anyone.
 
 ## Trained on
 
-- The backbone: distilled from torchvision's MobileNetV2 (ImageNet, BSD) over
-  these pictures: {distilled.get("pictures", "unknown")}.
-  Tiny-ImageNet, Caltech-101, the ImageNet pictures and the gesture clips state no licence; the fight clips (Aktı et
-  al., IPTA 2019) are MIT. None of these pictures is in this folder. On rendered frames of the figure it also learnt
-  where the joints are. {distilled.get("images_seen", "?")} pictures seen; linear probes of it are as
-  right as its teacher's (see docs/benchmarks.md).
+- The backbone: taught from nothing where the figure's 14 joints are, as a linear readout of its embedding; the head's
+  {config.components} components are that readout, whitened. {taught.get("stills", "?")} rendered pictures of the
+  `train` split; {taught.get("images_seen", "?")} views of them, moved, turned, bent, recoloured, blurred and with
+  noise. No photograph, and no one's data.
 - The head: {clips} rendered clips of 8 s of the renderer's `train` split, at irregular frame times, with up to
   {recipe.most_dropped:.0%} of the frames dropped and their Δt handed over; {recipe.epochs} epochs, AdamW,
   learning rate {recipe.learning_rate}, weight decay {recipe.weight_decay}, noise {recipe.noise}, calm
@@ -79,8 +78,8 @@ them means nothing. Not for any decision about anyone.
 Made again by:
 
 ```sh
-python tools/distill_backbone.py --data DATA --teacher DATA/weights/mobilenet_v2_imagenet.pth --work WORK/backbone
-python tools/train_actions.py --backbone WORK/backbone/backbone.safetensors --work WORK/actions
+python tools/train_poses.py --work WORK/poses
+python tools/train_actions.py --backbone WORK/poses/backbone.safetensors --work WORK/actions
 ```
 
 ## How well it does

@@ -29,14 +29,14 @@ class Recipe:
         seed: of the weights and of every draw.
     """
 
-    epochs: int = 14
+    epochs: int = 16
     batch: int = 32
     learning_rate: float = 4e-3
     weight_decay: float = 0.05
-    noise: float = 0.3
+    noise: float = 0.02
     most_dropped: float = 0.7
     smoothing: float = 0.05
-    calm: float = 3.0
+    calm: float = 4.0
     first_dt: float = 1.0
     seed: int = 0
 
@@ -53,13 +53,13 @@ def drop_frames(keep: Tensor, *rows: Tensor) -> tuple[Tensor, list[Tensor]]:
     return lengths, [row[torch.arange(len(row))[:, None], order] for row in rows]
 
 
-def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, log=print) -> Head:
-    """Train a head on clips; returns it in eval mode."""
+def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, readout: Tensor | None = None, log=print) -> Head:
+    """Train a head on clips, to see by the given readouts of the embedding if any; returns it in eval mode."""
     torch.manual_seed(recipe.seed)
     head = Head(config)
     times, labels, embeddings = as_tensors(clips)
     some = slice(None, None, max(1, len(labels) // 200))  # enough for means and axes
-    head.fit_statistics(embeddings[some].float(), steps_between(times[some], recipe.first_dt))
+    head.fit_statistics(embeddings[some].float(), steps_between(times[some], recipe.first_dt), readout=readout)
     per_epoch = -(-len(labels) // recipe.batch)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

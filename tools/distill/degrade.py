@@ -58,14 +58,15 @@ def recolour(images: Tensor, chance: torch.Generator) -> Tensor:
     untouched = some(count, 0.15, chance)
     matrix[untouched], offset[untouched] = torch.eye(3), 0.0
     flat = images.flatten(2)
-    return torch.baddbmm(offset[:, :, None], matrix, flat).view_as(images).clamp_(0, 1)
+    matrix, offset = matrix.to(images.device), offset[:, :, None].to(images.device)
+    return torch.baddbmm(offset, matrix, flat).view_as(images).clamp_(0, 1)
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
     """Gaussian blur."""
     reach = torch.arange(-3.0, 4.0)
     kernel = torch.exp(-(reach**2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).expand(3, 1, 7)
+    kernel = (kernel / kernel.sum()).expand(3, 1, 7).to(images.device)
     padded = functional.pad(images, (3, 3, 3, 3), mode="replicate")
     return functional.conv2d(functional.conv2d(padded, kernel[:, :, None], groups=3), kernel[..., None], groups=3)
 
@@ -90,22 +91,36 @@ def compress(images: Tensor, quality: int) -> Tensor:
 
 
 def degrade(images: Tensor, chance: torch.Generator) -> Tensor:
-    """Randomly recolour, blur, coarsen, add noise to and compress images in 0..1."""
+    """Randomly distort and compress images in 0..1."""
+    images = distort(images, chance)
+    rows, quality = some(len(images), 0.15, chance), torch.rand((), generator=chance)
+    if len(rows):
+        images[rows] = compress(images[rows], 20 + int(60 * quality))
+    return images
+
+
+def distort(images: Tensor, chance: torch.Generator) -> Tensor:
+    """Randomly recolour, blur, coarsen and add noise to images in 0..1, on the images' device.
+
+    What is done to which image is drawn on the CPU, so that a GPU is never waited for.
+    """
     count = len(images)
     images = recolour(images, chance)
-    sigma, factor, quality = (float(value) for value in torch.rand(3, generator=chance))
+    sigma, factor = (float(value) for value in torch.rand(2, generator=chance))
     for rows, change in (
         (some(count, 0.15, chance), lambda x: blur(x, 0.4 + 1.1 * sigma)),
         (some(count, 0.15, chance), lambda x: coarsen(x, 0.35 + 0.55 * factor)),
         (some(count, 0.2, chance), lambda x: add_noise(x, chance)),
-        (some(count, 0.15, chance), lambda x: compress(x, 20 + int(60 * quality))),
     ):
         if len(rows):
+            rows = rows.to(images.device)
             images[rows] = change(images[rows])
     return images
 
 
 def add_noise(images: Tensor, chance: torch.Generator) -> Tensor:
     """Add Gaussian noise of a random strength to each image."""
-    strength = uniform(0.0, 0.06, (len(images), 1, 1, 1), chance)
-    return (images + strength * torch.randn(images.shape, generator=chance)).clamp_(0, 1)
+    strength = uniform(0.0, 0.06, (len(images), 1, 1, 1), chance).to(images.device)
+    grain = torch.Generator(images.device).manual_seed(int(torch.randint(2**31, (), generator=chance)))
+    noise = torch.randn(images.shape, generator=grain, device=images.device)
+    return (images + strength * noise).clamp_(0, 1)

@@ -138,11 +138,12 @@ def labelled_in(pools: Sequence[Pool]) -> list[int]:
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Move the averaged weights and BatchNorm statistics a little towards the network's."""
-    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - keep)
-        else:
-            mean.copy_(value)
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    means, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+    torch._foreach_lerp_(means, values, 1 - keep)  # one launch on a GPU, not one a tensor
+    for count, value in pairs:
+        if not count.is_floating_point():
+            count.copy_(value)
 
 
 def replace_atomically(file: Path, write: Callable[[Path], object]) -> None:

@@ -1,0 +1,158 @@
+"""The backbone of `actions`: a network taught from nothing where the rendered figure's joints are."""
+
+import copy
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import get_model
+
+from liquidvision import Backbone, Preprocessing
+from tools.actions.clips import SIDE
+from tools.actions.stills import JOINTS, Stills
+from tools.distill.degrade import distort, uniform
+from tools.distill.training import CHECKPOINT, EXPORT, export, follow, replace_atomically
+
+NETWORK, NODE, GRID = "mobilenet_v3_large", "features.15", 5  # the last narrow map, cell by cell
+BATCH, RATE, DECAY, KEEP, WARM_UP = 256, 3e-3, 0.02, 0.998, 0.03
+SAVE_EVERY, LOG_EVERY = 60.0, 20.0  # seconds
+TURN, ZOOM, SHIFT, BEND = 0.1, 0.15, 0.04, (0.15, 0.3)  # radians, shares
+PREPROCESSING = Preprocessing(size=(SIDE, SIDE), shorter=None)
+
+
+def bend(pictures: Tensor, joints: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures (n, side, side, 3) uint8 as images in 0..1, moved, turned, zoomed and bent; joints with them.
+
+    The bend stretches one end of the picture and squeezes the other, by v + k v (1 - v) along each axis: bodies get
+    proportions that were never drawn.
+    """
+    count, side, device = len(pictures), pictures.shape[1], pictures.device
+    angle = uniform(-TURN, TURN, (count,), chance)
+    zoom = torch.exp(uniform(-ZOOM, ZOOM, (count, 2), chance))
+    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(count, 2, 2)
+    matrix = turn * zoom[:, None]  # from the image's coordinates, about the middle, to the picture's
+    back, matrix = torch.linalg.inv(matrix).to(device), matrix.to(device)
+    middle = (0.5 + uniform(-SHIFT, SHIFT, (count, 1, 2), chance)).to(device)
+    k = uniform(-1, 1, (count, 1, 2), chance) * torch.tensor(BEND)
+    k = torch.where(k.abs() < 1e-3, 1e-3, k).to(device)  # it divides below
+    steps = (torch.arange(side, device=device) + 0.5) / side
+    places = torch.cartesian_prod(steps, steps).flip(1)[None]  # x, y of each pixel, row by row
+    where = (places + k * places * (1 - places) - 0.5) @ matrix.mT + middle
+    grid = (2 * where - 1).view(count, side, side, 2)
+    images = pictures.permute(0, 3, 1, 2).float().div_(255)
+    images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    bent = (joints - middle) @ back.mT + 0.5
+    root = ((1 + k).square() - 4 * k * bent).clamp_min(1e-4).sqrt()
+    return images, ((1 + k) - root) / (2 * k)
+
+
+class Pointer(nn.Module):
+    """The network as far as its node, and a linear readout of the joints from the node's map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = get_model(NETWORK, weights=None)
+        self.depth = int(NODE.rpartition(".")[2]) + 1
+        channels = self.network.features[self.depth][0].in_channels
+        self.to_joints = nn.Linear(channels * GRID * GRID, 2 * JOINTS)
+        for name, values in (("mean", PREPROCESSING.mean), ("std", PREPROCESSING.std)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Joints (n, 14, 2) as fractions of the picture, of images (n, 3, SIDE, SIDE) in 0..1."""
+        x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+            for layer in self.network.features[: self.depth]:
+                x = layer(x)
+        x = functional.adaptive_avg_pool2d(x.float(), GRID).flatten(1)
+        return 0.5 + 0.2 * self.to_joints(x).unflatten(1, (JOINTS, 2))
+
+
+def error(wanted: Tensor, found: Tensor) -> Tensor:
+    """The loss: how far joints are off, in fifths of the picture; small errors count in full."""
+    return functional.smooth_l1_loss(found / 0.2, wanted / 0.2, beta=0.05)
+
+
+def chance_of(seed: int, step: int) -> torch.Generator:
+    """The draws of one step: a run that goes on sees what an undisturbed one sees."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + step)
+
+
+def teach(stills: Stills, work: Path, *, images: int, device: torch.device, batch: int = BATCH, seed: int = 0) -> Path:
+    """Train until so many images are seen; a run whose checkpoint lies in `work` goes on. The exported file.
+
+    It holds the averaged weights in half precision, as `network.*` and `to_joints.*`: see `backbone_of`.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    kept, pinned = work / CHECKPOINT, device.type == "cuda"
+    torch.manual_seed(seed)
+    pointer = Pointer().to(device, memory_format=torch.channels_last).train()
+    average = copy.deepcopy(pointer).eval()
+    optimiser = torch.optim.AdamW(pointer.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    step, steps = 0, math.ceil(images / batch)
+    if kept.exists():
+        saved = torch.load(kept, map_location=device, weights_only=True)
+        pointer.load_state_dict(saved["pointer"])
+        average.load_state_dict(saved["average"])
+        optimiser.load_state_dict(saved["optimiser"])
+        step = saved["step"]
+
+    def save() -> None:
+        state = {"pointer": pointer.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
+        replace_atomically(kept, lambda partial: torch.save({**state, "step": step}, partial))
+        about = {"images_seen": str(step * batch), "stills": str(len(stills.pictures)), "seed": str(seed)}
+        export(average, work / EXPORT, about)
+
+    def draw(step: int) -> list[Tensor]:
+        drawn = stills.draw(batch, chance_of(2 * seed, step))
+        return [each.pin_memory() for each in drawn] if pinned else drawn
+
+    saved_at = logged_at = time.monotonic()
+    told, total = step, torch.zeros((), device=device)  # the sum is read only when told: a GPU is not waited for
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(draw, step)
+        while step < steps:
+            pictures, joints = (each.to(device, non_blocking=True) for each in coming.result())
+            coming = ahead.submit(draw, step + 1)
+            for group in optimiser.param_groups:
+                group["lr"] = RATE * rate_at(step / steps)
+            chance = chance_of(2 * seed + 1, step)
+            seen, wanted = bend(pictures, joints, chance)
+            loss = error(wanted, pointer(distort(seen, chance)))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(pointer.parameters(), 5.0)
+            optimiser.step()
+            step, total = step + 1, total + loss.detach()
+            follow(average, pointer, min(KEEP, step / (step + 10)))
+            if time.monotonic() - logged_at > LOG_EVERY:
+                mean = float(total) / (step - told)
+                speed = (step - told) * batch / (time.monotonic() - logged_at)
+                print(f"{step * batch}/{images} images: loss {mean:.4f}, {speed:.0f} images/s", flush=True)
+                logged_at, told = time.monotonic(), step
+                total.zero_()
+            if time.monotonic() - saved_at > SAVE_EVERY:
+                save()
+                saved_at = time.monotonic()
+    save()
+    return work / EXPORT
+
+
+def rate_at(part: float) -> float:
+    """The learning rate, of its peak, when such a part of the steps is done: warm-up, then a cosine."""
+    rate = part / WARM_UP if part < WARM_UP else 0.5 * (1 + math.cos(math.pi * (part - WARM_UP) / (1 - WARM_UP)))
+    return max(rate, 1e-3)
+
+
+def backbone_of(weights: Path) -> tuple[Backbone, Tensor]:
+    """The taught network as a backbone, in the half precision that it is stored in, and its readout (28, dim)."""
+    state = {name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()}
+    backbone = Backbone(NETWORK, nodes={NODE: GRID}, weights=None, preprocessing=PREPROCESSING)
+    own = backbone.extractor.state_dict()
+    backbone.extractor.load_state_dict({name: state[f"network.{name}"] for name in own})
+    return backbone, state["to_joints.weight"]
