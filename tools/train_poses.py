@@ -1,6 +1,6 @@
 """Makes the backbone of weights/actions: renders the figure and teaches a network where its joints are.
 
-    python tools/train_poses.py --work WORK [--images 2000000]
+    python tools/train_poses.py --work WORK [--images 2140000]
 
 Wants a GPU: some six minutes on a large one, where the cores that render keep up; days on a laptop. What is rendered
 and learnt is kept in WORK; a second call goes on with what is there. Ends with WORK/backbone.safetensors.
@@ -20,7 +20,7 @@ from tools.actions.stills import STILLS, Stills
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=2_000_000, help="seen in training, views of the stills")
+    parser.add_argument("--images", type=int, default=2_140_000, help="seen in training, views of the stills")
     parser.add_argument("--stills", type=int, default=560_000, help="rendered; 77 kB of disk each")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

@@ -32,6 +32,7 @@ def card_of(
         taught = file.metadata() or {}
     config, head = model.head.config, model.head
     parameters = sum(p.numel() for p in head.parameters())
+    backbone_size = sum(p.numel() for p in model.backbone.parameters()) / 1e6
     table = "\n".join(
         f"| {name} | " + " | ".join(f"{v:.1f}" for v in row.values()) + " |" for name, row in measured.items()
     )
@@ -59,7 +60,8 @@ figure's joints, and nothing else; teach those on `objects`.
 
 - Backbone: torchvision's {model.backbone.name} without its classifier, {model.backbone.preprocessing.size[0]} pixels,
   the whole picture stretched; embedding of {model.backbone.dim} numbers from
-  {", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())}. Frozen.
+  {", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())}. {backbone_size:.1f} million
+  parameters, frozen.
 - Head: standardised and whitened to {config.components}; traces with τ of {", ".join(str(t) for t in config.taus)} s;
   projection to {config.width}; {config.units} liquid units ({config.cell}, {config.solver} solver,
   {config.unfolds} step a frame); {parameters:,} trained parameters. Beside it a linear readout of single frames.

@@ -29,14 +29,14 @@ class Recipe:
         seed: of the weights and of every draw.
     """
 
-    epochs: int = 16
+    epochs: int = 30
     batch: int = 32
     learning_rate: float = 4e-3
     weight_decay: float = 0.05
     noise: float = 0.02
     most_dropped: float = 0.7
     smoothing: float = 0.05
-    calm: float = 4.0
+    calm: float = 3.0
     first_dt: float = 1.0
     seed: int = 0
 
