@@ -1,5 +1,6 @@
 """The program behind the backbone of `actions`: stills with joints in, a network that says where joints are out."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from tools import train_poses
+from tools import bench_poses, train_poses
 from tools.actions import poses, stills
-from tools.actions.poses import Pointer, backbone_of, bend, teach
+from tools.actions.poses import Pointer, backbone_of, bend, read_joints, teach
 from tools.actions.stills import JOINTS, Stills
-from tools.distill.training import CHECKPOINT, EXPORT
+from tools.distill.training import CHECKPOINT, EXPORT, export
 
 CPU = torch.device("cpu")
 
@@ -131,8 +132,19 @@ def test_the_export_is_a_backbone_whose_readout_says_where_joints_are(tmp_path, 
     picture = np.random.default_rng(5).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     with torch.inference_mode():
         said = pointer(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
-    read = 0.5 + 0.2 * (backbone.embed([picture]) @ readout.T + state["to_joints.bias"]).unflatten(1, (JOINTS, 2))
+    read = read_joints(backbone.embed([picture]), readout, state["to_joints.bias"])
     torch.testing.assert_close(read, said, atol=1e-4, rtol=1e-4)
+
+
+def test_the_bench_says_how_far_joints_are_off(tmp_path, monkeypatch, capsys):
+    """For both splits, in pixels; a network that knows nothing is off by many."""
+    export(Pointer(), tmp_path / EXPORT, {})
+    monkeypatch.setattr(bench_poses, "instants", lambda *_, **__: [0.0, 1.0])
+    monkeypatch.setattr(sys, "argv", f"bench_poses --backbone {tmp_path / EXPORT} --clips 2".split())
+    bench_poses.main()
+    told = re.findall(r"(train|test): median (\S+) px, root mean square (\S+) px; \d+%", capsys.readouterr().out)
+    assert [split for split, *_ in told] == ["train", "test"]
+    assert all(5 < float(median) <= 160 and 5 < float(rms) <= 160 for _, median, rms in told)
 
 
 def test_training_finds_what_it_is_shown(tmp_path):

@@ -70,7 +70,12 @@ class Pointer(nn.Module):
             for layer in self.network.features[: self.depth]:
                 x = layer(x)
         x = functional.adaptive_avg_pool2d(x.float(), GRID).flatten(1)
-        return 0.5 + 0.2 * self.to_joints(x).unflatten(1, (JOINTS, 2))
+        return read_joints(x, self.to_joints.weight, self.to_joints.bias)
+
+
+def read_joints(embeddings: Tensor, readout: Tensor, bias: Tensor) -> Tensor:
+    """Joints (n, 14, 2) as fractions of the picture, of embeddings (n, dim)."""
+    return 0.5 + 0.2 * functional.linear(embeddings, readout, bias).unflatten(1, (JOINTS, 2))
 
 
 def error(wanted: Tensor, found: Tensor) -> Tensor:

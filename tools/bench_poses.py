@@ -1,0 +1,49 @@
+"""How well does the backbone of `actions` find joints? Its readout beside the truth, on clips of both splits.
+
+    python tools/bench_poses.py --backbone BACKBONE.safetensors [--clips 20]
+
+Prints how far joints are off in the median and in root mean square, in pixels of the network's input, and how much of
+the squared error is in the worst tenth of the clips.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.actions.clips import SIDE, instants
+from tools.actions.poses import backbone_of, read_joints
+from tools.figures import render_clip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", type=Path, required=True, help="what tools/train_poses.py exported")
+    parser.add_argument("--clips", type=int, default=20)
+    options = parser.parse_args()
+    backbone, readout = backbone_of(options.backbone)
+    bias = load_file(options.backbone)["to_joints.bias"].float()
+    for split in ("train", "test"):
+        errors = []
+        for seed in range(options.clips):
+            times = instants(seed, seconds=8.0, rate=25.0, jitter=0.5)
+            frames = list(render_clip(seed, split=split, times=times, size=(SIDE, SIDE)))
+            found = [read_joints(backbone.embed([frame.image]), readout, bias)[0] for frame in frames]
+            truth = [frame.joints for frame in frames]
+            errors.append(SIDE * np.linalg.norm(np.stack(found) - np.stack(truth), axis=-1))
+        off = np.stack(errors)  # (clips, steps, joints)
+        by_clip = np.sort((off**2).mean((1, 2)))[::-1]
+        worst = by_clip[: max(1, options.clips // 10)].sum() / by_clip.sum()
+        print(
+            f"{split}: median {np.median(off):.2f} px, root mean square {np.sqrt((off**2).mean()):.2f} px; "
+            f"{worst:.0%} of the squares in the worst tenth of the clips",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
