@@ -35,7 +35,7 @@ def test_every_model_has_a_card():
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
 def test_memory_tells_on_the_samples_what_single_frames_cannot(sample):
-    """On the held-out samples the memory is right on at least 15 points more of the frames than each frame alone."""
+    """On the held-out samples the memory is right on at least 25 points more of the frames than each frame alone."""
     spans = truth(sample)
     session = Session(Model.from_pretrained("actions", device="cpu"))
     right = alone = frames = 0
@@ -46,5 +46,5 @@ def test_memory_tells_on_the_samples_what_single_frames_cannot(sample):
             frames += 1
             right += prediction.label == label
             alone += prediction.frame_label == label
-    assert right / frames >= 0.5
-    assert right / frames - alone / frames >= 0.15
+    assert right / frames >= 0.6
+    assert right / frames - alone / frames >= 0.25
