@@ -2,8 +2,9 @@
 
     python tools/train_poses.py --work WORK [--images 2140000]
 
-Wants a GPU: some six minutes on a large one, where the cores that render keep up; days on a laptop. What is rendered
-and learnt is kept in WORK; a second call goes on with what is there. Ends with WORK/backbone.safetensors.
+Wants a GPU: some six minutes on a large one, and four more for what 16 cores render; half a day and more without. A
+second call goes on from the last checkpoint; pictures are kept once all are rendered. Ends with
+WORK/backbone.safetensors.
 """
 
 import argparse
