@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .degrade import degrade, warp
 from .pictures import UNKNOWN
@@ -140,7 +141,7 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
     """Move the averaged weights and BatchNorm statistics a little towards the network's."""
     pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
     means, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-    torch._foreach_lerp_(means, values, 1 - keep)  # one launch on a GPU, not one a tensor
+    get_ema_multi_avg_fn(keep)(means, values, None)  # one launch on a GPU, not one a tensor
     for count, value in pairs:
         if not count.is_floating_point():
             count.copy_(value)
