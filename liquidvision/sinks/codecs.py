@@ -37,10 +37,11 @@ CODECS = {
         (".mp4", ".mov", ".mkv"),
         {"preset": "ultrafast", "crf": "23", "x264-params": "cabac=1:no-deblock=0:subme=1"},
     ),
+    # One frame at a time: with two, libx265 (build 216) has waited for ever in its rate control at the flush.
     "h265": Codec(
         "libx265",
         (".mp4", ".mov", ".mkv"),
-        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error:rc-lookahead=10:bframes=3:frame-threads=2"},
+        {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error:rc-lookahead=10:bframes=3:frame-threads=1"},
         tag="hvc1",  # Apple's players know HEVC by no other
     ),
     "vp9": Codec(
