@@ -128,11 +128,11 @@ def test_the_export_is_a_backbone_whose_readout_says_where_joints_are(tmp_path, 
         assert kept.metadata()["images_seen"] == "8"
     pointer = Pointer().eval()
     pointer.load_state_dict(state)
-    backbone, readout = backbone_of(file)
+    backbone, to_joints = backbone_of(file)
     picture = np.random.default_rng(5).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     with torch.inference_mode():
         said = pointer(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)
-    read = read_joints(backbone.embed([picture]), readout, state["to_joints.bias"])
+    read = read_joints(backbone.embed([picture]), to_joints)
     torch.testing.assert_close(read, said, atol=1e-4, rtol=1e-4)
 
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -25,14 +24,13 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True, help="what tools/train_poses.py exported")
     parser.add_argument("--clips", type=int, default=20)
     options = parser.parse_args()
-    backbone, readout = backbone_of(options.backbone)
-    bias = load_file(options.backbone)["to_joints.bias"].float()
+    backbone, to_joints = backbone_of(options.backbone)
     for split in ("train", "test"):
         errors = []
         for seed in range(options.clips):
             times = instants(seed, seconds=8.0, rate=25.0, jitter=0.5)
             frames = list(render_clip(seed, split=split, times=times, size=(SIDE, SIDE)))
-            found = [read_joints(backbone.embed([frame.image]), readout, bias)[0] for frame in frames]
+            found = [read_joints(backbone.embed([frame.image]), to_joints)[0] for frame in frames]
             truth = [frame.joints for frame in frames]
             errors.append(SIDE * np.linalg.norm(np.stack(found) - np.stack(truth), axis=-1))
         off = np.stack(errors)  # (clips, steps, joints)

@@ -40,15 +40,15 @@ def main() -> None:
             options.work / "validation", "train", range(100_000, 100_000 + max(1, options.clips * 60 // 1000))
         ),
     }
-    backbone, readout = backbone_of(options.backbone)
+    backbone, to_joints = backbone_of(options.backbone)
     key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
     embedded = {name: embed_set(clips, backbone, options.work / name, key) for name, clips in sets.items()}
-    layouts, components = layouts_of(backbone), len(readout)
+    layouts, components = layouts_of(backbone), to_joints.out_features
     config = HeadConfig(
         layouts, len(ACTIONS), components=components, taus=TAUS, width=64, units=96, cell="gated", dropout=0.1
     )
     recipe = Recipe(epochs=options.epochs, seed=options.seed, calm=options.calm)
-    head: Head = fit(config, embedded["train"], recipe, readout=readout)
+    head: Head = fit(config, embedded["train"], recipe, readout=to_joints.weight)
     with_memory, alone = accuracy(head, embedded["validation"], recipe.first_dt)
     print(f"validation: {with_memory:.1%} of frames right with memory, {alone:.1%} by each frame alone")
     model = Model(backbone, head, ACTIONS, name="actions", first_dt=recipe.first_dt)

@@ -70,12 +70,12 @@ class Pointer(nn.Module):
             for layer in self.network.features[: self.depth]:
                 x = layer(x)
         x = functional.adaptive_avg_pool2d(x.float(), GRID).flatten(1)
-        return read_joints(x, self.to_joints.weight, self.to_joints.bias)
+        return read_joints(x, self.to_joints)
 
 
-def read_joints(embeddings: Tensor, readout: Tensor, bias: Tensor) -> Tensor:
+def read_joints(embeddings: Tensor, to_joints: nn.Linear) -> Tensor:
     """Joints (n, 14, 2) as fractions of the picture, of embeddings (n, dim)."""
-    return 0.5 + 0.2 * functional.linear(embeddings, readout, bias).unflatten(1, (JOINTS, 2))
+    return 0.5 + 0.2 * to_joints(embeddings).unflatten(1, (JOINTS, 2))
 
 
 def error(wanted: Tensor, found: Tensor) -> Tensor:
@@ -154,10 +154,12 @@ def rate_at(part: float) -> float:
     return max(rate, 1e-3)
 
 
-def backbone_of(weights: Path) -> tuple[Backbone, Tensor]:
-    """The taught network as a backbone, in the half precision that it is stored in, and its readout (28, dim)."""
+def backbone_of(weights: Path) -> tuple[Backbone, nn.Linear]:
+    """The taught network as a backbone, in the half precision that it is stored in, and its readout of the joints."""
     state = {name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()}
     backbone = Backbone(NETWORK, nodes={NODE: GRID}, weights=None, preprocessing=PREPROCESSING)
     own = backbone.extractor.state_dict()
     backbone.extractor.load_state_dict({name: state[f"network.{name}"] for name in own})
-    return backbone, state["to_joints.weight"]
+    to_joints = nn.Linear(backbone.dim, 2 * JOINTS).requires_grad_(False)
+    to_joints.load_state_dict({name: state[f"to_joints.{name}"] for name in ("weight", "bias")})
+    return backbone, to_joints
