@@ -1,5 +1,7 @@
 """The liquid filter: a memory over any classifier's logits, which knows nothing of its classes."""
 
+import math
+
 import pytest
 import torch
 from conftest import DATA, picture, picture_frames
@@ -16,7 +18,7 @@ def make(**changes: object) -> LiquidFilter:
     """A filter whose rates differ from frame to frame, as a trained one's do."""
     torch.manual_seed(0)
     head = LiquidFilter(FilterConfig(**{"features": FEATURES, "classes": CLASSES, **changes}))
-    torch.nn.init.normal_(head.rate.weight, std=0.5)
+    torch.nn.init.normal_(head.decide.weight, std=0.5)
     return head.eval()
 
 
@@ -61,11 +63,12 @@ def test_padding_steps_nothing():
     for i, length in enumerate(lengths):
         alone = head(xs[i : i + 1, :length], dts[i : i + 1, :length])
         torch.testing.assert_close(padded.logits[i : i + 1, :length], alone.logits, rtol=0, atol=1e-5)
-        torch.testing.assert_close(padded.state["belief"][i], alone.state["belief"][0], rtol=0, atol=1e-5)
+        for part in ("belief", "evidence"):
+            torch.testing.assert_close(padded.state[part][i], alone.state[part][0], rtol=0, atol=1e-5)
 
 
 def test_a_repeated_frame_changes_nothing():
-    """A step of Δt = 0 leaves belief, traces and cell as they are."""
+    """A step of Δt = 0 leaves belief, evidence, traces and cell as they are."""
     head = make()
     xs, dts = stream(head)
     before = head(xs, dts).state
@@ -92,7 +95,7 @@ def test_the_weights_fit_any_number_of_classes_and_features():
 def test_the_belief_holds_through_a_frame_that_says_nothing():
     """A long certain scene outweighs one flat frame, and the first frame alone decides."""
     head = make()
-    torch.nn.init.zeros_(head.rate.weight)
+    torch.nn.init.zeros_(head.decide.weight)
     sure, flat = of_class(2, steps=10), of_class(2, steps=1, sureness=0.0)
     out = head(torch.cat([sure, flat], 1), 0.04)
     assert out.logits[0, 0].argmax() == 2
@@ -100,29 +103,52 @@ def test_the_belief_holds_through_a_frame_that_says_nothing():
     assert out.frame_logits[0, -1].std() == 0
 
 
-def test_the_belief_follows_the_equation():
-    """At a rate that is held still, the belief relaxes from none to a frame's probabilities, exactly."""
+def test_belief_and_evidence_follow_the_equation():
+    """At rates that are held still, both relax from none to what a frame says, exactly, each at its own."""
     head = make()
-    torch.nn.init.zeros_(head.rate.weight)
-    rate = head.rate.bias.detach().exp()
+    torch.nn.init.zeros_(head.decide.weight)
+    with torch.no_grad():
+        head.decide.bias.copy_(torch.tensor([1.0, -0.5, 0.7]))
+    rates, weight = torch.tensor([1.0, -0.5]).exp(), torch.tensor(0.7).exp()
     xs = of_class(1, steps=4)
     told = xs[0, 0, FEATURES:].softmax(-1)
+    says = torch.log(told + 1e-4)
     for seconds in (0.04, 0.5):
-        passed = torch.arange(1, 5) * seconds
-        wanted = told + (1 / CLASSES - told) * torch.exp(-rate * passed)[:, None]
+        kept = torch.exp(-rates * 4 * seconds)
         out = head(xs, seconds)
-        torch.testing.assert_close(out.logits[0].softmax(-1), wanted, rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(out.time_constants[0], (1 / rate).expand(4, 1))
+        belief = told + (1 / CLASSES - told) * kept[0]
+        evidence = weight * (says - says.mean()) * (1 - kept[1])
+        torch.testing.assert_close(out.state["belief"][0], belief, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(out.state["evidence"][0], evidence, rtol=1e-4, atol=1e-6)
+        logits = head.shares[0] * torch.log(belief) + head.shares[1] * evidence
+        torch.testing.assert_close(out.logits[0, -1], logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(out.time_constants[0], (1 / rates).expand(4, 2))
 
 
-def test_the_belief_stays_a_probability():
-    """Whatever comes, for however long, what is believed of all classes adds up to 1 and is never negative."""
+def test_evidence_adds_up():
+    """What no frame rules out wins by evidence, where the average of all holds on to what one frame was sure of."""
+    head = make()
+    torch.nn.init.zeros_(head.decide.weight)
+    probabilities = torch.tensor([[0.98, 0.01, 0.003, 0.003, 0.004]] + 3 * [[0.001, 0.22, 0.26, 0.26, 0.259]])
+    xs = torch.cat([torch.ones(4, FEATURES), torch.log(probabilities)], -1)[None]
+    said = []
+    for shares in ([1.0, 0.0], [0.0, 1.0]):
+        head.shares.data = torch.tensor(shares)
+        said.append(int(head(xs, 0.004).logits[0, -1].argmax()))
+    assert said == [0, 1]
+
+
+def test_belief_and_evidence_stay_within_bounds():
+    """Whatever comes, for however long, belief adds up to 1 and is never negative, and evidence is finite."""
     head = make()
     xs, _ = stream(head)
     for scale, seconds in ((1e4, 1e-6), (1e4, 1e6), (0.0, 0.04)):
-        belief = head(xs * scale, seconds).state["belief"]
+        out = head(xs * scale, seconds)
+        belief, evidence = out.state["belief"], out.state["evidence"]
         assert (belief >= 0).all()
         torch.testing.assert_close(belief.sum(-1), torch.ones(3), rtol=0, atol=1e-5)
+        assert (evidence.abs() <= math.exp(2) * -math.log(1e-4)).all()
+        assert out.logits.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -157,7 +183,7 @@ def test_a_model_with_a_filter_is_the_same_when_loaded(tmp_path):
     frames = picture_frames(3)
     for one, other in zip(Session(model).push_many(frames), Session(loaded).push_many(frames), strict=True):
         assert one.scores.tolist() == other.scores.tolist()
-        assert one.time_constants.shape == (1,)
+        assert one.time_constants.shape == (2,)
 
 
 def test_the_classifiers_backbone_serves_heads_too():

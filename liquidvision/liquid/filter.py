@@ -21,7 +21,9 @@ BELIEF_CUES = 5
 DROPOUT = 0.2  # of cues, in training: no one of them is to be relied on alone
 RECENT = 0.15  # seconds that are "the last moments"
 LEAST = 1e-7  # of a probability, before its logarithm
+FLOOR = 1e-4  # of a probability that is evidence: no frame rules a class out
 SLOWEST, QUICKEST = -7.0, 4.1  # logarithms of rates per second: a quarter of an hour to a sixtieth of a second
+LIGHTEST, HEAVIEST = -4.0, 2.0  # logarithms of the weight of a frame's evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +62,25 @@ class FilterConfig:
 
 
 class LiquidFilter(nn.Module):
-    """An LTC (arXiv 2006.04439, Eq. 1) over a classifier's probabilities, one time constant for all classes.
+    """Two LTCs (arXiv 2006.04439, Eq. 1) over a classifier's probabilities, each of one time constant for all classes.
 
-    Of what is believed of the classes, x(t), and what a frame says of them, its probabilities p,
+    Of what is carried of the classes, x(t), and what a frame says of them, A,
 
-        dx/dt = -(1/τ + f) x + f A,   A = p,   1/τ = 0
+        dx/dt = -(1/τ + f) x + f A,   1/τ = 0
 
-    stepped exactly for inputs held over Δt: x ← p + (x - p) exp(-f Δt), so that x stays a probability. The rate f is
-    decided frame by frame, by a small gated LTC that sees how sure the classifier is, how much the picture has changed
-    over `TAUS` seconds, and how well the frame, the last moments and what is believed agree: high where something new
+    stepped exactly for inputs held over Δt: x ← A + (x - A) exp(-f Δt). Two such x, by rates of their own:
+
+    - belief, A = p, the frame's probabilities: it stays a probability, and no single frame overthrows it.
+    - evidence, A = g (log p - mean of log p): in log space evidence adds up, as in Bayes' rule, so that what many
+      frames hold likely wins over what one is sure of. The weight g is how much a frame counts.
+
+    The logits are a sum of log belief and evidence, by two learnt shares. Rates and weight are decided frame by
+    frame, by a small gated LTC that sees how sure the classifier is, how much the picture has changed over `TAUS`
+    seconds, and how well the frame, the last moments and what is believed agree: rates are high where something new
     holds, low where a frame is damaged. It sees no class, so that one that was trained on one classifier serves others.
 
-    A pure function of (embeddings, state, Δt) as `Head` is, with the same arguments, outputs and errors; its logits
-    are log x. The time constant that it gives out is 1/f, one for each frame.
+    A pure function of (embeddings, state, Δt) as `Head` is, with the same arguments, outputs and errors. The time
+    constants that it gives out are 1/f of belief and evidence.
     """
 
     def __init__(self, config: FilterConfig) -> None:
@@ -86,9 +94,11 @@ class LiquidFilter(nn.Module):
         self.log_sharpness = nn.Parameter(torch.zeros(()))  # of the probabilities; 1 is the classifier's own
         self.cell = GatedLTC(FRAME_CUES + BELIEF_CUES, config.units)
         self.dropout = nn.Dropout(DROPOUT)
-        self.rate = nn.Linear(config.units + FRAME_CUES + BELIEF_CUES, 1)
-        nn.init.zeros_(self.rate.weight)  # at first a moving average of .4 s
-        nn.init.constant_(self.rate.bias, -math.log(0.4))
+        self.decide = nn.Linear(config.units + FRAME_CUES + BELIEF_CUES, 3)  # logarithms of both rates and the weight
+        nn.init.zeros_(self.decide.weight)  # at first moving averages of .4 s
+        with torch.no_grad():
+            self.decide.bias.copy_(torch.tensor([-math.log(0.4), -math.log(0.4), 0.0]))
+        self.shares = nn.Parameter(torch.tensor([1.0, 0.5]))  # of belief and evidence in the logits
 
     @property
     def input_size(self) -> int:
@@ -111,7 +121,7 @@ class LiquidFilter(nn.Module):
         """The state of `batch` streams that have seen nothing."""
         nothing = self.cue_mean.new_full((batch, self.config.classes), 1 / self.config.classes)
         parts = {"traces": self.traces.initial(batch), "cell": self.cell.initial(batch)}
-        return {"belief": nothing, "recent": nothing, **parts}
+        return {"belief": nothing, "evidence": torch.zeros_like(nothing), "recent": nothing, **parts}
 
     def step(self, x: Tensor, dt: Tensor | float, state: State | None = None) -> tuple[Tensor, State]:
         """One frame of each stream: x (batch, d), dt seconds, a number or (batch,). Logits (batch, classes), state."""
@@ -131,20 +141,25 @@ class LiquidFilter(nn.Module):
         features, logits = xs.split([self.config.features, self.config.classes], -1)
         cues, traces = self.cues(features, logits, dt, state["traces"])
         told = (logits * self.log_sharpness.exp()).softmax(-1)
-        believed, hidden, rates = [], [], []
-        belief, recent, h = state["belief"], state["recent"], state["cell"]
-        for cue, scores, seconds in zip(cues.unbind(1), told.unbind(1), dt.split(1, 1), strict=True):
+        says = torch.log(told + FLOOR)
+        says = says - says.mean(-1, keepdim=True)
+        said, hidden, taus = [], [], []
+        belief, evidence, recent, h = (state[name] for name in ("belief", "evidence", "recent", "cell"))
+        frames = zip(cues.unbind(1), told.unbind(1), says.unbind(1), dt.split(1, 1), strict=True)
+        for cue, scores, logs, seconds in frames:
             seen = self.dropout(torch.cat([cue, self.agreement(belief, recent, scores)], -1))
             u, h, _ = self.cell.advance(self.cell.prepare(seen), h, seconds)
-            rate = self.rate(torch.cat([u, seen], -1)).clamp(SLOWEST, QUICKEST).exp()
-            belief = belief - torch.expm1(-rate * seconds) * (scores - belief)
+            rates, weight = self.decide(torch.cat([u, seen], -1)).split([2, 1], -1)
+            rates = rates.clamp(SLOWEST, QUICKEST).exp()
+            of_belief, of_evidence = (-torch.expm1(-rates * seconds)).split(1, -1)
+            belief = belief + of_belief * (scores - belief)
+            evidence = evidence + of_evidence * (weight.clamp(LIGHTEST, HEAVIEST).exp() * logs - evidence)
             recent = recent - torch.expm1(-seconds / RECENT) * (scores - recent)
-            believed.append(belief)
+            said.append(self.shares[0] * torch.log(belief + LEAST) + self.shares[1] * evidence)
             hidden.append(u)
-            rates.append(rate)
-        out, taus = torch.log(torch.stack(believed, 1) + LEAST), 1 / torch.stack(rates, 1)
-        new_state = {"belief": belief, "recent": recent, "traces": traces, "cell": h}
-        return HeadOutput(out, logits, torch.stack(hidden, 1), taus, new_state)
+            taus.append(1 / rates)
+        new_state = {"belief": belief, "evidence": evidence, "recent": recent, "traces": traces, "cell": h}
+        return HeadOutput(torch.stack(said, 1), logits, torch.stack(hidden, 1), torch.stack(taus, 1), new_state)
 
     def cues(self, features: Tensor, logits: Tensor, dt: Tensor, traces: Tensor) -> tuple[Tensor, Tensor]:
         """What the frames say of themselves, (batch, steps, FRAME_CUES) standardised; and the traces' state."""

@@ -54,9 +54,10 @@ nearest of them all the same, and how sure it is says little there. Not for any 
 - Backbone: torchvision's {model.backbone.name}, {model.backbone.preprocessing.size[0]} pixels, the whole picture
   stretched, with its classifier cut to {len(model.labels)} classes. Frozen.
 - Memory: a liquid filter, {parameters:,} trained parameters. What is believed of each class follows the LTC's equation
-  with one time constant for all. {model.head.config.units} liquid units set it frame by frame: short where something
-  new holds, long where a frame is damaged. They see how sure the classifier is, how much the picture changed, and how
-  well frame and belief agree; they see no class.
+  twice, as an average of probabilities and as evidence that adds up in log space, each with one time constant for all
+  classes. {model.head.config.units} liquid units set both frame by frame: short where something new holds, long where a
+  frame is damaged. They see how sure the classifier is, how much the picture changed, and how well frame and belief
+  agree; they see no class.
 
 ## Trained on
 
