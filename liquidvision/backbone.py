@@ -96,11 +96,13 @@ class Backbone(nn.Module):
         self.extractor.to(memory_format=torch.channels_last)  # up to twice as quick on CPUs
         super().train(False)
         self.runtime: OpenVINO | None = None
+        self.in_half = False
 
-    def place(self, wanted: str) -> "Backbone":
+    def place(self, wanted: str, *, half: bool = False) -> "Backbone":
         """Move to a device by its name: auto, cpu, cuda, mps, or openvino, which runs the network on the CPU.
 
-        `auto` takes a GPU; else OpenVINO where it is installed.
+        `auto` takes a GPU; else OpenVINO where it is installed. With `half` the network computes in bfloat16, of
+        which a number takes half the room: quicker where the hardware knows it, and exact to 2 or 3 digits.
 
         Raises:
             UsageError: a device that is unknown or not there.
@@ -108,7 +110,8 @@ class Backbone(nn.Module):
         """
         device = choose_device("cpu" if wanted == runtime.NAME else wanted)
         by_itself = wanted == "auto" and device.type == "cpu" and runtime.installed()
-        self.runtime = OpenVINO() if by_itself or wanted == runtime.NAME else None
+        self.runtime = OpenVINO(half=half) if by_itself or wanted == runtime.NAME else None
+        self.in_half = half
         return self.to(device)
 
     def extra_repr(self) -> str:  # by which runtime tells apart networks of the same weights and other nodes
@@ -156,10 +159,11 @@ class Backbone(nn.Module):
             return self.runtime(self, pixels)
         if self.extractor.training:  # a deep copy of a traced network comes out in training mode
             self.extractor.eval()
-        maps = self.extractor(pixels.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_half and not torch.jit.is_tracing()):
+            maps = self.extractor(pixels.contiguous(memory_format=torch.channels_last))
         parts = []
         for node, side in self.nodes.items():
-            value = maps[node]
+            value = maps[node].float()
             if value.ndim == 4:
                 value = nn.functional.adaptive_avg_pool2d(value, side)
             parts.append(value.flatten(1))

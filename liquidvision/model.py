@@ -78,12 +78,9 @@ class Model:
             raise UsageError(f"the memory of {self.name} is a filter over its classifier; expected a trained head")
         return self.head.config
 
-    def to(self, device: str | torch.device) -> "Model":
-        """Move to a device: auto, cpu, cuda, mps or openvino, see `Backbone.place`."""
-        if isinstance(device, str):
-            self.backbone.place(device)
-        else:
-            self.backbone.to(device)
+    def to(self, device: str | torch.device, *, half: bool = False) -> "Model":
+        """Move to a device: auto, cpu, cuda, mps or openvino; for it, and `half`, see `Backbone.place`."""
+        self.backbone.place(str(device), half=half)
         self.head.to(self.backbone.device)
         return self
 
@@ -138,11 +135,12 @@ class Model:
         checkpoint.write_folder(Path(folder), self.config(), self.tensors(), text)
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto") -> "Model":
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto", half: bool = False) -> "Model":
         """Load a bundled model by its name, a model folder by its path, or any classifier of torchvision.
 
         "torchvision:NAME" is the model of that name of `torchvision.models` with its own weights, downloaded at
-        first use, its 1,000 ImageNet labels, and the memory of the bundled model `objects`, which knows no class.
+        first use, its 1,000 ImageNet labels, and the memory of the bundled model `objects`, which knows no class. For
+        `device` and `half` see `Backbone.place`.
 
         Raises:
             ModelError: no such model, or a folder cut short, of another version or of wrong shapes.
@@ -150,7 +148,7 @@ class Model:
             WeightsError: torchvision's weights cannot be downloaded.
         """
         if str(name_or_folder).startswith(TORCHVISION):
-            return remembering(str(name_or_folder).removeprefix(TORCHVISION)).to(device)
+            return remembering(str(name_or_folder).removeprefix(TORCHVISION)).to(device, half=half)
         folder = checkpoint.find(name_or_folder)
         config = checkpoint.read_config(folder)
         tensors, _ = checkpoint.read_tensors(folder / checkpoint.WEIGHTS)
@@ -174,7 +172,7 @@ class Model:
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             check_shapes(folder / checkpoint.WEIGHTS, prefix, part.state_dict(), own)
             part.load_state_dict(own)
-        return model.to(device)
+        return model.to(device, half=half)
 
 
 def head_of(config: dict[str, Any]) -> Head | LiquidFilter:

@@ -16,8 +16,7 @@ from liquidvision.errors import DependencyError
 
 log = logging.getLogger(__name__)
 NAME = "openvino"
-# float32 throughout, and no wait for a fuller batch: the numbers are torch's but for rounding.
-SETTINGS = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+SETTINGS = {"PERFORMANCE_HINT": "LATENCY"}  # no wait for a fuller batch
 
 
 def installed() -> bool:
@@ -30,32 +29,37 @@ class OpenVINO:
     The converted network is kept in the user's cache folder, by its weights, so that the next process
     need not convert it again.
 
+    Args:
+        half: see `Backbone.place`. Without, it is float32 throughout: the numbers are torch's but for rounding.
+
     Raises:
         DependencyError: OpenVINO is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, half: bool = False) -> None:
         if not installed():
             raise DependencyError("device openvino needs OpenVINO: pip install 'liquidvision[openvino]'")
+        self._half = half
         self._compiled: Any = None
 
     def __deepcopy__(self, _: dict[int, Any]) -> "OpenVINO":
-        return OpenVINO()  # a copy of a network may get other weights
+        return OpenVINO(half=self._half)  # a copy of a network may get other weights
 
     def __call__(self, network: nn.Module, pixels: Tensor) -> Tensor:
         """What `network` gives for these pictures; the same network in every call."""
         if self._compiled is None:
-            self._compiled = compiled(network, tuple(pixels.shape[2:]))
+            self._compiled = compiled(network, tuple(pixels.shape[2:]), half=self._half)
         # The array belongs to OpenVINO, which fills it anew in its next call.
         return torch.from_numpy(self._compiled(pixels.contiguous().numpy())[0].copy())
 
 
-def compiled(network: nn.Module, size: tuple[int, ...]) -> Any:
+def compiled(network: nn.Module, size: tuple[int, ...], *, half: bool) -> Any:
     """OpenVINO's compiled model of a network for pictures of one size."""
     import openvino
 
     core = openvino.Core()
-    settings = {**SETTINGS, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    precision = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
+    settings = {**SETTINGS, **precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     kept = cache_folder() / f"{key_of(network, size, openvino.__version__)}.xml"
     try:
         if not kept.exists():

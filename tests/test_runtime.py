@@ -1,6 +1,7 @@
 """OpenVINO in torch's place: the same numbers, chosen by itself where it is installed, and kept converted."""
 
 import copy
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -47,6 +48,32 @@ def test_the_same_predictions_of_the_bundled_models(here: Path, make_video) -> N
         for a, b in zip(*said.values(), strict=True):
             assert (a.label, a.frame_label) == (b.label, b.frame_label)
             assert np.abs(a.scores - b.scores).max() < 1e-3
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_half(here: Path, device: str) -> None:
+    """Half precision gives float32 embeddings within a few percent, with torch's the rounding of bfloat16 in them."""
+    images = [picture(i) for i in range(3)]
+    exact = Model.from_pretrained("objects", device=device).embed(images)
+    model = Model.from_pretrained("objects", device=device, half=True)
+    rough = model.embed(images)
+    assert rough.dtype == torch.float32
+    assert float((rough - exact).abs().mean()) < 0.1 * float(exact.abs().mean())
+    if device == "cpu":  # OpenVINO keeps float32 where the processor knows nothing shorter
+        assert not torch.equal(rough, exact)
+    assert torch.equal(model.to(device).embed(images), exact)
+
+
+def test_infer_in_half(here: Path, run: Run, make_video, tmp_path: Path) -> None:
+    """`infer --half` says nearly what it says without."""
+    clip, scores = make_video(size=(160, 120)), []
+    for name, more in (("exact", ()), ("half", ("--half",))):
+        ran = run("infer", clip, "-m", "objects", "--no-save", "--save-json", tmp_path / f"{name}.jsonl", *more)
+        assert ran.code == 0
+        records = [json.loads(line) for line in (tmp_path / f"{name}.jsonl").read_text().splitlines()]
+        scores.append([record["top"][0]["score"] for record in records])
+    assert len(scores[0]) == len(scores[1]) > 0
+    assert np.abs(np.subtract(*scores)).max() < 0.1
 
 
 def test_chosen_by_itself(here: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Measure so often; medians are told.")] = 3,
     codec: Annotated[str, typer.Option(help="As of infer.")] = "h264",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.")] = "auto",
+    half: Annotated[bool, typer.Option("--half", help="As of infer.")] = False,
     save_json: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file.", show_default=False)
     ] = None,
@@ -39,7 +40,7 @@ def bench(
     from liquidvision.model import Model
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # as infer does
-    loaded = Model.from_pretrained(model, device=device)
+    loaded = Model.from_pretrained(model, device=device, half=half)
     with TemporaryDirectory() as folder:
         path = Path(source) if source is not None else make_clip(Path(folder) / "made-up.mp4")
 

@@ -51,6 +51,7 @@ def infer(
     adaptive: options.Adaptive = False,
     jobs: options.Jobs = None,
     device: options.Device = "auto",
+    half: options.Half = False,
     max_gap: options.MaxGap = 5.0,
     gap_policy: options.GapPolicy = "decay",
     state_in: options.StateIn = None,
@@ -128,7 +129,7 @@ def infer(
             read_state(state_out)  # what is no memory is never overwritten by one
     # The other half of the cores decode and encode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    loaded = Model.from_pretrained(model, device=device)
+    loaded = Model.from_pretrained(model, device=device, half=half)
     count = min(len(work), jobs or (len(work) if any(inputs.is_live(name) for name in names) else 1))
     report, running = Report(quiet=quiet, verbose=verbose, piped=piped, many=count > 1), Jobs(max(1, count))
 

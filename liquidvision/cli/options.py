@@ -97,6 +97,14 @@ Batch = Annotated[
     typer.Option(help="Frames embedded at once. Default: 8; live, those that wait.", rich_help_panel=MODEL),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=MODEL)]
+Half = Annotated[
+    bool,
+    typer.Option(
+        "--half",
+        help="Run the backbone in bfloat16: quicker where a GPU or processor knows it, a little less exact.",
+        rich_help_panel=MODEL,
+    ),
+]
 Adaptive = Annotated[
     bool,
     typer.Option("--adaptive", help="Spare the backbone while a picture holds still.", rich_help_panel=MODEL),
