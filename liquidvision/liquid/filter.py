@@ -21,7 +21,7 @@ BELIEF_CUES = 5
 DROPOUT = 0.2  # of cues, in training: no one of them is to be relied on alone
 RECENT = 0.15  # seconds that are "the last moments"
 LEAST = 1e-7  # of a probability, before its logarithm
-FLOOR = 1e-4  # of a probability that is evidence: no frame rules a class out
+FLOOR = 1e-4  # added to a probability that is evidence: no frame rules a class out
 SLOWEST, QUICKEST = -7.0, 4.1  # logarithms of rates per second: a quarter of an hour to a sixtieth of a second
 LIGHTEST, HEAVIEST = -4.0, 2.0  # logarithms of the weight of a frame's evidence
 
@@ -143,7 +143,7 @@ class LiquidFilter(nn.Module):
         told = (logits * self.log_sharpness.exp()).softmax(-1)
         says = torch.log(told + FLOOR)
         says = says - says.mean(-1, keepdim=True)
-        said, hidden, taus = [], [], []
+        believed, added, hidden, taus = [], [], [], []
         belief, evidence, recent, h = (state[name] for name in ("belief", "evidence", "recent", "cell"))
         frames = zip(cues.unbind(1), told.unbind(1), says.unbind(1), dt.split(1, 1), strict=True)
         for cue, scores, logs, seconds in frames:
@@ -155,11 +155,13 @@ class LiquidFilter(nn.Module):
             belief = belief + of_belief * (scores - belief)
             evidence = evidence + of_evidence * (weight.clamp(LIGHTEST, HEAVIEST).exp() * logs - evidence)
             recent = recent - torch.expm1(-seconds / RECENT) * (scores - recent)
-            said.append(self.shares[0] * torch.log(belief + LEAST) + self.shares[1] * evidence)
+            believed.append(belief)
+            added.append(evidence)
             hidden.append(u)
             taus.append(1 / rates)
+        out = self.shares[0] * torch.log(torch.stack(believed, 1) + LEAST) + self.shares[1] * torch.stack(added, 1)
         new_state = {"belief": belief, "evidence": evidence, "recent": recent, "traces": traces, "cell": h}
-        return HeadOutput(torch.stack(said, 1), logits, torch.stack(hidden, 1), torch.stack(taus, 1), new_state)
+        return HeadOutput(out, logits, torch.stack(hidden, 1), torch.stack(taus, 1), new_state)
 
     def cues(self, features: Tensor, logits: Tensor, dt: Tensor, traces: Tensor) -> tuple[Tensor, Tensor]:
         """What the frames say of themselves, (batch, steps, FRAME_CUES) standardised; and the traces' state."""
