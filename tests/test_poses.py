@@ -116,6 +116,18 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path, monkeyp
         assert torch.equal(value, parts["average"][name]), name
 
 
+def test_a_training_may_begin_with_what_another_ended_with(tmp_path):
+    """A network that is taught further starts from the given weights, and its file counts the views of both."""
+    torch.set_num_threads(1)
+    first = teach(Drawn(), tmp_path / "first", images=8, device=CPU, batch=4)
+    still = teach(Drawn(), tmp_path / "still", images=4, device=CPU, batch=4, rate=0.0, start=first)
+    with safe_open(str(first), framework="pt") as one, safe_open(str(still), framework="pt") as other:
+        assert other.metadata()["images_seen"] == "12"
+        assert other.metadata()["stills"] == "16"
+        for name, _ in Pointer().named_parameters():
+            assert torch.equal(one.get_tensor(name), other.get_tensor(name)), name
+
+
 def test_the_export_is_a_backbone_whose_readout_says_where_joints_are(tmp_path, monkeypatch):
     """The program's file gives a backbone; the readout of its embedding is what the taught network says."""
     torch.set_num_threads(1)

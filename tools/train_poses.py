@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision.device import choose_device
-from tools.actions.poses import BATCH, teach
+from tools.actions.poses import BATCH, RATE, teach
 from tools.actions.stills import STILLS, Stills
 
 
@@ -24,15 +24,24 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2_140_000, help="seen in training, views of the stills")
     parser.add_argument("--stills", type=int, default=560_000, help="rendered; 77 kB of disk each")
     parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--rate", type=float, default=RATE, help="peak of the learning rate")
+    parser.add_argument("--start", type=Path, help="a backbone.safetensors to begin with, to teach it further")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     stills = Stills(options.work / "stills", -(-options.stills // STILLS))
     device = choose_device(options.device)
-    print(
-        "written:",
-        teach(stills, options.work, images=options.images, device=device, batch=options.batch, seed=options.seed),
+    written = teach(
+        stills,
+        options.work,
+        images=options.images,
+        device=device,
+        batch=options.batch,
+        rate=options.rate,
+        start=options.start,
+        seed=options.seed,
     )
+    print("written:", written)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import get_model
 
 from liquidvision import Backbone, Preprocessing
+from liquidvision.backbone import read_weights
 from tools.actions.clips import SIDE
 from tools.actions.stills import JOINTS, Stills
 from tools.distill.degrade import distort, uniform
@@ -88,17 +89,33 @@ def chance_of(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
-def teach(stills: Stills, work: Path, *, images: int, device: torch.device, batch: int = BATCH, seed: int = 0) -> Path:
+def teach(
+    stills: Stills,
+    work: Path,
+    *,
+    images: int,
+    device: torch.device,
+    batch: int = BATCH,
+    rate: float = RATE,
+    start: Path | None = None,
+    seed: int = 0,
+) -> Path:
     """Train until so many images are seen; a run whose checkpoint lies in `work` goes on. The exported file.
 
-    It holds the averaged weights in half precision, as `network.*` and `to_joints.*`: see `backbone_of`.
+    It holds the averaged weights in half precision, as `network.*` and `to_joints.*`: see `backbone_of`. `start` is
+    such a file to begin with, `rate` the peak of the learning rate.
     """
     work.mkdir(parents=True, exist_ok=True)
     kept, pinned = work / CHECKPOINT, device.type == "cuda"
     torch.manual_seed(seed)
-    pointer = Pointer().to(device, memory_format=torch.channels_last).train()
+    pointer, before = Pointer(), {"images_seen": 0, "stills": 0}
+    if start is not None:
+        pointer.load_state_dict(read_weights(start))
+        with safe_open(str(start), framework="pt") as file:
+            before = {name: int((file.metadata() or {})[name]) for name in before}
+    pointer = pointer.to(device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(pointer).eval()
-    optimiser = torch.optim.AdamW(pointer.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    optimiser = torch.optim.AdamW(pointer.parameters(), lr=rate, weight_decay=DECAY, fused=True)
     step, steps = 0, math.ceil(images / batch)
     if kept.exists():
         saved = torch.load(kept, map_location=device, weights_only=True)
@@ -110,8 +127,9 @@ def teach(stills: Stills, work: Path, *, images: int, device: torch.device, batc
     def save() -> None:
         state = {"pointer": pointer.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
         replace_atomically(kept, lambda partial: torch.save({**state, "step": step}, partial))
-        about = {"images_seen": str(step * batch), "stills": str(len(stills.pictures)), "seed": str(seed)}
-        export(average, work / EXPORT, about)
+        about = {"images_seen": step * batch, "stills": len(stills.pictures)}
+        totals = {name: str(value + before[name]) for name, value in about.items()}
+        export(average, work / EXPORT, {**totals, "seed": str(seed)})
 
     def draw(step: int) -> list[Tensor]:
         drawn = stills.draw(batch, chance_of(2 * seed, step))
@@ -125,7 +143,7 @@ def teach(stills: Stills, work: Path, *, images: int, device: torch.device, batc
             pictures, joints = (each.to(device, non_blocking=True) for each in coming.result())
             coming = ahead.submit(draw, step + 1)
             for group in optimiser.param_groups:
-                group["lr"] = RATE * rate_at(step / steps)
+                group["lr"] = rate * rate_at(step / steps)
             chance = chance_of(2 * seed + 1, step)
             seen, wanted = bend(pictures, joints, chance)
             loss = error(wanted, pointer(distort(seen, chance)))
@@ -156,7 +174,7 @@ def rate_at(part: float) -> float:
 
 def backbone_of(weights: Path) -> tuple[Backbone, nn.Linear]:
     """The taught network as a backbone, in the half precision that it is stored in, and its readout of the joints."""
-    state = {name: value.float() if value.is_floating_point() else value for name, value in load_file(weights).items()}
+    state = read_weights(weights)
     backbone = Backbone(NETWORK, nodes={NODE: GRID}, weights=None, preprocessing=PREPROCESSING)
     own = backbone.extractor.state_dict()
     backbone.extractor.load_state_dict({name: state[f"network.{name}"] for name in own})

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 FAMILIES = {
-    "train": ("plain", "bricks", "planks", "meadow", "room", "clouded"),
+    "train": ("plain", "bricks", "planks", "meadow", "room", "clouded", "shelves", "lamps", "quilt", "posters"),
     "test": ("tiles", "beach", "windows", "city", "panels"),
 }
 
@@ -167,6 +167,82 @@ def _clouded(rng: np.random.Generator, image: np.ndarray, line: int) -> None:
     image[line:] *= rng.uniform(0.6, 0.9)
 
 
+def _shelves(rng: np.random.Generator, image: np.ndarray, line: int) -> None:
+    reach, foot = image.shape[1] / image.shape[0], line / image.shape[0]
+    wood, tall = _tone(rng, (0.03, 0.13), (0.1, 0.6), (0.2, 0.9)), rng.uniform(0.07, 0.2)
+    bright = rng.uniform(0.3, 1.0)
+    image[:line] = wood * rng.uniform(0.4, 0.7)
+    y = rng.uniform(0.0, tall)
+    while y < foot:
+        x = 0.0
+        while x < reach:
+            w, h = rng.uniform(0.008, 0.04), tall * rng.uniform(0.5, 0.92)
+            if rng.uniform() < 0.85:
+                tone = _tone(rng, (0, 1), (0.1, 0.8), (0.15, bright))
+                _rect(image, x, y + tall - h, x + w, min(y + tall, foot), tone)
+            x += w + rng.uniform(0, 0.003)
+        _rect(image, 0, min(y + tall, foot) - 0.012, reach, min(y + tall, foot), wood)
+        y += tall
+    _floor(rng, image, line)
+
+
+def _lamps(rng: np.random.Generator, image: np.ndarray, line: int) -> None:
+    height, width = image.shape[:2]
+    wall = _any(rng, (0.05, 0.5) if rng.uniform() < 0.7 else (0.5, 0.95))
+    _slope(image[:line], wall * rng.uniform(0.5, 1.0), wall)
+    lit = _tone(rng, (0.0, 0.2) if rng.uniform() < 0.7 else (0, 1), (0.05, 0.7), (0.7, 1.0))
+    across, down = rng.uniform(0.025, 0.14, 2) * height
+    size, stray = rng.uniform(0.1, 0.42) * min(across, down), rng.uniform(0, 0.5) * (rng.uniform() < 0.5)
+    share, glow = rng.uniform(0.2, 1.0), rng.uniform(0.5, 1.5)
+    for y in np.arange(down * rng.uniform(), line, down):
+        for x in np.arange(across * rng.uniform(), width, across):
+            at = (int(x + stray * rng.normal() * across), int(y + stray * rng.normal() * down))
+            tone = lit if rng.uniform() < share else np.minimum(wall * glow, 255)
+            axes = (max(1, round(size)), max(1, round(size * rng.uniform(0.8, 1.2))))
+            cv2.ellipse(image[:line], at, axes, 0, 0, 360, tone.tolist(), -1, cv2.LINE_AA)
+    _floor(rng, image, line)
+
+
+def _quilt(rng: np.random.Generator, image: np.ndarray, line: int) -> None:
+    width = image.shape[1]
+    wide, tall = (int(side) for side in rng.uniform(0.08, 0.5, 2) * image.shape[0])
+    for y in range(0, line, tall):
+        for x in range(0, width, wide):
+            a, b = (_tone(rng, (0, 1), (0.0, 0.7), (0.1, 1.0)) for _ in range(2))
+            patch = image[y : min(y + tall, line), x : x + wide]
+            rows, columns = (np.arange(side) / image.shape[0] / rng.uniform(0.008, 0.06) for side in patch.shape[:2])
+            lean = rng.uniform(-1, 1)
+            kind, duty = int(rng.integers(4)), rng.uniform(0.25, 0.75)
+            first, second = (rows[:, None] + lean * columns) % 1 < duty, (columns - lean * rows[:, None]) % 1 < duty
+            mask = (first, first & second, first ^ second, np.zeros_like(first))[kind]
+            patch[:] = np.where(mask[..., None], a, b)
+    _floor(rng, image, line)
+
+
+def _posters(rng: np.random.Generator, image: np.ndarray, line: int) -> None:
+    height, width = image.shape[:2]
+    image[:line] = _any(rng, (0.15, 0.95))
+    reach, foot = width / height, line / height
+    for _ in range(int(rng.integers(4, 25))):
+        w, h = rng.uniform(0.1, 0.45, 2)
+        x, y = rng.uniform(-0.1, reach), rng.uniform(-0.1, max(0.0, foot - 0.1))
+        paper, ink = (_tone(rng, (0, 1), (0.0, 0.7), (0.1, 1.0)) for _ in range(2))
+        _rect(image, x, y, x + w, min(y + h, foot), paper)
+        step = rng.uniform(0.012, 0.05)
+        for row in np.arange(y + step, min(y + h, foot) - step, step):
+            at = x + 0.02
+            while at < x + w - 0.03:  # words, or a row of small pictures
+                word = rng.uniform(0.3, 2.5) * step
+                _rect(image, at, row, min(at + word, x + w - 0.02), row + step * 0.55, ink)
+                at += word + step * rng.uniform(0.2, 0.8)
+        if rng.uniform() < 0.4:
+            centre = (int((x + w / 2) * height), int((y + h / 2) * height))
+            axes = (int(0.35 * w * height), int(0.3 * h * height))
+            tone = _tone(rng, (0, 1), (0.1, 0.8), (0.2, 1.0)).tolist()
+            cv2.ellipse(image[:line], centre, axes, float(rng.uniform(0, 180)), 0, 360, tone, -1, cv2.LINE_AA)
+    _floor(rng, image, line)
+
+
 def _tiles(rng: np.random.Generator, image: np.ndarray, line: int) -> None:
     a, b = _any(rng, (0.5, 0.95)), _any(rng, (0.4, 0.95))
     image[:line] = a * 0.7
@@ -255,6 +331,10 @@ _PAINTERS = {
     "meadow": _meadow,
     "room": _room,
     "clouded": _clouded,
+    "shelves": _shelves,
+    "lamps": _lamps,
+    "quilt": _quilt,
+    "posters": _posters,
     "tiles": _tiles,
     "beach": _beach,
     "windows": _windows,
