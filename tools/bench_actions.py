@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    model = Model.from_pretrained(options.model, device="cpu")
+    model = Model.from_pretrained(options.model, device="auto")
     if model.labels != ACTIONS:
         parser.error(f"the labels of {options.model} are not the rendered actions")
     rows = {}

@@ -41,6 +41,7 @@ def main() -> None:
         ),
     }
     backbone, to_joints = backbone_of(options.backbone)
+    backbone.place("auto")
     key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
     embedded = {name: embed_set(clips, backbone, options.work / name, key) for name, clips in sets.items()}
     layouts, components = layouts_of(backbone), to_joints.out_features
@@ -51,7 +52,7 @@ def main() -> None:
     head: Head = fit(config, embedded["train"], recipe, readout=to_joints.weight)
     with_memory, alone = accuracy(head, embedded["validation"], recipe.first_dt)
     print(f"validation: {with_memory:.1%} of frames right with memory, {alone:.1%} by each frame alone")
-    model = Model(backbone, head, ACTIONS, name="actions", first_dt=recipe.first_dt)
+    model = Model(backbone, head, ACTIONS, name="actions", first_dt=recipe.first_dt).to("auto")
     measured = {name: measure(model, options.test_clips, sampling) for name, sampling in SAMPLINGS.items()}
     card = card_of(
         model,

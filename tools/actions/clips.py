@@ -68,7 +68,7 @@ def embed_set(clips: ClipSet, backbone: Backbone, cache: Path, key: str) -> Clip
         rows = np.empty((*clips.labels.shape, backbone.dim), np.float16)
         for row, pictures in enumerate(clips.values):
             for start in range(0, len(pictures), 50):
-                rows[row, start : start + 50] = backbone.embed(list(pictures[start : start + 50])).numpy()
+                rows[row, start : start + 50] = backbone.embed(list(pictures[start : start + 50])).cpu().numpy()
             if row % 20 == 19:
                 print(f"{cache.name}: {row + 1}/{len(rows)} clips embedded", flush=True)
         part = path.with_suffix(".part.npy")
