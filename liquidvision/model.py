@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from liquidvision.liquid.traces import Layout
 from liquidvision.runtime import OpenVINO
 
 TORCHVISION = "torchvision:"  # before the name of a classifier of torchvision
+FINE = 224  # pixels: a smaller picture's maps are too coarse for what moves in it
 OBJECTS = "objects"  # the bundled model whose filter serves them
 
 
@@ -85,11 +87,17 @@ class Model:
         return self
 
     def backbone_for_heads(self) -> Backbone:
-        """The backbone, giving what heads learn from: a classifier's with maps in place of its logits."""
+        """The backbone, giving what heads learn from: a classifier's with maps in place of its logits.
+
+        Its input is no smaller than `FINE` pixels, whatever the classifier's is.
+        """
         if isinstance(self.head, Head):
             return self.backbone
         own = self.backbone
-        maps = Backbone(own.name, weights=None, preprocessing=own.preprocessing)
+        height, width = (max(side, FINE) for side in own.preprocessing.size)
+        whole = own.preprocessing.shorter is None
+        preprocessing = replace(own.preprocessing, size=(height, width)) if whole else own.preprocessing
+        maps = Backbone(own.name, weights=None, preprocessing=preprocessing)
         weights = own.extractor.state_dict()
         maps.extractor.load_state_dict({key: weights[key] for key in maps.extractor.state_dict()})
         maps.runtime = None if own.runtime is None else OpenVINO()

@@ -301,7 +301,7 @@ def test_twenty_clients_at_once(place: Place) -> None:
 
 
 def test_a_classifier_with_a_filter_is_taught_too() -> None:
-    """One pass of the network gives what the classifier's memory reads and what heads learn from."""
+    """The classifier's memory reads its logits until a head is taught, which reads maps of a picture of 224 pixels."""
     from liquidvision import Backbone, Preprocessing
 
     backbone = Backbone(
@@ -313,10 +313,12 @@ def test_a_classifier_with_a_filter_is_taught_too() -> None:
     )
     loaded = Model(backbone, LiquidFilter(FilterConfig(*backbone.channels.values())), list("abcde"))
     sight, image = Sight(loaded), picture(3)
-    own, teachable = sight.look(image)
+    own, teachable = sight.look(image, taught=False)
     assert (own - backbone.embed([image])).abs().max() < 1e-4
     assert (teachable - sight.teachable.embed([image])).abs().max() < 1e-4
     assert sight.teachable.dim != backbone.dim
+    assert sight.teachable.preprocessing.size == (224, 224)
+    assert all(each.equal(teachable) for each in sight.look(image, taught=True))
 
 
 def test_on_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:

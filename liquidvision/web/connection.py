@@ -53,10 +53,10 @@ class Connection:
             RefusedError: it is no frame.
         """
         time, jpeg = read_frame(message)
-        own, teachable = self._sight.look(decode(jpeg))
+        speaking, teachable = self._sight.look(decode(jpeg), taught=self.taught is not None)
         frame = Frame(EMPTY, self._frames, round(time / MICRO), MICRO)
         self._frames += 1
-        (said,) = self._session.push_embeddings([frame], own if self.taught is None else teachable)
+        (said,) = self._session.push_embeddings([frame], speaking)
         answers = [self.prediction(said)]
         recording = self.teaching.recording
         try:
@@ -110,7 +110,7 @@ class Connection:
 
     def hello(self) -> dict[str, Any]:
         """The first message."""
-        preprocessing = self._sight.model.backbone.preprocessing
+        preprocessing = self._sight.teachable.preprocessing  # the larger of the two inputs
         return {
             "type": "hello",
             "version": VERSION,
