@@ -1,6 +1,6 @@
 """Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
 
-    python tools/bench_context.py SET --data DATA --weights PATH [--seeds 5] [--cell gated] [--work WORK]
+    python tools/bench_context.py SET --data DATA [--weights PATH] [--seeds 5] [--cell gated] [--work WORK]
 
 SET is one of
 
@@ -9,8 +9,9 @@ SET is one of
     persons     the same, three folds by person: the person is not in training
     directions  the same clips forwards and backwards, as two classes that no single frame tells apart; five folds
 
-and PATH the ImageNet weights of torchvision's mobilenet_v2. The recipe is what `liquidvision train --views mirror`
-takes for that many clips. Prints the table of `liquidvision eval --compare`, and keeps it as JSON in WORK.
+and PATH the ImageNet weights of torchvision's mobilenet_v2; without them the backbone is the bundled one of `objects`.
+The recipe is what `liquidvision train --views mirror` takes for that many clips. Prints the table of `liquidvision eval
+--compare`, and keeps it as JSON in WORK.
 """
 
 import argparse
@@ -26,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from liquidvision import Backbone, HeadConfig, layouts_of
+from liquidvision import Backbone, HeadConfig, Model, layouts_of
 from liquidvision.cli.lessons import Progress
 from liquidvision.learn.annotations import read_data
 from liquidvision.learn.clips import Clip, Dataset
@@ -43,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=SETS)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="default: the bundled backbone of objects")
     parser.add_argument("--cell", default="gated", help="of the head that the others are compared with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
@@ -59,7 +60,10 @@ def main() -> None:
     if options.set in ("gestures", "directions"):
         clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
         dataset = replace(dataset, clips=clips, grouped=False)
-    backbone = Backbone("mobilenet_v2", weights=options.weights)
+    if options.weights is None:
+        backbone = Model.from_pretrained("objects").backbone_for_heads()
+    else:
+        backbone = Backbone("mobilenet_v2", weights=options.weights)
     store = FeatureStore(backbone, folder=options.cache)
     views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
@@ -76,7 +80,8 @@ def main() -> None:
 
     result = compare(lessons, config, recipe, first_dt=plan.first_dt, k=folds, seeds=options.seeds, on_fold=on_fold)
     options.work.mkdir(parents=True, exist_ok=True)
-    kept = "" if options.most_dropped is None else f"_{options.most_dropped:g}"
+    kept = "_objects" if options.weights is None else ""
+    kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     print(f"{options.set}, {len(lessons)} clips, {recipe}")
     Progress(quiet=False).table({"compare": result})
