@@ -124,6 +124,7 @@ def test_a_training_may_begin_with_what_another_ended_with(tmp_path):
     with safe_open(str(first), framework="pt") as one, safe_open(str(still), framework="pt") as other:
         assert other.metadata()["images_seen"] == "12"
         assert other.metadata()["stills"] == "16"
+        assert other.metadata()["images_after_start"] == "4"
         for name, _ in Pointer().named_parameters():
             assert torch.equal(one.get_tensor(name), other.get_tensor(name)), name
 

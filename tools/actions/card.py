@@ -37,6 +37,8 @@ def card_of(
         f"| {name} | " + " | ".join(f"{v:.1f}" for v in row.values()) + " |" for name, row in measured.items()
     )
     usual = next(iter(measured.values()))
+    last = taught.get("images_after_start")
+    further = f"; the last {last} of them in a second run, which began with the weights of the first" if last else ""
     return f"""{HEAD}
 # {model.name}
 
@@ -71,7 +73,7 @@ figure's joints, and nothing else; teach those on `objects`.
 - The backbone: taught from nothing where the figure's 14 joints are, as a linear readout of its embedding; the head's
   {config.components} components are that readout, whitened. {taught.get("stills", "?")} rendered pictures of the
   `train` split; {taught.get("images_seen", "?")} views of them, moved, turned, bent, recoloured, blurred and with
-  noise. No photograph, and no one's data.
+  noise{further}. No photograph, and no one's data.
 - The head: {clips} rendered clips of 8 s of the renderer's `train` split, at irregular frame times, with up to
   {recipe.most_dropped:.0%} of the frames dropped and their Δt handed over; {recipe.epochs} epochs, AdamW,
   learning rate {recipe.learning_rate}, weight decay {recipe.weight_decay}, noise {recipe.noise}, calm

@@ -129,6 +129,8 @@ def teach(
         replace_atomically(kept, lambda partial: torch.save({**state, "step": step}, partial))
         about = {"images_seen": step * batch, "stills": len(stills.pictures)}
         totals = {name: str(value + before[name]) for name, value in about.items()}
+        if start is not None:
+            totals["images_after_start"] = str(step * batch)
         export(average, work / EXPORT, {**totals, "seed": str(seed)})
 
     def draw(step: int) -> list[Tensor]:
