@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision.device import choose_device
-from tools.actions.poses import BATCH, RATE, teach
+from tools.actions.poses import BATCH, RATE, STILL, teach
 from tools.actions.stills import STILLS, Stills
 
 
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=RATE, help="peak of the learning rate")
     parser.add_argument("--start", type=Path, help="a backbone.safetensors to begin with, to teach it further")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--still", type=float, default=STILL, help="share of the steps with running statistics")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     stills = Stills(options.work / "stills", -(-options.stills // STILLS))
@@ -39,6 +40,7 @@ def main() -> None:
         batch=options.batch,
         rate=options.rate,
         start=options.start,
+        still=options.still,
         seed=options.seed,
     )
     print("written:", written)

@@ -38,7 +38,7 @@ def card_of(
     )
     usual = next(iter(measured.values()))
     last = taught.get("images_after_start")
-    further = f"; the last {last} of them in a second run, which began with the weights of the first" if last else ""
+    further = f"; the last {last} of them in further runs, each begun with the weights of the last" if last else ""
     return f"""{HEAD}
 # {model.name}
 

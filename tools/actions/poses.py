@@ -21,6 +21,7 @@ from tools.distill.training import CHECKPOINT, EXPORT, export, follow, replace_a
 
 NETWORK, NODE, GRID = "mobilenet_v3_large", "features.15", 5  # the last narrow map, cell by cell
 BATCH, RATE, DECAY, KEEP, WARM_UP = 256, 3e-3, 0.02, 0.998, 0.03
+STILL = 0.15  # see `teach`
 SAVE_EVERY, LOG_EVERY = 60.0, 20.0  # seconds
 TURN, ZOOM, SHIFT, BEND = 0.1, 0.15, 0.04, (0.15, 0.3)  # radians, shares
 PREPROCESSING = Preprocessing(size=(SIDE, SIDE), shorter=None)
@@ -98,21 +99,34 @@ def teach(
     batch: int = BATCH,
     rate: float = RATE,
     start: Path | None = None,
+    still: float = STILL,
     seed: int = 0,
 ) -> Path:
     """Train until so many images are seen; a run whose checkpoint lies in `work` goes on. The exported file.
 
-    It holds the averaged weights in half precision, as `network.*` and `to_joints.*`: see `backbone_of`. `start` is
-    such a file to begin with, `rate` the peak of the learning rate.
+    It holds the averaged weights in half precision, as `network.*` and `to_joints.*`: see `backbone_of`.
+
+    Args:
+        stills: what to learn from.
+        work: where the checkpoint and the exported file are kept.
+        images: how many to see.
+        device: where to train.
+        batch: images in a step.
+        rate: the peak of the learning rate.
+        start: an exported file to begin with.
+        still: share of the steps, at the end, in which the network normalises by running statistics, as it will in
+            use: a channel that is nearly always silent has next to no variance there, and a picture that wakes it
+            would make the embedding explode.
+        seed: of everything random.
     """
     work.mkdir(parents=True, exist_ok=True)
     kept, pinned = work / CHECKPOINT, device.type == "cuda"
     torch.manual_seed(seed)
-    pointer, before = Pointer(), {"images_seen": 0, "stills": 0}
+    pointer, before = Pointer(), {}
     if start is not None:
         pointer.load_state_dict(read_weights(start))
         with safe_open(str(start), framework="pt") as file:
-            before = {name: int((file.metadata() or {})[name]) for name in before}
+            before = file.metadata() or {}
     pointer = pointer.to(device, memory_format=torch.channels_last).train()
     average = copy.deepcopy(pointer).eval()
     optimiser = torch.optim.AdamW(pointer.parameters(), lr=rate, weight_decay=DECAY, fused=True)
@@ -128,9 +142,9 @@ def teach(
         state = {"pointer": pointer.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
         replace_atomically(kept, lambda partial: torch.save({**state, "step": step}, partial))
         about = {"images_seen": step * batch, "stills": len(stills.pictures)}
-        totals = {name: str(value + before[name]) for name, value in about.items()}
         if start is not None:
-            totals["images_after_start"] = str(step * batch)
+            about["images_after_start"] = step * batch
+        totals = {name: str(value + int(before.get(name, 0))) for name, value in about.items()}
         export(average, work / EXPORT, {**totals, "seed": str(seed)})
 
     def draw(step: int) -> list[Tensor]:
@@ -146,6 +160,10 @@ def teach(
             coming = ahead.submit(draw, step + 1)
             for group in optimiser.param_groups:
                 group["lr"] = rate * rate_at(step / steps)
+            if step >= (1 - still) * steps:
+                for layer in pointer.modules():
+                    if isinstance(layer, nn.BatchNorm2d):
+                        layer.eval()
             chance = chance_of(2 * seed + 1, step)
             seen, wanted = bend(pictures, joints, chance)
             loss = error(wanted, pointer(distort(seen, chance)))
