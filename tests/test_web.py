@@ -313,12 +313,15 @@ def test_a_classifier_with_a_filter_is_taught_too() -> None:
     )
     loaded = Model(backbone, LiquidFilter(FilterConfig(*backbone.channels.values())), list("abcde"))
     sight, image = Sight(loaded), picture(3)
-    own, teachable = sight.look(image, taught=False)
+    own, teachable = sight.look(image)
     assert (own - backbone.embed([image])).abs().max() < 1e-4
     assert (teachable - sight.teachable.embed([image])).abs().max() < 1e-4
     assert sight.teachable.dim != backbone.dim
     assert sight.teachable.preprocessing.size == (224, 224)
     assert all(each.equal(teachable) for each in sight.look(image, taught=True))
+    alone, nothing = sight.look(image, teaching=False)
+    assert alone.equal(own)
+    assert nothing is None
 
 
 def test_on_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:

@@ -53,14 +53,17 @@ class Connection:
             RefusedError: it is no frame.
         """
         time, jpeg = read_frame(message)
-        speaking, teachable = self._sight.look(decode(jpeg), taught=self.taught is not None)
+        speaking, teachable = self._sight.look(
+            decode(jpeg), taught=self.taught is not None, teaching=bool(self.teaching.album.classes)
+        )
         frame = Frame(EMPTY, self._frames, round(time / MICRO), MICRO)
         self._frames += 1
         (said,) = self._session.push_embeddings([frame], speaking)
         answers = [self.prediction(said)]
         recording = self.teaching.recording
         try:
-            self.teaching.see(teachable.cpu().clone(), time)
+            if teachable is not None:
+                self.teaching.see(teachable.cpu().clone(), time)
         except UsageError as error:
             answers.append(note(str(error)))
         if self.teaching.recording != recording:

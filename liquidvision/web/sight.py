@@ -25,13 +25,16 @@ class Sight:
         self.model, self.teachable = model, model.backbone_for_heads()
         self.layouts: tuple[Layout, ...] = layouts_of(self.teachable)
 
-    def look(self, image: np.ndarray, *, taught: bool = False) -> tuple[Tensor, Tensor]:
+    def look(self, image: np.ndarray, *, taught: bool = False, teaching: bool = True) -> tuple[Tensor, Tensor | None]:
         """Embeddings (1, d) of a picture (h, w, 3) uint8 RGB: for what speaks now, and for heads that are taught.
 
         Args:
             image: the picture.
             taught: whether a taught head speaks, not the model.
+            teaching: whether anything is being taught; if not, the second is left out where it costs a pass of its own.
         """
-        teachable = self.teachable.embed([image])
-        same = taught or self.teachable is self.model.backbone
-        return teachable if same else self.model.backbone.embed([image]), teachable
+        if taught or self.teachable is self.model.backbone:
+            teachable = self.teachable.embed([image])
+            return teachable, teachable
+        own = self.model.backbone.embed([image])
+        return own, self.teachable.embed([image]) if teaching else None
