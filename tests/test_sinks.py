@@ -127,6 +127,24 @@ def test_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
     assert all(np.abs(f.image[:67].astype(int) - picture(i, 98, 67)).mean() < 15 for i, f in enumerate(frames))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how its threads are scheduled")
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_encoder_takes_the_machine_for_itself(tmp_path: Path, codec: str) -> None:
+    """While a video is written and after it, threads are scheduled as before; as root, libsvtav1 would be real-time."""
+    if codec not in {name for name, _, here in available_codecs() if here}:
+        pytest.skip(f"this build of PyAV has no encoder for {codec}")
+
+    def policies() -> set[int]:
+        return {os.sched_getscheduler(task) for task in codecs.tasks()}
+
+    usual, seen = policies(), []
+    with AVVideoSink(tmp_path / f"out{CODECS[codec].suffixes[0]}", INFO, codec=codec) as sink:
+        for frame in frames_at(range(0, 5 * 512, 512)):
+            sink.write(frame)
+            seen.append(policies())
+    assert [*seen, policies()] == [usual] * 6
+
+
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_frame_or_two(tmp_path: Path, codec: str, count: int) -> None:

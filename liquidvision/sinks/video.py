@@ -1,6 +1,7 @@
 """Video files by PyAV: every frame at its own time, the source's other tracks beside it."""
 
 import logging
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from liquidvision.errors import SinkError
 from liquidvision.frame import Frame, Pixels, Planes, VideoInfo
-from liquidvision.sinks.codecs import check_codec, container_of
+from liquidvision.sinks.codecs import check_codec, container_of, usual_priority
 from liquidvision.sinks.sink import STDOUT, VideoSink
 from liquidvision.sinks.tracks import SUBTITLES, Tracks, TrackWriter, ticks
 
@@ -112,7 +113,9 @@ class AVVideoSink(VideoSink):
             picture.pts, picture.time_base = pts, context.time_base
             picture.duration = ticks((frame.duration or 0) * frame.time_base, context.time_base)
             picture.pict_type = 0
-            self._container.mux(self._stream.encode(picture))
+            with nullcontext() if context.is_open else usual_priority():
+                packets = self._stream.encode(picture)
+            self._container.mux(packets)
             self._end = frame.time + (frame.seconds or 0.0)
             if self._beside is not None:
                 self._beside.write(frame.time)
