@@ -14,7 +14,7 @@ from liquidvision.device import choose_device
 from liquidvision.errors import DependencyError, UsageError, WeightsError, first_line
 from liquidvision.frame import Pixels
 from liquidvision.preprocessing import Preprocessing
-from liquidvision.runtime import OpenVINO
+from liquidvision.runtime import CUDAGraphs, OpenVINO
 
 try:
     from torchvision import models as torchvision_models
@@ -95,7 +95,7 @@ class Backbone(nn.Module):
         self.channels = {node: shapes[node][1] for node in self.nodes}
         self.extractor.to(memory_format=torch.channels_last)  # up to twice as quick on CPUs
         super().train(False)
-        self.runtime: OpenVINO | None = None
+        self.runtime: OpenVINO | CUDAGraphs | None = None
         self.in_half = False
 
     def place(self, wanted: str, *, half: bool = False) -> "Backbone":
@@ -110,7 +110,10 @@ class Backbone(nn.Module):
         """
         device = choose_device("cpu" if wanted == runtime.NAME else wanted)
         by_itself = wanted == "auto" and device.type == "cpu" and runtime.installed()
-        self.runtime = OpenVINO(half=half) if by_itself or wanted == runtime.NAME else None
+        if by_itself or wanted == runtime.NAME:
+            self.runtime = OpenVINO(half=half)
+        else:
+            self.runtime = CUDAGraphs() if device.type == "cuda" else None
         self.in_half = half
         return self.to(device)
 
@@ -155,8 +158,12 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embeddings (n, dim) of standardised input (n, 3, *size)."""
-        if self.runtime is not None and pixels.device.type == "cpu" and not torch.jit.is_tracing():
+        if self.runtime is not None and self.runtime.takes(pixels) and not torch.jit.is_tracing():
             return self.runtime(self, pixels)
+        return self.plain(pixels)
+
+    def plain(self, pixels: Tensor) -> Tensor:
+        """What `forward` gives, by torch itself."""
         if self.extractor.training:  # a deep copy of a traced network comes out in training mode
             self.extractor.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_half and not torch.jit.is_tracing()):

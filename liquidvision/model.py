@@ -25,7 +25,6 @@ from liquidvision.liquid.filter import KIND as FILTER
 from liquidvision.liquid.filter import FilterConfig, LiquidFilter
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
-from liquidvision.runtime import OpenVINO
 
 TORCHVISION = "torchvision:"  # before the name of a classifier of torchvision
 FINE = 224  # pixels: a smaller picture's maps are too coarse for what moves in it
@@ -100,7 +99,7 @@ class Model:
         maps = Backbone(own.name, weights=None, preprocessing=preprocessing)
         weights = own.extractor.state_dict()
         maps.extractor.load_state_dict({key: weights[key] for key in maps.extractor.state_dict()})
-        maps.runtime = None if own.runtime is None else OpenVINO()
+        maps.runtime = None if own.runtime is None else type(own.runtime)()
         return maps.to(own.device)
 
     def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:

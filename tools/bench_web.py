@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from liquidvision import Backbone, Head, HeadConfig, Model, layouts_of, open_video
+from liquidvision.runtime import OpenVINO
 from liquidvision.web.server import Server
 from tools.browser import chromium, missing, y4m
 
@@ -56,7 +57,7 @@ def main() -> None:
         return server, address
 
     server, address = run(start())
-    how = "openvino" if model.backbone.runtime is not None else model.device.type
+    how = "openvino" if isinstance(model.backbone.runtime, OpenVINO) else model.device.type
     print(f"{model.name}, {model.backbone.name}, {model.backbone.preprocessing.size[0]} pixels, {how}")
     with tempfile.TemporaryDirectory() as place:
         clip = y4m(pictures, Path(place) / "clip.y4m", 30)

@@ -1,6 +1,7 @@
 """Pictures of the rendered figure at scattered times, and its joints on them, in a folder."""
 
 import json
+import os
 import threading
 from functools import partial
 from multiprocessing import get_context
@@ -41,7 +42,7 @@ class Stills:
     def render(self, folder: Path, clips: int) -> None:
         """Render what is not there, on all cores; runs beside whoever draws."""
         try:
-            with get_context("spawn").Pool() as pool:
+            with get_context("spawn").Pool(initializer=yield_to_training) as pool:
                 for number in pool.imap(partial(render_stills, folder, clips), range(clips), chunksize=4):
                     with self.grown:
                         self.ready = (number + 1) * STILLS
@@ -60,6 +61,12 @@ class Stills:
             raise self.failure
         rows = torch.randint(self.ready, (count,), generator=chance)
         return [torch.from_numpy(each)[rows] for each in (self.pictures, self.joints)]
+
+
+def yield_to_training() -> None:
+    """Let the training that these pictures are for go first where cores are short."""
+    if hasattr(os, "nice"):
+        os.nice(10)
 
 
 def opened(folder: Path, clips: int, mode: str) -> tuple[np.ndarray, np.ndarray]:

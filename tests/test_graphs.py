@@ -1,0 +1,135 @@
+"""Recorded graphs of kernels on CUDA GPUs: which recordings are made and reused, and that numbers stay the same."""
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from conftest import build_model, picture
+from torch import Tensor
+
+from liquidvision import Model, predict
+from liquidvision.runtime import MOST_GRAPHED, MOST_GRAPHS, CUDAGraphs, Network
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+class Net:
+    """Doubles its pictures, and counts how often it was run by itself."""
+
+    def __init__(self) -> None:
+        self.weights, self.runs = torch.ones(1), 0
+
+    def parameters(self):
+        return iter([self.weights])
+
+    def plain(self, pixels: Tensor) -> Tensor:
+        self.runs += 1
+        return 2 * pixels.flatten(1)
+
+
+class Recorder(CUDAGraphs):
+    """Records without a GPU: a replay computes on the buffer of the recording, as a GPU's does."""
+
+    def __init__(self, failure: str | None = None) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self.failure = failure
+
+    def _record(self, network: Network, pixels: Tensor, count: int) -> Callable[[Tensor], Tensor]:
+        if self.failure:
+            raise RuntimeError(self.failure)
+        self.sizes.append(count)
+        inputs = torch.full((count, *pixels.shape[1:]), torch.nan)
+
+        def replay(given: Tensor) -> Tensor:
+            inputs[: len(given)] = given
+            return 2 * inputs.flatten(1)[: len(given)]
+
+        return replay
+
+
+def pictures(count: int, side: int = 2) -> Tensor:
+    return torch.rand(count, 3, side, side)
+
+
+def test_few_recordings_do_for_all_batches() -> None:
+    """Batches of 1 to 8 are run by four recordings, each reused, and each picture gets its own numbers."""
+    recorder, net = Recorder(), Net()
+    for count in [*range(1, 9), *range(8, 0, -1)]:
+        some = pictures(count)
+        assert torch.equal(recorder(net, some), 2 * some.flatten(1))
+    assert recorder.sizes == [1, 2, 4, 8]
+    assert net.runs == 0
+
+
+def test_weights_that_moved_are_recorded_anew() -> None:
+    """A recording reads weights where they lay; other weights in the same network get one of their own."""
+    recorder, net = Recorder(), Net()
+    recorder(net, pictures(1))
+    old, net.weights = net.weights, torch.zeros(1)
+    recorder(net, pictures(1))
+    assert recorder.sizes == [1, 1]
+    assert old.data_ptr() != net.weights.data_ptr()
+
+
+def test_recordings_are_bounded() -> None:
+    """Pictures of ever new sizes do not fill the GPU: beyond so many, the network runs by itself."""
+    recorder, net = Recorder(), Net()
+    for side in range(1, MOST_GRAPHS + 4):
+        some = pictures(1, side)
+        assert torch.equal(recorder(net, some), 2 * some.flatten(1))
+    assert len(recorder.sizes) == MOST_GRAPHS
+    assert net.runs == 3
+
+
+def test_what_cannot_be_recorded_is_run(caplog: pytest.LogCaptureFixture) -> None:
+    """Where recording fails the network runs by itself, with one warning, and recording is not tried again."""
+    recorder, net = Recorder("operation not permitted when stream is capturing\nand more"), Net()
+    some = pictures(3)
+    assert torch.equal(recorder(net, some), 2 * some.flatten(1))
+    assert [r.getMessage() for r in caplog.records] == [
+        "CUDA graphs are not used: operation not permitted when stream is capturing"
+    ]
+    assert not recorder.takes(some)
+
+
+def test_only_what_pays_is_recorded() -> None:
+    """Pictures on the CPU are not taken."""
+    assert not CUDAGraphs().takes(pictures(1))
+
+
+@gpu
+@pytest.mark.parametrize("half", [False, True])
+def test_the_same_numbers_from_any_thread(half: bool) -> None:
+    """On a GPU embeddings are those of the network run kernel by kernel, whichever thread asks, whatever the batch."""
+    backbone = build_model().to("cuda", half=half).backbone
+    some = torch.cat([backbone.prepare(picture(i)) for i in range(MOST_GRAPHED + 1)])
+    found: dict[int, Tensor] = {}
+
+    def ask(count: int) -> None:
+        with torch.inference_mode():
+            found[count] = backbone(some[:count].cuda()).cpu()
+
+    threads = [threading.Thread(target=ask, args=(count,)) for count in (1, 3, 8, 8, MOST_GRAPHED, MOST_GRAPHED + 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with torch.inference_mode():
+        plain = backbone.plain(some.cuda()).cpu()
+    for count, embeddings in found.items():
+        assert (embeddings - plain[:count]).abs().max() < (3e-2 if half else 1e-4) * plain.abs().max()
+
+
+@gpu
+def test_the_same_predictions_on_a_gpu(make_video) -> None:
+    """A video's predictions on a GPU have the labels of the CPU's, and probabilities within a thousandth."""
+    clip = make_video(size=(160, 120))
+    here, there = (
+        [p for _, p in predict(clip, Model.from_pretrained("objects", device=device))] for device in ("cpu", "cuda")
+    )
+    for a, b in zip(here, there, strict=True):
+        assert a.label == b.label
+        assert np.abs(a.scores - b.scores).max() < 1e-3
