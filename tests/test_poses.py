@@ -83,7 +83,11 @@ def test_stills_that_cannot_be_rendered_say_so(tmp_path, monkeypatch):
 class FewWorkers:
     """A pool's context whose pool works in this thread."""
 
-    Pool = __enter__ = lambda self: self
+    def Pool(self, initializer):  # noqa: N802 - the name of multiprocessing's
+        return self
+
+    def __enter__(self):
+        return self
 
     def __exit__(self, *_: object) -> None:
         pass
