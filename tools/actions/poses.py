@@ -141,11 +141,12 @@ def teach(
     def save() -> None:
         state = {"pointer": pointer.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict()}
         replace_atomically(kept, lambda partial: torch.save({**state, "step": step}, partial))
-        about = {"images_seen": step * batch, "stills": len(stills.pictures)}
+        about = {"images_seen": step * batch}
         if start is not None:
             about["images_after_start"] = step * batch
-        totals = {name: str(value + int(before.get(name, 0))) for name, value in about.items()}
-        export(average, work / EXPORT, {**totals, "seed": str(seed)})
+        totals = {name: value + int(before.get(name, 0)) for name, value in about.items()}
+        totals["stills"] = max(len(stills.pictures), int(before.get("stills", 0)))  # the same ones in every run
+        export(average, work / EXPORT, {name: str(value) for name, value in {**totals, "seed": seed}.items()})
 
     def draw(step: int) -> list[Tensor]:
         drawn = stills.draw(batch, chance_of(2 * seed, step))
