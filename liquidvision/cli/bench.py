@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from liquidvision.cli.heavy import import_torch
 from liquidvision.errors import SinkError
 
 
@@ -34,6 +35,7 @@ def bench(
     Examples: liquidvision bench clip.mp4 · liquidvision bench clip.mp4 -m my-model --device cpu
     """
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import torch
 
     from liquidvision.bench import Bench, make_clip, measure

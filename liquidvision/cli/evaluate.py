@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from liquidvision.cli.heavy import import_torch
 from liquidvision.errors import SinkError, UsageError
 
 PARTS = ("auto", "all", "train", "validation", "test")
@@ -53,6 +54,7 @@ def evaluate(
         if path is not None and path.exists() and not exist_ok:
             raise UsageError(f"{path} is there already; choose another name, or allow replacing it with --exist-ok")
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import liquidvision
     from liquidvision.checkpoint import find, replace
     from liquidvision.cli.lessons import Progress, contents_of, embed, usable

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from liquidvision.cli import inputs
+from liquidvision.cli.heavy import import_torch
 from liquidvision.errors import SourceError, UsageError
 
 DRAWN = (".png", ".svg", ".pdf")
@@ -46,6 +47,7 @@ def explain(
     if max_frames is not None and max_frames < 1:
         raise UsageError(f"--max-frames is {max_frames}; expected 1 or more")
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import torch
 
     from liquidvision.cli.report import Report

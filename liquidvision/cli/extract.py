@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from liquidvision.cli import inputs
+from liquidvision.cli.heavy import import_torch
 from liquidvision.errors import UsageError
 
 WHAT, BACKBONE = "What is embedded", "Backbone"
@@ -67,6 +68,7 @@ def extract(
     if model is not None and any(option is not None for option in (backbone, weights, features)):
         raise UsageError("--model has a backbone of its own; leave out --backbone, --weights and --features")
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import torch
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

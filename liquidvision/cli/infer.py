@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from liquidvision.cli import inputs, options
+from liquidvision.cli.heavy import import_torch
 from liquidvision.errors import SinkError, SourceError, UsageError
 
 
@@ -94,6 +95,7 @@ def infer(
         if not quiet:
             print(f"{len(names) - len(work)} of {len(names)} were done before", file=sys.stderr)
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import torch
 
     from liquidvision.cli.jobs import Jobs

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from liquidvision.cli.heavy import import_torch
 from liquidvision.errors import UsageError
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def train(
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import torch
 
     from liquidvision.checkpoint import CONFIG

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from liquidvision.cli import inputs
+from liquidvision.cli.heavy import import_torch
 from liquidvision.errors import UsageError
 
 WINDOW, PAGE = "The window", "The page"
@@ -66,6 +67,7 @@ def show_page(model: str, device: str, port: int, host: str | None, *, open_brow
         SinkError: the port is taken, or there is no such host.
     """
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import os
     import secrets
     import sys
@@ -98,6 +100,7 @@ def show_window(source: str, model: str, out: Path, device: str) -> int:
 
     check_display()  # before what takes time
     # What is heavy is imported only now, so that --help is quick.
+    import_torch()
     import os
     from fractions import Fraction
 

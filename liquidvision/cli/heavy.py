@@ -1,0 +1,23 @@
+"""The imports that take seconds."""
+
+import gc
+import sys
+from contextlib import suppress
+
+
+def import_torch() -> None:
+    """Import torch and torchvision, whose objects the garbage collector never looks at again.
+
+    They make a million objects and no garbage, and the collector would go through them time and again: while they are
+    imported, and for as long as the process runs. A process that has imported torch already is left as it is.
+    """
+    if "torch" in sys.modules:
+        return
+    gc.disable()
+    try:
+        with suppress(ImportError, RuntimeError):  # told where they are used: they may not fit each other
+            import torch
+            import torchvision  # noqa: F401
+    finally:
+        gc.freeze()
+        gc.enable()
