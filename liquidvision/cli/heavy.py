@@ -3,6 +3,7 @@
 import gc
 import sys
 from contextlib import suppress
+from importlib import import_module
 
 
 def import_torch() -> None:
@@ -16,8 +17,7 @@ def import_torch() -> None:
     gc.disable()
     try:
         with suppress(ImportError, RuntimeError):  # told where they are used: they may not fit each other
-            import torch
-            import torchvision  # noqa: F401
+            import_module("torchvision")  # and with it torch
     finally:
         gc.freeze()
         gc.enable()
