@@ -158,7 +158,8 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embeddings (n, dim) of standardised input (n, 3, *size)."""
-        if self.runtime is not None and self.runtime.takes(pixels) and not torch.jit.is_tracing():
+        looked_into = torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if self.runtime is not None and not looked_into and self.runtime.takes(pixels):
             return self.runtime(self, pixels)
         return self.plain(pixels)
 

@@ -126,7 +126,7 @@ class CUDAGraphs:
 
     A replay costs one launch instead of hundreds, and works from any thread, where cuDNN makes its plans anew in each:
     seconds for every clip, which has a thread of its own. Batches are filled up to a power of two, so that few
-    recordings do for all of them.
+    recordings do for all of them. Calls are to come on one CUDA stream, as they do unless the caller makes others.
     """
 
     def __init__(self) -> None:
