@@ -9,8 +9,8 @@ from importlib import import_module
 def import_torch() -> None:
     """Import torch and torchvision, whose objects the garbage collector never looks at again.
 
-    They make half a million objects and no garbage, and the collector would go through them time and again: while they are
-    imported, and for as long as the process runs. A process that has imported torch already is left as it is.
+    They make half a million objects and no garbage, and the collector would go through them time and again: while
+    they are imported, and for as long as the process runs. A process that has imported torch already is left as it is.
     """
     if "torch" in sys.modules:
         return
