@@ -124,9 +124,9 @@ class Network(Protocol):
 class CUDAGraphs:
     """Runs a network of pictures (n, 3, h, w) on a CUDA GPU: what it launches is recorded once and then replayed.
 
-    A replay costs one launch instead of hundreds, and works from any thread, where cuDNN makes its plans anew in each:
-    seconds for every clip, which has a thread of its own. Batches are filled up to a power of two, so that few
-    recordings do for all of them. Calls are to come on one CUDA stream, as they do unless the caller makes others.
+    A replay costs one launch instead of hundreds, and works from any thread, where cuDNN makes its plans anew in each,
+    and each clip has a thread of its own. Batches are filled up to a power of two, so that few recordings do for all
+    of them. Calls are to come on one CUDA stream, as they do unless the caller makes others.
     """
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class CUDAGraphs:
         return CUDAGraphs()  # a recording belongs to the weights where they lie in memory
 
     def takes(self, pixels: Tensor) -> bool:
-        return self._works and pixels.is_cuda and len(pixels) <= MOST_GRAPHED and not pixels.requires_grad
+        return pixels.is_cuda and len(pixels) <= MOST_GRAPHED and not pixels.requires_grad
 
     def __call__(self, network: "Network", pixels: Tensor) -> Tensor:
         """What `network` gives for these pictures; the same network in every call."""
@@ -148,7 +148,7 @@ class CUDAGraphs:
         key = (filled, *pixels.shape[1:], pixels.dtype, next(network.parameters()).data_ptr())
         with self._lock:  # the buffers are one call's at a time; the stream keeps their order
             replay = self._recorded.get(key)
-            if replay is None and len(self._recorded) < MOST_GRAPHS:
+            if replay is None and self._works and len(self._recorded) < MOST_GRAPHS:
                 try:
                     replay = self._recorded[key] = self._record(network, pixels, filled)
                 except RuntimeError as error:

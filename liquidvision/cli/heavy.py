@@ -2,8 +2,6 @@
 
 import gc
 import sys
-from contextlib import suppress
-from importlib import import_module
 
 
 def import_torch() -> None:
@@ -11,13 +9,15 @@ def import_torch() -> None:
 
     They make half a million objects and no garbage, and the collector would go through them time and again: while
     they are imported, and for as long as the process runs. A process that has imported torch already is left as it is.
+
+    Raises:
+        DependencyError: the two do not fit each other.
     """
     if "torch" in sys.modules:
         return
     gc.disable()
     try:
-        with suppress(ImportError, RuntimeError):  # told where they are used: they may not fit each other
-            import_module("torchvision")  # and with it torch
+        from liquidvision import backbone  # noqa: F401  # the one door to torchvision
     finally:
         gc.freeze()
         gc.enable()
