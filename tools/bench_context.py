@@ -63,7 +63,7 @@ def main() -> None:
     if options.weights is None:
         backbone = Model.from_pretrained("objects").backbone_for_heads()
     else:
-        backbone = Backbone("mobilenet_v2", weights=options.weights)
+        backbone = Backbone("mobilenet_v2", weights=options.weights).place("auto")
     store = FeatureStore(backbone, folder=options.cache)
     views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
