@@ -114,7 +114,7 @@ def train(name: str) -> Callable[[], None]:
 
 
 def frame_of_traces() -> Callable[[], None]:
-    """One frame through the traces of a MobileNetV2 embedding: 1,280 global channels, 96 and 32 on 5 x 5 grids, six τ."""
+    """One frame through the traces of a MobileNetV2 embedding: 1,280 means, and 96 and 32 on 5 x 5 grids, six τ."""
     traces = Magnitudes([Layout(1280, 1), Layout(96, 25), Layout(32, 25)], (0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
     x = torch.randn(1, 1, traces.input_size)
     state = traces(x, 0.04)[1]
