@@ -26,26 +26,24 @@ except (ImportError, RuntimeError) as error:
     ) from error
 
 IMAGENET_CLASSES = 1000
-# The nodes whose maps are kept on grids: the last blocks of a sixteenth and of an eighth of the input's size,
-# where motion still shows (its traces carry most of what an action is). First match by the beginning of the name.
+# The node whose map is kept on a grid: the last block of a sixteenth of the input's size, where motion
+# still shows (its traces carry most of what an action is). First match by the beginning of the name.
 STAGES = {
-    "mobilenet_v2": ("features.13", "features.6"),
-    "mobilenet_v3_small": ("features.8", "features.3"),
-    "mobilenet_v3_large": ("features.12", "features.6"),
-    "efficientnet": ("features.5", "features.3"),
-    "resne": ("layer3", "layer2"),
-    "wide_resnet": ("layer3", "layer2"),
-    "regnet": ("trunk_output.block3", "trunk_output.block2"),
-    "densenet": ("features.denseblock3", "features.denseblock2"),
-    "convnext": ("features.5", "features.3"),
-    "shufflenet": ("stage3", "stage2"),
-    "mnasnet": ("layers.11", "layers.9"),
-    "googlenet": ("inception4e", "inception3b"),
-    "inception_v3": ("Mixed_6e", "Mixed_5d"),
-    "maxvit": ("blocks.2", "blocks.1"),
+    "mobilenet_v2": "features.13",
+    "mobilenet_v3_small": "features.8",
+    "mobilenet_v3_large": "features.12",
+    "efficientnet": "features.5",
+    "resne": "layer3",
+    "wide_resnet": "layer3",
+    "regnet": "trunk_output.block3",
+    "densenet": "features.denseblock3",
+    "convnext": "features.5",
+    "shufflenet": "stage3",
+    "mnasnet": "layers.11",
+    "googlenet": "inception4e",
+    "inception_v3": "Mixed_6e",
+    "maxvit": "blocks.2",
 }
-SIDE, WIDE_SIDE = 5, 3  # of their grids; of a map of many channels, whose embedding would be very long
-WIDE = 128  # channels; more are many
 # The head of every torchvision classifier hangs on one of these names.
 CLASSIFIERS = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2")
 
@@ -58,8 +56,8 @@ class Backbone(nn.Module):
 
     Args:
         name: any classification model of `torchvision.models.list_models()`.
-        nodes: node name to side of its grid; None chooses: the last map globally (side 1), and two
-            intermediate ones on grids, by the family of models (see `choose_nodes`).
+        nodes: node name to side of its grid; None chooses: the last map globally (side 1), and an
+            intermediate one on a 3 x 3 grid, by the family of models.
         weights: "DEFAULT" (torchvision's own, downloaded at first use), the path of a state dict of
             the whole model (.safetensors, or .pth that holds tensors alone), or None for random
             ones, to be loaded afterwards.
@@ -248,7 +246,7 @@ def imagenet_labels(name: str) -> list[str]:
 
 
 def choose_nodes(name: str, model: nn.Module) -> dict[str, int]:
-    """The last feature map, pooled globally, and the family's nodes of `STAGES` on grids, 5 x 5 or 3 x 3.
+    """The last feature map, pooled globally, and the family's node of `STAGES` on a 3 x 3 grid.
 
     The last map is found by shape, so that it holds for every family; where a classifier reads a
     token (ViT), that is taken instead.
@@ -260,12 +258,8 @@ def choose_nodes(name: str, model: nn.Module) -> dict[str, int]:
     maps = [i for i, node in enumerate(order) if len(shapes[node]) == 4 and shapes[node][2] == shapes[node][3] > 1]
     if not maps or any(len(shapes[node]) == 3 for node in order[maps[-1] :]):
         return {next(node for node in reversed(order) if len(shapes[node]) == 2): 1}
-    stages = next((nodes for family, nodes in STAGES.items() if name.startswith(family)), ())
-    chosen = {order[maps[-1]]: 1}
-    for stage in stages:
-        last = next(node for node in reversed(order) if node.startswith(f"{stage}."))
-        chosen[stage] = SIDE if shapes[last][1] <= WIDE else WIDE_SIDE
-    return chosen
+    stage = next((node for family, node in STAGES.items() if name.startswith(family)), None)
+    return {order[maps[-1]]: 1, **({stage: 3} if stage else {})}
 
 
 def node_shapes(extractor: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:

@@ -114,8 +114,8 @@ def train(name: str) -> Callable[[], None]:
 
 
 def frame_of_traces() -> Callable[[], None]:
-    """One frame through the traces of a MobileNetV2 embedding: 1,280 means, and 96 and 32 on 5 x 5 grids, six τ."""
-    traces = Magnitudes([Layout(1280, 1), Layout(96, 25), Layout(32, 25)], (0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
+    """One frame through the traces of a MobileNetV2 embedding: 1,280 global channels and 96 on a 3 x 3 grid, six τ."""
+    traces = Magnitudes([Layout(1280, 1), Layout(96, 9)], (0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
     x = torch.randn(1, 1, traces.input_size)
     state = traces(x, 0.04)[1]
 
@@ -190,7 +190,7 @@ def main() -> None:
     print(f"torch.sigmoid alone on as many numbers: {alone:.2f} ms")
     single = in_turns({name: stream(name, 1) for name in (yardstick, "ConductanceLTC", "torch LSTM")}, 50)
     print("one frame a call:", ", ".join(f"{name} {ms:.2f} ms" for name, ms in single.items()))
-    print(f"traces, one frame of 4,480 with six time constants: {in_turns({'t': frame_of_traces()}, 50)['t']:.3f} ms")
+    print(f"traces, one frame of 2,144 with six time constants: {in_turns({'t': frame_of_traces()}, 50)['t']:.3f} ms")
     print("\n| peak memory of the training step | MB |\n|---|---|")
     for name in (yardstick, "ConductanceLTC", "ConductanceLTC, plain torch", "torch LSTM"):
         print(f"| {name} | {peak_of(name):.0f} |")
