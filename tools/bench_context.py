@@ -57,14 +57,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/context"))
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if options.weights is None and options.features is not None:
+        parser.error("--features chooses maps of the network of --weights; give both")
     torch.set_num_threads(options.threads)
     folder, folds = SETS[options.set]
     dataset = read_data(options.data / "video" / folder / "index.csv")
     if options.set in ("gestures", "directions"):
         clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
         dataset = replace(dataset, clips=clips, grouped=False)
-    if options.weights is None and options.features is not None:
-        parser.error("--features chooses maps of the network of --weights; give both")
     if options.weights is None:
         backbone = Model.from_pretrained("objects").backbone_for_heads()
     else:
