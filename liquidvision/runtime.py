@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 NAME = "openvino"
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY"}  # no wait for a fuller batch
 MOST_GRAPHED = 64  # pictures in a batch, above which launching its kernels one by one costs little beside them
+LEAST_GRAPHED = 8  # take hardly longer than one, while a recording of a new size holds a live stream up for a second
 MOST_GRAPHS = 16  # kept; each holds what its kernels write
 
 
@@ -125,8 +126,8 @@ class CUDAGraphs:
     """Runs a network of pictures (n, 3, h, w) on a CUDA GPU: what it launches is recorded once and then replayed.
 
     A replay costs one launch instead of hundreds, and works from any thread, where cuDNN makes its plans anew in each,
-    and each clip has a thread of its own. Batches are filled up to a power of two, so that few recordings do for all
-    of them. Calls are to come on one CUDA stream, as they do unless the caller makes others.
+    and each clip has a thread of its own. Batches are filled up to a power of two, `LEAST_GRAPHED` or more, so that few
+    recordings do for all of them. Calls are to come on one CUDA stream, as they do unless the caller makes others.
     """
 
     def __init__(self) -> None:
@@ -143,7 +144,7 @@ class CUDAGraphs:
 
     def __call__(self, network: "Network", pixels: Tensor) -> Tensor:
         """What `network` gives for these pictures; the same network in every call."""
-        filled = 1 << (len(pixels) - 1).bit_length()
+        filled = max(LEAST_GRAPHED, 1 << (len(pixels) - 1).bit_length())
         # Weights that were moved elsewhere in memory are not those that a recording reads.
         key = (filled, *pixels.shape[1:], pixels.dtype, next(network.parameters()).data_ptr())
         with self._lock:  # the buffers are one call's at a time; the stream keeps their order

@@ -57,12 +57,12 @@ def pictures(count: int, side: int = 2) -> Tensor:
 
 
 def test_few_recordings_do_for_all_batches() -> None:
-    """Batches of 1 to 8 are run by four recordings, each reused, and each picture gets its own numbers."""
+    """Batches of 1 to 32 are run by three recordings, each reused, and each picture gets its own numbers."""
     recorder, net = Recorder(), Net()
-    for count in [*range(1, 9), *range(8, 0, -1)]:
+    for count in [*range(1, 33), *range(32, 0, -1)]:
         some = pictures(count)
         assert torch.equal(recorder(net, some), 2 * some.flatten(1))
-    assert recorder.sizes == [1, 2, 4, 8]
+    assert recorder.sizes == [8, 16, 32]
     assert net.runs == 0
 
 
@@ -72,7 +72,7 @@ def test_weights_that_moved_are_recorded_anew() -> None:
     recorder(net, pictures(1))
     old, net.weights = net.weights, torch.zeros(1)
     recorder(net, pictures(1))
-    assert recorder.sizes == [1, 1]
+    assert recorder.sizes == [8, 8]
     assert old.data_ptr() != net.weights.data_ptr()
 
 
@@ -124,7 +124,8 @@ def test_the_same_numbers_from_any_thread(half: bool) -> None:
     with torch.inference_mode():
         plain = backbone.plain(some.cuda()).cpu()
     for count, embeddings in found.items():
-        assert (embeddings - plain[:count]).abs().max() < (3e-2 if half else 1e-4) * plain.abs().max()
+        # A GPU's convolutions round float32 factors to 10 bits (TF32), each kernel in its own way.
+        assert (embeddings - plain[:count]).abs().max() < (3e-2 if half else 1e-3) * plain.abs().max()
 
 
 @gpu
