@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision import runtime
+from liquidvision.checkpoint import read_weights
 from liquidvision.device import choose_device
-from liquidvision.errors import DependencyError, UsageError, WeightsError, first_line
+from liquidvision.errors import DependencyError, UsageError, WeightsError
 from liquidvision.frame import Pixels
-from liquidvision.preprocessing import Preprocessing
+from liquidvision.preprocessing import Preprocessing, Square, size_of
 from liquidvision.runtime import CUDAGraphs, OpenVINO
 
 try:
@@ -44,6 +45,7 @@ STAGES = {
     "inception_v3": "Mixed_6e",
     "maxvit": "blocks.2",
 }
+LOOKS = {"whole": 1, "moving": 1, "both": 2}  # how many pictures the network is shown of each frame
 # The head of every torchvision classifier hangs on one of these names.
 CLASSIFIERS = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2")
 
@@ -62,10 +64,12 @@ class Backbone(nn.Module):
             the whole model (.safetensors, or .pth that holds tensors alone), or None for random
             ones, to be loaded afterwards.
         preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
+        look: what of each picture is embedded: "whole"; "moving", a square around what moves, see `Gaze`; or
+            "both", one embedding beside the other.
         classes: how many classes its classifier tells apart, where `weights` do not say.
 
     Raises:
-        UsageError: no such model or node.
+        UsageError: no such model, node or look.
         WeightsError: weights that cannot be found, downloaded or loaded.
     """
 
@@ -76,11 +80,13 @@ class Backbone(nn.Module):
         nodes: Mapping[str, int] | None = None,
         weights: str | Path | None = "DEFAULT",
         preprocessing: Preprocessing | None = None,
+        look: str = "whole",
         classes: int = IMAGENET_CLASSES,
     ) -> None:
         super().__init__()
         model, preset = build(name, weights, classes)
         self.name = name
+        self.look_at(look)
         self.preprocessing = preprocessing or preset
         self.nodes = dict(nodes) if nodes is not None else choose_nodes(name, model)
         try:
@@ -97,6 +103,13 @@ class Backbone(nn.Module):
         super().train(False)
         self.runtime: OpenVINO | CUDAGraphs | None = None
         self.in_half = False
+
+    def look_at(self, look: str) -> "Backbone":
+        """Embed this of each picture from now on; UsageError: there is no such `look`."""
+        if look not in LOOKS:
+            raise UsageError(f"look is {look!r}; expected one of {', '.join(LOOKS)}")
+        self.look = look
+        return self
 
     def place(self, wanted: str, *, half: bool = False) -> "Backbone":
         """Move to a device by its name: auto, cpu, cuda, mps, or openvino, which runs the network on the CPU.
@@ -120,10 +133,15 @@ class Backbone(nn.Module):
     def extra_repr(self) -> str:  # by which runtime tells apart networks of the same weights and other nodes
         return f"{self.name}, nodes={self.nodes}"
 
+    def to_json(self) -> dict[str, Any]:
+        """What config.json says of it; weights and device are told elsewhere."""
+        spec = {"name": self.name, "nodes": self.nodes, "preprocessing": self.preprocessing.to_json()}
+        return spec if self.look == "whole" else {**spec, "look": self.look}
+
     @property
     def dim(self) -> int:
         """Width of an embedding."""
-        return sum(self.channels[node] * side * side for node, side in self.nodes.items())
+        return LOOKS[self.look] * sum(self.channels[node] * side * side for node, side in self.nodes.items())
 
     @property
     def device(self) -> torch.device:
@@ -135,11 +153,23 @@ class Backbone(nn.Module):
 
     @torch.inference_mode()
     def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
-        """Embeddings (n, dim) float32 of n pictures, frames' `pixels` or RGB (h, w, 3) uint8; sizes may differ."""
+        """Embeddings (n, dim) float32 of n pictures for themselves, as `prepare` takes them; sizes may differ."""
         return self.forward(torch.cat([self.prepare(image) for image in images]).to(self.device))
 
     def prepare(self, image: np.ndarray | Pixels) -> Tensor:
         """The network's input (1, 3, *size) of a picture, a frame's `pixels` or RGB (h, w, 3) uint8.
+
+        (1, 6, *size) where it looks at both. Of one picture by itself what moves is its middle; a stream has a `Gaze`.
+
+        Raises:
+            SourceError: the pixel format cannot be turned into RGB.
+        """
+        if self.look == "whole":
+            return self.whole(image)
+        return self.joined(self.whole(image), image, self.preprocessing.middle(size_of(image)))
+
+    def whole(self, image: np.ndarray | Pixels) -> Tensor:
+        """(1, 3, *size) of a whole picture.
 
         Decoded video goes straight to the input's size, not by way of its RGB, whose rounding is gone with it:
         embeddings of a frame's `pixels` and of its `image` differ by about as much as that rounding changes.
@@ -156,8 +186,15 @@ class Backbone(nn.Module):
         pixels = torch.from_numpy(writable).to(self.device).permute(2, 0, 1)[None]
         return self.preprocessing(pixels)
 
+    def joined(self, whole: Tensor, image: np.ndarray | Pixels, square: Square) -> Tensor:
+        """The network's input of a picture, of which `whole` is made already, with a square cut out of it."""
+        cut = self.preprocessing.cut(image, square).to(whole.device)
+        return torch.cat([whole, cut], 1) if self.look == "both" else cut
+
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embeddings (n, dim) of standardised input (n, 3, *size)."""
+        """Embeddings (n, dim) of standardised input as `prepare` makes it, (n, 3 or 6, *size)."""
+        if pixels.shape[1] > 3:
+            return self.forward(pixels.unflatten(1, (-1, 3)).flatten(0, 1)).unflatten(0, (len(pixels), -1)).flatten(1)
         looked_into = torch.jit.is_tracing() or torch.compiler.is_compiling()
         if self.runtime is not None and not looked_into and self.runtime.takes(pixels):
             return self.runtime(self, pixels)
@@ -209,22 +246,6 @@ def build(name: str, weights: str | Path | None, classes: int = IMAGENET_CLASSES
         detail = str(error).splitlines()[-1].strip()
         raise WeightsError(f"{weights} does not hold the weights of {name}: {detail}") from error
     return model, preset
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, or from a .pth or .pt that holds nothing but tensors; float32."""
-    if not path.is_file():
-        raise WeightsError(f"no weights at {path}; expected a .safetensors or .pth file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    except Exception as error:  # both libraries raise many kinds for a broken file
-        raise WeightsError(f"{path} cannot be read as weights: {first_line(error)}") from error
 
 
 def preset_of(transform: Any) -> Preprocessing:

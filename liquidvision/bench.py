@@ -17,6 +17,7 @@ import torch
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import Frame, VideoInfo
+from liquidvision.gaze import Gaze
 from liquidvision.model import Model
 from liquidvision.outputs import open_video_sink
 from liquidvision.pipeline import FILE_BATCH, infer
@@ -106,7 +107,7 @@ def alone(source: str | Path, model: Model, frames: int, codec: str, folder: Pat
         record = stack.enter_context(RecordSink(folder / "alone.jsonl"))
         sink = open_video_sink(folder / "alone.mp4", reader, codec, "av", stack)
         stack.callback(sink.discard)
-        rest = islice(reader, frames)
+        rest, gaze = islice(reader, frames), Gaze(model.backbone)
         while True:
             with clock.times("decode"):
                 shown = list(islice(rest, 2 * FILE_BATCH))
@@ -117,7 +118,7 @@ def alone(source: str | Path, model: Model, frames: int, codec: str, folder: Pat
             for start in range(0, len(shown), FILE_BATCH):
                 part = shown[start : start + FILE_BATCH]
                 with clock.times("resize"):
-                    prepared = [model.backbone.prepare(frame.pixels) for frame in part]
+                    prepared = [gaze.prepare(frame) for frame in part]
                 with clock.times("backbone"), torch.inference_mode():
                     embeddings = model.backbone(torch.cat(prepared).to(model.device))
                 with clock.times("head"):

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from liquidvision.errors import ModelError, SinkError
+from liquidvision.errors import ModelError, SinkError, WeightsError, first_line
 
 FORMAT, VERSION = "liquidvision-model", 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -152,3 +152,17 @@ def replace_all(files: Mapping[Path, bytes]) -> None:
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state dict from .safetensors, or from a .pth or .pt that holds nothing but tensors; float32."""
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}; expected a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    except Exception as error:  # both libraries raise many kinds for a broken file
+        raise WeightsError(f"{path} cannot be read as weights: {first_line(error)}") from error

@@ -38,6 +38,14 @@ def matrix_to_rgb(luma: tuple[float, float], bits: int, full_range: bool) -> np.
     return np.hstack([matrix, -matrix @ np.array([[black], [128 * unit], [128 * unit]])])
 
 
+def to_rgb(planes: np.ndarray, luma: tuple[float, float], bits: int, *, full_range: bool) -> np.ndarray:
+    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (3, h, w) of so many bits."""
+    matrix = matrix_to_rgb(luma, bits, full_range).astype(np.float32)
+    image = matrix[:, :3] @ planes.reshape(3, -1).astype(np.float32)
+    image += matrix[:, 3:]
+    return np.clip(image, 0, 255, out=image).reshape(planes.shape)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Planes:
     """A picture as video stores it: Y'CbCr of 8 bits, the colour at half the resolution (4:2:0).

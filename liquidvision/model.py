@@ -14,6 +14,7 @@ from torch import Tensor
 from liquidvision import checkpoint
 from liquidvision.backbone import (
     IMAGENET_CLASSES,
+    LOOKS,
     Backbone,
     Preprocessing,
     classifier_nodes,
@@ -112,11 +113,7 @@ class Model:
             "name": self.name,
             "labels": list(self.labels),
             "first_dt": self.first_dt,
-            "backbone": {
-                "name": self.backbone.name,
-                "nodes": self.backbone.nodes,
-                "preprocessing": self.backbone.preprocessing.to_json(),
-            },
+            "backbone": self.backbone.to_json(),
             "head": self.head.config.to_json(),
         }
 
@@ -167,6 +164,7 @@ class Model:
                 nodes={str(node): int(side) for node, side in spec["nodes"].items()},
                 weights=None,
                 preprocessing=Preprocessing.from_json(spec["preprocessing"]),
+                look=str(spec.get("look", "whole")),
                 classes=head.config.classes if isinstance(head, LiquidFilter) else IMAGENET_CLASSES,
             )
             labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
@@ -201,7 +199,8 @@ def remembering(name: str) -> Model:
 
 def layouts_of(backbone: Backbone) -> tuple[Layout, ...]:
     """Where each node of a backbone lies in its embedding."""
-    return tuple(Layout(backbone.channels[node], side * side) for node, side in backbone.nodes.items())
+    once = tuple(Layout(backbone.channels[node], side * side) for node, side in backbone.nodes.items())
+    return once * LOOKS[backbone.look]
 
 
 def check_shapes(path: Path, prefix: str, wanted: dict[str, Tensor], got: dict[str, Tensor]) -> None:

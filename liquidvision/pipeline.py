@@ -11,6 +11,7 @@ from torch import Tensor
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import Frame
+from liquidvision.gaze import Gaze
 from liquidvision.interrupt import Patience
 from liquidvision.model import Model
 from liquidvision.outputs import open_video_sink
@@ -119,10 +120,11 @@ def _chunks(
 
 def _prepared(frames: Iterable[Frame], model: Model) -> Iterator[tuple[Frame, Tensor]]:
     """Frames with what the network takes of them."""
+    gaze = Gaze(model.backbone)
     for frame in frames:
         if not isinstance(frame, Frame):
             raise UsageError(f"got {type(frame).__name__}; expected Frames (ArrayReader makes them of arrays)")
-        yield frame, model.backbone.prepare(frame.pixels)
+        yield frame, gaze.prepare(frame)
 
 
 def _embedded(

@@ -1,15 +1,36 @@
 """What is done to a picture before the network sees it."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
 from liquidvision.errors import UsageError
-from liquidvision.frame import Pixels
+from liquidvision.frame import LUMA, Pixels, to_rgb
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+BT601 = 6  # what any matrix that is not in `LUMA` is taken for
+
+
+class Part(NamedTuple):
+    """A part of a picture, in its pixels."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+class Square(NamedTuple):
+    """A square part of a picture, in its pixels; all numbers are even, as colour of half the resolution wants it."""
+
+    top: int
+    left: int
+    side: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +89,43 @@ class Preprocessing:
         centre = pixels.resized(height, width, (slice(top, top + self.size[0]), slice(left, left + self.size[1])))
         return None if centre is None else self._standardise(torch.from_numpy(centre[None]))
 
+    def visible(self, size: tuple[int, int]) -> Part:
+        """What the network's input shows of a picture of this height and width."""
+        height, width = size
+        if self.shorter is None:
+            return Part(0, 0, height, width)
+        scale = min(size) / self.shorter
+        tall, wide = (min(part * scale, whole) for part, whole in zip(self.size, size, strict=True))
+        return Part((height - tall) / 2, (width - wide) / 2, tall, wide)
+
+    def middle(self, size: tuple[int, int]) -> Square:
+        """The largest square in the middle of what the network's input shows of a picture of this height and width."""
+        part = self.visible(size)
+        return within(part, part.top + part.height / 2, part.left + part.width / 2, max(size))
+
+    def cut(self, image: np.ndarray | Pixels, square: Square) -> Tensor:
+        """(1, 3, *size) of a part of a picture, a frame's `pixels` or RGB (h, w, 3) uint8: shrunk or enlarged.
+
+        Raises:
+            SourceError: the pixel format cannot be turned into RGB.
+        """
+        top, left, side = square
+        height, width = self.size
+        how = cv2.INTER_AREA if side > min(self.size) else cv2.INTER_LINEAR
+        planes = image.planes() if isinstance(image, Pixels) else None
+        if planes is None:
+            rgb = image.rgb() if isinstance(image, Pixels) else image
+            part = np.ascontiguousarray(rgb[top : top + side, left : left + side])
+            colours = cv2.resize(part, (width, height), interpolation=how).transpose(2, 0, 1).astype(np.float32)
+        else:
+            parts = [planes.y[top : top + side, left : left + side]]
+            top, left, side = top // 2, left // 2, side // 2
+            parts += [plane[top : top + side, left : left + side] for plane in (planes.u, planes.v)]
+            sized = [cv2.resize(np.ascontiguousarray(part), (width, height), interpolation=how) for part in parts]
+            luma = LUMA.get(planes.matrix, LUMA[BT601])
+            colours = to_rgb(np.stack(sized), luma, 8, full_range=planes.full_range)
+        return self._standardise(torch.from_numpy(np.ascontiguousarray(colours))[None])
+
     def _standardise(self, images: Tensor) -> Tensor:
         """Standardise images of 0..255 in their place."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
@@ -87,3 +145,16 @@ class Preprocessing:
             mean=tuple(values["mean"]),
             std=tuple(values["std"]),
         )
+
+
+def size_of(image: np.ndarray | Pixels) -> tuple[int, int]:
+    """Height and width of a picture."""
+    return image.size if isinstance(image, Pixels) else (image.shape[0], image.shape[1])
+
+
+def within(part: Part, y: float, x: float, side: float) -> Square:
+    """The square of about this side around a point, moved so that it lies in the part; as large as fits at most."""
+    fitting = max(2, round(min(side, part.height, part.width)) // 2 * 2)
+    top = min(max(y - fitting / 2, part.top), part.top + part.height - fitting)
+    left = min(max(x - fitting / 2, part.left), part.left + part.width - fitting)
+    return Square(max(0, round(top) // 2 * 2), max(0, round(left) // 2 * 2), fitting)

@@ -10,6 +10,7 @@ from torch import Tensor
 from liquidvision import checkpoint
 from liquidvision.errors import ModelError, UsageError
 from liquidvision.frame import Frame
+from liquidvision.gaze import Gaze
 from liquidvision.model import Model
 from liquidvision.prediction import Prediction
 
@@ -48,6 +49,7 @@ class Session:
     def reset(self) -> None:
         """Forget the stream; the counts stay."""
         self._state = self.model.head.initial(1)
+        self._gaze = Gaze(self.model.backbone)
         self._last_time: float | None = None
         self._last_seconds = 0.0  # how long the last frame is shown, as far as is known
         self._handed_over = False  # True until the first frame after a saved state was loaded
@@ -60,7 +62,10 @@ class Session:
         """Take in frames in their order; the same numbers as one at a time, but quicker."""
         if not frames:
             return []
-        return self.push_embeddings(frames, self.model.embed([frame.pixels for frame in frames]))
+        with torch.inference_mode():
+            pixels = torch.cat([self._gaze.prepare(frame) for frame in frames])
+            embeddings = self.model.backbone(pixels.to(self.model.device))
+        return self.push_embeddings(frames, embeddings)
 
     @torch.inference_mode()
     def push_embeddings(self, frames: Sequence[Frame], embeddings: Tensor) -> list[Prediction]:

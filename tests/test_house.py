@@ -13,7 +13,7 @@ PACKAGE = Path(liquidvision.__file__).parent
 # Rooms by floor; a room may import from its own floor's room or from lower ones. See CONTRIBUTING.md.
 FLOORS = (
     ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
-    ("sources", "sinks", "preprocessing", "backbone", "checkpoint"),
+    ("sources", "sinks", "preprocessing", "backbone", "gaze", "checkpoint"),
     ("model",),
     ("session", "stillness", "summary", "outputs", "learn"),
     ("pipeline",),
@@ -33,6 +33,7 @@ DOORS = {
         *("sinks/video.py", "sinks/codecs.py", "sinks/tracks.py"),
     },
     "cv2": {
+        "preprocessing.py",
         "sources/camera.py",
         "sinks/cvvideo.py",
         "sinks/panels.py",
@@ -43,7 +44,7 @@ DOORS = {
         "web/pictures.py",
     },
     "torchvision": {"backbone.py", "preprocessing.py"},
-    "safetensors": {"checkpoint.py", "backbone.py"},
+    "safetensors": {"checkpoint.py"},
     "matplotlib": {"sinks/chart.py"},
     "jinja2": {"learn/report.py"},
     "openvino": {"runtime.py"},

@@ -12,10 +12,9 @@ import torch
 from conftest import LABELS, picture
 
 from liquidvision import Frame, Model, Overlay, Prediction, Preprocessing, Session, VideoInfo, infer, open_video
-from liquidvision.frame import Pixels, Planes
+from liquidvision.frame import Pixels, Planes, to_rgb
 from liquidvision.sinks.canvas import DrawnPixels
 from liquidvision.sinks.video import AVVideoSink
-from liquidvision.sources.decoded import to_rgb
 
 TICK = Fraction(1, 25)
 # Pixel format, H.273's matrix, whether of full range.
@@ -99,7 +98,7 @@ def test_ten_bits_to_rgb() -> None:
 
     def shown(y: int, cb: int, cr: int, full_range: bool = False) -> list[float]:
         planes = np.array([y, cb, cr], np.uint16).reshape(3, 1, 1)
-        return to_rgb(planes, (0.2126, 0.0722), full_range=full_range).ravel().tolist()
+        return to_rgb(planes, (0.2126, 0.0722), 10, full_range=full_range).ravel().tolist()
 
     assert shown(64, 512, 512) == pytest.approx([0] * 3, abs=0.1)
     assert shown(64 + 876, 512, 512) == pytest.approx([255] * 3, abs=0.1)

@@ -16,6 +16,7 @@ from conftest import LABELS, build_model, picture
 from web import Clients, Place, Talk, address_of, jpeg_of, running, swipe, timed
 
 from liquidvision import Frame, Model, Session
+from liquidvision.gaze import Gaze
 from liquidvision.liquid.filter import FilterConfig, LiquidFilter
 from liquidvision.web.pictures import decode
 from liquidvision.web.sight import Sight
@@ -313,13 +314,14 @@ def test_a_classifier_with_a_filter_is_taught_too() -> None:
     )
     loaded = Model(backbone, LiquidFilter(FilterConfig(*backbone.channels.values())), list("abcde"))
     sight, image = Sight(loaded), picture(3)
-    own, teachable = sight.look(image)
+    gaze, frame = Gaze(backbone), Frame(image, 0, 0, Fraction(1, 25))
+    own, teachable = sight.look(gaze, frame)
     assert (own - backbone.embed([image])).abs().max() < 1e-4
     assert (teachable - sight.teachable.embed([image])).abs().max() < 1e-4
     assert sight.teachable.dim != backbone.dim
     assert sight.teachable.preprocessing.size == (224, 224)
-    assert all(each.equal(teachable) for each in sight.look(image, taught=True))
-    alone, nothing = sight.look(image, teaching=False)
+    assert all(each.equal(teachable) for each in sight.look(gaze, frame, taught=True))
+    alone, nothing = sight.look(gaze, frame, teaching=False)
     assert alone.equal(own)
     assert nothing is None
 

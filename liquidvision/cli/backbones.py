@@ -8,13 +8,14 @@ from liquidvision.errors import UsageError
 from liquidvision.model import Model
 
 
-def backbone_from(name: str, weights: Path | None, features: str | None, device: str) -> Backbone:
+def backbone_from(name: str, weights: Path | None, features: str | None, look: str | None, device: str) -> Backbone:
     """The backbone that the options name.
 
     Args:
         name: a torchvision classifier, or a liquidvision model (bundled, or a folder) to take it from.
         weights: a file of the torchvision classifier's weights; None: ImageNet's.
         features: nodes with the sides of their grids, "NODE:SIDE,..."; None: the backbone's own choice.
+        look: whole, moving or both, see `Backbone`; None: the model's own, and of a torchvision classifier whole.
         device: auto, cpu, cuda, mps or openvino.
 
     Raises:
@@ -26,9 +27,11 @@ def backbone_from(name: str, weights: Path | None, features: str | None, device:
             raise UsageError(
                 f"{name} is a liquidvision model with weights and features of its own; leave out the options"
             )
-        return Model.from_pretrained(name, device=device).backbone_for_heads()
+        own = Model.from_pretrained(name, device=device).backbone_for_heads()
+        return own.look_at(look or own.look)
     nodes = None if features is None else nodes_of(features)
-    return Backbone(name, nodes=nodes, weights="DEFAULT" if weights is None else weights).place(device)
+    wanted = "DEFAULT" if weights is None else weights
+    return Backbone(name, nodes=nodes, weights=wanted, look=look or "whole").place(device)
 
 
 def nodes_of(text: str) -> dict[str, int]:

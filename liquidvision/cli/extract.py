@@ -55,6 +55,12 @@ def extract(
             help="Nodes of the backbone and their grids, NODE:SIDE,...", rich_help_panel=BACKBONE, show_default=False
         ),
     ] = None,
+    look: Annotated[
+        str | None,
+        typer.Option(
+            help="What it sees of a frame: whole, moving, both.", rich_help_panel=BACKBONE, show_default=False
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=BACKBONE)] = "auto",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
@@ -65,8 +71,8 @@ def extract(
     """
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill leaves nothing half written
-    if model is not None and any(option is not None for option in (backbone, weights, features)):
-        raise UsageError("--model has a backbone of its own; leave out --backbone, --weights and --features")
+    if model is not None and any(option is not None for option in (backbone, weights, features, look)):
+        raise UsageError("--model has a backbone of its own; leave out --backbone, --weights, --features and --look")
     # What is heavy is imported only now, so that --help is quick.
     import_torch()
     import torch
@@ -85,7 +91,7 @@ def extract(
     if model is not None:
         chosen = Model.from_pretrained(model, device=device).backbone
     else:
-        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, device)
+        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, look, device)
     store = FeatureStore(chosen, folder=cache, stride=vid_stride)
     columns = (
         TextColumn("{task.description}"),

@@ -53,6 +53,12 @@ def train(
             help="Nodes of the backbone and their grids, NODE:SIDE,...", rich_help_panel=HEAD, show_default=False
         ),
     ] = None,
+    look: Annotated[
+        str | None,
+        typer.Option(
+            help="What the backbone sees of a frame: whole, moving, both.", rich_help_panel=HEAD, show_default=False
+        ),
+    ] = None,
     traces: Annotated[
         str | None,
         typer.Option(help="Time constants in seconds, S,S,...", rich_help_panel=HEAD, show_default=False),
@@ -117,7 +123,7 @@ def train(
     plan = default_plan(len(dataset.clips), cell=head, taus=TAUS if traces is None else seconds_of(traces))
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=names_of(f"plain,{views}"))
-    store = FeatureStore(backbone_from(backbone, weights, features, device), folder=cache, stride=vid_stride)
+    store = FeatureStore(backbone_from(backbone, weights, features, look, device), folder=cache, stride=vid_stride)
     check(dataset, out, store.backbone, plan, resume=resume)
     progress = Progress(quiet=quiet)
     threads = torch.get_num_threads()

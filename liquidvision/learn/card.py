@@ -65,6 +65,11 @@ def card_of(
     fitted = (
         "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
     )
+    seen = {
+        "moving": ", of a square around what moves",
+        "both": ", of the whole picture and of a square around what moves",
+    }
+    look = seen.get(model.backbone.look, "")
     nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
     return f"""{HEAD.format(cell=config.cell)}
 # {model.name}
@@ -77,8 +82,8 @@ liquidvision infer clip.mp4 {command}
 
 ## Made of
 
-- Backbone: torchvision's {model.backbone.name}, frozen, {model.backbone.preprocessing.size[0]} pixels; embedding of
-  {model.backbone.dim} numbers from {nodes}.
+- Backbone: torchvision's {model.backbone.name}, frozen, {model.backbone.preprocessing.size[0]} pixels{look};
+  embedding of {model.backbone.dim} numbers from {nodes}.
 - Head: whitened to {config.components}, traces with τ of {", ".join(f"{tau:g}" for tau in config.taus)} s, projection
   to {config.width}, {config.units} units ({config.cell}); {scores["model"]["parameters"]:,} trained parameters.
 

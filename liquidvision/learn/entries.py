@@ -61,6 +61,7 @@ def about_backbone(backbone: Backbone) -> dict[str, str]:
         "nodes": json.dumps(backbone.nodes),
         "weights": weights_hash(backbone),
         "preprocessing": json.dumps(backbone.preprocessing.to_json()),
+        **({} if backbone.look == "whole" else {"look": backbone.look}),
     }
 
 
@@ -117,7 +118,8 @@ def read_embedded(path: Path, about: Mapping[str, str], dim: int) -> Features:
     Raises:
         SourceError: the file is damaged, empty, or of another backbone.
     """
-    wanted = {name: about[name] for name in ("format", "version", "backbone", "nodes", "weights", "preprocessing")}
+    names = ("format", "version", "backbone", "nodes", "weights", "preprocessing", "look")
+    wanted = {name: about[name] for name in names if name in about}
     try:
         _, told = read_tensors(path)
         if told.get("format") == FORMAT and (other := [name for name in wanted if told.get(name) != wanted[name]]):

@@ -17,6 +17,7 @@ from liquidvision.backbone import Backbone
 from liquidvision.checkpoint import replace as write
 from liquidvision.errors import ModelError, SinkError, SourceError, UsageError
 from liquidvision.frame import Frame
+from liquidvision.gaze import Gaze
 from liquidvision.learn.entries import (
     EMBEDDED,
     EMPTY,
@@ -182,6 +183,7 @@ class FeatureStore:
     @torch.no_grad()  # not inference mode: heads are trained on what comes out
     def _embed(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
         looks = [None if name == PLAIN else view(name) for name in views]
+        gazes = [Gaze(self.backbone) for _ in views]
         size = max(1, self.batch // len(views))
         embeddings: list[Tensor] = []
         shown: list[Frame] = []
@@ -190,7 +192,8 @@ class FeatureStore:
             def prepared() -> Iterator[tuple[Frame, Tensor]]:
                 for frame in islice(reader, self.max_frames):
                     seen = (look(frame.image, frame.index) if look else frame.pixels for look in looks)
-                    inputs = [self.backbone.prepare(pixels) for pixels in seen]
+                    shows = (replace(frame, pixels=pixels) for pixels in seen)
+                    inputs = [gaze.prepare(show) for gaze, show in zip(gazes, shows, strict=True)]
                     yield replace(frame, pixels=EMPTY), torch.cat(inputs)
 
             # The network's input is made in the reading thread too: the backbone never waits for what is small.

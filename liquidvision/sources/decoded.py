@@ -9,7 +9,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from liquidvision.errors import SourceError
-from liquidvision.frame import LUMA, WHOLE, Pixels, Planes, matrix_to_rgb
+from liquidvision.frame import LUMA, WHOLE, Pixels, Planes, to_rgb
 from liquidvision.sources.color import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, matrix_of, rgb
 
 YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # beginnings of FFmpeg's names of formats without alpha
@@ -76,7 +76,7 @@ class DecodedPixels(Pixels):
         except (av.error.FFmpegError, ValueError) as error:
             raise SourceError(f"a picture of format {self._frame.format.name} cannot be resized: {error}") from error
         upright = (np.rot90(plane_of(plane, lying[1], "<u2"), self._turns)[part] for plane in small.planes)
-        return to_rgb(np.stack(list(upright)), luma, full_range=range_of(self._frame) == ColorRange.JPEG)
+        return to_rgb(np.stack(list(upright)), luma, 10, full_range=range_of(self._frame) == ColorRange.JPEG)
 
     def planes(self) -> Planes | None:
         frame = self._frame
@@ -111,11 +111,3 @@ def range_of(frame: av.VideoFrame) -> ColorRange:
 def plane_of(plane: Any, width: int, dtype: str = "u1") -> np.ndarray:
     """A plane's own memory as (height, width), without the padding of its rows."""
     return np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, :width]
-
-
-def to_rgb(planes: np.ndarray, luma: tuple[float, float], *, full_range: bool) -> np.ndarray:
-    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (3, h, w) of 10 bits."""
-    matrix = matrix_to_rgb(luma, 10, full_range).astype(np.float32)
-    image = matrix[:, :3] @ planes.reshape(3, -1).astype(np.float32)
-    image += matrix[:, 3:]
-    return np.clip(image, 0, 255, out=image).reshape(planes.shape)

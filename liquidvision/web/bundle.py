@@ -176,10 +176,9 @@ def read_model(folder: Path, sight: Sight) -> Model:
     if len(set(labels)) < len(labels) or not 2 <= len(labels) <= MOST_CLASSES:
         raise UsageError(f"the zip's model has {len(labels)} labels; expected 2 to {MOST_CLASSES}, all different")
     own = sight.teachable
-    there = {"name": own.name, "nodes": own.nodes, "preprocessing": own.preprocessing.to_json()}
     tensors, _ = read_tensors(folder / WEIGHTS)
     weights = {f"backbone.{name}": value.cpu() for name, value in own.extractor.state_dict().items()}
-    if json.dumps(spec) != json.dumps(there) or not all(
+    if json.dumps(spec) != json.dumps(own.to_json()) or not all(
         name in tensors and torch.equal(tensors.pop(name).to(value), value) for name, value in weights.items()
     ):
         raise UsageError("the zip's model has another backbone than the loaded one; start with it: --web -m FOLDER")

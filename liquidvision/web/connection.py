@@ -10,6 +10,7 @@ import torch
 
 from liquidvision.errors import UsageError
 from liquidvision.frame import Frame
+from liquidvision.gaze import Gaze
 from liquidvision.learn.showing import Example
 from liquidvision.liquid.head import Head
 from liquidvision.model import Model
@@ -44,7 +45,7 @@ class Connection:
         self.taught: Model | None = None
         self._numbers: tuple[int, ...] = ()  # of the taught model's classes
         self._sight, self._frames = sight, 0
-        self._session = Session(sight.model)
+        self._session, self._gaze = Session(sight.model), Gaze(sight.model.backbone)
 
     def see(self, message: bytes) -> list[dict[str, Any]]:
         """Take in a frame; what to answer.
@@ -53,11 +54,11 @@ class Connection:
             RefusedError: it is no frame.
         """
         time, jpeg = read_frame(message)
-        speaking, teachable = self._sight.look(
-            decode(jpeg), taught=self.taught is not None, teaching=bool(self.teaching.album.classes)
-        )
-        frame = Frame(EMPTY, self._frames, round(time / MICRO), MICRO)
+        frame = Frame(decode(jpeg), self._frames, round(time / MICRO), MICRO)
         self._frames += 1
+        speaking, teachable = self._sight.look(
+            self._gaze, frame, taught=self.taught is not None, teaching=bool(self.teaching.album.classes)
+        )
         (said,) = self._session.push_embeddings([frame], speaking)
         answers = [self.prediction(said)]
         recording = self.teaching.recording
@@ -85,6 +86,7 @@ class Connection:
     def come_again(self) -> None:
         """The stream starts anew; what was taught stays."""
         self._session.reset()
+        self._gaze.reset()
         self.teaching.forget_stream()
 
     def adopt(self, head: Head, classes: Sequence[Class], first_dt: float) -> None:

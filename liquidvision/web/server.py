@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
 from liquidvision.errors import DependencyError, SinkError, UsageError
 from liquidvision.learn.showing import warm_up
 from liquidvision.model import Model
@@ -141,8 +139,8 @@ class Server:
             await web.TCPSite(self._runner, host, port).start()
         except (OSError, OverflowError) as error:
             raise SinkError(f"cannot listen at {host}, port {port}: {error}; choose another port (--port)") from error
-        await self._workers.see(self._workers.sight.look, np.zeros((64, 64, 3), np.uint8))  # compiled at its first use
-        # So is what learns, for which the page need not wait.
+        await self._workers.see(self._workers.sight.warm_up)
+        # What learns is warmed up too, for which the page need not wait.
         self._warm = asyncio.ensure_future(self._workers.learn(warm_up, self._workers.sight.layouts))
         found = self._runner.addresses[0][1]
         name = f"[{host}]" if ":" in host else host

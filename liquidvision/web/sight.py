@@ -1,8 +1,11 @@
 """What the page's server sees by: the loaded model, and the backbone of heads that are taught."""
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from liquidvision.frame import Frame
+from liquidvision.gaze import Gaze
 from liquidvision.liquid.traces import Layout
 from liquidvision.model import Model, layouts_of
 
@@ -25,16 +28,31 @@ class Sight:
         self.model, self.teachable = model, model.backbone_for_heads()
         self.layouts: tuple[Layout, ...] = layouts_of(self.teachable)
 
-    def look(self, image: np.ndarray, *, taught: bool = False, teaching: bool = True) -> tuple[Tensor, Tensor | None]:
-        """Embeddings (1, d) of a picture (h, w, 3) uint8 RGB: for what speaks now, and for heads that are taught.
+    def warm_up(self) -> None:
+        """Embed a black picture: networks are compiled at their first use."""
+        for backbone in {self.model.backbone, self.teachable}:
+            backbone.embed([np.zeros((64, 64, 3), np.uint8)])
+
+    def look(
+        self, gaze: Gaze, frame: Frame, *, taught: bool = False, teaching: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
+        """Embeddings (1, d) of a stream's next frame: for what speaks now, and for heads that are taught.
 
         Args:
-            image: the picture.
+            gaze: the stream's, for the model's backbone.
+            frame: holds RGB.
             taught: whether a taught head speaks, not the model.
             teaching: whether anything is being taught; if not, the second is left out where it costs a pass of its own.
         """
-        if taught or self.teachable is self.model.backbone:
-            teachable = self.teachable.embed([image])
+        if self.teachable is self.model.backbone:
+            own = self.seen(gaze, frame)
+            return own, own
+        if taught:
+            teachable = self.teachable.embed([frame.pixels])
             return teachable, teachable
-        own = self.model.backbone.embed([image])
-        return own, self.teachable.embed([image]) if teaching else None
+        return self.seen(gaze, frame), self.teachable.embed([frame.pixels]) if teaching else None
+
+    @torch.inference_mode()
+    def seen(self, gaze: Gaze, frame: Frame) -> Tensor:
+        """The embedding by the model's own backbone."""
+        return self.model.backbone(gaze.prepare(frame).to(self.model.device))

@@ -1,0 +1,94 @@
+"""Where to look: a square that follows what moves in one stream, cut out beside the whole picture or in its place."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from liquidvision.backbone import Backbone
+from liquidvision.frame import Frame
+from liquidvision.preprocessing import Part, Square, size_of, within
+
+GRID = 32  # cells along each side of the network's input in which movement is looked for
+GROUND = 0.12  # seconds in which a picture becomes the ground that movement is seen before
+MEMORY = 0.5  # seconds for which a movement is remembered
+LAG = 0.25  # seconds by which the square follows
+NOISE = 2.0  # of 255: what a cell may change without having moved
+LEAST = 0.4  # of the shorter side: the smallest square
+SPREAD = 4.4  # standard deviations, of where it moves, that the square is wide
+POWER = 1.5  # what moves much counts for more than much that moves a little
+STILL = 1e-3  # sum of all cells' movement, below which nothing moves
+BRIGHTNESS = (0.299, 0.587, 0.114)  # of R', G' and B' in luma (ITU-R BT.601)
+
+
+class Gaze:
+    """What one stream's frames are to the network: prepared one after the other, in their order.
+
+    A backbone that looks at what moves is shown a square around it: leaky integrators, stepped by the seconds that
+    really passed, keep the ground, how much each cell moved lately, and the square's place and side. Where nothing has
+    moved it is the middle of the picture, as large as fits.
+
+    Args:
+        backbone: what it prepares for; one that looks at the whole picture alone needs nothing of the past.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        std, mean = (torch.tensor(part) for part in (backbone.preprocessing.std, backbone.preprocessing.mean))
+        self._weights = 255 * std * torch.tensor(BRIGHTNESS)
+        self._black = float(255 * (mean * torch.tensor(BRIGHTNESS)).sum())
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream."""
+        self._time: float | None = None
+        self._ground = self._moved = np.zeros((GRID, GRID))
+        self._place = np.zeros(3)  # centre down and across, and side, in pixels
+
+    def prepare(self, frame: Frame) -> Tensor:
+        """The network's input of the stream's next frame, see `Backbone.prepare`.
+
+        Raises:
+            SourceError: the pixel format cannot be turned into RGB.
+        """
+        if self._backbone.look == "whole":
+            return self._backbone.prepare(frame.pixels)
+        whole = self._backbone.whole(frame.pixels)
+        return self._backbone.joined(whole, frame.pixels, self.follow(whole[0], frame))
+
+    def follow(self, whole: Tensor, frame: Frame) -> Square:
+        """The square to cut out of the stream's next frame, of which the network's input (3, h, w) is `whole`."""
+        cells = functional.adaptive_avg_pool2d(whole.cpu(), GRID)
+        cells = functional.avg_pool2d(cells[None], 3, 1, 1, count_include_pad=False)[0]
+        light = (torch.tensordot(self._weights, cells, 1) + self._black).numpy()
+        first, before = self._time is None, self._time if self._time is not None else frame.time
+        seconds, self._time = max(0.0, frame.time - before), frame.time
+        self._ground = light if first else self._ground
+        moves = np.maximum(np.abs(light - self._ground) - NOISE, 0)
+        self._ground = self._ground + share(seconds, GROUND) * (light - self._ground)
+        self._moved = self._moved + share(seconds, MEMORY) * (moves - self._moved)
+        visible = self._backbone.preprocessing.visible(size_of(frame.pixels))
+        aim = np.array(self._aim(visible))
+        self._place = aim if first else self._place + share(seconds, LAG) * (aim - self._place)
+        return within(visible, *self._place)
+
+    def _aim(self, visible: Part) -> tuple[float, float, float]:
+        """Where the square ought to be: its centre down and across, and its side, in pixels."""
+        most = min(visible.height, visible.width)
+        weights = self._moved**POWER
+        total = float(weights.sum())
+        if total < STILL:
+            return visible.top + visible.height / 2, visible.left + visible.width / 2, most
+        places = (np.arange(GRID) + 0.5) / GRID
+        down, across = weights.sum(1) / total, weights.sum(0) / total
+        y, x = float(down @ places), float(across @ places)
+        spread = (down @ (places - y) ** 2) * visible.height**2 + (across @ (places - x) ** 2) * visible.width**2
+        side = min(max(SPREAD * math.sqrt(spread / 2), LEAST * most), most)
+        return visible.top + y * visible.height, visible.left + x * visible.width, side
+
+
+def share(seconds: float, tau: float) -> float:
+    """How far a leaky integrator goes towards its input in so many seconds."""
+    return -math.expm1(-seconds / tau)

@@ -1,0 +1,227 @@
+"""Looking at what moves: a square follows it through a stream, and the backbone sees that."""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import Run
+from conftest import LABELS, build_model, picture
+
+from liquidvision import (
+    Backbone,
+    Frame,
+    Head,
+    HeadConfig,
+    Model,
+    Preprocessing,
+    Session,
+    layouts_of,
+    open_video,
+    predict,
+)
+from liquidvision.errors import UsageError
+from liquidvision.frame import Pixels
+from liquidvision.gaze import Gaze
+from liquidvision.learn.features import FeatureStore
+from liquidvision.preprocessing import Square
+
+WIDTH, HEIGHT = 320, 240
+MILLI = Fraction(1, 1000)
+SMALL = Preprocessing((96, 96))
+
+
+def backbone_of(look: str, preprocessing: Preprocessing = SMALL) -> Backbone:
+    torch.manual_seed(0)
+    nodes = {"features.3": 1, "features.1": 2}
+    return Backbone("mobilenet_v3_small", weights=None, nodes=nodes, preprocessing=preprocessing, look=look)
+
+
+def model_of(look: str) -> Model:
+    backbone = backbone_of(look)
+    head = Head(HeadConfig(layouts_of(backbone), len(LABELS), components=8, taus=(0.1, 0.5), width=8, units=6))
+    torch.nn.init.normal_(head.whitening, std=0.2)
+    return Model(backbone, head, LABELS, name=look)
+
+
+def waving(seconds: float, rate: float, *, at: tuple[int, int] = (250, 60)) -> list[Frame]:
+    """A small chequered thing that swings around a place (across, down) of a still, textured picture."""
+    ground = picture(0, WIDTH, HEIGHT)
+    frames = []
+    for i in range(round(seconds * rate)):
+        image = ground.copy()
+        x, y = at[0] + round(12 * np.sin(i / rate * 12)), at[1]
+        image[y - 15 : y + 15, x - 15 : x + 15] = 255 * (np.indices((30, 30)).sum(0) // 10 % 2)[..., None]
+        frames.append(Frame(image, i, round(1000 * i / rate), MILLI))
+    return frames
+
+
+def squares(frames: Sequence[Frame], preprocessing: Preprocessing = SMALL) -> list[Square]:
+    backbone = backbone_of("moving", preprocessing)
+    gaze = Gaze(backbone)
+    return [gaze.follow(backbone.whole(frame.pixels)[0], frame) for frame in frames]
+
+
+@pytest.mark.parametrize("at", [(250, 60), (60, 180), (160, 120)])
+def test_the_square_follows_what_moves(at: tuple[int, int]) -> None:
+    """After a second the square lies around what moves, is much smaller than the picture, and inside it."""
+    first, *_, (top, left, side) = squares(waving(1.2, 25, at=at))
+    assert first == Square(0, 40, 240)
+    assert side <= 140
+    assert left <= at[0] - 25
+    assert at[0] + 25 <= left + side
+    assert top <= at[1] - 15
+    assert at[1] + 15 <= top + side
+    assert 0 <= top <= HEIGHT - side
+    assert 0 <= left <= WIDTH - side
+
+
+def test_the_frame_rate_changes_little() -> None:
+    """At 12 and at 50 frames a second the square is about where it is at 25: time is real to it."""
+    usual = np.array(squares(waving(1.2, 25))[-1])
+    for rate in (12.5, 50):
+        assert np.abs(np.array(squares(waving(1.2, rate))[-1]) - usual).max() <= 16
+
+
+def test_where_nothing_moves_it_is_the_middle() -> None:
+    """A still picture, noise and all, is looked at whole; and it is again, some time after something moved."""
+    rng = np.random.default_rng(0)
+    noisy = [
+        Frame(
+            np.clip(picture(0, WIDTH, HEIGHT) + rng.normal(0, 4, (HEIGHT, WIDTH, 3)), 0, 255).astype(np.uint8),
+            i,
+            40 * i,
+            MILLI,
+        )
+        for i in range(20)
+    ]
+    assert set(squares(noisy)) == {Square(0, 40, 240)}
+    moved = waving(1.0, 25)
+    still = [Frame(moved[-1].pixels, i, 1000 + 40 * i, MILLI) for i in range(300)]
+    assert squares([*moved, *still])[-1] == Square(0, 40, 240)
+
+
+def test_the_mirrored_stream_gets_the_mirrored_square() -> None:
+    """What is right of the middle is cut out as what is left of it is."""
+    frames = waving(1.0, 25)
+    mirrored = [Frame(frame.image[:, ::-1], frame.index, frame.pts, MILLI) for frame in frames]
+    for here, there in zip(squares(frames), squares(mirrored), strict=True):
+        assert abs(here.left - (WIDTH - there.left - there.side)) <= 4
+        assert (here.top, here.side) == pytest.approx((there.top, there.side), abs=2)
+
+
+def test_only_what_the_network_sees_of_a_picture_is_cut_out() -> None:
+    """A network that was trained on the middle of pictures looks there alone."""
+    cropped = Preprocessing((96, 96), shorter=128)
+    for top, left, side in squares(waving(1.0, 25, at=(290, 20)), cropped):
+        assert top >= 30
+        assert top + side <= HEIGHT - 30
+        assert left >= 70
+        assert left + side <= WIDTH - 70
+
+
+@pytest.mark.parametrize("look", ["moving", "both"])
+def test_any_way_to_feed_a_stream_gives_the_same(look: str, tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    """One by one, many at once, through the pipeline in any batch and through the cache: the same predictions."""
+    model = model_of(look)
+    video = make_video(size=(160, 120))
+    with open_video(video) as reader:
+        frames = list(reader)
+    one_by_one = Session(model)
+    wanted = np.stack([one_by_one.push(frame).scores for frame in frames])
+    at_once = np.stack([p.scores for p in Session(model).push_many(frames)])
+    np.testing.assert_allclose(at_once, wanted, atol=1e-5)
+    for batch in (1, 3, 8):
+        piped = np.stack([p.scores for _, p in predict(video, model, batch=batch)])
+        np.testing.assert_allclose(piped, wanted, atol=1e-5)
+    features = FeatureStore(model.backbone, folder=tmp_path / "cache").get(video)
+    kept = Session(model).push_embeddings(features.frames(), features.embeddings)
+    np.testing.assert_allclose(np.stack([p.scores for p in kept]), wanted, atol=1e-5)
+
+
+def test_both_is_one_beside_the_other() -> None:
+    """An embedding of both begins with that of the whole picture and ends with that of what moves."""
+    frames = waving(0.6, 25)
+    made = {}
+    for look in ("whole", "moving", "both"):
+        backbone = backbone_of(look)
+        gaze = Gaze(backbone)
+        with torch.inference_mode():
+            made[look] = backbone(torch.cat([gaze.prepare(frame) for frame in frames]))
+        assert made[look].shape == (len(frames), backbone.dim)
+        assert sum(layout.size for layout in layouts_of(backbone)) == backbone.dim
+    torch.testing.assert_close(made["both"], torch.cat([made["whole"], made["moving"]], 1), rtol=0, atol=1e-5)
+    assert (made["whole"] - made["moving"])[-1].abs().max() > 1e-3
+
+
+def test_a_new_stream_is_seen_anew() -> None:
+    """After `Session.reset` nothing is left of where the last stream moved; and other sessions never knew."""
+    model, frames = model_of("moving"), waving(0.8, 25)
+    session = Session(model)
+    fresh = session.push(frames[0]).scores
+    session.push_many(frames[1:])
+    session.reset()
+    np.testing.assert_allclose(session.push(frames[0]).scores, fresh, atol=1e-6)
+
+
+def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> None:
+    """The square from a decoder's planes is that of the full-size RGB within its rounding, shrunk or enlarged."""
+    with open_video(make_video(size=(320, 240))) as reader:
+        frame = list(reader)[7]
+    assert isinstance(frame.pixels, Pixels)
+    preprocessing = Preprocessing((96, 96))
+    levels = torch.tensor(preprocessing.std).view(3, 1, 1) * 255
+    for square in (Square(20, 40, 60), Square(0, 40, 240)):
+        straight, plain = preprocessing.cut(frame.pixels, square), preprocessing.cut(frame.image, square)
+        assert straight.shape == plain.shape == (1, 3, 96, 96)
+        assert ((straight - plain) * levels).abs().mean() < 2
+    part = (
+        preprocessing.cut(frame.image, Square(20, 40, 96)) * levels
+        + torch.tensor(preprocessing.mean).view(3, 1, 1) * 255
+    )
+    assert (part[0].permute(1, 2, 0) - torch.from_numpy(frame.image[20:116, 40:136].copy()).float()).abs().max() < 1e-2
+
+
+def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
+    """A model folder knows what its backbone looks at, and one without a word of it looks at the whole picture."""
+    model = model_of("both")
+    model.save_pretrained(tmp_path / "both")
+    loaded = Model.from_pretrained(tmp_path / "both", device="cpu")
+    frames = waving(0.4, 25)
+    for mine, its in zip(Session(model).push_many(frames), Session(loaded).push_many(frames), strict=True):
+        np.testing.assert_allclose(its.scores, mine.scores, atol=1e-6)
+    assert "look" not in build_model().config()["backbone"]
+    assert model.config()["backbone"]["look"] == "both"
+
+
+def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    """What was embedded of whole pictures is not taken for what was embedded of what moves."""
+    video = make_video()
+    stores = {look: FeatureStore(backbone_of(look), folder=tmp_path) for look in ("whole", "moving", "both")}
+    for look, store in stores.items():
+        assert not store.has(video)
+        store.get(video)
+        assert store.has(video), look
+
+
+def test_an_unknown_look_is_told() -> None:
+    """One line says what there is."""
+    with pytest.raises(UsageError, match="look is 'aside'; expected one of whole, moving, both"):
+        backbone_of("aside")
+
+
+def test_train_looks_where_it_is_told(run: Run, clips: Path, model_folder: Path, tmp_path: Path) -> None:
+    """`train --look moving` leaves a model that infer runs with the same look, and a wrong look is one line."""
+    out = tmp_path / "taught"
+    arguments = ["train", clips, "-o", out, "--backbone", model_folder, "--epochs", "2", "--cache", tmp_path / "cache"]
+    done = run(*arguments, "--look", "moving")
+    assert done.code == 0, done.err
+    assert Model.from_pretrained(out, device="cpu").backbone.look == "moving"
+    assert "a square around what moves" in (out / "README.md").read_text()
+    clip = next(clips.rglob("*.mp4"))
+    assert run("infer", clip, "-m", out, "--no-save").code == 0
+    wrong = run(*arguments, "--exist-ok", "--look", "aside")
+    assert wrong.code == 2
+    assert wrong.err.strip() == "liquidvision: look is 'aside'; expected one of whole, moving, both"
