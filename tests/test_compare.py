@@ -124,3 +124,27 @@ def test_what_cannot_be_cross_validated_is_told():
     two = dataset.only([dataset.clips[0].name, dataset.clips[1].name])
     with pytest.raises(UsageError, match="one class or one group alone"):
         crossval.check(two, 2, 1, 0)
+
+
+class Turned(Made):
+    """Lessons whose second view shows all that tells the classes apart the other way about."""
+
+    def __init__(self, made: list[Lesson]) -> None:
+        super().__init__(made)
+        self.views = ("plain", "mirror")
+
+    def lesson(self, index: int, view: str) -> Lesson:
+        lesson = super().lesson(index, view)
+        return lesson if view == "plain" else replace(lesson, embeddings=-lesson.embeddings)
+
+
+def test_single_frames_are_read_by_what_all_views_show():
+    """What one view of a clip says and another denies, no probe learns: it sees the views that heads learn from."""
+    made = [replace(lesson, embeddings=lesson.embeddings.clone()) for lesson in swings(40)]
+    for lesson in made:
+        lesson.embeddings[:, 1] = 2.0 * lesson.targets - 1
+    contest = Contest({"gated": CONFIG}, replace(RECIPE, epochs=1), 1.0, 1, controls=True)
+    for lessons, least, most in ((Made(made), 0.95, 1.0), (Turned(made), 0.0, 0.8)):
+        outcome = cross_validate(lessons, contest, 4)
+        for tracks in (outcome.alone[0], outcome.tracks["probe"][0], outcome.tracks["pooled"][0]):
+            assert least <= np.mean([track.clip_scores.argmax() == track.truth[0] for track in tracks]) <= most

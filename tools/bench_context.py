@@ -1,7 +1,7 @@
 """Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
 
-    python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--seeds 5]
-        [--cell gated] [--work WORK]
+    python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--look whole]
+        [--seeds 5] [--cell gated] [--work WORK]
 
 SET is one of
 
@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from liquidvision import Backbone, HeadConfig, Model, layouts_of
-from liquidvision.cli.backbones import nodes_of
+from liquidvision import HeadConfig, layouts_of
+from liquidvision.backbone import LOOKS
+from liquidvision.cli.backbones import backbone_from
 from liquidvision.cli.lessons import Progress
 from liquidvision.learn.annotations import read_data
 from liquidvision.learn.clips import Clip, Dataset
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="default: the bundled backbone of objects")
     parser.add_argument("--features", help="which maps of PATH's network are kept, on which grids, as in training")
+    parser.add_argument("--look", choices=LOOKS, help="what of a frame the backbone sees, as in training")
     parser.add_argument("--cell", default="gated", help="of the head that the others are compared with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
@@ -65,11 +67,8 @@ def main() -> None:
     if options.set in ("gestures", "directions"):
         clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
         dataset = replace(dataset, clips=clips, grouped=False)
-    if options.weights is None:
-        backbone = Model.from_pretrained("objects").backbone_for_heads()
-    else:
-        nodes = None if options.features is None else nodes_of(options.features)
-        backbone = Backbone("mobilenet_v2", nodes=nodes, weights=options.weights).place("auto")
+    name = "objects" if options.weights is None else "mobilenet_v2"
+    backbone = backbone_from(name, options.weights, options.features, options.look, "auto")
     store = FeatureStore(backbone, folder=options.cache)
     views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
@@ -87,6 +86,7 @@ def main() -> None:
     result = compare(lessons, config, recipe, first_dt=plan.first_dt, k=folds, seeds=options.seeds, on_fold=on_fold)
     options.work.mkdir(parents=True, exist_ok=True)
     kept = "_objects" if options.weights is None else ""
+    kept += "" if options.look is None else f"_{options.look}"
     kept += "" if options.features is None else f"_{options.features.replace(':', '-')}"
     kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))

@@ -118,17 +118,18 @@ def run_fold(train: Lessons, test: Lessons, contest: Contest, seed: int) -> Outc
     device = train.store.backbone.device
     heads = {name: Head(config).to(device) for name, config in contest.heads.items()}
     fit_statistics(list(heads.values()), train, contest.first_dt)
-    inner = probe.inner_parts(train)
+    rest, held_out = probe.inner_parts(train)
+    shown, inner = train.in_all_views(), (rest.in_all_views(), held_out)
     classes = len(train.dataset.labels)
     c = probe.tune(*inner, classes)
-    frames = probe.fit_probe(train, c)
+    frames = probe.fit_probe(shown, c)
     for head in heads.values():
         probe.set_frame_readout(head, frames)
     torch.manual_seed(seed)
     course = Fit(list(heads.values()), train, contest.recipe, first_dt=contest.first_dt)
     for _ in range(contest.recipe.epochs):
         course.epoch()
-    made = controls(frames, c, train, inner, classes) if contest.controls else {}
+    made = controls(frames, c, shown, inner, classes) if contest.controls else {}
     outcome = Outcome()
 
     def judge(lessons: Sequence[Lesson], tracks: dict[str, list[list[Track]]]) -> list[Track]:

@@ -73,6 +73,10 @@ class Lessons(Sequence[Lesson]):
                 part._put(places[lesson.name], view, lesson)
         return part
 
+    def in_all_views(self) -> list[Lesson]:
+        """Every clip in every view, view by view: what is learnt from."""
+        return [self.lesson(index, view) for view in self.views for index in range(len(self))]
+
     def lesson(self, index: int, view: str) -> Lesson:
         """One clip in one of its views."""
         if (index, view) in self._shelf:

@@ -14,7 +14,7 @@ from liquidvision.learn.metrics import Track, clip_accuracy, frame_accuracy
 from liquidvision.learn.splits import folds
 from liquidvision.liquid.head import Head
 
-PROBE_FRAMES = 4000  # of all clips, spread evenly; neighbouring frames are nearly the same
+PROBE_FRAMES = 8000  # of all clips in all views, spread evenly; neighbouring frames are nearly the same
 PENALTIES = (1e-2, 1e-3, 1e-1, 1e-4, 1.0)  # C of scikit-learn's LogisticRegression; of equals the first is taken
 INNER_FOLDS = 4  # of a training part, one of which judges what is tuned
 NEVER = -30.0  # logit of a class that a probe has not seen

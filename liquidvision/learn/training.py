@@ -195,9 +195,9 @@ def calibrate(head: Head, watched: Sequence[Watched]) -> dict[str, float]:
 def read_frames(head: Head, lessons: Mapping[str, Lessons]) -> None:
     """Fit a head's readout of single frames: a linear probe, its penalty tuned by what it did not learn from."""
     train = lessons["train"]
-    inner = (train, lessons["validation"]) if "validation" in lessons else probe.inner_parts(train)
-    c = probe.tune(*inner, head.config.classes)
-    probe.set_frame_readout(head, probe.fit_probe(train, c))
+    rest, judge = (train, lessons["validation"]) if "validation" in lessons else probe.inner_parts(train)
+    c = probe.tune(rest.in_all_views(), judge, head.config.classes)
+    probe.set_frame_readout(head, probe.fit_probe(train.in_all_views(), c))
 
 
 def cross_validated(
