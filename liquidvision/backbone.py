@@ -14,7 +14,7 @@ from liquidvision.checkpoint import read_weights
 from liquidvision.device import choose_device
 from liquidvision.errors import DependencyError, UsageError, WeightsError
 from liquidvision.frame import Pixels
-from liquidvision.preprocessing import Preprocessing, Square, size_of
+from liquidvision.preprocessing import Preprocessing, size_of
 from liquidvision.runtime import CUDAGraphs, OpenVINO
 
 try:
@@ -45,7 +45,7 @@ STAGES = {
     "inception_v3": "Mixed_6e",
     "maxvit": "blocks.2",
 }
-LOOKS = {"whole": 1, "moving": 1, "both": 2}  # how many pictures the network is shown of each frame
+LOOKS = ("whole", "moving")
 # The head of every torchvision classifier hangs on one of these names.
 CLASSIFIERS = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2")
 
@@ -64,8 +64,7 @@ class Backbone(nn.Module):
             the whole model (.safetensors, or .pth that holds tensors alone), or None for random
             ones, to be loaded afterwards.
         preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
-        look: what of each picture is embedded: "whole"; "moving", a square around what moves, see `Gaze`; or
-            "both", one embedding beside the other.
+        look: what of each picture is embedded: the "whole", or a square around what is "moving", see `Gaze`.
         classes: how many classes its classifier tells apart, where `weights` do not say.
 
     Raises:
@@ -141,7 +140,7 @@ class Backbone(nn.Module):
     @property
     def dim(self) -> int:
         """Width of an embedding."""
-        return LOOKS[self.look] * sum(self.channels[node] * side * side for node, side in self.nodes.items())
+        return sum(self.channels[node] * side * side for node, side in self.nodes.items())
 
     @property
     def device(self) -> torch.device:
@@ -159,14 +158,14 @@ class Backbone(nn.Module):
     def prepare(self, image: np.ndarray | Pixels) -> Tensor:
         """The network's input (1, 3, *size) of a picture, a frame's `pixels` or RGB (h, w, 3) uint8.
 
-        (1, 6, *size) where it looks at both. Of one picture by itself what moves is its middle; a stream has a `Gaze`.
+        Of a picture by itself, what moves is taken to be its middle; a stream has a `Gaze`.
 
         Raises:
             SourceError: the pixel format cannot be turned into RGB.
         """
         if self.look == "whole":
             return self.whole(image)
-        return self.joined(self.whole(image), image, self.preprocessing.middle(size_of(image)))
+        return self.preprocessing.cut(image, self.preprocessing.middle(size_of(image)))
 
     def whole(self, image: np.ndarray | Pixels) -> Tensor:
         """(1, 3, *size) of a whole picture.
@@ -186,15 +185,8 @@ class Backbone(nn.Module):
         pixels = torch.from_numpy(writable).to(self.device).permute(2, 0, 1)[None]
         return self.preprocessing(pixels)
 
-    def joined(self, whole: Tensor, image: np.ndarray | Pixels, square: Square) -> Tensor:
-        """The network's input of a picture, of which `whole` is made already, with a square cut out of it."""
-        cut = self.preprocessing.cut(image, square).to(whole.device)
-        return torch.cat([whole, cut], 1) if self.look == "both" else cut
-
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embeddings (n, dim) of standardised input as `prepare` makes it, (n, 3 or 6, *size)."""
-        if pixels.shape[1] > 3:
-            return self.forward(pixels.unflatten(1, (-1, 3)).flatten(0, 1)).unflatten(0, (len(pixels), -1)).flatten(1)
+        """Embeddings (n, dim) of standardised input (n, 3, *size)."""
         looked_into = torch.jit.is_tracing() or torch.compiler.is_compiling()
         if self.runtime is not None and not looked_into and self.runtime.takes(pixels):
             return self.runtime(self, pixels)

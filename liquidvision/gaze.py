@@ -1,4 +1,4 @@
-"""Where to look: a square that follows what moves in one stream, cut out beside the whole picture or in its place."""
+"""Where to look: a square that follows what moves in one stream, cut out in place of the whole picture."""
 
 import math
 
@@ -55,8 +55,8 @@ class Gaze:
         """
         if self._backbone.look == "whole":
             return self._backbone.prepare(frame.pixels)
-        whole = self._backbone.whole(frame.pixels)
-        return self._backbone.joined(whole, frame.pixels, self.follow(whole[0], frame))
+        square = self.follow(self._backbone.whole(frame.pixels)[0], frame)
+        return self._backbone.preprocessing.cut(frame.pixels, square)
 
     def follow(self, whole: Tensor, frame: Frame) -> Square:
         """The square to cut out of the stream's next frame, of which the network's input (3, h, w) is `whole`."""

@@ -14,7 +14,6 @@ from torch import Tensor
 from liquidvision import checkpoint
 from liquidvision.backbone import (
     IMAGENET_CLASSES,
-    LOOKS,
     Backbone,
     Preprocessing,
     classifier_nodes,
@@ -199,8 +198,7 @@ def remembering(name: str) -> Model:
 
 def layouts_of(backbone: Backbone) -> tuple[Layout, ...]:
     """Where each node of a backbone lies in its embedding."""
-    once = tuple(Layout(backbone.channels[node], side * side) for node, side in backbone.nodes.items())
-    return once * LOOKS[backbone.look]
+    return tuple(Layout(backbone.channels[node], side * side) for node, side in backbone.nodes.items())
 
 
 def check_shapes(path: Path, prefix: str, wanted: dict[str, Tensor], got: dict[str, Tensor]) -> None:

@@ -38,7 +38,7 @@ class Stillness:
     def embedded(self, prepared: Iterable[tuple[Frame, Tensor]]) -> Iterator[tuple[list[Frame], Tensor]]:
         """Frames with their embeddings, one at once; `see` what came of each before the next is asked for."""
         for frame, pixels in prepared:
-            cells = functional.adaptive_avg_pool2d(pixels[0, :3] * self._std.to(pixels.device), CELLS)
+            cells = functional.adaptive_avg_pool2d(pixels[0] * self._std.to(pixels.device), CELLS)
             limit = min(MOST, max(LEAST, LEEWAY * self._lead))
             if self._cells is not None and float((cells - self._cells).abs().amax()) <= limit:
                 self.still += 1

@@ -122,10 +122,9 @@ def test_only_what_the_network_sees_of_a_picture_is_cut_out() -> None:
         assert left + side <= WIDTH - 70
 
 
-@pytest.mark.parametrize("look", ["moving", "both"])
-def test_any_way_to_feed_a_stream_gives_the_same(look: str, tmp_path: Path, make_video: Callable[..., Path]) -> None:
+def test_any_way_to_feed_a_stream_gives_the_same(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     """One by one, many at once, through the pipeline in any batch and through the cache: the same predictions."""
-    model = model_of(look)
+    model = model_of("moving")
     video = make_video(size=(160, 120))
     with open_video(video) as reader:
         frames = list(reader)
@@ -141,19 +140,16 @@ def test_any_way_to_feed_a_stream_gives_the_same(look: str, tmp_path: Path, make
     np.testing.assert_allclose(np.stack([p.scores for p in kept]), wanted, atol=1e-5)
 
 
-def test_both_is_one_beside_the_other() -> None:
-    """An embedding of both begins with that of the whole picture and ends with that of what moves."""
-    frames = waving(0.6, 25)
-    made = {}
-    for look in ("whole", "moving", "both"):
-        backbone = backbone_of(look)
-        gaze = Gaze(backbone)
-        with torch.inference_mode():
-            made[look] = backbone(torch.cat([gaze.prepare(frame) for frame in frames]))
-        assert made[look].shape == (len(frames), backbone.dim)
-        assert sum(layout.size for layout in layouts_of(backbone)) == backbone.dim
-    torch.testing.assert_close(made["both"], torch.cat([made["whole"], made["moving"]], 1), rtol=0, atol=1e-5)
-    assert (made["whole"] - made["moving"])[-1].abs().max() > 1e-3
+def test_the_backbone_sees_the_square() -> None:
+    """What is embedded of a stream's frame is the square around what moves, and not the whole picture."""
+    frames, backbone = waving(0.6, 25), backbone_of("moving")
+    gaze = Gaze(backbone)
+    *_, (top, left, side) = squares(frames)
+    with torch.inference_mode():
+        (*_, seen) = backbone(torch.cat([gaze.prepare(frame) for frame in frames]))
+    (cut,) = backbone_of("whole").embed([frames[-1].image[top : top + side, left : left + side]])
+    (whole,) = backbone_of("whole").embed([frames[-1].image])
+    assert (seen - cut).norm() < 0.3 * (seen - whole).norm()
 
 
 def test_a_new_stream_is_seen_anew() -> None:
@@ -186,20 +182,20 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
 
 def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
     """A model folder knows what its backbone looks at, and one without a word of it looks at the whole picture."""
-    model = model_of("both")
-    model.save_pretrained(tmp_path / "both")
-    loaded = Model.from_pretrained(tmp_path / "both", device="cpu")
+    model = model_of("moving")
+    model.save_pretrained(tmp_path / "kept")
+    loaded = Model.from_pretrained(tmp_path / "kept", device="cpu")
     frames = waving(0.4, 25)
     for mine, its in zip(Session(model).push_many(frames), Session(loaded).push_many(frames), strict=True):
         np.testing.assert_allclose(its.scores, mine.scores, atol=1e-6)
     assert "look" not in build_model().config()["backbone"]
-    assert model.config()["backbone"]["look"] == "both"
+    assert model.config()["backbone"]["look"] == "moving"
 
 
 def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     """What was embedded of whole pictures is not taken for what was embedded of what moves."""
     video = make_video()
-    stores = {look: FeatureStore(backbone_of(look), folder=tmp_path) for look in ("whole", "moving", "both")}
+    stores = {look: FeatureStore(backbone_of(look), folder=tmp_path) for look in ("whole", "moving")}
     for look, store in stores.items():
         assert not store.has(video)
         store.get(video)
@@ -208,7 +204,7 @@ def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Calla
 
 def test_an_unknown_look_is_told() -> None:
     """One line says what there is."""
-    with pytest.raises(UsageError, match="look is 'aside'; expected one of whole, moving, both"):
+    with pytest.raises(UsageError, match="look is 'aside'; expected one of whole, moving"):
         backbone_of("aside")
 
 
@@ -224,4 +220,4 @@ def test_train_looks_where_it_is_told(run: Run, clips: Path, model_folder: Path,
     assert run("infer", clip, "-m", out, "--no-save").code == 0
     wrong = run(*arguments, "--exist-ok", "--look", "aside")
     assert wrong.code == 2
-    assert wrong.err.strip() == "liquidvision: look is 'aside'; expected one of whole, moving, both"
+    assert wrong.err.strip() == "liquidvision: look is 'aside'; expected one of whole, moving"

@@ -15,7 +15,7 @@ def backbone_from(name: str, weights: Path | None, features: str | None, look: s
         name: a torchvision classifier, or a liquidvision model (bundled, or a folder) to take it from.
         weights: a file of the torchvision classifier's weights; None: ImageNet's.
         features: nodes with the sides of their grids, "NODE:SIDE,..."; None: the backbone's own choice.
-        look: whole, moving or both, see `Backbone`; None: the model's own, and of a torchvision classifier whole.
+        look: whole or moving, see `Backbone`; None: the model's own, and of a torchvision classifier whole.
         device: auto, cpu, cuda, mps or openvino.
 
     Raises:

@@ -57,9 +57,7 @@ def extract(
     ] = None,
     look: Annotated[
         str | None,
-        typer.Option(
-            help="What it sees of a frame: whole, moving, both.", rich_help_panel=BACKBONE, show_default=False
-        ),
+        typer.Option(help="What it sees of a frame: whole, moving.", rich_help_panel=BACKBONE, show_default=False),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=BACKBONE)] = "auto",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.")] = False,

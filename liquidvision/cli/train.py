@@ -56,7 +56,7 @@ def train(
     look: Annotated[
         str | None,
         typer.Option(
-            help="What the backbone sees of a frame: whole, moving, both.", rich_help_panel=HEAD, show_default=False
+            help="What the backbone sees of a frame: whole, moving.", rich_help_panel=HEAD, show_default=False
         ),
     ] = None,
     traces: Annotated[
@@ -120,11 +120,13 @@ def train(
         raise UsageError(f"{out} {what}, or allow replacing it with --exist-ok")
     scalars = Scalars(out) if tensorboard else None
     dataset = read_data(data, background=background)
-    plan = default_plan(len(dataset.clips), cell=head, taus=TAUS if traces is None else seconds_of(traces))
+    taus, shown = TAUS if traces is None else seconds_of(traces), names_of(f"plain,{views}")
+    own = backbone_from(backbone, weights, features, look, device)
+    plan = default_plan(len(dataset.clips), cell=head, taus=taus, look=own.look)
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
-    plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=names_of(f"plain,{views}"))
-    store = FeatureStore(backbone_from(backbone, weights, features, look, device), folder=cache, stride=vid_stride)
-    check(dataset, out, store.backbone, plan, resume=resume)
+    plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=shown)
+    store = FeatureStore(own, folder=cache, stride=vid_stride)
+    check(dataset, out, own, plan, resume=resume)
     progress = Progress(quiet=quiet)
     threads = torch.get_num_threads()
     # The other half of the cores decode and prepare; small networks gain nothing from more.
@@ -148,9 +150,7 @@ def train(
             judged=lambda name, of: stages.show("evaluating", None, of, name),
         )
         stages.show("training", 0, recipe.epochs, "")
-        _, evaluation = run_train(
-            dataset, out, store.backbone, store, plan, resume=resume, skipped=skipped, listener=listener
-        )
+        _, evaluation = run_train(dataset, out, own, store, plan, resume=resume, skipped=skipped, listener=listener)
     told = evaluation["training"]
     best = "" if told["best"] == told["epochs"][-1] else f", best at {told['best']}"
     progress.say(f"trained: {len(told['epochs'])} epochs{best}, {ended - begun:.0f} s")

@@ -65,11 +65,7 @@ def card_of(
     fitted = (
         "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
     )
-    seen = {
-        "moving": ", of a square around what moves",
-        "both": ", of the whole picture and of a square around what moves",
-    }
-    look = seen.get(model.backbone.look, "")
+    look = ", of a square around what moves" if model.backbone.look == "moving" else ""
     nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
     return f"""{HEAD.format(cell=config.cell)}
 # {model.name}

@@ -93,15 +93,18 @@ class Plan:
     first_dt: float = 1.0
 
 
-def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS) -> Plan:
+def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS, look: str = "whole") -> Plan:
     """What suits so many training clips: few clips, few dimensions and many epochs.
 
     Args:
         clips: for training; a long video counts as one.
         cell: see `HeadConfig`.
         taus: time constants of the traces, in seconds.
+        look: of the backbone. A square that follows what moves shows well what that is, and hides its way: there what
+            a frame alone says weighs more.
     """
     head = {"components": 48 if clips < 1000 else 128, "taus": taus, "width": 32, "units": 64, "cell": cell}
     epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
-    return Plan({**head, "dropout": 0.3, "appearance": 0.1, "frame_share": 0.3}, recipe)
+    share = 2.0 if look == "moving" else 0.3
+    return Plan({**head, "dropout": 0.3, "appearance": 0.1, "frame_share": share}, recipe)
