@@ -106,5 +106,5 @@ def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = T
     head = {"components": 48 if clips < 1000 else 128, "taus": taus, "width": 32, "units": 64, "cell": cell}
     epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
-    share = 2.0 if look == "moving" else 0.3
+    share = 4.0 if look == "moving" else 0.3
     return Plan({**head, "dropout": 0.3, "appearance": 0.1, "frame_share": share}, recipe)
