@@ -22,9 +22,10 @@ from liquidvision import (
     open_video,
     predict,
 )
-from liquidvision.errors import UsageError
+from liquidvision.errors import SourceError, UsageError
 from liquidvision.frame import Pixels
 from liquidvision.gaze import Gaze
+from liquidvision.learn.entries import about_backbone, encode_entry
 from liquidvision.learn.features import FeatureStore
 from liquidvision.preprocessing import Square
 
@@ -200,6 +201,20 @@ def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Calla
         assert not store.has(video)
         store.get(video)
         assert store.has(video), look
+
+
+@pytest.mark.parametrize(("made", "wanted"), [("whole", "moving"), ("moving", "whole")])
+def test_embedded_clips_of_another_look_are_refused(
+    made: str, wanted: str, tmp_path: Path, make_video: Callable[..., Path]
+) -> None:
+    """An embedded clip serves a backbone that looks as its own did, and no other: one line says what differs."""
+    backbone = backbone_of(made)
+    features = FeatureStore(backbone, folder=tmp_path / "cache").get(make_video())
+    clip = tmp_path / "clip.safetensors"
+    clip.write_bytes(encode_entry(features, about_backbone(backbone)))
+    assert FeatureStore(backbone, folder=tmp_path / "cache").get(clip).embeddings.equal(features.embeddings)
+    with pytest.raises(SourceError, match=r"embedded by another backbone \(its look differs\)"):
+        FeatureStore(backbone_of(wanted), folder=tmp_path / "cache").get(clip)
 
 
 def test_an_unknown_look_is_told() -> None:

@@ -122,7 +122,7 @@ def read_embedded(path: Path, about: Mapping[str, str], dim: int) -> Features:
     wanted = {name: about[name] for name in names if name in about}
     try:
         _, told = read_tensors(path)
-        if told.get("format") == FORMAT and (other := [name for name in wanted if told.get(name) != wanted[name]]):
+        if told.get("format") == FORMAT and (other := [name for name in names if told.get(name) != about.get(name)]):
             raise SourceError(
                 f"{path} was embedded by another backbone (its {other[0]} differs); give the model that it was "
                 "shown to (--backbone MODEL)"
