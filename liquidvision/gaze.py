@@ -1,6 +1,8 @@
 """Where to look: a square that follows what moves in one stream, cut out in place of the whole picture."""
 
 import math
+from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +22,25 @@ LEAST = 0.4  # of the shorter side: the smallest square
 SPREAD = 4.4  # standard deviations, of where it moves, that the square is wide
 POWER = 1.5  # what moves much counts for more than much that moves a little
 STILL = 1e-3  # sum of all cells' movement, below which nothing moves
+KEPT = 256  # frames after which what is known is kept: a pipeline reads ahead of the memory, whose state may be saved
+SIZE = 1 + 2 * GRID * GRID + 3  # numbers of that
 BRIGHTNESS = (0.299, 0.587, 0.114)  # of R', G' and B' in luma (ITU-R BT.601)
+
+
+class Past(NamedTuple):
+    """What is known after a frame; the arrays are never written to.
+
+    Attributes:
+        time: of the frame, seconds on the source's clock.
+        ground: (GRID, GRID) luma, 0..255, slowly.
+        moved: (GRID, GRID) how much each cell changed lately, of 255.
+        place: the square's centre down and across, and its side, in pixels.
+    """
+
+    time: float
+    ground: np.ndarray
+    moved: np.ndarray
+    place: np.ndarray
 
 
 class Gaze:
@@ -43,9 +63,24 @@ class Gaze:
 
     def reset(self) -> None:
         """Forget the stream."""
-        self._time: float | None = None
-        self._ground = self._moved = np.zeros((GRID, GRID))
-        self._place = np.zeros(3)  # centre down and across, and side, in pixels
+        self._past: deque[Past] = deque(maxlen=KEPT)
+
+    def state(self, time: float | None) -> Tensor:
+        """What is known after the frame of this time, (SIZE,) float64; after the last one where that is not kept."""
+        last = (
+            self._past[-1]
+            if self._past
+            else Past(math.nan, np.zeros((GRID, GRID)), np.zeros((GRID, GRID)), np.zeros(3))
+        )
+        past = next((past for past in reversed(self._past) if past.time == time), last)
+        return torch.from_numpy(np.concatenate([[past.time], past.ground.ravel(), past.moved.ravel(), past.place]))
+
+    def load(self, state: Tensor) -> None:
+        """Go on where another stopped, by what `state` gave of it."""
+        time, (ground, moved) = float(state[0]), state[1:-3].numpy().reshape(2, GRID, GRID)
+        self.reset()
+        if not math.isnan(time):
+            self._past.append(Past(time, ground, moved, state[-3:].numpy()))
 
     def prepare(self, frame: Frame) -> Tensor:
         """The network's input of the stream's next frame, see `Backbone.prepare`.
@@ -62,31 +97,36 @@ class Gaze:
         """The square to cut out of the stream's next frame, of which the network's input (3, h, w) is `whole`."""
         cells = functional.adaptive_avg_pool2d(whole.cpu(), GRID)
         cells = functional.avg_pool2d(cells[None], 3, 1, 1, count_include_pad=False)[0]
-        light = (torch.tensordot(self._weights, cells, 1) + self._black).numpy()
-        first, before = self._time is None, self._time if self._time is not None else frame.time
-        seconds, self._time = max(0.0, frame.time - before), frame.time
-        self._ground = light if first else self._ground
-        moves = np.maximum(np.abs(light - self._ground) - NOISE, 0)
-        self._ground = self._ground + share(seconds, GROUND) * (light - self._ground)
-        self._moved = self._moved + share(seconds, MEMORY) * (moves - self._moved)
+        light = (torch.tensordot(self._weights, cells, 1) + self._black).double().numpy()
         visible = self._backbone.preprocessing.visible(size_of(frame.pixels))
-        aim = np.array(self._aim(visible))
-        self._place = aim if first else self._place + share(seconds, LAG) * (aim - self._place)
-        return within(visible, *self._place)
+        if not self._past:
+            still = np.zeros_like(light)
+            self._past.append(Past(frame.time, light, still, aim(visible, still)))
+        else:
+            _, ground, moved, place = self._past[-1]
+            seconds = frame.time - self._past[-1].time
+            if seconds < 0:  # the clock started again, as that of a feed's next segment: it follows at once
+                seconds = frame.seconds or 0.0
+            moved = moved + share(seconds, MEMORY) * (np.maximum(np.abs(light - ground) - NOISE, 0) - moved)
+            ground = ground + share(seconds, GROUND) * (light - ground)
+            place = place + share(seconds, LAG) * (aim(visible, moved) - place)
+            self._past.append(Past(frame.time, ground, moved, place))
+        return within(visible, *self._past[-1].place)
 
-    def _aim(self, visible: Part) -> tuple[float, float, float]:
-        """Where the square ought to be: its centre down and across, and its side, in pixels."""
-        most = min(visible.height, visible.width)
-        weights = self._moved**POWER
-        total = float(weights.sum())
-        if total < STILL:
-            return visible.top + visible.height / 2, visible.left + visible.width / 2, most
-        places = (np.arange(GRID) + 0.5) / GRID
-        down, across = weights.sum(1) / total, weights.sum(0) / total
-        y, x = float(down @ places), float(across @ places)
-        spread = (down @ (places - y) ** 2) * visible.height**2 + (across @ (places - x) ** 2) * visible.width**2
-        side = min(max(SPREAD * math.sqrt(spread / 2), LEAST * most), most)
-        return visible.top + y * visible.height, visible.left + x * visible.width, side
+
+def aim(visible: Part, moved: np.ndarray) -> np.ndarray:
+    """Where the square ought to be: its centre down and across, and its side, in pixels."""
+    most = min(visible.height, visible.width)
+    weights = moved**POWER
+    total = float(weights.sum())
+    if total < STILL:
+        return np.array([visible.top + visible.height / 2, visible.left + visible.width / 2, most])
+    places = (np.arange(GRID) + 0.5) / GRID
+    down, across = weights.sum(1) / total, weights.sum(0) / total
+    y, x = float(down @ places), float(across @ places)
+    spread = (down @ (places - y) ** 2) * visible.height**2 + (across @ (places - x) ** 2) * visible.width**2
+    side = min(max(SPREAD * math.sqrt(spread / 2), LEAST * most), most)
+    return np.array([visible.top + y * visible.height, visible.left + x * visible.width, side])
 
 
 def share(seconds: float, tau: float) -> float:

@@ -65,7 +65,7 @@ def predict(
     if session.model is not model:
         raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
     stillness = Stillness(model) if adaptive else None
-    with closing(_chunks(source, model, batch, stillness, at_once=1)) as chunks:
+    with closing(_chunks(source, session, batch, stillness, at_once=1)) as chunks:
         for frames, embeddings in chunks:
             for i, frame in enumerate(frames):  # one by one: the memory never runs ahead of the caller
                 (prediction,) = session.push_embeddings([frame], embeddings[i : i + 1])
@@ -76,31 +76,32 @@ def predict(
 
 def _chunks(
     source: str | Path | int | VideoReader | Iterable[Frame],
-    model: Model,
+    session: Session,
     batch: int | None,
     stillness: Stillness | None,
     *,
     at_once: int,
 ) -> Generator[Chunk, None, None]:
-    """A source's frames with their embeddings (n, d), a few at once; closes the source with itself.
+    """A source's frames with their embeddings (n, d) for a session, a few at once; closes the source with itself.
 
     Of a live source none is waited for: what waits already is taken together, but no more than `at_once`.
     A file's are decoded and shrunk in one thread and embedded in another, ahead of the caller.
     """
+    model = session.model
     if isinstance(source, str | Path | int):
         source = open_video(source)
     if not isinstance(source, VideoReader):
-        yield from _embedded(_prepared(source, model), model, batch or 1, stillness)
+        yield from _embedded(_prepared(source, session.gaze), model, batch or 1, stillness)
         return
     size = batch or (at_once if source.info.live else FILE_BATCH)
     with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
         if not source.ahead:
-            yield from _embedded(_prepared(source, model), model, size, stillness)
+            yield from _embedded(_prepared(source, session.gaze), model, size, stillness)
             return
         picture = source.info.width * source.info.height * 3
         if source.live is None:
             depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
-            prepared = threads.enter_context(Ahead(_prepared(source, model), depth))
+            prepared = threads.enter_context(Ahead(_prepared(source, session.gaze), depth))
             if stillness is None:
                 yield from threads.enter_context(Ahead(_embedded(prepared, model, size, None), 1))
             else:  # what is embedded hangs on what came of the frame before
@@ -114,13 +115,12 @@ def _chunks(
                 max_staleness=source.live.max_staleness,
                 counts=source.counts,
             )
-            shrunk = _prepared(threads.enter_context(ahead), model)
+            shrunk = _prepared(threads.enter_context(ahead), session.gaze)
             yield from _embedded(shrunk, model, size, stillness, more=partial(ahead.ready, 0.0))
 
 
-def _prepared(frames: Iterable[Frame], model: Model) -> Iterator[tuple[Frame, Tensor]]:
+def _prepared(frames: Iterable[Frame], gaze: Gaze) -> Iterator[tuple[Frame, Tensor]]:
     """Frames with what the network takes of them."""
-    gaze = Gaze(model.backbone)
     for frame in frames:
         if not isinstance(frame, Frame):
             raise UsageError(f"got {type(frame).__name__}; expected Frames (ArrayReader makes them of arrays)")
@@ -231,7 +231,7 @@ def infer(
         last: Prediction | None = None
         first_time = 0.0
         try:
-            with closing(_chunks(reader, model, batch, stillness, at_once=at_once)) as chunks:
+            with closing(_chunks(reader, session, batch, stillness, at_once=at_once)) as chunks:
                 for shown, embeddings in patience.over(chunks):
                     if max_frames is not None:
                         shown = shown[: max_frames - summary.frames]

@@ -29,6 +29,7 @@ class Session:
             `max_gap`, so that what was known before the gap lives on. "reset": as a new stream.
 
     Attributes:
+        gaze: where the backbone looks in this stream.
         repeated: frames that came with the time of the one before; they do not step the memory.
         backwards: times that ran backwards; the step is clamped to 0, and the clock starts anew there.
         gaps: steps longer than `max_gap`.
@@ -44,12 +45,13 @@ class Session:
             raise UsageError(f"gap_policy is {gap_policy!r}; expected one of {', '.join(GAP_POLICIES)}")
         self.model, self.max_gap, self.gap_policy = model, max_gap, gap_policy
         self.repeated = self.backwards = self.gaps = 0
+        self.gaze = Gaze(model.backbone)
         self.reset()
 
     def reset(self) -> None:
         """Forget the stream; the counts stay."""
         self._state = self.model.head.initial(1)
-        self._gaze = Gaze(self.model.backbone)
+        self.gaze.reset()
         self._last_time: float | None = None
         self._last_seconds = 0.0  # how long the last frame is shown, as far as is known
         self._handed_over = False  # True until the first frame after a saved state was loaded
@@ -63,7 +65,7 @@ class Session:
         if not frames:
             return []
         with torch.inference_mode():
-            pixels = torch.cat([self._gaze.prepare(frame) for frame in frames])
+            pixels = torch.cat([self.gaze.prepare(frame) for frame in frames])
             embeddings = self.model.backbone(pixels.to(self.model.device))
         return self.push_embeddings(frames, embeddings)
 
@@ -136,10 +138,11 @@ class Session:
         ]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The memory and the clock as tensors."""
+        """The memory and the clock as tensors, and where a backbone looks that follows what moves."""
         last = float("nan") if self._last_time is None else self._last_time
         clock = torch.tensor([last, self._last_seconds], dtype=torch.float64)
-        return {**{key: value.clone() for key, value in self._state.items()}, "clock": clock}
+        gaze = {} if self.model.backbone.look == "whole" else {"gaze": self.gaze.state(self._last_time)}
+        return {**{key: value.clone() for key, value in self._state.items()}, "clock": clock, **gaze}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Go on where a session of the same model stopped.
@@ -150,12 +153,17 @@ class Session:
         Raises:
             ModelError: tensors missing, or of another model's shapes.
         """
-        wanted = {**self.model.head.initial(1), "clock": torch.zeros(2)}
+        memory = self.model.head.initial(1)
+        wanted = {**memory, "clock": torch.zeros(2)}
+        if self.model.backbone.look != "whole":
+            wanted["gaze"] = self.gaze.state(None)
         for key, value in wanted.items():
             if key not in state or state[key].shape != value.shape:
                 raise ModelError(f"the saved state does not fit this model: {key} is missing or has another shape")
         device = self.model.device
-        self._state = {key: state[key].to(device) for key in wanted if key != "clock"}
+        self._state = {key: state[key].to(device) for key in memory}
+        if "gaze" in wanted:
+            self.gaze.load(state["gaze"])
         last, self._last_seconds = state["clock"].tolist()
         self._last_time = None if last != last else last
         self._handed_over = True

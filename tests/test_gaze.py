@@ -1,6 +1,7 @@
 """Looking at what moves: a square follows it through a stream, and the backbone sees that."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -161,6 +162,27 @@ def test_a_new_stream_is_seen_anew() -> None:
     session.push_many(frames[1:])
     session.reset()
     np.testing.assert_allclose(session.push(frames[0]).scores, fresh, atol=1e-6)
+
+
+@pytest.mark.parametrize("clock", ["goes on", "starts again"])
+def test_segments_give_what_the_whole_gives(clock: str, tmp_path: Path) -> None:
+    """A feed in segments is looked at as the whole is, though the pipeline had read ahead when the state was saved."""
+    model = model_of("moving")
+    frames = [replace(frame, duration=40) for frame in waving(1.2, 25)]
+    whole = np.stack([p.scores for p in Session(model).push_many(frames)])
+    first, second = Session(model), Session(model)
+    said = []
+    for _, prediction in predict(frames, model, session=first, batch=8):
+        said.append(prediction.scores)
+        if len(said) == 13:
+            break
+    first.save(tmp_path / "state")
+    second.load(tmp_path / "state")
+    rest = (
+        frames[13:] if clock == "goes on" else [replace(frame, pts=frame.pts - frames[13].pts) for frame in frames[13:]]
+    )
+    said += [p.scores for p in second.push_many(rest)]
+    np.testing.assert_allclose(np.stack(said), whole, atol=1e-5)
 
 
 def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> None:
