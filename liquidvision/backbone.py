@@ -143,6 +143,11 @@ class Backbone(nn.Module):
         return sum(self.channels[node] * side * side for node, side in self.nodes.items())
 
     @property
+    def grids(self) -> int:
+        """How many of its maps are kept on a grid."""
+        return sum(side > 1 for side in self.nodes.values())
+
+    @property
     def device(self) -> torch.device:
         return next(self.extractor.parameters()).device
 

@@ -10,7 +10,7 @@ from lessons import Shelf, swings, tiny_head
 from liquidvision.errors import UsageError
 from liquidvision.learn.fit import Fit, class_weights, drop_frames, excerpt, fit_statistics
 from liquidvision.learn.lessons import collate
-from liquidvision.learn.recipe import Recipe
+from liquidvision.learn.recipe import Recipe, default_plan
 from liquidvision.learn.scoring import score, verdicts
 
 STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, smoothing=0.0, calm=0.0)
@@ -171,3 +171,13 @@ def test_a_recipe_refuses_what_cannot_be(name, value):
     """A number outside its range is told with its name."""
     with pytest.raises(UsageError, match=name):
         Recipe(**{name: value})
+
+
+def test_the_plan_goes_by_the_data_and_the_backbone():
+    """Few clips get few dimensions and many epochs, each grid its own; of what moves the frame alone says more."""
+    few, many = default_plan(100), default_plan(5000)
+    assert (few.head["components"], many.head["components"]) == (48, 128)
+    assert few.recipe.epochs > many.recipe.epochs >= 10
+    assert default_plan(100, grids=2).head["components"] == 96
+    assert default_plan(100, grids=0).head["components"] == 48
+    assert default_plan(100, look="moving").head["frame_share"] > few.head["frame_share"]

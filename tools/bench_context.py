@@ -73,7 +73,7 @@ def main() -> None:
     views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
     lessons = BothWays(dataset, store, views) if options.set == "directions" else Lessons(dataset, store, views)
-    plan = default_plan(len(lessons.dataset.clips), cell=options.cell, look=backbone.look)
+    plan = default_plan(len(lessons.dataset.clips), cell=options.cell, look=backbone.look, grids=backbone.grids)
     recipe = plan.recipe
     if options.most_dropped is not None:
         recipe = replace(recipe, most_dropped=options.most_dropped)

@@ -122,7 +122,7 @@ def train(
     dataset = read_data(data, background=background)
     taus, shown = TAUS if traces is None else seconds_of(traces), names_of(f"plain,{views}")
     own = backbone_from(backbone, weights, features, look, device)
-    plan = default_plan(len(dataset.clips), cell=head, taus=taus, look=own.look)
+    plan = default_plan(len(dataset.clips), cell=head, taus=taus, look=own.look, grids=own.grids)
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=shown)
     store = FeatureStore(own, folder=cache, stride=vid_stride)

@@ -93,7 +93,9 @@ class Plan:
     first_dt: float = 1.0
 
 
-def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS, look: str = "whole") -> Plan:
+def default_plan(
+    clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS, look: str = "whole", grids: int = 1
+) -> Plan:
     """What suits so many training clips: few clips, few dimensions and many epochs.
 
     Args:
@@ -102,8 +104,15 @@ def default_plan(clips: int, *, cell: str = "gated", taus: tuple[float, ...] = T
         taus: time constants of the traces, in seconds.
         look: of the backbone. A square that follows what moves shows well what that is, and hides its way: there what
             a frame alone says weighs more.
+        grids: how many maps of the backbone are kept on grids; each has dimensions of its own.
     """
-    head = {"components": 48 if clips < 1000 else 128, "taus": taus, "width": 32, "units": 64, "cell": cell}
+    head = {
+        "components": (48 if clips < 1000 else 128) * max(1, grids),
+        "taus": taus,
+        "width": 32,
+        "units": 64,
+        "cell": cell,
+    }
     epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
     share = 4.0 if look == "moving" else 0.3
