@@ -16,6 +16,7 @@ LUMA = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
+BT601 = 6  # what any matrix that is not in `LUMA` is taken for
 
 WHOLE = slice(None), slice(None)
 

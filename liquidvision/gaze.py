@@ -67,11 +67,8 @@ class Gaze:
 
     def state(self, time: float | None) -> Tensor:
         """What is known after the frame of this time, (SIZE,) float64; after the last one where that is not kept."""
-        last = (
-            self._past[-1]
-            if self._past
-            else Past(math.nan, np.zeros((GRID, GRID)), np.zeros((GRID, GRID)), np.zeros(3))
-        )
+        nothing = Past(math.nan, np.zeros((GRID, GRID)), np.zeros((GRID, GRID)), np.zeros(3))
+        last = self._past[-1] if self._past else nothing
         past = next((past for past in reversed(self._past) if past.time == time), last)
         return torch.from_numpy(np.concatenate([[past.time], past.ground.ravel(), past.moved.ravel(), past.place]))
 

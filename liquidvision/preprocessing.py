@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from liquidvision.errors import UsageError
-from liquidvision.frame import LUMA, Pixels, to_rgb
+from liquidvision.frame import BT601, LUMA, Pixels, to_rgb
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-BT601 = 6  # what any matrix that is not in `LUMA` is taken for
 
 
 class Part(NamedTuple):

@@ -6,10 +6,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from liquidvision.frame import LUMA, WHOLE, Pixels, Planes, matrix_to_rgb
+from liquidvision.frame import BT601, LUMA, WHOLE, Pixels, Planes, matrix_to_rgb
 from liquidvision.sinks.ink import Box
-
-BT601 = 6  # what any matrix that is not in `LUMA` is taken for
 
 
 class DrawnPixels(Pixels):
