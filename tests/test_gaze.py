@@ -29,6 +29,7 @@ from liquidvision.gaze import Gaze
 from liquidvision.learn.entries import about_backbone, encode_entry
 from liquidvision.learn.features import FeatureStore
 from liquidvision.preprocessing import Square
+from liquidvision.web.sight import Sight
 
 WIDTH, HEIGHT = 320, 240
 MILLI = Fraction(1, 1000)
@@ -201,6 +202,18 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
         + torch.tensor(preprocessing.mean).view(3, 1, 1) * 255
     )
     assert (part[0].permute(1, 2, 0) - torch.from_numpy(frame.image[20:116, 40:136].copy()).float()).abs().max() < 1e-2
+
+
+def test_the_page_looks_at_what_moves() -> None:
+    """What the page's server embeds of a client's frames is the square, for the model and for heads that are taught."""
+    model = model_of("moving")
+    sight, gaze, own = Sight(model), Gaze(model.backbone), Gaze(model.backbone)
+    for frame in waving(0.6, 25):
+        speaking, teachable = sight.look(gaze, frame)
+        with torch.inference_mode():
+            wanted = model.backbone(own.prepare(frame))
+        torch.testing.assert_close(speaking, wanted)
+        assert teachable is speaking
 
 
 def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
