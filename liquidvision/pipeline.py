@@ -217,15 +217,7 @@ def infer(
             stack.enter_context(record)
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
         target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
-        encoder = stack.enter_context(Behind(target.write)) if target is not None else None
-        writers = [sink.write for sink in (encoder, frames) if sink is not None]
-
-        def annotate(pair: tuple[Frame, Prediction]) -> None:
-            annotated = overlay.annotate(*pair)
-            for write in writers:
-                write(annotated)
-
-        drawer = stack.enter_context(Behind(annotate)) if writers else None
+        behind = stack.enter_context(Behind(target)) if target is not None else None
         # Frames that may not grow stale are not kept waiting for each other.
         at_once = FILE_BATCH if reader.live is None or reader.live.max_staleness is None else 1
         last: Prediction | None = None
@@ -238,8 +230,11 @@ def infer(
                     for frame, prediction in zip(shown, session.push_embeddings(shown, embeddings), strict=True):
                         for record in records:
                             record.write(prediction)
-                        if drawer is not None:
-                            drawer.write((frame, prediction))
+                        if behind is not None or frames is not None:
+                            annotated = overlay.annotate(frame, prediction)
+                            for sink in (behind, frames):
+                                if sink is not None:
+                                    sink.write(annotated)
                         first_time = prediction.time if last is None else first_time
                         summary.count(prediction, last)
                         if last is None or prediction.time != last.time:
@@ -256,10 +251,8 @@ def infer(
             raise KeyboardInterrupt  # there is nothing to finish
         if last is None:
             raise SourceError(f"{reader.info.name} has no frame {_between(reader.window)}")
-        for behind in (drawer, encoder):
-            if behind is not None:
-                behind.flush()
-        if target is not None:
+        if target is not None and behind is not None:
+            behind.flush()
             target.end(whole=not summary.interrupted and summary.frames != max_frames)
             summary.notes += target.notes
         for name in ("damaged", "dropped", "stale", "reconnects"):

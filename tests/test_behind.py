@@ -1,4 +1,4 @@
-"""The thread that works behind its maker."""
+"""The thread that writes a video behind its maker."""
 
 import threading
 import time
@@ -49,7 +49,7 @@ def no_thread_is_left():
 def test_everything_is_written_in_order() -> None:
     """What was given is written, in its order, when flushed; and what waits is written at the end."""
     sink = Slow(seconds=0.001)
-    with Behind(sink.write) as behind:
+    with Behind(sink) as behind:
         for frame in frames(40):
             behind.write(frame)
         behind.flush()
@@ -61,7 +61,7 @@ def test_everything_is_written_in_order() -> None:
 def test_few_frames_wait() -> None:
     """A maker that is quicker than the sink waits for it: the queue is bounded."""
     sink = Slow(seconds=0.01)
-    with Behind(sink.write) as behind:
+    with Behind(sink) as behind:
         for frame in frames(30):
             behind.write(frame)
             assert frame.index - len(sink.written) <= DEPTH + 1
@@ -72,14 +72,14 @@ def test_a_failure_is_raised_in_the_maker() -> None:
     sink = Slow(fails=3)
 
     def write() -> None:
-        with Behind(sink.write) as behind:
+        with Behind(sink) as behind:
             for frame in frames(100):
                 behind.write(frame)
 
     with pytest.raises(SinkError, match="full"):
         write()
     assert sink.written == [0, 1, 2]
-    with Behind(Slow(fails=0).write) as behind:
+    with Behind(Slow(fails=0)) as behind:
         behind.write(frames(1)[0])
         with pytest.raises(SinkError, match="full"):
             behind.flush()
@@ -91,7 +91,7 @@ def test_what_ends_the_maker(error: BaseException, kept: bool) -> None:
     sink = Slow(seconds=0.02)
 
     def write() -> None:
-        with Behind(sink.write) as behind:
+        with Behind(sink) as behind:
             for frame in frames(5):
                 behind.write(frame)
             raise error

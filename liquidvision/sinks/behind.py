@@ -1,43 +1,44 @@
-"""A thread that works a few frames behind its maker, who need not wait: for the drawing, or for the encoder."""
+"""A thread that writes a video a few frames behind its maker, who need not wait for the encoder."""
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Self
 
-DEPTH = 3  # items that may wait
-T = TypeVar("T")
+from liquidvision.frame import Frame
+from liquidvision.sinks.sink import VideoSink
+
+DEPTH = 6  # frames that may wait
 
 
-class Behind(Generic[T]):
-    """Does its work on items in their order, in a thread of its own. A context manager.
+class Behind:
+    """Writes frames to a sink in their order, in a thread of its own. A context manager.
 
-    What the work raises is raised again by the next `write` or `flush`. Leaving the context ends the thread: after the
-    items that wait where nothing failed or a file is to be kept, at once where it is not.
+    What the sink raises is raised again by the next `write` or `flush`. Leaving the context ends the thread: after the
+    frames that wait where nothing failed or a file is to be kept, at once where it is not.
 
     Args:
-        work: what to do with an item; what it writes to is closed by whoever opened it, after the context.
+        sink: what to write to; it is closed by whoever opened it, after the context.
     """
 
-    def __init__(self, work: Callable[[T], object]) -> None:
-        self._work = work
-        self._waiting: deque[T] = deque()
+    def __init__(self, sink: VideoSink) -> None:
+        self._sink = sink
+        self._waiting: deque[Frame] = deque()
         self._change = threading.Condition()
         self._busy = self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="liquidvision-behind", daemon=True)
 
-    def write(self, item: T) -> None:
-        """Hand over an item; waits where `DEPTH` wait already."""
+    def write(self, frame: Frame) -> None:
+        """Have a frame written; waits where `DEPTH` wait already."""
         with self._change:
             self._change.wait_for(lambda: len(self._waiting) < DEPTH or self._error is not None)
             self._raise()
-            self._waiting.append(item)
+            self._waiting.append(frame)
             self._change.notify_all()
 
     def flush(self) -> None:
-        """Wait until every item is done."""
+        """Wait until every frame is written."""
         with self._change:
             self._change.wait_for(lambda: not (self._waiting or self._busy) or self._error is not None)
             self._raise()
@@ -52,10 +53,10 @@ class Behind(Generic[T]):
                 self._change.wait_for(lambda: self._waiting or self._ended)
                 if not self._waiting:
                     return
-                item, self._busy = self._waiting.popleft(), True
+                frame, self._busy = self._waiting.popleft(), True
                 self._change.notify_all()
             try:
-                self._work(item)
+                self._sink.write(frame)
             except BaseException as error:  # handed to the maker, who raises it again
                 self._error = error
             with self._change:
