@@ -134,6 +134,7 @@ class Backbone(nn.Module):
 
     def to_json(self) -> dict[str, Any]:
         """What config.json says of it; weights and device are told elsewhere."""
+        # A look that is whole goes without saying: what was written before there was another stays the same.
         spec = {"name": self.name, "nodes": self.nodes, "preprocessing": self.preprocessing.to_json()}
         return spec if self.look == "whole" else {**spec, "look": self.look}
 
