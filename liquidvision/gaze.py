@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,12 @@ class Gaze:
             return self._backbone.prepare(frame.pixels)
         square = self.follow(self._backbone.whole(frame.pixels)[0], frame)
         return self._backbone.preprocessing.cut(frame.pixels, square)
+
+    @torch.inference_mode()
+    def embed(self, frames: Sequence[Frame]) -> Tensor:
+        """Embeddings (n, dim) of the stream's next frames; raises as `prepare`."""
+        pixels = torch.cat([self.prepare(frame) for frame in frames])
+        return self._backbone(pixels.to(self._backbone.device))
 
     def follow(self, whole: Tensor, frame: Frame) -> Square:
         """The square to cut out of the stream's next frame, of which the network's input (3, h, w) is `whole`."""

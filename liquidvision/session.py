@@ -64,10 +64,7 @@ class Session:
         """Take in frames in their order; the same numbers as one at a time, but quicker."""
         if not frames:
             return []
-        with torch.inference_mode():
-            pixels = torch.cat([self.gaze.prepare(frame) for frame in frames])
-            embeddings = self.model.backbone(pixels.to(self.model.device))
-        return self.push_embeddings(frames, embeddings)
+        return self.push_embeddings(frames, self.gaze.embed(frames))
 
     @torch.inference_mode()
     def push_embeddings(self, frames: Sequence[Frame], embeddings: Tensor) -> list[Prediction]:

@@ -1,7 +1,6 @@
 """What the page's server sees by: the loaded model, and the backbone of heads that are taught."""
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from liquidvision.frame import Frame
@@ -45,14 +44,9 @@ class Sight:
             teaching: whether anything is being taught; if not, the second is left out where it costs a pass of its own.
         """
         if self.teachable is self.model.backbone:
-            own = self.seen(gaze, frame)
+            own = gaze.embed([frame])
             return own, own
         if taught:
             teachable = self.teachable.embed([frame.pixels])
             return teachable, teachable
-        return self.seen(gaze, frame), self.teachable.embed([frame.pixels]) if teaching else None
-
-    @torch.inference_mode()
-    def seen(self, gaze: Gaze, frame: Frame) -> Tensor:
-        """The embedding by the model's own backbone."""
-        return self.model.backbone(gaze.prepare(frame).to(self.model.device))
+        return gaze.embed([frame]), self.teachable.embed([frame.pixels]) if teaching else None
