@@ -16,8 +16,9 @@ from liquidvision.interrupt import Patience
 from liquidvision.model import Model
 from liquidvision.outputs import open_video_sink
 from liquidvision.prediction import Prediction
+from liquidvision.scheduling import batch_work
 from liquidvision.session import Session
-from liquidvision.sinks.behind import Behind
+from liquidvision.sinks.behind import Behind, room_of
 from liquidvision.sinks.frames import FrameFolder
 from liquidvision.sinks.overlay import Overlay
 from liquidvision.sinks.records import RecordSink
@@ -217,7 +218,10 @@ def infer(
             stack.enter_context(record)
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
         target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
-        behind = stack.enter_context(Behind(target)) if target is not None else None
+        if reader.live is None:
+            stack.enter_context(batch_work())
+        room = room_of(reader.info.width * reader.info.height * 3 // 2, live=reader.live is not None)
+        behind = stack.enter_context(Behind(target, *room)) if target is not None else None
         # Frames that may not grow stale are not kept waiting for each other.
         at_once = FILE_BATCH if reader.live is None or reader.live.max_staleness is None else 1
         last: Prediction | None = None

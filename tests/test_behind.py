@@ -10,7 +10,7 @@ import pytest
 
 from liquidvision import Frame, Model, infer
 from liquidvision.errors import SinkError, SourceError
-from liquidvision.sinks.behind import DEPTH, Behind
+from liquidvision.sinks.behind import Behind, room_of
 from liquidvision.sinks.sink import VideoSink
 from liquidvision.sinks.video import AVVideoSink
 
@@ -49,7 +49,7 @@ def no_thread_is_left():
 def test_everything_is_written_in_order() -> None:
     """What was given is written, in its order, when flushed; and what waits is written at the end."""
     sink = Slow(seconds=0.001)
-    with Behind(sink) as behind:
+    with Behind(sink, 6, 3) as behind:
         for frame in frames(40):
             behind.write(frame)
         behind.flush()
@@ -61,10 +61,35 @@ def test_everything_is_written_in_order() -> None:
 def test_few_frames_wait() -> None:
     """A maker that is quicker than the sink waits for it: the queue is bounded."""
     sink = Slow(seconds=0.01)
-    with Behind(sink) as behind:
+    with Behind(sink, 6, 3) as behind:
         for frame in frames(30):
             behind.write(frame)
-            assert frame.index - len(sink.written) <= DEPTH + 1
+            assert frame.index - len(sink.written) <= 6 + 1
+
+
+def test_files_are_written_in_bursts_and_streams_as_they_come() -> None:
+    """Of a file frames wait until there are some of them, of a stream none waits for another."""
+    for at_once, early in ((1, [0, 1]), (3, [])):
+        sink = Slow()
+        with Behind(sink, 6, at_once) as behind:
+            for frame in frames(2):
+                behind.write(frame)
+            for _ in range(200):
+                if sink.written == early:
+                    break
+                time.sleep(0.01)
+            time.sleep(0.05)
+            assert sink.written == early
+        assert sink.written == [0, 1]
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_large_pictures_have_less_room(live: bool) -> None:
+    """So many frames may wait as memory allows, and never fewer than two; no burst is larger than the room."""
+    small, large, huge = (room_of(3 * side * side // 2, live=live) for side in (640, 4096, 20000))
+    assert small[0] > large[0] >= huge[0] == 2
+    assert all(1 <= at_once <= room for room, at_once in (small, large, huge))
+    assert not live or small[1] == large[1] == huge[1] == 1
 
 
 def test_a_failure_is_raised_in_the_maker() -> None:
@@ -72,14 +97,14 @@ def test_a_failure_is_raised_in_the_maker() -> None:
     sink = Slow(fails=3)
 
     def write() -> None:
-        with Behind(sink) as behind:
+        with Behind(sink, 6, 3) as behind:
             for frame in frames(100):
                 behind.write(frame)
 
     with pytest.raises(SinkError, match="full"):
         write()
     assert sink.written == [0, 1, 2]
-    with Behind(Slow(fails=0)) as behind:
+    with Behind(Slow(fails=0), 6, 3) as behind:
         behind.write(frames(1)[0])
         with pytest.raises(SinkError, match="full"):
             behind.flush()
@@ -91,7 +116,7 @@ def test_what_ends_the_maker(error: BaseException, kept: bool) -> None:
     sink = Slow(seconds=0.02)
 
     def write() -> None:
-        with Behind(sink) as behind:
+        with Behind(sink, 6, 3) as behind:
             for frame in frames(5):
                 behind.write(frame)
             raise error

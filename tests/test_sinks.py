@@ -19,6 +19,7 @@ from conftest import picture, picture_frames
 
 from liquidvision import Frame, Prediction, RecordSink, VideoInfo, open_video
 from liquidvision.errors import SinkError, SourceError, UsageError
+from liquidvision.scheduling import tasks
 from liquidvision.sinks import codecs
 from liquidvision.sinks.codecs import CODECS, available_codecs, check_codec
 from liquidvision.sinks.cvvideo import OpenCVVideoSink
@@ -135,7 +136,7 @@ def test_no_encoder_takes_the_machine_for_itself(tmp_path: Path, codec: str) -> 
         pytest.skip(f"this build of PyAV has no encoder for {codec}")
 
     def policies() -> set[int]:
-        return {os.sched_getscheduler(task) for task in codecs.tasks()}
+        return {os.sched_getscheduler(task) for task in tasks()}
 
     usual, seen = policies(), []
     with AVVideoSink(tmp_path / f"out{CODECS[codec].suffixes[0]}", INFO, codec=codec) as sink:

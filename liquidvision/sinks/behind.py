@@ -8,7 +8,17 @@ from typing import Self
 from liquidvision.frame import Frame
 from liquidvision.sinks.sink import VideoSink
 
-DEPTH = 6  # frames that may wait
+WAITING_BYTES = 64 * 2**20  # pictures that may wait
+
+
+def room_of(picture: int, *, live: bool) -> tuple[int, int]:
+    """How many frames of so many bytes may wait, and how many are written at once: see `Behind`.
+
+    A file's go by the half of what may wait: threads that take turns less often find more in their caches. What
+    arrives live is written as it comes.
+    """
+    room = max(2, min(6 if live else 16, WAITING_BYTES // max(1, picture)))
+    return room, 1 if live else room // 2
 
 
 class Behind:
@@ -19,28 +29,34 @@ class Behind:
 
     Args:
         sink: what to write to; it is closed by whoever opened it, after the context.
+        room: frames that may wait.
+        at_once: frames that must wait before the thread begins to write them, unless no more come; at most `room`.
     """
 
-    def __init__(self, sink: VideoSink) -> None:
-        self._sink = sink
+    def __init__(self, sink: VideoSink, room: int, at_once: int) -> None:
+        self._sink, self._room, self._at_once = sink, room, at_once
         self._waiting: deque[Frame] = deque()
         self._change = threading.Condition()
-        self._busy = self._ended = False
+        self._busy = self._flushed = self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="liquidvision-behind", daemon=True)
 
     def write(self, frame: Frame) -> None:
-        """Have a frame written; waits where `DEPTH` wait already."""
+        """Have a frame written; waits where there is no room."""
         with self._change:
-            self._change.wait_for(lambda: len(self._waiting) < DEPTH or self._error is not None)
+            self._change.wait_for(lambda: len(self._waiting) < self._room or self._error is not None)
             self._raise()
             self._waiting.append(frame)
-            self._change.notify_all()
+            if len(self._waiting) >= self._at_once:
+                self._change.notify_all()
 
     def flush(self) -> None:
         """Wait until every frame is written."""
         with self._change:
+            self._flushed = True
+            self._change.notify_all()
             self._change.wait_for(lambda: not (self._waiting or self._busy) or self._error is not None)
+            self._flushed = False
             self._raise()
 
     def _raise(self) -> None:
@@ -48,15 +64,14 @@ class Behind:
             raise self._error
 
     def _run(self) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._waiting or self._ended)
-                if not self._waiting:
-                    return
-                frame, self._busy = self._waiting.popleft(), True
-                self._change.notify_all()
+        while count := self._count():
             try:
-                self._sink.write(frame)
+                for _ in range(count):
+                    with self._change:
+                        if not self._waiting:  # thrown away
+                            break
+                        frame = self._waiting.popleft()
+                    self._sink.write(frame)
             except BaseException as error:  # handed to the maker, who raises it again
                 self._error = error
             with self._change:
@@ -64,6 +79,13 @@ class Behind:
                 self._change.notify_all()
                 if self._error is not None:
                     return
+
+    def _count(self) -> int:
+        """How many frames to write next, once it is time; 0 at the end."""
+        with self._change:
+            self._change.wait_for(lambda: self._ended or len(self._waiting) >= (1 if self._flushed else self._at_once))
+            self._busy = bool(self._waiting)
+            return len(self._waiting)
 
     def __enter__(self) -> Self:
         self._thread.start()

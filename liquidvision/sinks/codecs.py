@@ -1,10 +1,5 @@
 """The codecs of written videos: each one's encoder, its settings, and the files that hold it."""
 
-import os
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -131,26 +126,3 @@ def container_of(path: Path) -> str:
 def available_codecs() -> list[tuple[str, str, bool]]:
     """Name, encoder, and whether this build of PyAV has it, for each of `CODECS`."""
     return [(name, codec.encoder, codec.encoder in av.codecs_available) for name, codec in CODECS.items()]
-
-
-@contextmanager
-def usual_priority() -> Iterator[None]:
-    """An encoder that is opened inside the block leaves the priority of this thread and of its own as it was.
-
-    libsvtav1, run by root, makes its caller and its threads real-time ones: until it is done, little else on the
-    machine gets to run, and what the caller starts later inherits it.
-    """
-    if sys.platform != "linux":
-        yield
-        return
-    before, policy, parameter = tasks(), os.sched_getscheduler(0), os.sched_getparam(0)
-    yield
-    for task in {*(tasks() - before), threading.get_native_id()}:
-        with suppress(ProcessLookupError):  # it has ended
-            if os.sched_getscheduler(task) != policy:
-                os.sched_setscheduler(task, policy, parameter)
-
-
-def tasks() -> set[int]:
-    """The native numbers of this process's threads."""
-    return {int(name) for name in os.listdir("/proc/self/task")}

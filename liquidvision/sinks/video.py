@@ -11,7 +11,8 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from liquidvision.errors import SinkError
 from liquidvision.frame import Frame, Pixels, Planes, VideoInfo
-from liquidvision.sinks.codecs import check_codec, container_of, usual_priority
+from liquidvision.scheduling import usual_priority
+from liquidvision.sinks.codecs import check_codec, container_of
 from liquidvision.sinks.sink import STDOUT, VideoSink
 from liquidvision.sinks.tracks import SUBTITLES, Tracks, TrackWriter, ticks
 
