@@ -26,13 +26,13 @@ from liquidvision.sinks.sink import STDOUT
 from liquidvision.sources.ahead import Ahead
 from liquidvision.sources.open import open_video
 from liquidvision.sources.reader import VideoReader, Window
-from liquidvision.stillness import Stillness
+from liquidvision.stillness import WINDOW, Stillness
 from liquidvision.summary import Summary
 
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
 LIVE_DEPTH = 16  # frames of a live source that may wait: a burst after a hitch of the network
 AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
-Chunk = tuple[list[Frame], Tensor]
+Chunk = tuple[list[Frame], Tensor, list[bool]]  # with their embeddings, and whether their own pictures gave them
 
 
 def predict(
@@ -54,7 +54,8 @@ def predict(
             frames that were handed out and no others.
         batch: frames embedded at once; the numbers are the same for any. None takes 8 for files
             and 1 for what arrives live.
-        adaptive: embed pictures that hold still only once, see `Stillness`; one by one.
+        adaptive: embed no picture that adds nothing, see `Stillness`; `batch` frames, or 16 of a file, are decided
+            on together, so that here the numbers hang on it.
 
     Raises, with the first frame asked for:
         SourceError: the source cannot be opened; later, that it broke off.
@@ -65,13 +66,10 @@ def predict(
     session = session or Session(model)
     if session.model is not model:
         raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
-    stillness = Stillness(model) if adaptive else None
-    with closing(_chunks(source, session, batch, stillness, at_once=1)) as chunks:
-        for frames, embeddings in chunks:
+    with closing(_chunks(source, session, batch, adaptive, at_once=1)) as chunks:
+        for frames, embeddings, _ in chunks:
             for i, frame in enumerate(frames):  # one by one: the memory never runs ahead of the caller
                 (prediction,) = session.push_embeddings([frame], embeddings[i : i + 1])
-                if stillness is not None:
-                    stillness.see(prediction)
                 yield frame, prediction
 
 
@@ -79,7 +77,7 @@ def _chunks(
     source: str | Path | int | VideoReader | Iterable[Frame],
     session: Session,
     batch: int | None,
-    stillness: Stillness | None,
+    adaptive: bool,
     *,
     at_once: int,
 ) -> Generator[Chunk, None, None]:
@@ -88,25 +86,22 @@ def _chunks(
     Of a live source none is waited for: what waits already is taken together, but no more than `at_once`.
     A file's are decoded and shrunk in one thread and embedded in another, ahead of the caller.
     """
-    model = session.model
+    embed = Stillness(session).embed if adaptive else partial(_embed_all, session.model)
     if isinstance(source, str | Path | int):
         source = open_video(source)
     if not isinstance(source, VideoReader):
-        yield from _embedded(_prepared(source, session.gaze), model, batch or 1, stillness)
+        yield from _embedded(_prepared(source, session.gaze), embed, batch or 1)
         return
-    size = batch or (at_once if source.info.live else FILE_BATCH)
+    size = batch or (at_once if source.info.live else WINDOW if adaptive else FILE_BATCH)
     with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
         if not source.ahead:
-            yield from _embedded(_prepared(source, session.gaze), model, size, stillness)
+            yield from _embedded(_prepared(source, session.gaze), embed, size)
             return
         picture = source.info.width * source.info.height * 3
         if source.live is None:
             depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
             prepared = threads.enter_context(Ahead(_prepared(source, session.gaze), depth))
-            if stillness is None:
-                yield from threads.enter_context(Ahead(_embedded(prepared, model, size, None), 1))
-            else:  # what is embedded hangs on what came of the frame before
-                yield from stillness.embedded(prepared)
+            yield from threads.enter_context(Ahead(_embedded(prepared, embed, size), 1))
         else:
             depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))
             ahead = Ahead(
@@ -117,7 +112,7 @@ def _chunks(
                 counts=source.counts,
             )
             shrunk = _prepared(threads.enter_context(ahead), session.gaze)
-            yield from _embedded(shrunk, model, size, stillness, more=partial(ahead.ready, 0.0))
+            yield from _embedded(shrunk, embed, size, more=partial(ahead.ready, 0.0))
 
 
 def _prepared(frames: Iterable[Frame], gaze: Gaze) -> Iterator[tuple[Frame, Tensor]]:
@@ -128,17 +123,19 @@ def _prepared(frames: Iterable[Frame], gaze: Gaze) -> Iterator[tuple[Frame, Tens
         yield frame, gaze.prepare(frame)
 
 
+@torch.inference_mode()
+def _embed_all(model: Model, frames: Sequence[Frame], pixels: Tensor) -> tuple[Tensor, list[bool]]:
+    """As `Stillness.embed`, but each picture is embedded."""
+    return model.backbone(pixels.to(model.device)), [True] * len(frames)
+
+
 def _embedded(
     prepared: Iterable[tuple[Frame, Tensor]],
-    model: Model,
+    embed: Callable[[Sequence[Frame], Tensor], tuple[Tensor, list[bool]]],
     size: int,
-    stillness: Stillness | None,
     more: Callable[[], bool] = lambda: True,
 ) -> Iterator[Chunk]:
-    """Frames with their embeddings, `size` at once while there are `more`; one by one where there is `stillness`."""
-    if stillness is not None:
-        yield from stillness.embedded(prepared)
-        return
+    """Frames with their embeddings, `size` at once while there are `more`."""
     rest = iter(prepared)
     while True:
         chunk: list[tuple[Frame, Tensor]] = []
@@ -153,9 +150,8 @@ def _embedded(
         except SourceError as error:  # told after the frames that came before it
             broke = error
         if chunk:
-            with torch.inference_mode():
-                embeddings = model.backbone(torch.cat([pixels for _, pixels in chunk]).to(model.device))
-            yield [frame for frame, _ in chunk], embeddings
+            frames = [frame for frame, _ in chunk]
+            yield frames, *embed(frames, torch.cat([pixels for _, pixels in chunk]))
         if broke is not None:
             raise broke
         if ended:
@@ -211,7 +207,6 @@ def infer(
             raise UsageError(f"{name} is {value}; expected 1 or more")
     session, summary, started = session or Session(model), Summary(), time.perf_counter()
     overlay = overlay or Overlay()
-    stillness = Stillness(model) if adaptive else None
     with suppress(UnfinishedError), ExitStack() as stack:
         patience = stack.enter_context(Patience())
         for record in records:
@@ -227,10 +222,11 @@ def infer(
         last: Prediction | None = None
         first_time = 0.0
         try:
-            with closing(_chunks(reader, session, batch, stillness, at_once=at_once)) as chunks:
-                for shown, embeddings in patience.over(chunks):
+            with closing(_chunks(reader, session, batch, adaptive, at_once=at_once)) as chunks:
+                for shown, embeddings, looked in patience.over(chunks):
                     if max_frames is not None:
                         shown = shown[: max_frames - summary.frames]
+                    summary.still += looked[: len(shown)].count(False)
                     for frame, prediction in zip(shown, session.push_embeddings(shown, embeddings), strict=True):
                         for record in records:
                             record.write(prediction)
@@ -243,8 +239,6 @@ def infer(
                         summary.count(prediction, last)
                         if last is None or prediction.time != last.time:
                             last = prediction
-                        if stillness is not None:
-                            stillness.see(prediction)
                         if on_frame is not None:
                             on_frame(prediction)
                     if summary.frames == max_frames:
@@ -270,7 +264,6 @@ def infer(
     files += [record.path for record in records]
     summary.outputs = [path for path in files if not (whole and summary.interrupted)]
     summary.outputs += [frames.path] if frames else []
-    summary.still = stillness.still if stillness is not None else 0
     summary.wall_seconds = time.perf_counter() - started
     return summary
 

@@ -18,7 +18,7 @@ class Summary:
         label_frames: for each label, the frames on which it was the most probable.
         repeated, backwards, gaps: as counted by `Session`.
         damaged, dropped, stale, reconnects: see `Counts`.
-        still: frames whose picture held still and was not embedded, see `Stillness`.
+        still: frames whose picture was not embedded, since it adds nothing, see `Stillness`.
         interrupted: whether Ctrl-C ended it.
         outputs: the files and folders written.
         notes: what an output could not keep of its source, a line each.

@@ -91,6 +91,24 @@ def picture_frames(count: int, *, step: float = 0.04, start: float = 0.0) -> lis
     return [Frame(picture(i), i, round((start + i * step) * 1000), base) for i in range(count)]
 
 
+def frames_of(images: Sequence[np.ndarray]) -> list[Frame]:
+    """Frames of the images, 1/25 s apart."""
+    return [Frame(image, i, i, Fraction(1, 25)) for i, image in enumerate(images)]
+
+
+def count_calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures each call of the backbone embeds."""
+    calls: list[int] = []
+    forward = type(model.backbone).forward
+
+    def counted(self, pixels):
+        calls.append(len(pixels))
+        return forward(self, pixels)
+
+    monkeypatch.setattr(type(model.backbone), "forward", counted)
+    return calls
+
+
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
     """Writes a tiny video and gives its path.

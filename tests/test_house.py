@@ -12,7 +12,7 @@ import liquidvision
 PACKAGE = Path(liquidvision.__file__).parent
 # Rooms by floor; a room may import from its own floor's room or from lower ones. See CONTRIBUTING.md.
 FLOORS = (
-    ("errors", "frame", "prediction", "interrupt", "device", "runtime", "liquid"),
+    ("errors", "frame", "prediction", "interrupt", "scheduling", "device", "runtime", "liquid"),
     ("sources", "sinks", "preprocessing", "backbone", "gaze", "checkpoint"),
     ("model",),
     ("session", "stillness", "summary", "outputs", "learn"),

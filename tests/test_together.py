@@ -1,4 +1,4 @@
-"""Less work, and shared work: pictures that hold still, many streams on one backbone, several sources at once."""
+"""Shared work: many streams on one backbone, several sources at once."""
 
 import json
 import signal
@@ -15,70 +15,11 @@ import numpy as np
 import pytest
 import torch
 from commands import Run, one_line
-from conftest import picture, picture_frames
+from conftest import count_calls, picture, picture_frames
 
-from liquidvision import Frame, Live, Model, Prediction, VideoInfo, infer, predict
+from liquidvision import Live, Model, Prediction, VideoInfo, infer, predict
 from liquidvision.sources.reader import Picture, VideoReader, Window
-from liquidvision.stillness import Stillness
 from liquidvision.together import SharedHead, sharing
-
-
-def frames_of(images: list[np.ndarray]) -> list[Frame]:
-    return [Frame(image, i, i, Fraction(1, 25)) for i, image in enumerate(images)]
-
-
-def count_calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures each call of the backbone embeds."""
-    calls: list[int] = []
-    forward = type(model.backbone).forward
-
-    def counted(self, pixels):
-        calls.append(len(pixels))
-        return forward(self, pixels)
-
-    monkeypatch.setattr(type(model.backbone), "forward", counted)
-    return calls
-
-
-def test_a_still_picture_is_embedded_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing moves the backbone rests; the memory goes on, with the numbers of the plain way."""
-    noise = np.random.default_rng(0)
-    still = [np.clip(picture(0) + noise.normal(0, 0.05, (48, 64, 3)), 0, 255).astype(np.uint8) for _ in range(20)]
-    frames = frames_of([*still, *(picture(40) for _ in range(20))])
-    plain = [prediction for _, prediction in predict(frames, model)]
-    calls = count_calls(model, monkeypatch)
-    adaptive = [prediction for _, prediction in predict(frames, model, adaptive=True)]
-    assert len(calls) < 12 and len(adaptive) == 40
-    for a, b in zip(plain, adaptive, strict=True):
-        assert a.dt == b.dt and np.abs(a.scores - b.scores).max() < 0.05
-    assert not (adaptive[0].scores == adaptive[15].scores).all(), "the memory stood still too"
-
-
-def test_every_picture_of_a_moving_scene_is_embedded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every picture is another, none is passed over, and the numbers are those of the plain way."""
-    frames = frames_of([np.full((48, 64, 3), (i * 37) % 256, np.uint8) for i in range(12)])
-    plain = [prediction.scores for _, prediction in predict(frames, model)]
-    calls = count_calls(model, monkeypatch)
-    adaptive = [prediction.scores for _, prediction in predict(frames, model, adaptive=True)]
-    assert sum(calls) == 12
-    assert np.allclose(plain, adaptive, atol=1e-5)
-
-
-def test_slow_drift_does_not_slip_by(model: Model) -> None:
-    """A picture is compared with the one that was embedded, not with the one before: slow changes add up."""
-    stillness = Stillness(model)
-    images = [np.full((48, 64, 3), 60 + i // 2, np.uint8) for i in range(160)]
-    pairs = [(frame, model.backbone.prepare(frame.image)) for frame in frames_of(images)]
-    for (frame,), _ in stillness.embedded(pairs):
-        assert frame.index <= 159
-    assert 3 < 160 - stillness.still < 120
-
-
-def test_what_held_still_is_told(run: Run, make_video, model_folder: Path) -> None:
-    """On the command line the summary says how many frames were not looked at again."""
-    clip = make_video(pts=range(0, 512 * 4, 512))
-    ran = run("infer", clip, "-m", model_folder, "--no-save", "--adaptive")
-    assert ran.code == 0 and "4 frames" in ran.out
 
 
 def test_streams_share_a_model(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,11 +153,3 @@ def test_ctrl_c_ends_all_of_them(make_video, model_folder: Path, tmp_path: Path)
     assert "Traceback" not in err
     parts = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert parts == ["a.part.mp4", "b.part.mp4"]
-
-
-def test_infer_counts_what_held_still(model: Model, make_video) -> None:
-    """The summary of a run in which nothing was passed over says 0, and of an adaptive one says how many were."""
-    clip = make_video(pts=range(0, 30 * 512, 512))
-    assert infer(clip, model).still == 0
-    summary = infer(clip, model, adaptive=True)
-    assert 0 <= summary.still < summary.frames == 30

@@ -107,7 +107,7 @@ Half = Annotated[
 ]
 Adaptive = Annotated[
     bool,
-    typer.Option("--adaptive", help="Spare the backbone while a picture holds still.", rich_help_panel=MODEL),
+    typer.Option("--adaptive", help="Embed only pictures that add something.", rich_help_panel=MODEL),
 ]
 Jobs = Annotated[
     int | None,

@@ -110,7 +110,7 @@ class Report:
             "frames dropped, since later ones were there": summary.dropped,
             "frames dropped, since they had waited too long": summary.stale,
             "times lost and connected again": summary.reconnects,
-            "frames held still, and were not looked at again": summary.still,
+            "frames added nothing, and were not embedded": summary.still,
         }
         lines += [f"  {count} {what}" for what, count in counted.items() if count]
         lines += [f"  {note}" for note in summary.notes]

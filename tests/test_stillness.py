@@ -1,0 +1,126 @@
+"""Less work for the same answer: pictures that add nothing are not embedded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import Run
+from conftest import count_calls, frames_of, picture, picture_frames
+
+from liquidvision import Model, Session, infer, predict
+from liquidvision.stillness import LEAST, MOST, Stillness, deal, limits
+
+
+def test_a_still_picture_is_embedded_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing moves the backbone rests; the memory goes on, with the numbers of the plain way."""
+    noise = np.random.default_rng(0)
+    still = [np.clip(picture(0) + noise.normal(0, 0.05, (48, 64, 3)), 0, 255).astype(np.uint8) for _ in range(20)]
+    frames = frames_of([*still, *(picture(40) for _ in range(20))])
+    plain = [prediction for _, prediction in predict(frames, model)]
+    calls = count_calls(model, monkeypatch)
+    adaptive = [prediction for _, prediction in predict(frames, model, adaptive=True)]
+    assert len(calls) < 12 and len(adaptive) == 40
+    for a, b in zip(plain, adaptive, strict=True):
+        assert a.dt == b.dt and np.abs(a.scores - b.scores).max() < 0.05
+    assert not (adaptive[0].scores == adaptive[15].scores).all(), "the memory stood still too"
+
+
+def test_every_picture_of_a_moving_scene_is_embedded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every picture is another, none is passed over, and the numbers are those of the plain way."""
+    frames = frames_of([np.full((48, 64, 3), (i * 37) % 256, np.uint8) for i in range(12)])
+    plain = [prediction.scores for _, prediction in predict(frames, model)]
+    calls = count_calls(model, monkeypatch)
+    adaptive = [prediction.scores for _, prediction in predict(frames, model, adaptive=True)]
+    assert sum(calls) == 12
+    assert np.allclose(plain, adaptive, atol=1e-5)
+
+
+def test_what_held_still_is_told(run: Run, make_video, model_folder: Path) -> None:
+    """On the command line the summary says how many frames were not looked at again."""
+    clip = make_video(pts=range(0, 512 * 4, 512))
+    ran = run("infer", clip, "-m", model_folder, "--no-save", "--adaptive")
+    assert ran.code == 0 and "4 frames" in ran.out
+
+
+@pytest.mark.parametrize("window", [1, 16])
+def test_slow_drift_does_not_slip_by(model: Model, window: int) -> None:
+    """A picture is compared with those that were embedded, not with the one before: slow changes add up."""
+    stillness, looked = Stillness(Session(model)), list[bool]()
+    frames = frames_of([np.full((48, 64, 3), 60 + i // 2, np.uint8) for i in range(160)])
+    for i in range(0, 160, window):
+        part = frames[i : i + window]
+        embeddings, some = stillness.embed(part, torch.cat([model.backbone.prepare(frame.image) for frame in part]))
+        assert len(embeddings) == len(some) == len(part)
+        looked += some
+    assert looked[0] and 3 < sum(looked) < 120
+
+
+def test_what_lies_between_is_assumed(model: Model) -> None:
+    """Of a scene that changes steadily the ends are embedded, and one or the other stands for what lies between."""
+    images = [(picture(0) * (0.5 + i / 40)).astype(np.uint8) for i in range(17)]
+    frames, pixels = frames_of(images), torch.cat([model.backbone.prepare(image) for image in images])
+    stillness = Stillness(Session(model))
+    stillness.embed(frames[:1], pixels[:1])
+    embeddings, looked = stillness.embed(frames[1:], pixels[1:])
+    own = model.backbone(pixels)
+    seen = [0, *(i for i, one in enumerate(looked, 1) if one)]
+    off = torch.cdist(embeddings, own[seen])
+    assert 2 <= len(seen) < 12 and off.min(1).values.max() < 1e-4
+    stands = [seen[i] for i in off.argmin(1).tolist()]
+    assert set(stands) == set(seen)
+    for i, k in enumerate(stands, 1):
+        assert k in {max(j for j in seen if j <= i), min((j for j in seen if j > i), default=seen[-1])}
+
+
+def test_more_at_once_spares_more(model: Model, make_video, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With frames ahead fewer pictures are embedded than one by one, in larger batches, and labels stay."""
+    clip = make_video(pts=range(0, 64 * 128, 128))
+    plain = [prediction.label for _, prediction in predict(clip, model)]
+    calls = count_calls(model, monkeypatch)
+    alone = [prediction.label for _, prediction in predict(clip, model, adaptive=True, batch=1)]
+    one_by_one = calls.copy()
+    calls.clear()
+    ahead = [prediction.label for _, prediction in predict(clip, model, adaptive=True)]
+    assert sum(calls) <= sum(one_by_one) and max(one_by_one) == 1 < max(calls)
+    assert (
+        sum(a == b for a, b in zip(plain, ahead, strict=True))
+        > 56
+        < sum(a == b for a, b in zip(plain, alone, strict=True))
+    )
+
+
+def test_the_session_stays_as_it_is(model: Model) -> None:
+    """What is tried leaves no trace in the memory that it is tried for, and goes on from what that has seen."""
+    session, frames = Session(model), picture_frames(24)
+    session.push_many(frames[:8])
+    before = session.state_dict()
+    stillness = Stillness(session)
+    stillness.embed(frames[8:], torch.cat([model.backbone.prepare(frame.image) for frame in frames[8:]]))
+    after = session.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_what_is_undecided_is_looked_at_again() -> None:
+    """The less the best label leads, the less a picture may be off; of a single label there is no doubt."""
+    scores = torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.98, 0.01, 0.01]])
+    level, near, sure = limits(scores).tolist()
+    assert level == pytest.approx(LEAST) and LEAST < near < MOST and sure == MOST
+    assert limits(torch.ones(2, 1)).tolist() == [MOST, MOST]
+
+
+def test_shares_are_dealt() -> None:
+    """Along a way the later picture stands for others as often as their places add up to, the further on the rather."""
+    low, high = torch.zeros(11, dtype=torch.long), torch.full((11,), 10)
+    taken = deal(low, high, torch.linspace(0, 0.9, 11))
+    assert taken.unique().tolist() == [0, 10]
+    assert (taken == 10).sum() == round(float(torch.linspace(0, 0.9, 11).sum()))
+    assert (taken[6:] == 10).sum() > (taken[:5] == 10).sum()
+
+
+def test_infer_counts_what_held_still(model: Model, make_video) -> None:
+    """The summary of a run in which nothing was passed over says 0, and of an adaptive one says how many were."""
+    clip = make_video(pts=range(0, 30 * 512, 512))
+    assert infer(clip, model).still == 0
+    summary = infer(clip, model, adaptive=True)
+    assert 0 <= summary.still < summary.frames == 30
