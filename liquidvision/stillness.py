@@ -12,7 +12,7 @@ from liquidvision.session import Session
 
 WINDOW = 16  # frames of a file that are decided on together
 CELLS = 11  # along each side; within one, the noise of a camera averages out
-LEAST, MOST = 0.3, 12.0  # of 255: how far one cell may be from what was assumed of the picture
+LEAST, MOST = 0.3, 3.0  # of 255: how far one cell may be from what was assumed of the picture
 LEEWAY = 30.0  # of 255, times the lead of the label: what is all but undecided is looked at again
 LEAP = 32.0  # of 255: pictures that have changed by so much are embedded together, before anything is assumed
 
