@@ -9,6 +9,7 @@ from liquidvision.frame import Frame
 from liquidvision.sinks.sink import VideoSink
 
 WAITING_BYTES = 64 * 2**20  # pictures that may wait
+LONGEST = 0.1  # seconds that a frame waits for others
 
 
 def room_of(picture: int, *, live: bool) -> tuple[int, int]:
@@ -30,7 +31,7 @@ class Behind:
     Args:
         sink: what to write to; it is closed by whoever opened it, after the context.
         room: frames that may wait.
-        at_once: frames that must wait before the thread begins to write them, unless no more come; at most `room`.
+        at_once: frames that are waited for, a moment long, before they are written; at most `room`.
     """
 
     def __init__(self, sink: VideoSink, room: int, at_once: int) -> None:
@@ -83,7 +84,9 @@ class Behind:
     def _count(self) -> int:
         """How many frames to write next, once it is time; 0 at the end."""
         with self._change:
-            self._change.wait_for(lambda: self._ended or len(self._waiting) >= (1 if self._flushed else self._at_once))
+            while not self._waiting and not self._ended:
+                self._change.wait(LONGEST)
+            self._change.wait_for(lambda: self._ended or self._flushed or len(self._waiting) >= self._at_once, LONGEST)
             self._busy = bool(self._waiting)
             return len(self._waiting)
 
