@@ -100,7 +100,7 @@ def _chunks(
         picture = source.info.width * source.info.height * 3
         if source.live is None:
             depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
-            prepared = threads.enter_context(Ahead(_prepared(source, session.gaze), depth))
+            prepared = threads.enter_context(Ahead(_prepared(source, session.gaze), depth, at_once=depth // 2))
             yield from threads.enter_context(Ahead(_embedded(prepared, embed, size), 1))
         else:
             depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))

@@ -4,6 +4,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import count, islice, pairwise
 from pathlib import Path
@@ -387,6 +388,32 @@ def test_ahead_is_bounded() -> None:
             time.sleep(0.002)
             assert len(given) - taken <= 4 + 1
         assert taken == 50
+    assert ahead_threads() == 0
+
+
+def test_ahead_hands_over_some_at_once() -> None:
+    """A consumer who waits is told when there are so many items, or no more; all come, in their order."""
+    begin, more, handed = threading.Event(), threading.Event(), threading.Event()
+
+    def items() -> Iterator[int]:
+        assert begin.wait(10)
+        yield from range(3)
+        assert more.wait(10)
+        yield from range(3, 101)
+
+    def take() -> list[int]:
+        rest = iter(ahead)
+        found = [next(rest)]
+        handed.set()
+        return [*found, *rest]
+
+    with ThreadPoolExecutor(1) as pool, Ahead(items(), 8, at_once=4) as ahead:
+        found = pool.submit(take)
+        assert not handed.wait(0.2)  # it waits
+        begin.set()
+        assert not handed.wait(0.2)
+        more.set()
+        assert found.result(10) == list(range(101))
     assert ahead_threads() == 0
 
 

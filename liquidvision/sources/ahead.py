@@ -21,6 +21,8 @@ class Ahead(Generic[T]):
     Args:
         items: what to read.
         depth: how many items may wait, 1 or more.
+        at_once: items that must be there before a consumer who waits is told, at most half of `depth`; the thread,
+            too, goes on when there is room for so many: fewer, longer turns on a core.
         policy: what happens when so many wait: "wait" (the thread waits; nothing is lost), "drop-oldest"
             (the one that has waited longest is left out), or "latest" (only the newest ever waits).
         max_staleness: seconds; what has waited longer is left out. None: nothing.
@@ -35,12 +37,14 @@ class Ahead(Generic[T]):
         items: Iterable[T],
         depth: int,
         *,
+        at_once: int = 1,
         policy: str = "wait",
         max_staleness: float | None = None,
         counts: Counts | None = None,
     ) -> None:
         self._items, self._policy, self._max_staleness = items, policy, max_staleness
         self._depth = 1 if policy == "latest" else max(1, depth)
+        self._at_once = min(at_once, max(1, self._depth // 2))
         self._counts = counts or Counts()
         self._waiting: deque[tuple[float, T]] = deque()  # with the monotonic time at which they came
         self._change = threading.Condition()
@@ -72,7 +76,8 @@ class Ahead(Generic[T]):
                 if not self._waiting:
                     break
                 came, item = self._waiting.popleft()
-                self._change.notify_all()
+                if len(self._waiting) <= self._depth - self._at_once:
+                    self._change.notify_all()
             if self._max_staleness is not None and time.monotonic() - came > self._max_staleness:
                 self._counts.stale += 1
                 continue
@@ -103,5 +108,6 @@ class Ahead(Generic[T]):
                     self._waiting.popleft()
                     self._counts.dropped += 1
             self._waiting.append((came, item))
-            self._change.notify_all()
+            if len(self._waiting) >= self._at_once:
+                self._change.notify_all()
             return not self._stop
