@@ -12,9 +12,9 @@ WIDTH = 12
 
 
 class Shelf(list[Lesson]):
-    """Lessons in memory, with what `Lessons` has of views."""
+    """Lessons in memory, with what `Lessons` has of views and looks."""
 
-    views = ("plain",)
+    views, twice = ("plain",), False
 
     def lesson(self, index: int, view: str) -> Lesson:
         return self[index]
