@@ -1,7 +1,6 @@
 """Where the time of `infer` goes, and how near it comes to what the machine could do."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +21,7 @@ from liquidvision.model import Model
 from liquidvision.outputs import open_video_sink
 from liquidvision.pipeline import FILE_BATCH, infer
 from liquidvision.prediction import Prediction
+from liquidvision.scheduling import cores
 from liquidvision.session import Session
 from liquidvision.sinks.overlay import Overlay
 from liquidvision.sinks.records import RecordSink
@@ -167,8 +167,3 @@ class Clock:
         if stage in ("decode", "encode"):
             time.sleep(SETTLE)  # costs no CPU
         self.seconds[stage] += time.process_time() - started
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

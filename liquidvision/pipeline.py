@@ -16,7 +16,7 @@ from liquidvision.interrupt import Patience
 from liquidvision.model import Model
 from liquidvision.outputs import open_video_sink
 from liquidvision.prediction import Prediction
-from liquidvision.scheduling import batch_work
+from liquidvision.scheduling import batch_work, cores
 from liquidvision.session import Session
 from liquidvision.sinks.behind import Behind, room_of
 from liquidvision.sinks.frames import FrameFolder
@@ -32,6 +32,7 @@ from liquidvision.summary import Summary
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
 LIVE_DEPTH = 16  # frames of a live source that may wait: a burst after a hitch of the network
 AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
+MANY_CORES = 4  # on fewer, a thread more costs a few percent
 Chunk = tuple[list[Frame], Tensor, list[bool]]  # with their embeddings, and whether their own pictures gave them
 
 
@@ -216,7 +217,17 @@ def infer(
         if reader.live is None:
             stack.enter_context(batch_work())
         room = room_of(reader.info.width * reader.info.height * 3 // 2, live=reader.live is not None)
-        behind = stack.enter_context(Behind(target, *room)) if target is not None else None
+        encoder = stack.enter_context(Behind(target.write, *room)) if target is not None else None
+        writers = [sink.write for sink in (encoder, frames) if sink is not None]
+
+        def draw(pair: tuple[Frame, Prediction]) -> None:
+            annotated = overlay.annotate(*pair)
+            for write in writers:
+                write(annotated)
+
+        aside = bool(writers) and cores() >= MANY_CORES
+        drawer = stack.enter_context(Behind(draw, *room)) if aside else None
+        show = draw if drawer is None else drawer.write
         # Frames that may not grow stale are not kept waiting for each other.
         at_once = FILE_BATCH if reader.live is None or reader.live.max_staleness is None else 1
         last: Prediction | None = None
@@ -230,11 +241,8 @@ def infer(
                     for frame, prediction in zip(shown, session.push_embeddings(shown, embeddings), strict=True):
                         for record in records:
                             record.write(prediction)
-                        if behind is not None or frames is not None:
-                            annotated = overlay.annotate(frame, prediction)
-                            for sink in (behind, frames):
-                                if sink is not None:
-                                    sink.write(annotated)
+                        if writers:
+                            show((frame, prediction))
                         first_time = prediction.time if last is None else first_time
                         summary.count(prediction, last)
                         if last is None or prediction.time != last.time:
@@ -249,8 +257,10 @@ def infer(
             raise KeyboardInterrupt  # there is nothing to finish
         if last is None:
             raise SourceError(f"{reader.info.name} has no frame {_between(reader.window)}")
-        if target is not None and behind is not None:
-            behind.flush()
+        for behind in (drawer, encoder):
+            if behind is not None:
+                behind.flush()
+        if target is not None:
             target.end(whole=not summary.interrupted and summary.frames != max_frames)
             summary.notes += target.notes
         for name in ("damaged", "dropped", "stale", "reconnects"):

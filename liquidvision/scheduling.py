@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @contextmanager
 def batch_work() -> Iterator[None]:
     """This thread, and those that it begins inside the block, take fewer and longer turns on a core.

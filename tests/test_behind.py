@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from liquidvision import Frame, Model, infer
+from liquidvision import Frame, Model, Overlay, infer, open_video, pipeline
 from liquidvision.errors import SinkError, SourceError
+from liquidvision.prediction import Prediction
 from liquidvision.sinks import behind as behind_module
 from liquidvision.sinks.behind import Behind, room_of
+from liquidvision.sinks.frames import FrameFolder
 from liquidvision.sinks.sink import VideoSink
 from liquidvision.sinks.video import AVVideoSink
 
@@ -58,7 +60,7 @@ def no_thread_is_left():
 def test_everything_is_written_in_order() -> None:
     """What was given is written, in its order, when flushed; and what waits is written at the end."""
     sink = Slow(seconds=0.001)
-    with Behind(sink, 6, 3) as behind:
+    with Behind(sink.write, 6, 3) as behind:
         for frame in frames(40):
             behind.write(frame)
         behind.flush()
@@ -70,7 +72,7 @@ def test_everything_is_written_in_order() -> None:
 def test_few_frames_wait() -> None:
     """A maker that is quicker than the sink waits for it: the queue is bounded."""
     sink = Slow(seconds=0.01)
-    with Behind(sink, 6, 3) as behind:
+    with Behind(sink.write, 6, 3) as behind:
         for frame in frames(30):
             behind.write(frame)
             assert frame.index - len(sink.written) <= 6 + 1
@@ -81,7 +83,7 @@ def test_files_are_written_in_bursts_and_streams_as_they_come(monkeypatch: pytes
     monkeypatch.setattr(behind_module, "LONGEST", 60.0)
     for at_once, early in ((1, [0, 1]), (3, [])):
         sink = Slow()
-        with Behind(sink, 6, at_once) as behind:
+        with Behind(sink.write, 6, at_once) as behind:
             for frame in frames(2):
                 behind.write(frame)
             assert written(sink, early) == early
@@ -91,7 +93,7 @@ def test_files_are_written_in_bursts_and_streams_as_they_come(monkeypatch: pytes
 def test_no_frame_waits_long_for_others() -> None:
     """Where frames come slowly they are written one by one: after a crash few are lost."""
     sink = Slow()
-    with Behind(sink, 16, 8) as behind:
+    with Behind(sink.write, 16, 8) as behind:
         behind.write(frames(1)[0])
         assert written(sink, [0]) == [0]
 
@@ -110,14 +112,14 @@ def test_a_failure_is_raised_in_the_maker() -> None:
     sink = Slow(fails=3)
 
     def write() -> None:
-        with Behind(sink, 6, 3) as behind:
+        with Behind(sink.write, 6, 3) as behind:
             for frame in frames(100):
                 behind.write(frame)
 
     with pytest.raises(SinkError, match="full"):
         write()
     assert sink.written == [0, 1, 2]
-    with Behind(Slow(fails=0), 6, 3) as behind:
+    with Behind(Slow(fails=0).write, 6, 3) as behind:
         behind.write(frames(1)[0])
         with pytest.raises(SinkError, match="full"):
             behind.flush()
@@ -129,7 +131,7 @@ def test_what_ends_the_maker(error: BaseException, kept: bool) -> None:
     sink = Slow(seconds=0.02)
 
     def write() -> None:
-        with Behind(sink, 6, 3) as behind:
+        with Behind(sink.write, 6, 3) as behind:
             for frame in frames(5):
                 behind.write(frame)
             raise error
@@ -139,9 +141,13 @@ def test_what_ends_the_maker(error: BaseException, kept: bool) -> None:
     assert (sink.written == [0, 1, 2, 3, 4]) == kept
 
 
-def test_a_full_disk_in_the_middle(make_video, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An encoder that fails ends `infer` with its one error, and what was written is kept."""
+@pytest.mark.parametrize("cores", [1, 16])
+def test_a_full_disk_in_the_middle(
+    make_video, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    """An encoder that fails ends `infer` with its one error, and what was written is kept, on any number of cores."""
     write = AVVideoSink.write
+    monkeypatch.setattr(pipeline, "cores", lambda: cores)
 
     def fails(self: AVVideoSink, frame: Frame) -> None:
         if frame.index == 12:
@@ -152,3 +158,33 @@ def test_a_full_disk_in_the_middle(make_video, model: Model, tmp_path: Path, mon
     with pytest.raises(SinkError, match="No space left"):
         infer(make_video(pts=range(0, 60 * 512, 512)), model, video=tmp_path / "out.mp4")
     assert [path.name for path in tmp_path.glob("out*")] == ["out.part.mp4"]
+
+
+def test_many_cores_draw_the_same(make_video, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On many cores another thread draws, and every picture is the same as on few; at an interrupt none is lost."""
+    threads, pictures = set(), []
+    draw = Overlay.annotate
+
+    def drawn(self: Overlay, frame: Frame, prediction: Prediction) -> Frame:
+        threads.add(threading.current_thread().name)
+        return draw(self, frame, prediction)
+
+    def stop(prediction: Prediction) -> None:
+        if prediction.index == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Overlay, "annotate", drawn)
+    video = make_video(pts=range(0, 60 * 512, 512))
+    for cores, name in ((1, "MainThread"), (16, "liquidvision-behind")):
+        monkeypatch.setattr(pipeline, "cores", lambda cores=cores: cores)
+        out, stopped, folder = (tmp_path / f"{name}{kind}" for kind in (".mp4", "stopped.mp4", "frames"))
+        infer(video, model, video=out, frames=FrameFolder(folder))
+        infer(video, model, video=stopped, on_frame=stop)
+        assert threads == {name}
+        threads.clear()
+        with open_video(stopped) as reader:
+            assert len(list(reader)) == 21
+        with open_video(out) as reader:
+            pictures.append([frame.image for frame in reader])
+        assert len(list(folder.iterdir())) == 60
+    assert all(np.array_equal(one, other) for one, other in zip(*pictures, strict=True))

@@ -1,13 +1,12 @@
-"""A thread that writes a video a few frames behind its maker, who need not wait for the encoder."""
+"""A thread that works a few frames behind its maker, who need not wait: for the encoder, or for the drawing."""
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-from liquidvision.frame import Frame
-from liquidvision.sinks.sink import VideoSink
-
+T = TypeVar("T")
 WAITING_BYTES = 64 * 2**20  # pictures that may wait
 LONGEST = 0.1  # seconds that a frame waits for others
 
@@ -22,37 +21,37 @@ def room_of(picture: int, *, live: bool) -> tuple[int, int]:
     return room, 1 if live else room // 2
 
 
-class Behind:
-    """Writes frames to a sink in their order, in a thread of its own. A context manager.
+class Behind(Generic[T]):
+    """Does its work on items, one for each frame, in their order, in a thread of its own. A context manager.
 
-    What the sink raises is raised again by the next `write` or `flush`. Leaving the context ends the thread: after the
-    frames that wait where nothing failed or a file is to be kept, at once where it is not.
+    What the work raises is raised again by the next `write` or `flush`. Leaving the context ends the thread: after the
+    items that wait where nothing failed or a file is to be kept, at once where it is not.
 
     Args:
-        sink: what to write to; it is closed by whoever opened it, after the context.
-        room: frames that may wait.
-        at_once: frames that are waited for, a moment long, before they are written; at most `room`.
+        work: what to do with an item; what it writes to is closed by whoever opened it, after the context.
+        room: items that may wait.
+        at_once: items that are waited for, a moment long, before they are worked on; at most `room`.
     """
 
-    def __init__(self, sink: VideoSink, room: int, at_once: int) -> None:
-        self._sink, self._room, self._at_once = sink, room, at_once
-        self._waiting: deque[Frame] = deque()
+    def __init__(self, work: Callable[[T], object], room: int, at_once: int) -> None:
+        self._work, self._room, self._at_once = work, room, at_once
+        self._waiting: deque[T] = deque()
         self._change = threading.Condition()
         self._busy = self._flushed = self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="liquidvision-behind", daemon=True)
 
-    def write(self, frame: Frame) -> None:
-        """Have a frame written; waits where there is no room."""
+    def write(self, item: T) -> None:
+        """Have an item worked on; waits where there is no room."""
         with self._change:
             self._change.wait_for(lambda: len(self._waiting) < self._room or self._error is not None)
             self._raise()
-            self._waiting.append(frame)
+            self._waiting.append(item)
             if len(self._waiting) >= self._at_once:
                 self._change.notify_all()
 
     def flush(self) -> None:
-        """Wait until every frame is written."""
+        """Wait until every item is done."""
         with self._change:
             self._flushed = True
             self._change.notify_all()
@@ -71,8 +70,8 @@ class Behind:
                     with self._change:
                         if not self._waiting:  # thrown away
                             break
-                        frame = self._waiting.popleft()
-                    self._sink.write(frame)
+                        item = self._waiting.popleft()
+                    self._work(item)
             except BaseException as error:  # handed to the maker, who raises it again
                 self._error = error
             with self._change:
@@ -82,7 +81,7 @@ class Behind:
                     return
 
     def _count(self) -> int:
-        """How many frames to write next, once it is time; 0 at the end."""
+        """How many items to work on next, once it is time; 0 at the end."""
         with self._change:
             while not self._waiting and not self._ended:
                 self._change.wait(LONGEST)
