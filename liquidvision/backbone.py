@@ -211,7 +211,7 @@ class Backbone(nn.Module):
         return self.plain(pixels)
 
     def plain(self, pixels: Tensor) -> Tensor:
-        """What `forward` gives, by torch itself."""
+        """What `forward` gives of one look, by torch itself."""
         if self.extractor.training:  # a deep copy of a traced network comes out in training mode
             self.extractor.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_half and not torch.jit.is_tracing()):
