@@ -216,8 +216,8 @@ def infer(
         target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
         if reader.live is None:
             stack.enter_context(batch_work())
-        room = room_of(reader.info.width * reader.info.height * 3 // 2, live=reader.live is not None)
-        encoder = stack.enter_context(Behind(target.write, *room)) if target is not None else None
+        room, burst = room_of(reader.info.width * reader.info.height * 3 // 2, live=reader.live is not None)
+        encoder = stack.enter_context(Behind(target.write, room, burst)) if target is not None else None
         writers = [sink.write for sink in (encoder, frames) if sink is not None]
 
         def draw(pair: tuple[Frame, Prediction]) -> None:
@@ -226,7 +226,7 @@ def infer(
                 write(annotated)
 
         aside = bool(writers) and cores() >= MANY_CORES
-        drawer = stack.enter_context(Behind(draw, *room)) if aside else None
+        drawer = stack.enter_context(Behind(draw, burst, 1)) if aside else None
         show = draw if drawer is None else drawer.write
         # Frames that may not grow stale are not kept waiting for each other.
         at_once = FILE_BATCH if reader.live is None or reader.live.max_staleness is None else 1
