@@ -15,9 +15,12 @@ from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 
 TAUS = (0.05, 0.4, 3.0)
 LAYOUTS = (Layout(channels=7, cells=1), Layout(channels=4, cells=9), Layout(channels=2, cells=1))
+WIDTH = sum(layout.size for layout in LAYOUTS)
 KINDS = {
-    "signed": lambda **options: Traces(sum(layout.size for layout in LAYOUTS), TAUS, **options),
+    "signed": lambda **options: Traces(WIDTH, TAUS, **options),
     "magnitudes": lambda **options: Magnitudes(LAYOUTS, TAUS, groups=3, **options),
+    "signed, straight": lambda **options: Traces(WIDTH, TAUS, straight=True, **options),
+    "magnitudes, straight": lambda **options: Magnitudes(LAYOUTS, TAUS, groups=3, straight=True, **options),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -61,12 +64,17 @@ def by_hand(kind: str, x: Tensor, dt: Tensor, taus: Tensor) -> Tensor:
     """Outputs (batch, steps, n) in float64, stream by stream and frame by frame."""
     outputs, rates = [], 1 / taus.double().numpy()[:, None]
     for frames, steps in zip(x.double().numpy(), dt.double().numpy(), strict=True):
-        e, rows = None, []
+        d, last, rows = np.zeros((len(rates), frames.shape[1])), None, []
         for frame, seconds in zip(frames, steps, strict=True):
-            d = np.zeros((len(rates), len(frame))) if e is None else frame - e
-            rows.append((d if kind == "signed" else np.log(0.02 + pooled(np.abs(d)))).ravel())
+            jump, ratio = frame - (frame if last is None else last), seconds * rates
+            if kind.endswith("straight"):
+                new = now = np.exp(-ratio) * d + (-np.expm1(-ratio) / ratio if seconds > 0 else 1.0) * jump
+            else:
+                now = d + jump
+                new = np.exp(-ratio) * now
+            rows.append((now if kind.startswith("signed") else np.log(0.02 + pooled(np.abs(now)))).ravel())
             if seconds > 0:
-                e = frame - d * np.exp(-seconds * rates)
+                d, last = new, frame
         outputs.append(rows)
     return torch.from_numpy(np.array(outputs))
 
@@ -98,6 +106,29 @@ def test_traces_relax_exactly(path, dtype, cuts):
     near(cell(x, dt)[0][0, -1], torch.full((2,), math.exp(-sum(cuts) / float(cell.taus)), dtype=dtype), EXACT[dtype])
 
 
+@both_paths
+@few
+@given(cuts=st.lists(st.floats(1e-3, 1.0), min_size=1, max_size=8))
+def test_a_straight_line_is_the_same_however_it_is_sampled(path, cuts):
+    """Straight traces of something that moves evenly depend on when it is looked at last, and not on how often before.
+
+    They tend to τ times the speed; held input would deviate by the more, the longer nobody looked.
+    """
+    speed, times = (
+        torch.tensor([2.0, -0.5], dtype=torch.float64),
+        torch.tensor([0.0, *cuts], dtype=torch.float64).cumsum(0),
+    )
+    dt = times.diff(prepend=times[:1])[None]
+    dt[0, 0] = 1.0
+    for some in (slice(None), [0, -1]):
+        at = times[some]
+        steps = at.diff(prepend=at[:1])[None]
+        steps[0, 0] = 1.0
+        deviations = Traces(2, TAUS, straight=True).double()((speed * at[:, None])[None], steps)[0][0, -1]
+        taus = torch.tensor(TAUS, dtype=torch.float32).double()[:, None]
+        near(deviations.view(len(TAUS), 2), speed * taus * -torch.expm1(-times[-1] / taus), 1e-6)
+
+
 @every_kind
 @both_paths
 @both_dtypes
@@ -105,10 +136,15 @@ def test_the_first_frame_deviates_from_nothing(kind, path, dtype):
     """A stream's first frame is taken to have stood there for ever; one without time is not yet the first."""
     cell = make(kind, dtype)
     x, _, start = stream(cell, 2)
-    nothing = 0.0 if kind == "signed" else math.log(0.02)
+    nothing = 0.0 if kind.startswith("signed") else math.log(0.02)
     outputs, state = cell(x[:, :1], torch.tensor([0.3, 0.0], dtype=dtype))
     near(outputs, torch.full_like(outputs, nothing), EXACT[dtype])
-    near(state[0, :-1], x[0, 0].repeat(len(TAUS)), 0)
+    kept = (
+        torch.cat([torch.zeros(len(TAUS) * WIDTH, dtype=dtype), x[0, 0]])
+        if cell.straight
+        else x[0, 0].repeat(len(TAUS))
+    )
+    near(state[0, :-1], kept, 0)
     assert state[0, -1] == 1
     assert torch.equal(state[1], start[1])
     outputs, _ = cell(x[:, 1:2], 0.0, state)
@@ -175,7 +211,12 @@ def test_nan_is_not_hidden(kind, path, frame):
     outputs = cell(x, 0.1)[0]
     hurt = torch.zeros(1, x.shape[-1])
     hurt[0, 1] = 1
-    hurt = (hurt if kind == "signed" else torch.from_numpy(pooled(hurt.numpy()))).bool().expand(len(TAUS), -1).ravel()
+    hurt = (
+        (hurt if kind.startswith("signed") else torch.from_numpy(pooled(hurt.numpy())))
+        .bool()
+        .expand(len(TAUS), -1)
+        .ravel()
+    )
     assert torch.equal(outputs[0].isnan(), (torch.arange(STEPS)[:, None] >= frame) & hurt)
     near(outputs[1], clean[1], 0)
     near(outputs[0][:, ~hurt], clean[0][:, ~hurt], 0)
@@ -292,7 +333,7 @@ def test_impossible_time_constants_are_refused(taus):
 def test_the_kernel_is_used(kind, monkeypatch):
     """Where nothing but the time constants asks for gradients, no frame is stepped by plain torch."""
     with on_path("kernels"):
-        cell = make(kind, torch.float32, learn=True)
+        cell = make(kind, torch.float32, learn=not kind.endswith("straight"))
         x, dt, _ = stream(cell, 2)
         with plain_torch():
             expected = cell(x, dt)[0]

@@ -39,6 +39,7 @@ class HeadConfig:
         components: dimensions that the embedding is whitened to.
         taus: time constants of the traces, in seconds.
         learn_taus: whether training moves them.
+        straight: whether the traces' input goes straight from frame to frame, see `Traces`.
         width: dimensions of the projection before the cell.
         units: neurons of the cell.
         cell: "ltc" (the paper's Eq. 1), "gated", "conductance" or "cfc"; to compare with, "gru", "lstm" or
@@ -61,6 +62,7 @@ class HeadConfig:
     components: int = 64
     taus: tuple[float, ...] = (0.1, 0.4, 1.5)
     learn_taus: bool = False
+    straight: bool = False
     width: int = 32
     units: int = 64
     cell: str = "ltc"
@@ -84,7 +86,8 @@ class HeadConfig:
                 raise UsageError(f"{name} is {weight}; expected a number")
 
     def to_json(self) -> dict:
-        return asdict(self)
+        # What is not straight goes without saying: it was so before there was anything else.
+        return {name: value for name, value in asdict(self).items() if name != "straight" or value}
 
     @classmethod
     def from_json(cls, values: dict) -> "HeadConfig":
@@ -144,8 +147,9 @@ class Head(nn.Module):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
-        self.traces = Magnitudes(config.layouts, config.taus, learn=config.learn_taus)
-        self.signed = Traces(config.components, config.taus, learn=config.learn_taus)
+        kind = {"learn": config.learn_taus, "straight": config.straight}
+        self.traces = Magnitudes(config.layouts, config.taus, **kind)
+        self.signed = Traces(config.components, config.taus, **kind)
         embedding = self.traces.input_size
         features = config.components + self.traces.output_size + self.signed.output_size
         self.mean: Tensor

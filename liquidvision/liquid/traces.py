@@ -39,22 +39,28 @@ class Traces(Cell):
     trace by trace. The state is the traces, and 1 where a frame has been seen. The effective time
     constants are the taus themselves, one for each trace.
 
+    That input is held at each frame's value for the Δt before it, so that d_τ grows with Δt where z moves. Where
+    it goes straight from frame to frame instead, d_τ ← exp(-Δt/τ) d_τ + τ/Δt (1 - exp(-Δt/τ)) (z - z_before),
+    which is the same however often a straight line is sampled. The state is then the d_τ, the last z, and 1 or 0.
+
     Args:
         input_size: width of z.
         taus: time constants in seconds.
         learn: whether training moves the time constants (their logarithms, so that they stay positive).
+        straight: whether the input goes straight from frame to frame.
 
     Raises:
         UsageError: no time constant, or one that is not positive.
     """
 
-    def __init__(self, input_size: int, taus: Sequence[float], *, learn: bool = False) -> None:
+    def __init__(self, input_size: int, taus: Sequence[float], *, learn: bool = False, straight: bool = False) -> None:
         super().__init__()
         if not taus or not all(0 < tau < math.inf for tau in taus):
             raise UsageError(f"taus is {list(taus)}; expected one or more positive time constants in seconds")
         self.input_size, self.units = input_size, len(taus)
-        self.output_size, self.state_size = self.units * input_size, self.units * input_size + 1
-        self.learn = learn
+        self.output_size = self.units * input_size
+        self.state_size = (self.units + straight) * input_size + 1
+        self.learn, self.straight = learn, straight
         log_taus = torch.tensor(taus).log()
         self.log_taus: Tensor
         if learn:
@@ -85,6 +91,8 @@ class Traces(Cell):
 
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
+        if self.straight:
+            return self._advance_straight(z, state, dt)
         old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1:]
         traces = torch.where(seen[..., None] > 0, old, z[:, None])
         deviation = z[:, None] - traces
@@ -95,15 +103,52 @@ class Traces(Cell):
         state = torch.cat([traces.flatten(1), torch.maximum(seen, passed.to(seen.dtype))], 1)
         return self.finish(self.read(deviation)), state, self.taus.expand(len(z), -1)
 
+    def _advance_straight(self, z: Tensor, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        old, last, seen = self._parts(state)
+        moved = z - torch.where(seen > 0, last, z)
+        ratio = dt[..., None] / self.taus[:, None]
+        some = torch.where(ratio > 0, ratio, 1.0)
+        gain = torch.where(ratio > 0, -torch.expm1(-some) / some, 1.0)
+        deviation = torch.exp(-ratio) * old + gain * moved[:, None]
+        passed = dt > 0
+        kept = torch.where(passed[..., None], deviation, old).flatten(1)
+        state = torch.cat([kept, torch.where(passed, z, last), torch.maximum(seen, passed.to(seen.dtype))], 1)
+        return self.finish(self.read(deviation)), state, self.taus.expand(len(z), -1)
+
+    def _parts(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where it is straight: traces (batch, units, input_size), the last input, whether there was one (batch, 1)."""
+        size = self.units * self.input_size
+        return state[:, :size].unflatten(1, (self.units, self.input_size)), state[:, size:-1], state[:, -1:]
+
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
         by_others = torch.is_grad_enabled() and (z.requires_grad or state.requires_grad or dt.requires_grad)
         if by_others or not quick.worth(dt.shape[1]) or not quick.fits(z, state, dt, self.log_taus):
             return super().run(prepared, state, dt)
+        if self.straight:
+            if self.learn and torch.is_grad_enabled():
+                return super().run(prepared, state, dt)
+            return self._run_straight(z, state, dt)
         old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1]
         size = self.read(z[:0, 0, None]).shape[-1]
         out, traces, seen = _Leaky.apply(self.taus, size, z, dt, self.places, old, seen)
         state = torch.cat([traces.flatten(1), seen[:, None]], 1)
+        return self.finish(out), state, self.taus.expand(*dt.shape, -1)
+
+    def _run_straight(self, z: Tensor, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The compiled kernel over all frames."""
+        # Stepped in place, so copies.
+        traces, last, seen = (part.clone(memory_format=torch.contiguous_format) for part in self._parts(state))
+        out = z.new_empty(*dt.shape, self.units, self.read(z[:0, 0, None]).shape[-1])
+        flat = quick.arrays(self.taus, self.places)
+        rows = quick.arrays(z, dt, traces, last, seen[:, 0], out)
+
+        def work(part: slice) -> None:
+            z, dt, *filled = (r[part] for r in rows)
+            quick.kernels().leaky.straight(z, dt, *flat, *filled)
+
+        quick.share(work, len(z), z.numel() * self.units)
+        state = torch.cat([traces.flatten(1), last, seen], 1)
         return self.finish(out), state, self.taus.expand(*dt.shape, -1)
 
 
@@ -115,7 +160,7 @@ class Magnitudes(Traces):
 
     Args:
         layouts: the nodes of the embedding, in order.
-        taus, learn: see `Traces`.
+        taus, learn, straight: see `Traces`.
         groups: number of groups that a globally pooled node's channels are averaged over.
 
     Raises:
@@ -123,10 +168,16 @@ class Magnitudes(Traces):
     """
 
     def __init__(
-        self, layouts: Sequence[Layout], taus: Sequence[float], *, learn: bool = False, groups: int = 64
+        self,
+        layouts: Sequence[Layout],
+        taus: Sequence[float],
+        *,
+        learn: bool = False,
+        straight: bool = False,
+        groups: int = 64,
     ) -> None:
         check_sizes(groups=groups, nodes=len(layouts), **{f"layout {n}": lo.size for n, lo in enumerate(layouts)})
-        super().__init__(sum(layout.size for layout in layouts), taus, learn=learn)
+        super().__init__(sum(layout.size for layout in layouts), taus, learn=learn, straight=straight)
         self.layouts = tuple(layouts)
         self.rows, start = [], 0
         for layout in self.layouts:

@@ -94,3 +94,38 @@ def leaky(z, dt, taus, layouts, traces, seen, out, slopes, drift):
                         lag[c] = (one - gain) * lag[c] + slope * deviation[c]
             if dt[b, t] > 0:
                 seen[b] = one
+
+
+@kernel
+def straight(z, dt, taus, layouts, traces, last, seen, out):
+    """d ← exp(-Δt/τ) d + τ/Δt (1 - exp(-Δt/τ)) (z - last), or the means of |d|; see Traces and Magnitudes.
+
+    Args:
+        z, dt, taus, layouts, out: as of `leaky`.
+        traces: (batch, n, width) d, last: (batch, width) z, and seen (batch,): the state, stepped in place.
+    """
+    batch, steps, width = z.shape
+    moved, deviation, sign = np.empty(width, z.dtype), np.empty(width, z.dtype), np.empty(width, z.dtype)
+    zero, one = z.dtype.type(0), z.dtype.type(1)
+    for b in range(batch):
+        for t in range(steps):
+            now = z[b, t]
+            for c in range(width):
+                moved[c] = now[c] - (now[c] if seen[b] == 0 else last[b, c])  # of a first frame 0, or NaN
+            for k in range(taus.shape[0]):
+                ratio = dt[b, t] / taus[k]
+                decay = z.dtype.type(math.exp(-ratio))
+                gain = z.dtype.type(-math.expm1(-ratio) / ratio) if ratio > 0 else one
+                for c in range(width):
+                    deviation[c] = decay * traces[b, k, c] + gain * moved[c]
+                if layouts.shape[0]:
+                    for c in range(width):
+                        sign[c] = -one if deviation[c] < zero else one
+                    pool(layouts, deviation, sign, out[b, t, k])
+                else:
+                    for c in range(width):
+                        out[b, t, k, c] = deviation[c]
+                if dt[b, t] > 0:
+                    traces[b, k] = deviation
+            if dt[b, t] > 0:
+                last[b], seen[b] = now, one
