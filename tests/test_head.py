@@ -184,3 +184,21 @@ def test_a_known_readout_is_whitened_instead_of_the_embedding():
     unread = torch.linalg.svd(readout).Vh[3:]  # what no readout sees
     moved = head.perceive(clips + unread.sum(0), 0.1).features[..., :3] / config.appearance
     torch.testing.assert_close(moved, white, atol=1e-4, rtol=0)
+
+
+def test_straight_traces_are_a_choice_that_is_kept():
+    """A head with straight traces says so in its configuration, one without says nothing, and chunks change nothing."""
+    layouts = (Layout(6, 1), Layout(2, 4))
+    held, straight = (HeadConfig(layouts, 3, components=4, units=5, straight=on) for on in (False, True))
+    assert "straight" not in held.to_json() and straight.to_json()["straight"] is True
+    for config in (held, straight):
+        assert HeadConfig.from_json(config.to_json()) == config
+    torch.manual_seed(0)
+    head = Head(straight).eval()
+    other = Head(held).eval()
+    other.load_state_dict(head.state_dict())
+    xs, dts = stream(head)
+    whole, first = head(xs, dts), head(xs[:, :5], dts[:, :5])
+    rest = head(xs[:, 5:], dts[:, 5:], first.state)
+    torch.testing.assert_close(torch.cat([first.logits, rest.logits], 1), whole.logits, rtol=0, atol=1e-5)
+    assert (other(xs, dts).logits - whole.logits).abs().max() > 1e-3

@@ -104,7 +104,8 @@ def default_plan(
         taus: time constants of the traces, in seconds.
         look: of the backbone. A square that follows what moves shows well what that is, and hides its way: there what
             a frame alone says weighs more.
-        grids: how many maps of the backbone are kept on grids; each has dimensions of its own.
+        grids: how many maps of the backbone are kept on grids; each has dimensions of its own. More than one are for
+            which way something moves: traces are then straight.
     """
     head = {
         "components": (48 if clips < 1000 else 128) * max(1, grids),
@@ -112,6 +113,7 @@ def default_plan(
         "width": 32,
         "units": 64,
         "cell": cell,
+        **({"straight": True} if grids > 1 else {}),
     }
     epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
