@@ -1,7 +1,6 @@
 """The backbone: a frozen torchvision classifier that turns pictures into embeddings."""
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -66,7 +65,6 @@ class Backbone(nn.Module):
             ones, to be loaded afterwards.
         preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
         look: what of each picture is embedded: the "whole", or a square around what is "moving", see `Gaze`.
-        twice: whether the embedding of a picture's mirror image lies beside its own, at twice the work.
         classes: how many classes its classifier tells apart, where `weights` do not say.
 
     Raises:
@@ -82,13 +80,12 @@ class Backbone(nn.Module):
         weights: str | Path | None = "DEFAULT",
         preprocessing: Preprocessing | None = None,
         look: str = "whole",
-        twice: bool = False,
         classes: int = IMAGENET_CLASSES,
     ) -> None:
         super().__init__()
         model, preset = build(name, weights, classes)
         self.name = name
-        self.look_at(look, twice=twice)
+        self.look_at(look)
         self.preprocessing = preprocessing or preset
         self.nodes = dict(nodes) if nodes is not None else choose_nodes(name, model)
         try:
@@ -106,16 +103,12 @@ class Backbone(nn.Module):
         self.runtime: OpenVINO | CUDAGraphs | None = None
         self.in_half = False
 
-    def look_at(self, look: str, *, twice: bool) -> "Backbone":
+    def look_at(self, look: str) -> "Backbone":
         """Embed this of each picture from now on; UsageError: there is no such `look`."""
         if look not in LOOKS:
             raise UsageError(f"look is {look!r}; expected one of {', '.join(LOOKS)}")
-        self.look, self.twice = look, twice
+        self.look = look
         return self
-
-    def once(self) -> "Backbone":
-        """The same network, that embeds no mirror images."""
-        return copy(self).look_at(self.look, twice=False) if self.twice else self
 
     def place(self, wanted: str, *, half: bool = False) -> "Backbone":
         """Move to a device by its name: auto, cpu, cuda, mps, or openvino, which runs the network on the CPU.
@@ -141,17 +134,14 @@ class Backbone(nn.Module):
 
     def to_json(self) -> dict[str, Any]:
         """What config.json says of it; weights and device are told elsewhere."""
-        return {"name": self.name, "nodes": self.nodes, "preprocessing": self.preprocessing.to_json(), **self.looks}
-
-    @property
-    def looks(self) -> dict[str, Any]:
-        """How it looks at pictures. One look at the whole goes without saying: it was so before there was another."""
-        return ({} if self.look == "whole" else {"look": self.look}) | ({"twice": True} if self.twice else {})
+        # A look that is whole goes without saying: what was written before there was another stays the same.
+        spec = {"name": self.name, "nodes": self.nodes, "preprocessing": self.preprocessing.to_json()}
+        return spec if self.look == "whole" else {**spec, "look": self.look}
 
     @property
     def dim(self) -> int:
         """Width of an embedding."""
-        return (1 + self.twice) * sum(self.channels[node] * side * side for node, side in self.nodes.items())
+        return sum(self.channels[node] * side * side for node, side in self.nodes.items())
 
     @property
     def grids(self) -> int:
@@ -203,15 +193,13 @@ class Backbone(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Embeddings (n, dim) of standardised input (n, 3, *size)."""
-        if self.twice:
-            return torch.cat(self.once()(torch.cat([pixels, pixels.flip(-1)])).chunk(2), 1)
         looked_into = torch.jit.is_tracing() or torch.compiler.is_compiling()
         if self.runtime is not None and not looked_into and self.runtime.takes(pixels):
             return self.runtime(self, pixels)
         return self.plain(pixels)
 
     def plain(self, pixels: Tensor) -> Tensor:
-        """What `forward` gives of one look, by torch itself."""
+        """What `forward` gives, by torch itself."""
         if self.extractor.training:  # a deep copy of a traced network comes out in training mode
             self.extractor.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_half and not torch.jit.is_tracing()):

@@ -25,7 +25,6 @@ from liquidvision.liquid.filter import KIND as FILTER
 from liquidvision.liquid.filter import FilterConfig, LiquidFilter
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
-from liquidvision.liquid.twice import TwiceHead
 
 TORCHVISION = "torchvision:"  # before the name of a classifier of torchvision
 FINE = 224  # pixels: a smaller picture's maps are too coarse for what moves in it
@@ -87,12 +86,12 @@ class Model:
         return self
 
     def backbone_for_heads(self) -> Backbone:
-        """The backbone, giving what heads learn from: by one look, and a classifier's with maps in place of its logits.
+        """The backbone, giving what heads learn from: a classifier's with maps in place of its logits.
 
-        A classifier's input is no smaller than `FINE` pixels, whatever the classifier's is.
+        Its input is no smaller than `FINE` pixels, whatever the classifier's is.
         """
         if isinstance(self.head, Head):
-            return self.backbone.once()
+            return self.backbone
         own = self.backbone
         height, width = (max(side, FINE) for side in own.preprocessing.size)
         whole = own.preprocessing.shorter is None
@@ -165,11 +164,8 @@ class Model:
                 weights=None,
                 preprocessing=Preprocessing.from_json(spec["preprocessing"]),
                 look=str(spec.get("look", "whole")),
-                twice=bool(spec.get("twice", False)),
                 classes=head.config.classes if isinstance(head, LiquidFilter) else IMAGENET_CLASSES,
             )
-            if backbone.twice and isinstance(head, Head):
-                head = TwiceHead(head.config)
             labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
             model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
         except KeyError as error:

@@ -12,9 +12,9 @@ WIDTH = 12
 
 
 class Shelf(list[Lesson]):
-    """Lessons in memory, with what `Lessons` has of views and looks."""
+    """Lessons in memory, with what `Lessons` has of views."""
 
-    views, twice = ("plain",), False
+    views = ("plain",)
 
     def lesson(self, index: int, view: str) -> Lesson:
         return self[index]

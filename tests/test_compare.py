@@ -34,9 +34,9 @@ class Made(Lessons):
             for name, lesson in sorted(self.made.items())
         )
         dataset = Dataset(Path("."), clips, ("falls", "rises"), None, False)
-        super().__init__(dataset, SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu"), twice=False)))
+        super().__init__(dataset, SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu"))))
 
-    def seen(self, index: int, view: str) -> Lesson:
+    def lesson(self, index: int, view: str) -> Lesson:
         return self.made[self.dataset.clips[index].name]
 
 

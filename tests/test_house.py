@@ -153,18 +153,7 @@ def test_the_names_of_the_liquid_core_are_pinned():
             "HeadOutput",
             "Layout",
         ),
-        *(
-            "LiquidCell",
-            "Magnitudes",
-            "Memoryless",
-            "MixedMemory",
-            "Traces",
-            "TwiceHead",
-            "Wiring",
-            "auto_ncp",
-            "from_ncps",
-            "full",
-        ),
+        *("LiquidCell", "Magnitudes", "Memoryless", "MixedMemory", "Traces", "Wiring", "auto_ncp", "from_ncps", "full"),
         *("ncp", "plain_torch"),
     ]
     assert all(hasattr(liquid, name) for name in liquid.__all__)

@@ -50,7 +50,6 @@ def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path):
         ("--seed -1", "seed is -1"),
         (f"--seed {2**32}", "from 0 to 4294967295"),
         ("--epochs 0", "epochs is 0"),
-        ("--twice --views mirror", "leave out mirror"),
     ],
 )
 def test_options_that_cannot_be_are_told_first(run, clips, model_folder, tmp_path, options, said):

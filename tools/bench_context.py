@@ -1,7 +1,7 @@
 """Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
 
     python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--look whole]
-        [--twice] [--seeds 5] [--cell gated] [--work WORK]
+        [--seeds 5] [--cell gated] [--work WORK]
 
 SET is one of
 
@@ -50,7 +50,6 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="default: the bundled backbone of objects")
     parser.add_argument("--features", help="which maps of PATH's network are kept, on which grids, as in training")
     parser.add_argument("--look", choices=LOOKS, help="what of a frame the backbone sees, as in training")
-    parser.add_argument("--twice", action="store_true", help="look at mirror images too, as in training")
     parser.add_argument("--cell", default="gated", help="of the head that the others are compared with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
@@ -69,9 +68,9 @@ def main() -> None:
         clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
         dataset = replace(dataset, clips=clips, grouped=False)
     name = "objects" if options.weights is None else "mobilenet_v2"
-    backbone = backbone_from(name, options.weights, options.features, options.look, "auto", twice=options.twice)
+    backbone = backbone_from(name, options.weights, options.features, options.look, "auto")
     store = FeatureStore(backbone, folder=options.cache)
-    views = ("plain",) if options.twice else ("plain", "mirror")
+    views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
     lessons = BothWays(dataset, store, views) if options.set == "directions" else Lessons(dataset, store, views)
     plan = default_plan(len(lessons.dataset.clips), cell=options.cell, look=backbone.look, grids=backbone.grids)
@@ -88,7 +87,6 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     kept = "_objects" if options.weights is None else ""
     kept += "" if options.look is None else f"_{options.look}"
-    kept += "_twice" if options.twice else ""
     kept += "" if options.features is None else f"_{options.features.replace(':', '-')}"
     kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
@@ -103,8 +101,8 @@ class BothWays(Lessons):
         clips = tuple(Clip(clip.path, f"{clip.name} {way}", clip.name, way) for clip in dataset.clips for way in WAYS)
         super().__init__(replace(dataset, clips=clips, labels=WAYS, grouped=True), store, views)
 
-    def seen(self, index: int, view: str) -> Lesson:
-        lesson = super().seen(index, view)
+    def lesson(self, index: int, view: str) -> Lesson:
+        lesson = super().lesson(index, view)
         if self.dataset.clips[index].label == WAYS[0]:
             return lesson
         times = lesson.times[0] + lesson.times[-1] - lesson.times

@@ -8,9 +8,7 @@ from liquidvision.errors import UsageError
 from liquidvision.model import Model
 
 
-def backbone_from(
-    name: str, weights: Path | None, features: str | None, look: str | None, device: str, *, twice: bool = False
-) -> Backbone:
+def backbone_from(name: str, weights: Path | None, features: str | None, look: str | None, device: str) -> Backbone:
     """The backbone that the options name.
 
     Args:
@@ -19,7 +17,6 @@ def backbone_from(
         features: nodes with the sides of their grids, "NODE:SIDE,..."; None: the backbone's own choice.
         look: whole or moving, see `Backbone`; None: the model's own, and of a torchvision classifier whole.
         device: auto, cpu, cuda, mps or openvino.
-        twice: whether mirror images are embedded too, see `Backbone`.
 
     Raises:
         UsageError: options that cannot be meant.
@@ -31,10 +28,10 @@ def backbone_from(
                 f"{name} is a liquidvision model with weights and features of its own; leave out the options"
             )
         own = Model.from_pretrained(name, device=device).backbone_for_heads()
-        return own.look_at(look or own.look, twice=twice)
+        return own.look_at(look or own.look)
     nodes = None if features is None else nodes_of(features)
     wanted = "DEFAULT" if weights is None else weights
-    return Backbone(name, nodes=nodes, weights=wanted, look=look or "whole", twice=twice).place(device)
+    return Backbone(name, nodes=nodes, weights=wanted, look=look or "whole").place(device)
 
 
 def nodes_of(text: str) -> dict[str, int]:

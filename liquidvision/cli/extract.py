@@ -59,9 +59,6 @@ def extract(
         str | None,
         typer.Option(help="What it sees of a frame: whole, moving.", rich_help_panel=BACKBONE, show_default=False),
     ] = None,
-    twice: Annotated[
-        bool, typer.Option("--twice", help="It sees each frame's mirror image too.", rich_help_panel=BACKBONE)
-    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps or openvino.", rich_help_panel=BACKBONE)] = "auto",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what failed.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
@@ -72,10 +69,8 @@ def extract(
     """
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill leaves nothing half written
-    if model is not None and (twice or any(option is not None for option in (backbone, weights, features, look))):
-        raise UsageError(
-            "--model has a backbone of its own; leave out --backbone, --weights, --features, --look and --twice"
-        )
+    if model is not None and any(option is not None for option in (backbone, weights, features, look)):
+        raise UsageError("--model has a backbone of its own; leave out --backbone, --weights, --features and --look")
     # What is heavy is imported only now, so that --help is quick.
     import_torch()
     import torch
@@ -94,7 +89,7 @@ def extract(
     if model is not None:
         chosen = Model.from_pretrained(model, device=device).backbone
     else:
-        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, look, device, twice=twice)
+        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, look, device)
     store = FeatureStore(chosen, folder=cache, stride=vid_stride)
     columns = (
         TextColumn("{task.description}"),

@@ -59,9 +59,6 @@ def train(
             help="What the backbone sees of a frame: whole, moving.", rich_help_panel=HEAD, show_default=False
         ),
     ] = None,
-    twice: Annotated[
-        bool, typer.Option("--twice", help="Look at each frame's mirror image too.", rich_help_panel=HEAD)
-    ] = False,
     traces: Annotated[
         str | None,
         typer.Option(help="Time constants in seconds, S,S,...", rich_help_panel=HEAD, show_default=False),
@@ -124,9 +121,7 @@ def train(
     scalars = Scalars(out) if tensorboard else None
     dataset = read_data(data, background=background)
     taus, shown = TAUS if traces is None else seconds_of(traces), names_of(f"plain,{views}")
-    if twice and "mirror" in shown:
-        raise UsageError("--twice learns from mirror images anyway; leave out mirror of --views")
-    own = backbone_from(backbone, weights, features, look, device, twice=twice)
+    own = backbone_from(backbone, weights, features, look, device)
     plan = default_plan(len(dataset.clips), cell=head, taus=taus, look=own.look, grids=own.grids)
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=shown)

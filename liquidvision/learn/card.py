@@ -66,7 +66,6 @@ def card_of(
         "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
     )
     look = ", of a square around what moves" if model.backbone.look == "moving" else ""
-    look += ", and their mirror images" if model.backbone.twice else ""
     nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
     return f"""{HEAD.format(cell=config.cell)}
 # {model.name}

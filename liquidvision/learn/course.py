@@ -14,7 +14,7 @@ from liquidvision import checkpoint
 from liquidvision.errors import ModelError, SinkError, UsageError
 from liquidvision.learn.fit import Fit
 from liquidvision.learn.lessons import Lessons
-from liquidvision.learn.scoring import judging, rights, score, verdicts
+from liquidvision.learn.scoring import rights, score, verdicts
 
 FORMAT = "liquidvision-training-2"
 # Standard errors by which validation must find an epoch worse for it to count: of dozens of epochs one is always the
@@ -112,7 +112,7 @@ class Course:
     def validate(self, row: Epoch) -> Epoch:
         assert self.validation is not None
         lessons = list(self.validation)
-        (said,) = verdicts([judging(self.head, self.validation)], lessons, self.fit.first_dt)
+        (said,) = verdicts([self.head], lessons, self.fit.first_dt)
         now, right = score(lessons, said), rights(lessons, said)
         best = not self.history or float(right.mean()) >= float(self._right.mean())
         if best:

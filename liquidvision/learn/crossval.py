@@ -18,7 +18,7 @@ from liquidvision.learn.fit import Fit, drop_frames, fit_statistics
 from liquidvision.learn.lessons import Lesson, Lessons
 from liquidvision.learn.metrics import Track
 from liquidvision.learn.recipe import Recipe
-from liquidvision.learn.scoring import Verdict, judging, verdicts
+from liquidvision.learn.scoring import Verdict, verdicts
 from liquidvision.learn.splits import folds
 from liquidvision.liquid.head import Head, HeadConfig
 
@@ -130,13 +130,12 @@ def run_fold(train: Lessons, test: Lessons, contest: Contest, seed: int) -> Outc
     for _ in range(contest.recipe.epochs):
         course.epoch()
     made = controls(frames, c, shown, inner, classes) if contest.controls else {}
-    judges = {name: judging(head, test) for name, head in heads.items()}
     outcome = Outcome()
 
     def judge(lessons: Sequence[Lesson], tracks: dict[str, list[list[Track]]]) -> list[Track]:
         """Put down what everybody says of lessons; what each frame alone says."""
-        said = verdicts(list(judges.values()), lessons, contest.first_dt)
-        for (name, head), verdict in zip(judges.items(), said, strict=True):
+        said = verdicts(list(heads.values()), lessons, contest.first_dt)
+        for (name, head), verdict in zip(heads.items(), said, strict=True):
             tracks[name] = [tracks_of(lessons, [v.memory for v in verdict])]
             if name in contest.reset:
                 logits = memoryless(head, lessons, contest.first_dt)

@@ -61,7 +61,8 @@ def about_backbone(backbone: Backbone) -> dict[str, str]:
         "nodes": json.dumps(backbone.nodes),
         "weights": weights_hash(backbone),
         "preprocessing": json.dumps(backbone.preprocessing.to_json()),
-        **{name: str(value) for name, value in backbone.looks.items()},
+        # As in `Backbone.to_json`.
+        **({} if backbone.look == "whole" else {"look": backbone.look}),
     }
 
 

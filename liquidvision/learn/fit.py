@@ -44,7 +44,7 @@ def excerpt(lessons: Lessons, frames: int) -> list[Lesson]:
     Of very many clips only some, evenly spread.
     """
     step = math.ceil(len(lessons) * SHORTEST_RUN / frames)
-    some = [lessons.lesson(i, lessons.views[0]) for i in range(0, len(lessons), step)]
+    some = [lessons[i] for i in range(0, len(lessons), step)]
     longest, left = 0, frames
     for place, length in enumerate(sorted(len(lesson) for lesson in some)):
         longest = left // (len(some) - place)

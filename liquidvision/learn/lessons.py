@@ -11,7 +11,6 @@ from torch import Tensor
 from liquidvision.learn.annotations import Dataset
 from liquidvision.learn.features import FeatureStore
 
-MIRRORED = " mirrored"  # a name's ending: the second look of a backbone that looks twice
 SHELF_BYTES = 2 * 2**30  # embeddings that stay in memory; the rest is read again from the cache
 
 
@@ -47,18 +46,11 @@ class Lessons(Sequence[Lesson]):
     Args:
         dataset: annotated clips; all of them are readable.
         store: their embeddings.
-        views: what training may choose from; the first is what evaluation sees.
-
-    Attributes:
-        twice: whether the backbone looks twice. Evaluation then sees both looks, and training one or the other.
-        views: what training may choose from, each with its mirror image where the backbone looks twice.
+        views: the views that training may choose from; the first is what evaluation sees.
     """
 
-    twice = False
-
     def __init__(self, dataset: Dataset, store: FeatureStore, views: Sequence[str] = ("plain",)) -> None:
-        self.dataset, self.store, self.twice = dataset, store, store.backbone.twice
-        self.views = (*views, *(view + MIRRORED for view in views if self.twice))
+        self.dataset, self.store, self.views = dataset, store, tuple(views)
         self._shelf: dict[tuple[int, str], Lesson] = {}
         self._bytes = 0
 
@@ -66,7 +58,7 @@ class Lessons(Sequence[Lesson]):
         return len(self.dataset.clips)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # a slice of clips is nobody's wish
-        return self.seen(index, self.views[0])
+        return self.lesson(index, self.views[0])
 
     def __iter__(self) -> Iterator[Lesson]:
         return (self[i] for i in range(len(self)))
@@ -86,14 +78,7 @@ class Lessons(Sequence[Lesson]):
         return [self.lesson(index, view) for view in self.views for index in range(len(self))]
 
     def lesson(self, index: int, view: str) -> Lesson:
-        """One clip in one of its views, by one look."""
-        lesson = self.seen(index, view.removesuffix(MIRRORED))
-        if not self.twice:
-            return lesson
-        return replace(lesson, embeddings=lesson.embeddings.chunk(2, 1)[view.endswith(MIRRORED)])
-
-    def seen(self, index: int, view: str) -> Lesson:
-        """One clip as the backbone sees it."""
+        """One clip in one of its views."""
         if (index, view) in self._shelf:
             return self._shelf[index, view]
         clip = self.dataset.clips[index]

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from liquidvision.learn.lessons import Lesson, Lessons, collate
+from liquidvision.learn.lessons import Lesson, collate
 from liquidvision.liquid.head import Head
-from liquidvision.liquid.twice import TwiceHead
 
 CHUNK_FRAMES = 256  # of each row at once; the state is carried on
 
@@ -39,7 +38,7 @@ def verdicts(
     order = sorted(range(len(lessons)), key=lambda i: len(lessons[i]))
     for rows in (order[i : i + batch] for i in range(0, len(order), batch)):
         part = collate([lessons[i] for i in rows], first_dt).to(device)
-        state, cells = heads[0].initial(len(rows)), [head.initial(len(rows))["cell"] for head in heads]
+        state, cells = heads[0].initial(len(rows)), [head.cell.initial(len(rows)) for head in heads]
         pieces: list[list[Tensor]] = [[] for _ in heads]
         alone: list[list[Tensor]] = [[] for _ in heads]
         for start in range(0, part.dts.shape[1], CHUNK_FRAMES):
@@ -58,11 +57,6 @@ def verdicts(
                 n = len(lessons[i])
                 done[h][i] = Verdict(logits[row, :n].clone(), frame_logits[row, :n].clone())
     return done
-
-
-def judging(head: Head, lessons: Lessons) -> Head:
-    """A trained head as it judges lessons: by both looks, where their backbone looks twice."""
-    return TwiceHead.of(head) if lessons.twice else head
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class Shown(Lessons):
     def __len__(self) -> int:
         return len(self._joined)
 
-    def seen(self, index: int, view: str) -> Lesson:
+    def lesson(self, index: int, view: str) -> Lesson:
         return self._joined[index]
 
 

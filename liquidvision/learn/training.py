@@ -26,7 +26,6 @@ from liquidvision.learn.features import FeatureStore
 from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lessons
 from liquidvision.learn.recipe import Plan
-from liquidvision.learn.scoring import judging
 from liquidvision.learn.splits import Split, split
 from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.model import Model, layouts_of
@@ -121,7 +120,6 @@ def train(
             listener.epoch(row, plan.recipe.epochs)
 
         course.run(on_epoch)
-    head = judging(head, lessons["train"])
     model = Model(backbone, head, dataset.labels, name=out.name, first_dt=plan.first_dt)
     if plan.folds:
         watched, evaluation = cross_validated(model, Lessons(dataset, store, plan.views), plan, listener, out / FOLDS)

@@ -12,7 +12,6 @@ from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.plain import GRU, LSTM, Memoryless
 from liquidvision.liquid.quick import plain_torch
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
-from liquidvision.liquid.twice import TwiceHead
 from liquidvision.liquid.wiring import Wiring, auto_ncp, full, ncp
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "Memoryless",
     "MixedMemory",
     "Traces",
-    "TwiceHead",
     "Wiring",
     "auto_ncp",
     "from_ncps",

@@ -253,7 +253,7 @@ class Head(nn.Module):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Percept:
         """The first half of `forward`, up to the projection; arguments and errors are the same."""
-        xs, dt = as_streams(xs, dts, lengths, self.traces.input_size, "embeddings")
+        xs, dt = as_streams(xs, dts, lengths, self.input_size, "embeddings")
         state = state or self.initial(len(xs))
         z = (xs - self.mean) * self.inverse_std
         features, moved = self.features(z, dt, state)

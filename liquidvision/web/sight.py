@@ -5,7 +5,6 @@ from torch import Tensor
 
 from liquidvision.frame import Frame
 from liquidvision.gaze import Gaze
-from liquidvision.liquid.head import Head
 from liquidvision.liquid.traces import Layout
 from liquidvision.model import Model, layouts_of
 
@@ -44,10 +43,9 @@ class Sight:
             taught: whether a taught head speaks, not the model.
             teaching: whether anything is being taught; if not, the second is left out where it costs a pass of its own.
         """
-        if isinstance(self.model.head, Head):
+        if self.teachable is self.model.backbone:
             own = gaze.embed([frame])
-            teachable = own[:, : self.teachable.dim]  # the first look, where there are two
-            return teachable if taught else own, teachable
+            return own, own
         if taught:
             teachable = self.teachable.embed([frame.pixels])
             return teachable, teachable
