@@ -40,6 +40,18 @@ def pool(layouts, values, weights, out):
             at += channels + cells
 
 
+@inlined
+def give(layouts, deviation, sign, out):
+    """Put out deviations (width,), or by `layouts` the means of their magnitudes, whose signs (width,) are set."""
+    zero, one = deviation.dtype.type(0), deviation.dtype.type(1)
+    if layouts.shape[0]:
+        for c in range(deviation.shape[0]):
+            sign[c] = -one if deviation[c] < zero else one
+        pool(layouts, deviation, sign, out)
+    else:
+        out[:] = deviation
+
+
 @kernel
 def leaky(z, dt, taus, layouts, traces, seen, out, slopes, drift):
     """Deviations d = z - e, or the means of |d|, and e ← e + (1 - exp(-Δt/τ)) d; see Traces and Magnitudes.
@@ -70,13 +82,7 @@ def leaky(z, dt, taus, layouts, traces, seen, out, slopes, drift):
                         deviation[c] = now[c] - e[c]
                 ratio = dt[b, t] / taus[k]
                 gain = z.dtype.type(-math.expm1(-ratio))
-                if layouts.shape[0]:
-                    for c in range(width):
-                        sign[c] = -one if deviation[c] < zero else one
-                    pool(layouts, deviation, sign, out[b, t, k])
-                else:
-                    for c in range(width):
-                        out[b, t, k, c] = deviation[c]
+                give(layouts, deviation, sign, out[b, t, k])
                 if seen[b] != 0:
                     for c in range(width):
                         e[c] += gain * deviation[c]
@@ -106,7 +112,7 @@ def straight(z, dt, taus, layouts, traces, last, seen, out):
     """
     batch, steps, width = z.shape
     moved, deviation, sign = np.empty(width, z.dtype), np.empty(width, z.dtype), np.empty(width, z.dtype)
-    zero, one = z.dtype.type(0), z.dtype.type(1)
+    one = z.dtype.type(1)
     for b in range(batch):
         for t in range(steps):
             now = z[b, t]
@@ -118,13 +124,7 @@ def straight(z, dt, taus, layouts, traces, last, seen, out):
                 gain = z.dtype.type(-math.expm1(-ratio) / ratio) if ratio > 0 else one
                 for c in range(width):
                     deviation[c] = decay * traces[b, k, c] + gain * moved[c]
-                if layouts.shape[0]:
-                    for c in range(width):
-                        sign[c] = -one if deviation[c] < zero else one
-                    pool(layouts, deviation, sign, out[b, t, k])
-                else:
-                    for c in range(width):
-                        out[b, t, k, c] = deviation[c]
+                give(layouts, deviation, sign, out[b, t, k])
                 if dt[b, t] > 0:
                     traces[b, k] = deviation
             if dt[b, t] > 0:
