@@ -113,7 +113,7 @@ def default_plan(
         "width": 32,
         "units": 64,
         "cell": cell,
-        **({"straight": True} if grids > 1 else {}),
+        "straight": grids > 1,
     }
     epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)

@@ -122,12 +122,11 @@ class Traces(Cell):
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
-        by_others = torch.is_grad_enabled() and (z.requires_grad or state.requires_grad or dt.requires_grad)
-        if by_others or not quick.worth(dt.shape[1]) or not quick.fits(z, state, dt, self.log_taus):
+        by_others = z.requires_grad or state.requires_grad or dt.requires_grad or (self.straight and self.learn)
+        by_torch = (by_others and torch.is_grad_enabled()) or not quick.worth(dt.shape[1])
+        if by_torch or not quick.fits(z, state, dt, self.log_taus):
             return super().run(prepared, state, dt)
         if self.straight:
-            if self.learn and torch.is_grad_enabled():
-                return super().run(prepared, state, dt)
             return self._run_straight(z, state, dt)
         old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1]
         size = self.read(z[:0, 0, None]).shape[-1]
