@@ -33,6 +33,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """A shell's background job begins with SIGINT ignored, and so would the commands that tests interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run torch alone: OpenVINO, which takes its place where it is installed, has tests of its own."""
