@@ -99,6 +99,18 @@ def test_each_seed_has_folds_and_weights_of_its_own():
     assert len(first.alone) == 2 and "gated" in first.parameters and not first.tuned
 
 
+def test_a_clip_may_begin_where_it_began():
+    """Of clips of which frames are left out the first frame stays on request, and else seldom."""
+    lessons = Made(swings(24))
+    begun = {}
+    for but_first in (False, True):
+        contest = Contest({"none": CONFIG}, replace(RECIPE, epochs=1), 1.0, 1, dropped=0.75, but_first=but_first)
+        found = cross_validate(lessons, contest, 3)
+        pairs = zip(found.tracks["none"][0], found.sparse["none"][0], strict=True)
+        begun[but_first] = sum(whole.times[0] == sparse.times[0] for whole, sparse in pairs)
+    assert begun[True] == 24 > 2 * begun[False]
+
+
 def test_heads_never_see_what_they_are_judged_on(monkeypatch):
     """In every fold what is fitted to, statistics and probes too, is of other groups than what is judged."""
     seen: list[tuple[set[str], set[str]]] = []

@@ -155,12 +155,13 @@ def test_rare_classes_weigh_more():
 
 
 def test_dropped_frames_keep_the_times_of_the_others():
-    """Frames are left out with their times, so that Δt tells of the gap; one frame always stays."""
+    """Frames are left out with their times, so that Δt tells of the gap; one always stays, the first on request."""
     (lesson,) = swings(1, steps=(50,))
     torch.manual_seed(0)
     fewer = drop_frames(lesson, 0.5)
     assert 10 < len(fewer) < 40 and set(fewer.times.tolist()) < set(lesson.times.tolist())
     assert len(drop_frames(lesson, 1.0)) == 1
+    assert drop_frames(lesson, 1.0, but_first=True).times.tolist() == [lesson.times[0]]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
 
     python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--look whole]
-        [--seeds 5] [--cell gated] [--work WORK]
+        [--seeds 5] [--cell gated] [--most-dropped 0.6] [--but-first] [--work WORK]
 
 SET is one of
 
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--most-dropped", type=float, help="share of frames left out in training; default: the recipe's"
     )
+    parser.add_argument("--but-first", action="store_true", help="where frames are dropped, a clip keeps its first")
     parser.add_argument("--cache", type=Path, help="where embeddings are kept")
     parser.add_argument("--work", type=Path, default=Path("runs/context"))
     parser.add_argument("--threads", type=int, default=1)
@@ -83,12 +84,22 @@ def main() -> None:
     def on_fold(done: int) -> None:
         print(f"fold {done} of {folds * options.seeds}, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
 
-    result = compare(lessons, config, recipe, first_dt=plan.first_dt, k=folds, seeds=options.seeds, on_fold=on_fold)
+    result = compare(
+        lessons,
+        config,
+        recipe,
+        first_dt=plan.first_dt,
+        k=folds,
+        seeds=options.seeds,
+        but_first=options.but_first,
+        on_fold=on_fold,
+    )
     options.work.mkdir(parents=True, exist_ok=True)
     kept = "_objects" if options.weights is None else ""
     kept += "" if options.look is None else f"_{options.look}"
     kept += "" if options.features is None else f"_{options.features.replace(':', '-')}"
     kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
+    kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     print(f"{options.set}, {len(lessons)} clips, {recipe}")
     Progress(quiet=False).table({"compare": result})

@@ -38,6 +38,7 @@ def compare(
     first_dt: float,
     k: int,
     seeds: int,
+    but_first: bool = False,
     on_fold: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Cross-validate a head against its rivals and the controls: the evaluation's "compare".
@@ -50,6 +51,7 @@ def compare(
         first_dt: see `Model`.
         k: folds.
         seeds: how often everything is done, with other folds, weights and draws.
+        but_first: whether a clip's first frame stays where others are left out, see `Contest`.
         on_fold: called with the number of folds done, of `k` times `seeds`.
 
     Raises:
@@ -57,7 +59,16 @@ def compare(
     """
     rivals = [config.cell, *(cell for cell in RIVALS if cell != config.cell)]
     heads = {cell: sized(config, cell) for cell in rivals}
-    contest = Contest(heads, recipe, first_dt, seeds, reset=(config.cell,), controls=True, dropped=DROPPED)
+    contest = Contest(
+        heads,
+        recipe,
+        first_dt,
+        seeds,
+        reset=(config.cell,),
+        controls=True,
+        dropped=DROPPED,
+        but_first=but_first,
+    )
     outcome = cross_validate(lessons, contest, k, seed=recipe.seed, on_fold=on_fold)
     return table(outcome, lessons, config.cell, rivals) | {"folds": k, "seeds": seeds, "dropped": DROPPED}
 

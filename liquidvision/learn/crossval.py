@@ -39,6 +39,8 @@ class Contest:
         controls: whether the controls compete too.
         dropped: share of the frames of the clips to judge that are left out in a second judgement, their times
             handed over, 0..1; None: no second one.
+        but_first: whether each clip's first frame is among those that stay in: a later beginning hides more than how
+            the movement began, for the traces take the first frame to have stood there for ever.
     """
 
     heads: Mapping[str, HeadConfig]
@@ -48,6 +50,7 @@ class Contest:
     reset: Sequence[str] = ()
     controls: bool = False
     dropped: float | None = None
+    but_first: bool = False
 
 
 @dataclass(slots=True)
@@ -147,7 +150,8 @@ def run_fold(train: Lessons, test: Lessons, contest: Contest, seed: int) -> Outc
     outcome.alone = [judge(list(test), outcome.tracks)]
     if contest.dropped is not None:
         torch.manual_seed(seed)
-        judge([drop_frames(lesson, contest.dropped) for lesson in test], outcome.sparse)
+        sparse = [drop_frames(lesson, contest.dropped, but_first=contest.but_first) for lesson in test]
+        judge(sparse, outcome.sparse)
     outcome.tuned = {name: [control.tuned] for name, control in made.items() if control.tuned}
     for name, head in heads.items():
         unused = sum(p.numel() for p in head.frame_readout.parameters())

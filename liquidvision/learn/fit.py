@@ -222,10 +222,10 @@ class Prefix:
         return sums[0] / self._count.clamp_min(1), sums[1] / self._count.clamp_min(1)
 
 
-def drop_frames(lesson: Lesson, share: float) -> Lesson:
-    """A lesson without a random share of its frames; one is always left."""
+def drop_frames(lesson: Lesson, share: float, *, but_first: bool = False) -> Lesson:
+    """A lesson without a random share of its frames; one is always left, the first where it is to stay."""
     keep = torch.rand(len(lesson)) >= share
-    keep[torch.randint(len(lesson), ())] = True
+    keep[0 if but_first else torch.randint(len(lesson), ())] = True
     return lesson.only(keep)
 
 
