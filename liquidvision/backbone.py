@@ -159,7 +159,7 @@ class Backbone(nn.Module):
     @torch.inference_mode()
     def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
         """Embeddings (n, dim) float32 of n pictures for themselves, as `prepare` takes them; sizes may differ."""
-        return self.forward(torch.cat([self.prepare(image) for image in images]).to(self.device))
+        return self.forward(torch.cat([self.prepare(image) for image in images]))
 
     def prepare(self, image: np.ndarray | Pixels) -> Tensor:
         """The network's input (1, 3, *size) of a picture, a frame's `pixels` or RGB (h, w, 3) uint8.
@@ -192,7 +192,8 @@ class Backbone(nn.Module):
         return self.preprocessing(pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embeddings (n, dim) of standardised input (n, 3, *size)."""
+        """Embeddings (n, dim), on its own device, of standardised input (n, 3, *size)."""
+        pixels = pixels.to(self.device)
         looked_into = torch.jit.is_tracing() or torch.compiler.is_compiling()
         if self.runtime is not None and not looked_into and self.runtime.takes(pixels):
             return self.runtime(self, pixels)

@@ -120,7 +120,7 @@ def alone(source: str | Path, model: Model, frames: int, codec: str, folder: Pat
                 with clock.times("resize"):
                     prepared = [gaze.prepare(frame) for frame in part]
                 with clock.times("backbone"), torch.inference_mode():
-                    embeddings = model.backbone(torch.cat(prepared).to(model.device))
+                    embeddings = model.backbone(torch.cat(prepared))
                 with clock.times("head"):
                     predictions += session.push_embeddings(part, embeddings)
             with clock.times("records"):

@@ -95,7 +95,7 @@ class Gaze:
     def embed(self, frames: Sequence[Frame]) -> Tensor:
         """Embeddings (n, dim) of the stream's next frames; raises as `prepare`."""
         pixels = torch.cat([self.prepare(frame) for frame in frames])
-        return self._backbone(pixels.to(self._backbone.device))
+        return self._backbone(pixels)
 
     def follow(self, whole: Tensor, frame: Frame) -> Square:
         """The square to cut out of the stream's next frame, of which the network's input (3, h, w) is `whole`."""

@@ -127,7 +127,7 @@ def _prepared(frames: Iterable[Frame], gaze: Gaze) -> Iterator[tuple[Frame, Tens
 @torch.inference_mode()
 def _embed_all(model: Model, frames: Sequence[Frame], pixels: Tensor) -> tuple[Tensor, list[bool]]:
     """As `Stillness.embed`, but each picture is embedded."""
-    return model.backbone(pixels.to(model.device)), [True] * len(frames)
+    return model.backbone(pixels), [True] * len(frames)
 
 
 def _embedded(

@@ -45,7 +45,7 @@ class Stillness:
         """Embeddings (n, d) of the next frames, whose network inputs are (n, 3, h, w); and which were embedded."""
         cells, dts = functional.adaptive_avg_pool2d(pixels * self._std.to(pixels.device), CELLS), self._steps(frames)
         if self._last is None:
-            values, old = self._look(pixels[:1]), 0
+            values, old = self._model.backbone(pixels[:1]), 0
         else:  # the picture that was embedded last goes before the new ones
             cells, values, old = torch.cat([self._last[0], cells]), self._last[1], 1
         values = torch.cat([values, values.new_zeros(len(cells) - 1, values.shape[1])])
@@ -53,7 +53,7 @@ class Stillness:
         new = leaps(cells)
         while True:
             if new:
-                values[new] = self._look(pixels[[i - old for i in new]])
+                values[new] = self._model.backbone(pixels[[i - old for i in new]])
                 seen = sorted(seen + new)
             low, high, share, off = between(cells, seen)
             new = worst(off / limit, low)
@@ -67,9 +67,6 @@ class Stillness:
         self._state, self._time = out.state, frames[-1].time
         self._last = cells[seen[-1] :][:1], values[seen[-1] :][:1]
         return assumed, [i + old in seen for i in range(len(frames))]
-
-    def _look(self, pixels: Tensor) -> Tensor:
-        return self._model.backbone(pixels.to(self._model.device))
 
     def _steps(self, frames: Sequence[Frame]) -> Tensor:
         """Seconds to each frame from the one before."""

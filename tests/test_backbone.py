@@ -65,6 +65,13 @@ def test_a_deep_copy_stays_frozen(model):
         torch.testing.assert_close(twin.embed(images), model.embed(images))
 
 
+def test_input_is_moved_to_the_network(monkeypatch):
+    """Pictures made ready on the CPU are embedded where the network lies, a GPU, say."""
+    monkeypatch.setattr(Backbone, "plain", lambda self, pixels: pixels)
+    elsewhere = Backbone("mobilenet_v3_small", weights=None).to("meta")
+    assert elsewhere(torch.zeros(2, 3, 224, 224)).device.type == "meta"
+
+
 def test_a_batch_gives_what_each_picture_gives_alone(model):
     """Pictures embedded together, of different sizes too, give what each gives alone."""
     images = [picture(0), picture(1, 80, 40), picture(2, 33, 77)]
