@@ -159,7 +159,7 @@ class Backbone(nn.Module):
     @torch.inference_mode()
     def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
         """Embeddings (n, dim) float32 of n pictures for themselves, as `prepare` takes them; sizes may differ."""
-        return self.forward(torch.cat([self.prepare(image) for image in images]))
+        return self.forward(torch.cat([self.prepare(image).to(self.device) for image in images]))
 
     def prepare(self, image: np.ndarray | Pixels) -> Tensor:
         """The network's input (1, 3, *size) of a picture, a frame's `pixels` or RGB (h, w, 3) uint8.

@@ -225,6 +225,20 @@ def test_all_views_come_from_one_decoding(store, make_video, monkeypatch):
     assert (together["plain"] - together["mirror"]).abs().max() > 1e-3
 
 
+def test_views_are_embedded_where_the_network_lies(store, make_video, monkeypatch):
+    """The views of a picture go to the network's device, a GPU, say, whether they were made there or on the CPU."""
+    seen: set[str] = set()
+    store.backbone = copy.deepcopy(store.backbone).to("meta")
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        seen.add(pixels.device.type)
+        return torch.zeros(len(pixels), store.backbone.dim)
+
+    monkeypatch.setattr(store.backbone, "forward", forward)
+    store.fill([make_video()], ("plain", "mirror"))
+    assert seen == {"meta"}
+
+
 def test_fill_goes_on_where_it_stopped(store, make_video):
     """Only what is missing is embedded, each picture told once; what was there is told as such."""
     a, b = make_video("a.mp4"), make_video("b.mp4", pts=range(0, 7 * 512, 512))

@@ -193,7 +193,10 @@ class FeatureStore:
                 for frame in islice(reader, self.max_frames):
                     seen = (look(frame.image, frame.index) if look else frame.pixels for look in looks)
                     shows = (replace(frame, pixels=pixels) for pixels in seen)
-                    inputs = [gaze.prepare(show) for gaze, show in zip(gazes, shows, strict=True)]
+                    # Some views' are made on the backbone's device, others' on the CPU.
+                    inputs = [
+                        gaze.prepare(show).to(self.backbone.device) for gaze, show in zip(gazes, shows, strict=True)
+                    ]
                     yield replace(frame, pixels=EMPTY), torch.cat(inputs)
 
             # The network's input is made in the reading thread too: the backbone never waits for what is small.
