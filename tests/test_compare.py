@@ -1,6 +1,7 @@
 """Cross-validation and the comparison: who is judged by what, fairly, and what the table says of it."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 from lessons import swings
 
 from liquidvision.errors import UsageError
+from liquidvision.learn import compare as comparing
 from liquidvision.learn import crossval
 from liquidvision.learn.clips import Clip, Dataset
 from liquidvision.learn.compare import compare, sized
@@ -59,7 +61,7 @@ def test_memory_wins_where_only_time_tells(table):
     assert min(right["gated"], right["ltc"], right["gru"]) > 0.75
     assert max(right["probe"], right["hmm_forward"], right["gated reset"]) < 0.7
     for row in table["rows"]:
-        assert row["low"] <= row["mean"] <= row["high"] and 0 <= row["mean_dropped"] <= 1
+        assert row["low"] <= row["mean"] <= row["high"] and min(row["mean_dropped"], row["mean_after"]) >= 0
         if row["name"] != "gated":
             assert row["minus_reference"]["mean"] == pytest.approx(row["mean"] - right["gated"])
 
@@ -84,31 +86,52 @@ def test_rivals_have_as_many_parameters(cell, units):
 def test_each_seed_has_folds_and_weights_of_its_own():
     """Every clip is judged once for each seed, by heads that differ; the same seed gives the same again."""
     lessons = Made(swings(24))
-    contest = Contest({"gated": CONFIG}, replace(RECIPE, epochs=2), 1.0, 2, dropped=0.75)
+    harder = {"dropped": partial(comparing.with_drops, False), "after": comparing.in_turn}
+    contest = Contest({"gated": CONFIG}, replace(RECIPE, epochs=2), 1.0, 2, harder=harder)
     done: list[int] = []
     first, again = (cross_validate(lessons, contest, 3, seed=5, on_fold=done.append) for _ in range(2))
     assert done == [1, 2, 3, 4, 5, 6] * 2
-    for kind in ("tracks", "sparse"):
-        seeds, others = getattr(first, kind)["gated"], getattr(again, kind)["gated"]
+    for mine, other in (
+        (first.tracks, again.tracks),
+        *((first.harder[kind], again.harder[kind]) for kind in harder),
+    ):
+        seeds, others = mine["gated"], other["gated"]
         assert len(seeds) == 2 and all(len(tracks) == 24 for tracks in seeds)
         for tracks, same in zip(seeds, others, strict=True):
             assert all(np.array_equal(a.scores, b.scores) for a, b in zip(tracks, same, strict=True))
         assert not np.array_equal(seeds[0][0].scores, seeds[1][0].scores)
-    for whole, sparse in zip(first.tracks["gated"][0], first.sparse["gated"][0], strict=True):
+    for whole, sparse in zip(first.tracks["gated"][0], first.harder["dropped"]["gated"][0], strict=True):
         assert len(sparse.times) < len(whole.times) and set(sparse.times) <= set(whole.times)
+    for whole, later in zip(first.tracks["gated"][0], first.harder["after"]["gated"][0], strict=True):
+        assert np.array_equal(later.times, whole.times) and not np.allclose(later.scores, whole.scores)
     assert len(first.alone) == 2 and "gated" in first.parameters and not first.tuned
 
 
 def test_a_clip_may_begin_where_it_began():
     """Of clips of which frames are left out the first frame stays on request, and else seldom."""
-    lessons = Made(swings(24))
+    lessons = list(swings(24))
     begun = {}
     for but_first in (False, True):
-        contest = Contest({"none": CONFIG}, replace(RECIPE, epochs=1), 1.0, 1, dropped=0.75, but_first=but_first)
-        found = cross_validate(lessons, contest, 3)
-        pairs = zip(found.tracks["none"][0], found.sparse["none"][0], strict=True)
-        begun[but_first] = sum(whole.times[0] == sparse.times[0] for whole, sparse in pairs)
+        fewer = comparing.with_drops(but_first, lessons)
+        assert sum(map(len, fewer)) < 0.5 * sum(map(len, lessons))
+        begun[but_first] = sum(a.times[0] == b.times[0] for a, b in zip(lessons, fewer, strict=True))
     assert begun[True] == 24 > 2 * begun[False]
+
+
+def test_clips_in_turn_come_after_another_and_are_judged_alone():
+    """In turn, every clip comes after the whole of another one, of which nothing is judged."""
+    lessons = list(swings(24))
+    torch.manual_seed(0)
+    joined = comparing.in_turn(lessons)
+    befores = set()
+    for lesson, longer in zip(lessons, joined, strict=True):
+        n = len(longer) - len(lesson)
+        assert n and (longer.targets[:n] == -1).all() and torch.equal(longer.targets[n:], lesson.targets)
+        assert torch.equal(longer.embeddings[n:], lesson.embeddings) and torch.equal(longer.times[n:], lesson.times)
+        (before,) = [other.name for other in lessons if torch.equal(other.embeddings, longer.embeddings[:n])]
+        assert before != lesson.name and (longer.times.diff() > 0).all()
+        befores.add(before)
+    assert len(befores) == 24
 
 
 def test_heads_never_see_what_they_are_judged_on(monkeypatch):

@@ -8,12 +8,13 @@ import torch
 from lessons import Shelf, swings, tiny_head
 
 from liquidvision.errors import UsageError
-from liquidvision.learn.fit import Fit, class_weights, drop_frames, excerpt, fit_statistics
+from liquidvision.learn.compare import in_turn
+from liquidvision.learn.fit import Fit, after, class_weights, drop_frames, excerpt, fit_statistics
 from liquidvision.learn.lessons import collate
 from liquidvision.learn.recipe import Recipe, default_plan
 from liquidvision.learn.scoring import score, verdicts
 
-STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, smoothing=0.0, calm=0.0)
+STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, preceded=0.0, smoothing=0.0, calm=0.0)
 
 
 def fitted(heads, lessons, recipe):
@@ -67,6 +68,48 @@ def test_padding_counts_for_nothing():
         together = float(fit.learn(collate(list(lessons), 1.0))[0])
         single = [float(fit.learn(collate([lesson], 1.0))[0]) for lesson in lessons]
         assert together == pytest.approx(sum(single) / 2, abs=1e-5)
+
+
+def test_a_head_keeps_its_judgement_after_another_clip():
+    """Taught with clips after the end of others, a head tells clips in a stream better than one taught without."""
+    lessons, unseen = swings(128), in_turn(swings(96, seed=5))
+    unseen = [replace(lesson, targets=lesson.targets[-1:].expand(len(lesson))) for lesson in unseen]
+    right = {}
+    for preceded in (0.0, 0.5):
+        head = tiny_head()
+        training = fitted([head], lessons, Recipe(epochs=40, batch=16, noise=0.1, preceded=preceded))
+        for _ in range(40):
+            training.epoch()
+        said = verdicts([head], unseen, 1.0)[0]
+        own = [v.memory[-12:].mean(0).argmax() == lesson.targets[0] for v, lesson in zip(said, unseen, strict=True)]
+        right[preceded] = sum(map(int, own)) / len(own)
+    assert right[0.5] > right[0.0] + 0.05 and right[0.5] > 0.7, right
+
+
+def test_what_came_before_is_not_judged():
+    """A clip after another keeps its own times and targets; what came before is as far away as frames are, unjudged."""
+    first, second = swings(2, steps=(9, 21))
+    joined = after(first, second)
+    assert torch.equal(joined.times[9:], second.times) and torch.equal(joined.targets[9:], second.targets)
+    assert (joined.targets[:9] == -1).all() and torch.equal(joined.embeddings[:9], first.embeddings)
+    assert torch.allclose(joined.times[:9].diff(), first.times.diff())
+    assert 0.05 <= joined.times[9] - joined.times[8] <= 0.15 and joined.whole
+    one = after(first.only(slice(0, 1)), second.only(slice(0, 1)))
+    assert len(one) == 2 and one.times[1] > one.times[0]
+
+
+def test_windows_that_nobody_judges_teach_nothing():
+    """Where no frame of a window is judged the head stays as it is, and the loss is that of the others."""
+    (lesson,) = swings(1, steps=(24,))
+    for last in (-1, 1):
+        targets = torch.full((24,), -1)
+        targets[-4:] = last
+        head = tiny_head()
+        fit = fitted([head], swings(4), replace(STILL, batch=1, window=8))
+        before = {name: value.clone() for name, value in head.state_dict().items()}
+        loss = fit.learn(collate([replace(lesson, targets=targets)], 1.0))
+        assert torch.isfinite(loss).all() and bool(loss > 0) == (last == 1)
+        assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items()) == (last == -1)
 
 
 def test_heads_side_by_side_learn_as_if_alone():

@@ -70,8 +70,9 @@ class Progress:
         table.add_column("")
         for column in ("%", "95 % interval", "less the first"):
             table.add_column(column, no_wrap=True)
-        dropped = [] if found.get("dropped") is None else [f"{100 * found['dropped']:.0f} %\ndropped"]
-        for column in (*dropped, "flips\na min"):
+        harder = {} if found.get("dropped") is None else {"mean_dropped": f"{100 * found['dropped']:.0f} %\ndropped"}
+        harder |= {"mean_after": "after\nanother"} if found.get("after") else {}
+        for column in (*harder.values(), "flips\na min"):
             table.add_column(column, no_wrap=True)
         for row in found["rows"]:
             less = row["minus_reference"]
@@ -80,7 +81,7 @@ class Progress:
                 f"{100 * row['mean']:.1f}",
                 f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
                 "" if less is None else f"{100 * less['low']:+.1f} to {100 * less['high']:+.1f}",
-                *[f"{100 * row['mean_dropped']:.1f}" for _ in dropped],
+                *[f"{100 * row[mean]:.1f}" for mean in harder],
                 "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
             )
         self._out.print(table)

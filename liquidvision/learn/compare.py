@@ -4,14 +4,17 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from liquidvision.learn.bootstrap import interval, paired
 from liquidvision.learn.controls import NAMES
-from liquidvision.learn.crossval import RESET, Contest, Outcome, cross_validate
-from liquidvision.learn.lessons import Lessons
+from liquidvision.learn.crossval import RESET, Contest, Harder, Outcome, cross_validate
+from liquidvision.learn.fit import after, drop_frames
+from liquidvision.learn.lessons import Lesson, Lessons
 from liquidvision.learn.metrics import Track, frame_accuracy, measure
 from liquidvision.learn.recipe import Recipe
 from liquidvision.liquid.head import HeadConfig, make_cell
@@ -26,7 +29,7 @@ CELLS = {
     "none": "no memory but the traces",
 }
 RIVALS = ("gated", "ltc", "cfc", "gru", "lstm", "none")
-DROPPED = 0.75  # share of frames left out in the second judgement
+DROPPED = 0.75  # share of frames left out in a second judgement
 MOST_UNITS = 16  # times those of the head that the others are compared with
 
 
@@ -51,7 +54,7 @@ def compare(
         first_dt: see `Model`.
         k: folds.
         seeds: how often everything is done, with other folds, weights and draws.
-        but_first: whether a clip's first frame stays where others are left out, see `Contest`.
+        but_first: whether a clip's first frame stays where others are left out.
         on_fold: called with the number of folds done, of `k` times `seeds`.
 
     Raises:
@@ -59,18 +62,31 @@ def compare(
     """
     rivals = [config.cell, *(cell for cell in RIVALS if cell != config.cell)]
     heads = {cell: sized(config, cell) for cell in rivals}
-    contest = Contest(
-        heads,
-        recipe,
-        first_dt,
-        seeds,
-        reset=(config.cell,),
-        controls=True,
-        dropped=DROPPED,
-        but_first=but_first,
-    )
+    harder: dict[str, Harder] = {"dropped": partial(with_drops, but_first)}
+    if all(clip.label is not None for clip in lessons.dataset.clips):
+        harder["after"] = in_turn
+    contest = Contest(heads, recipe, first_dt, seeds, reset=(config.cell,), controls=True, harder=harder)
     outcome = cross_validate(lessons, contest, k, seed=recipe.seed, on_fold=on_fold)
-    return table(outcome, lessons, config.cell, rivals) | {"folds": k, "seeds": seeds, "dropped": DROPPED}
+    about = {"folds": k, "seeds": seeds, "dropped": DROPPED, "after": "after" in harder}
+    return table(outcome, lessons, config.cell, rivals) | about
+
+
+def with_drops(but_first: bool, lessons: Sequence[Lesson]) -> list[Lesson]:
+    """The lessons without `DROPPED` of their frames.
+
+    Args:
+        but_first: whether each keeps its first. Traces take the first frame to have stood there for ever, so that of
+            a later beginning the baseline is missing too, which is lost for another reason than a gap.
+        lessons: whole.
+    """
+    return [drop_frames(lesson, DROPPED, but_first=but_first) for lesson in lessons]
+
+
+def in_turn(lessons: Sequence[Lesson]) -> list[Lesson]:
+    """Each lesson after the whole of another, in random turns, as in a stream that does not begin anew with each."""
+    turns = torch.randperm(len(lessons)).tolist()
+    before = dict(zip(turns, [turns[-1], *turns[:-1]], strict=True))
+    return [after(lessons[before[i]], lesson) for i, lesson in enumerate(lessons)]
 
 
 def sized(config: HeadConfig, cell: str) -> HeadConfig:
@@ -110,7 +126,10 @@ def table(outcome: Outcome, lessons: Lessons, reference: str, cells: Sequence[st
                 "name": name,
                 "text": text,
                 "mean": mean,
-                "mean_dropped": float(rightness(outcome.sparse[name], whole).mean()) if outcome.sparse else None,
+                **{
+                    f"mean_{kind}": float(rightness(tracks[name], whole).mean())
+                    for kind, tracks in outcome.harder.items()
+                },
                 "low": low,
                 "high": high,
                 "sd_seeds": float(right.mean(1).std(ddof=1)) if len(right) > 1 else None,

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from liquidvision.errors import ModelError, SinkError, UsageError
 from liquidvision.learn import probe
 from liquidvision.learn.clips import Dataset, labels_of
 from liquidvision.learn.controls import controls
-from liquidvision.learn.fit import Fit, drop_frames, fit_statistics
+from liquidvision.learn.fit import Fit, fit_statistics
 from liquidvision.learn.lessons import Lesson, Lessons
 from liquidvision.learn.metrics import Track
 from liquidvision.learn.recipe import Recipe
@@ -22,7 +23,8 @@ from liquidvision.learn.scoring import Verdict, verdicts
 from liquidvision.learn.splits import folds
 from liquidvision.liquid.head import Head, HeadConfig
 
-FORMAT = "liquidvision-fold"
+FORMAT = "liquidvision-fold-2"
+Harder = Callable[[Sequence[Lesson]], list[Lesson]]
 RESET = "reset"  # a name's ending: the state set back at every frame
 
 
@@ -37,10 +39,8 @@ class Contest:
         seeds: how often all of it is done: another partition into folds, other weights, other draws.
         reset: the names of heads that are also judged with their state set back at every frame.
         controls: whether the controls compete too.
-        dropped: share of the frames of the clips to judge that are left out in a second judgement, their times
-            handed over, 0..1; None: no second one.
-        but_first: whether each clip's first frame is among those that stay in: a later beginning hides more than how
-            the movement began, for the traces take the first frame to have stood there for ever.
+        harder: further judgements by name, and what becomes of the clips before each: of all of them, in their order;
+            frames of class -1 are seen and not judged.
     """
 
     heads: Mapping[str, HeadConfig]
@@ -49,8 +49,7 @@ class Contest:
     seeds: int
     reset: Sequence[str] = ()
     controls: bool = False
-    dropped: float | None = None
-    but_first: bool = False
+    harder: Mapping[str, Harder] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -59,14 +58,14 @@ class Outcome:
 
     Attributes:
         tracks: by name: (seeds, clips).
-        sparse: the same of clips of which frames are left out; empty without `Contest.dropped`.
+        harder: the same of each of `Contest.harder`.
         alone: by each frame alone, through the readout that all heads share: (seeds, clips).
         tuned: by control: what was tuned, fold by fold.
         parameters: by head's name: numbers that were trained, without the readout of single frames.
     """
 
     tracks: dict[str, list[list[Track]]] = field(default_factory=dict)
-    sparse: dict[str, list[list[Track]]] = field(default_factory=dict)
+    harder: dict[str, dict[str, list[list[Track]]]] = field(default_factory=dict)
     alone: list[list[Track]] = field(default_factory=list)
     tuned: dict[str, list[str]] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
@@ -148,10 +147,11 @@ def run_fold(train: Lessons, test: Lessons, contest: Contest, seed: int) -> Outc
         return tracks_of(lessons, [v.frame for v in said[0]])
 
     outcome.alone = [judge(list(test), outcome.tracks)]
-    if contest.dropped is not None:
+    for kind, make in contest.harder.items():
         torch.manual_seed(seed)
-        sparse = [drop_frames(lesson, contest.dropped, but_first=contest.but_first) for lesson in test]
-        judge(sparse, outcome.sparse)
+        asked, said = make(list(test)), dict[str, list[list[Track]]]()
+        judge([replace(lesson, targets=lesson.targets.clamp_min(0)) for lesson in asked], said)
+        outcome.harder[kind] = {name: [list(map(judged, part, asked))] for name, (part,) in said.items()}
     outcome.tuned = {name: [control.tuned] for name, control in made.items() if control.tuned}
     for name, head in heads.items():
         unused = sum(p.numel() for p in head.frame_readout.parameters())
@@ -162,10 +162,10 @@ def run_fold(train: Lessons, test: Lessons, contest: Contest, seed: int) -> Outc
 def keep_fold(path: Path, fold: Outcome) -> None:
     """Write what a fold gave; raises SinkError where that cannot be."""
     told = {"tuned": fold.tuned, "parameters": fold.parameters}
-    told |= {"tracks": list(fold.tracks), "sparse": list(fold.sparse)}
+    told |= {"tracks": list(fold.tracks), "harder": {kind: list(tracks) for kind, tracks in fold.harder.items()}}
     tensors = {}
-    kinds = [fold.alone, *fold.tracks.values(), *fold.sparse.values()]
-    for i, (tracks,) in enumerate(kinds):
+    harder = [tracks for by_name in fold.harder.values() for tracks in by_name.values()]
+    for i, (tracks,) in enumerate([fold.alone, *fold.tracks.values(), *harder]):
         tensors[f"{i}.lengths"] = torch.tensor([len(track.truth) for track in tracks])
         for part in ("truth", "scores", "times"):
             tensors[f"{i}.{part}"] = torch.from_numpy(np.concatenate([getattr(track, part) for track in tracks]))
@@ -191,11 +191,11 @@ def read_fold(path: Path) -> Outcome | None:
         parts = (np.split(tensors[f"{i}.{part}"].numpy(), edges) for part in ("truth", "scores", "times"))
         return [[Track(*row) for row in zip(*parts, strict=True)]]
 
-    names, sparse = told["tracks"], told["sparse"]
+    numbers = count()
     return Outcome(
-        tracks={name: tracks(1 + i) for i, name in enumerate(names)},
-        sparse={name: tracks(1 + len(names) + i) for i, name in enumerate(sparse)},
-        alone=tracks(0),
+        alone=tracks(next(numbers)),
+        tracks={name: tracks(next(numbers)) for name in told["tracks"]},
+        harder={kind: {name: tracks(next(numbers)) for name in names} for kind, names in told["harder"].items()},
         tuned=told["tuned"],
         parameters=told["parameters"],
     )
@@ -239,6 +239,12 @@ def tracks_of(lessons: Sequence[Lesson], logits: Sequence[Tensor]) -> list[Track
     ]
 
 
+def judged(track: Track, lesson: Lesson) -> Track:
+    """The part of a lesson's track where somebody said what is true."""
+    known = lesson.targets.numpy() >= 0
+    return Track(track.truth[known], track.scores[known], track.times[known])
+
+
 def merge(outcome: Outcome, fold: Outcome, number: int, places: Sequence[int], clips: int) -> None:
     """Put a fold's tracks in their places among all clips, as those of the seed of that number."""
 
@@ -249,7 +255,8 @@ def merge(outcome: Outcome, fold: Outcome, number: int, places: Sequence[int], c
             whole[number][place] = track
 
     put(outcome.alone, fold.alone)
-    for all_, some in ((outcome.tracks, fold.tracks), (outcome.sparse, fold.sparse)):
+    harder = ((outcome.harder.setdefault(kind, {}), tracks) for kind, tracks in fold.harder.items())
+    for all_, some in ((outcome.tracks, fold.tracks), *harder):
         for name, tracks in some.items():
             put(all_.setdefault(name, []), tracks)
     for name, tuned in fold.tuned.items():

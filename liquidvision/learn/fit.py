@@ -16,6 +16,7 @@ from liquidvision.liquid.head import Head, HeadOutput
 
 STATISTICS_FRAMES = 20_000  # enough for means and axes
 SHORTEST_RUN = 64  # frames of a clip that tell something of its traces
+EARLIER = 3.0  # seconds of another clip, at most, that come before one in training: more than traces remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +116,18 @@ class Fit:
         return [groups[i] for i in torch.randperm(len(groups)).tolist()]
 
     def batch_of(self, passages: Sequence[Passage]) -> Batch:
-        """Lessons of a batch: each in a random view, with some of its frames left out."""
-        lessons = []
+        """Lessons of a batch: each in a random view, some frames left out; some after the end of another."""
+        lessons, recipe = [], self.recipe
         for passage in passages:
             view = self.lessons.views[int(torch.randint(len(self.lessons.views), ()))]
             lesson = self.lessons.lesson(passage.clip, view).only(slice(passage.start, passage.stop))
-            lessons.append(drop_frames(lesson, float(torch.rand(())) * self.recipe.most_dropped))
+            share = float(torch.rand(())) * recipe.most_dropped
+            lesson = drop_frames(lesson, share)
+            if lesson.whole and recipe.preceded and torch.rand(()) < recipe.preceded:
+                other = self.lessons.lesson(int(torch.randint(len(self.lessons), ())), view)
+                end = other.only(other.times >= other.times[-1] - EARLIER * float(torch.rand(())))
+                lesson = after(drop_frames(end, share), lesson)
+            lessons.append(lesson)
         return collate(lessons, self.first_dt).to(self.device)
 
     def learn(self, batch: Batch) -> Tensor:
@@ -151,10 +158,11 @@ class Fit:
                 cells[i] = out.state["cell"].detach()
                 parts.append(self.loss(out, targets[:, span], counted[:, span], batch.dts[:, span], prefixes[i]))
             state = {name: part.detach() for name, part in percept.state.items()}
-            self.step(parts)
-            losses += torch.stack(parts).detach().cpu()
-            windows += 1
-        return losses / windows
+            if counted[:, span].any():  # else there is nothing to learn from
+                self.step(parts)
+                losses += torch.stack(parts).detach().cpu()
+                windows += 1
+        return losses / max(1, windows)
 
     def loss(self, out: HeadOutput, targets: Tensor, real: Tensor, dts: Tensor, prefix: "Prefix") -> Tensor:
         """Cross-entropy of clips, by the mean of their frames' logits so far, and of frames where labels change.
@@ -165,9 +173,9 @@ class Fit:
         logits, going = out.logits.float(), real.any(1)
         frames = (self.cross_entropy(logits, targets) * real).sum(1) / real.sum(1).clamp_min(1)
         clips = self.cross_entropy(*prefix.mean(logits, targets, real))
-        change = logits.softmax(-1).diff(dim=1).abs().sum(-1)
-        seconds = (dts * real)[:, 1:].sum(1)
-        flicker = torch.where(seconds > 0, (change * real[:, 1:]).sum(1) / seconds.clamp_min(1e-6), 0.0)
+        change, both = logits.softmax(-1).diff(dim=1).abs().sum(-1), real[:, 1:] & real[:, :-1]
+        seconds = (dts[:, 1:] * both).sum(1)
+        flicker = torch.where(seconds > 0, (change * both).sum(1) / seconds.clamp_min(1e-6), 0.0)
         rows = torch.where(prefix.whole, clips + self.recipe.calm * flicker, frames)
         return rows[going].mean()
 
@@ -227,6 +235,18 @@ def drop_frames(lesson: Lesson, share: float, *, but_first: bool = False) -> Les
     keep = torch.rand(len(lesson)) >= share
     keep[0 if but_first else torch.randint(len(lesson), ())] = True
     return lesson.only(keep)
+
+
+def after(before: Lesson, lesson: Lesson) -> Lesson:
+    """A lesson at its own times, and what the stream showed before it: as far apart as frames are, and not judged."""
+    steps = torch.cat([before.times.diff(), lesson.times.diff()])
+    gap = steps.median() if len(steps) else 0.04
+    return replace(
+        lesson,
+        embeddings=torch.cat([before.embeddings, lesson.embeddings]),
+        times=torch.cat([before.times - before.times[-1] + lesson.times[0] - gap, lesson.times]),
+        targets=torch.cat([torch.full_like(before.targets, -1), lesson.targets]),
+    )
 
 
 def class_weights(lessons: Lessons, classes: int, balance: float) -> Tensor:

@@ -26,6 +26,8 @@ class Recipe:
         noise: standard deviation of the Gaussian noise on the cell's standardised features: half of its
             variance drawn once for a clip, half for each frame.
         most_dropped: the largest share of a clip's frames left out at random, their Δt handed over; 0..1.
+        preceded: share of clips of one label that come, in training, after the end of another clip, as in a stream that
+            does not begin anew with each; what went before is seen and not judged; 0..1.
         mixup: share of batches in which clips are blended with others of the batch, labels likewise
             (Zhang et al. 2018, arXiv 1710.09412); 0..1.
         balance: class weights are the inverse frequency of a class to this power, 0..1.
@@ -48,6 +50,7 @@ class Recipe:
     calm: float = 0.05
     noise: float = 0.3
     most_dropped: float = 0.6
+    preceded: float = 0.5
     mixup: float = 0.0
     balance: float = 0.5
     window: int = 128
@@ -60,7 +63,7 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise UsageError(f"{name} is {value}; expected a whole number, 1 or more")
-        for name in ("smoothing", "most_dropped", "mixup", "warm_up", "balance"):
+        for name in ("smoothing", "most_dropped", "preceded", "mixup", "warm_up", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected a share from 0 to 1")
         for name in ("learning_rate", "weight_decay", "clip_norm", "calm", "noise"):
