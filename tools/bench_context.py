@@ -1,7 +1,8 @@
 """Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
 
     python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--look whole]
-        [--seeds 5] [--cell gated] [--most-dropped 0.6] [--but-first] [--work WORK]
+        [--seeds 5] [--cell gated] [--most-dropped 0.6] [--preceded 0.5] [--but-first]
+        [--work WORK]
 
 SET is one of
 
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--most-dropped", type=float, help="share of frames left out in training; default: the recipe's"
     )
+    parser.add_argument("--preceded", type=float, help="share of clips after the end of another; default: the recipe's")
     parser.add_argument("--but-first", action="store_true", help="where frames are dropped, a clip keeps its first")
     parser.add_argument("--cache", type=Path, help="where embeddings are kept")
     parser.add_argument("--work", type=Path, default=Path("runs/context"))
@@ -75,9 +77,8 @@ def main() -> None:
     store.fill([clip.path for clip in dataset.clips], views)
     lessons = BothWays(dataset, store, views) if options.set == "directions" else Lessons(dataset, store, views)
     plan = default_plan(len(lessons.dataset.clips), cell=options.cell, look=backbone.look, grids=backbone.grids)
-    recipe = plan.recipe
-    if options.most_dropped is not None:
-        recipe = replace(recipe, most_dropped=options.most_dropped)
+    asked = {"most_dropped": options.most_dropped, "preceded": options.preceded}
+    recipe = replace(plan.recipe, **{name: value for name, value in asked.items() if value is not None})
     config = HeadConfig(layouts_of(backbone), len(lessons.dataset.labels), **plan.head)
     begun = time.perf_counter()
 
@@ -99,6 +100,7 @@ def main() -> None:
     kept += "" if options.look is None else f"_{options.look}"
     kept += "" if options.features is None else f"_{options.features.replace(':', '-')}"
     kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
+    kept += "" if options.preceded is None else f"_preceded_{options.preceded:g}"
     kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     print(f"{options.set}, {len(lessons)} clips, {recipe}")
