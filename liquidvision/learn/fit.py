@@ -16,7 +16,7 @@ from liquidvision.liquid.head import Head, HeadOutput
 
 STATISTICS_FRAMES = 20_000  # enough for means and axes
 SHORTEST_RUN = 64  # frames of a clip that tell something of its traces
-EARLIER = 3.0  # seconds of another clip, at most, that come before one in training: more than traces remember
+EARLIER = 3.0  # seconds of another clip, at most, that come before one in training: about as long as traces remember
 
 
 @dataclass(frozen=True, slots=True)
