@@ -96,15 +96,16 @@ def test_figures_are_those_of_the_evaluation(made):
 
 
 def test_the_comparison_is_that_of_the_evaluation():
-    """Every row of the comparison has its mean, its interval and its difference, the best row first."""
+    """Every row of the comparison has its means, its interval and its difference, the best row first."""
     made = evaluation()
     page = Page(render(made))
     rows = made["compare"]["rows"]
     for row in rows:
         cells = next(cells for cells in page.rows if cells and cells[0].startswith(row["text"]) and len(cells) > 5)
         assert cells[2] == f"{percent(row['mean'])}{percent(row['low'])} to {percent(row['high'])}"
+        assert cells[3:5] == [percent(row["mean_dropped"]), percent(row["mean_after"])]
         if row["minus_reference"]:
-            assert cells[4].startswith(points(row["minus_reference"]["mean"]))
+            assert cells[6].startswith(points(row["minus_reference"]["mean"]))
     found = comparison(made["compare"])
     assert [rival.row["mean"] for rival in found.rivals] == sorted((row["mean"] for row in rows), reverse=True)
     assert all(0 <= low <= mean <= high <= 100 for mean, low, high in (rival.at for rival in found.rivals))
