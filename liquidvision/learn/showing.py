@@ -13,7 +13,7 @@ from liquidvision.errors import UsageError
 from liquidvision.learn import probe
 from liquidvision.learn.clips import Clip, Dataset
 from liquidvision.learn.course import Course
-from liquidvision.learn.fit import Fit, fit_statistics
+from liquidvision.learn.fit import Fit, after, fit_statistics
 from liquidvision.learn.lessons import Lesson, Lessons
 from liquidvision.learn.recipe import Plan, default_plan
 from liquidvision.learn.scoring import Verdict, verdicts
@@ -25,7 +25,6 @@ FEWEST_EPOCHS, EPOCHS, STEPS = 8, 24, 80  # epochs or steps, whichever are more,
 BEFORE = 1.0  # seconds of another example, and of what was before it, that each is seen after
 CONTEXT = 12  # frames of each of the two, at most
 NOBODY = -1  # target of frames of which nobody said what they show
-BETWEEN = 1 / 15  # seconds from the one's last frame to the other's first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +67,7 @@ class Shown(Lessons):
         whole = [as_lesson(example, clip.name, labels) for example, clip in zip(examples, clips, strict=True)]
         self.alone = [lesson.only(lesson.targets >= 0) for lesson in whole]
         before = torch.randperm(len(clips)).tolist()
-        self._joined = [joined(self.alone[i], lesson) for i, lesson in zip(before, whole, strict=True)]
+        self._joined = [after(ending(self.alone[i]), lesson) for i, lesson in zip(before, whole, strict=True)]
 
     def __len__(self) -> int:
         return len(self._joined)
@@ -86,15 +85,9 @@ def as_lesson(example: Example, name: str, labels: Sequence[str]) -> Lesson:
     return lesson.only(torch.cat([near, torch.arange(example.lead, len(lesson))]))
 
 
-def joined(first: Lesson, second: Lesson) -> Lesson:
-    """The end of one, of which nothing is asked, and the whole of the other, as one stream."""
-    end = first.only(some(torch.arange(len(first))[first.times >= first.times[-1] - BEFORE]))
-    return replace(
-        second,
-        embeddings=torch.cat([end.embeddings, second.embeddings]),
-        times=torch.cat([end.times - end.times[-1] - BETWEEN, second.times - second.times[0]]),
-        targets=torch.cat([torch.full_like(end.targets, NOBODY), second.targets]),
-    )
+def ending(lesson: Lesson) -> Lesson:
+    """The end of an example, with no more frames than count."""
+    return lesson.only(some(torch.arange(len(lesson))[lesson.times >= lesson.times[-1] - BEFORE]))
 
 
 def some(frames: Tensor) -> Tensor:
@@ -151,7 +144,8 @@ def teach(
     began = time.perf_counter()
     plan = default_plan(len(examples))
     # The probe knows nothing but these few examples, and is too sure of them to have a say.
-    plan = replace(plan, head={**plan.head, "frame_share": 0.0})
+    # Each example comes after another one already, see `Shown`.
+    plan = replace(plan, head={**plan.head, "frame_share": 0.0}, recipe=replace(plan.recipe, preceded=0.0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.recipe.seed)
         lessons = Shown(examples, labels)
