@@ -29,14 +29,14 @@ RECIPE = Recipe(epochs=20, batch=16, noise=0.1, most_dropped=0.3)
 class Made(Lessons):
     """Lessons that are made, not read: each clip's is found by its name."""
 
-    def __init__(self, made: list[Lesson]) -> None:
+    def __init__(self, made: list[Lesson], look: str = "whole") -> None:
         self.made = {lesson.name: lesson for lesson in made}
         clips = tuple(
             Clip(Path(name), name, name, ("falls", "rises")[int(lesson.targets[0])])
             for name, lesson in sorted(self.made.items())
         )
         dataset = Dataset(Path("."), clips, ("falls", "rises"), None, False)
-        super().__init__(dataset, SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu"))))
+        super().__init__(dataset, SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu"), look=look)))
 
     def lesson(self, index: int, view: str) -> Lesson:
         return self.made[self.dataset.clips[index].name]
@@ -64,6 +64,14 @@ def test_memory_wins_where_only_time_tells(table):
         assert row["low"] <= row["mean"] <= row["high"] and min(row["mean_dropped"], row["mean_after"]) >= 0
         if row["name"] != "gated":
             assert row["minus_reference"]["mean"] == pytest.approx(row["mean"] - right["gated"])
+
+
+def test_where_it_looks_is_not_pretended_to_be_the_same():
+    """Of a backbone that follows what moves, embeddings of other frames are not taken for those of fewer frames."""
+    quick = replace(RECIPE, epochs=1)
+    table = compare(Made(swings(12), look="moving"), CONFIG, quick, first_dt=1.0, k=2, seeds=1)
+    assert table["dropped"] is None and not table["after"]
+    assert not any("mean_dropped" in row or "mean_after" in row for row in table["rows"])
 
 
 @pytest.mark.parametrize("cell", ["ltc", "conductance", "cfc", "gru", "lstm", "none"])
@@ -164,7 +172,7 @@ def test_what_cannot_be_cross_validated_is_told():
 class Turned(Made):
     """Lessons whose second view shows all that tells the classes apart the other way about."""
 
-    def __init__(self, made: list[Lesson]) -> None:
+    def __init__(self, made: list[Lesson], look: str = "whole") -> None:
         super().__init__(made)
         self.views = ("plain", "mirror")
 

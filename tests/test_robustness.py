@@ -1,6 +1,8 @@
 """What robustness curves claim: which frames are left, at which times, and what is judged against what."""
 
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,10 +11,23 @@ from conftest import build_model
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liquidvision import open_video
+from liquidvision.gaze import Gaze
 from liquidvision.learn.annotations import read_data
 from liquidvision.learn.evaluation import evaluate, passes, watch
 from liquidvision.learn.features import Features, FeatureStore
-from liquidvision.learn.robustness import BURST, black_out, curves, drop, evenly, thin
+from liquidvision.learn.robustness import (
+    BURST,
+    Left,
+    black_out,
+    curves,
+    drop,
+    evenly,
+    left_of,
+    pictures_left,
+    thin,
+)
+from liquidvision.preprocessing import size_of
 from liquidvision.session import Session
 
 BLACK = torch.full((4,), -7.0)
@@ -32,7 +47,7 @@ def steady(count: int, *, dim: int = 4) -> Features:
 def test_drop_leaves_out_the_share_it_names(share):
     """About so many frames are gone, and the others have their own pictures and true times."""
     whole = steady(2000)
-    left = drop(share, whole, np.random.default_rng(0))
+    left = left_of(whole, drop(share, whole.times, np.random.default_rng(0)), BLACK)
     assert len(left.pts) / 2000 == pytest.approx(1 - share, abs=0.03)
     numbers = left.embeddings[:, 0].long()
     assert (numbers.diff() > 0).all() and torch.equal(left.pts, whole.pts[numbers])
@@ -40,8 +55,8 @@ def test_drop_leaves_out_the_share_it_names(share):
 
 def test_a_frame_is_always_left():
     """However short the clip and however much is dropped, something is left to judge."""
-    assert all(len(drop(1.0, steady(3), np.random.default_rng(seed)).pts) == 1 for seed in range(20))
-    assert len(thin(4, steady(1), np.random.default_rng(0)).pts) == 1
+    assert all(len(drop(1.0, steady(3).times, np.random.default_rng(seed)).places) == 1 for seed in range(20))
+    assert len(thin(4, steady(1).times, np.random.default_rng(0)).places) == 1
 
 
 @pytest.mark.parametrize("every", [2, 3, 4])
@@ -50,7 +65,7 @@ def test_thin_takes_one_frame_in_so_many(every):
     whole = steady(40)
     begun = set()
     for seed in range(30):
-        left = thin(every, whole, np.random.default_rng(seed))
+        left = left_of(whole, thin(every, whole.times, np.random.default_rng(seed)), BLACK)
         numbers = left.embeddings[:, 0].long()
         assert (numbers.diff() == every).all() and torch.equal(left.pts, whole.pts[numbers])
         begun.add(int(numbers[0]))
@@ -60,7 +75,7 @@ def test_thin_takes_one_frame_in_so_many(every):
 def test_without_dt_times_are_even():
     """Frames of which some are missing, and those of a rate that varies, come at the clip's usual step."""
     whole = features_at([100, 140, 180, 700, 740, 780, 820])
-    left = drop(0.5, whole, np.random.default_rng(1))
+    left = left_of(whole, drop(0.5, whole.times, np.random.default_rng(1)), BLACK)
     assert 1 < len(left.pts) < 7
     told = evenly(left, whole)
     assert told.pts.tolist() == [100 + 40 * i for i in range(len(left.pts))]
@@ -72,7 +87,7 @@ def test_without_dt_times_are_even():
 def test_blackouts_cover_the_share_of_time_they_name(steps, share):
     """So much of the time is black, up to a frame's length, whatever the rate; the other frames are as they were."""
     whole = features_at(np.cumsum(steps).tolist())
-    after = black_out(share, BLACK, whole, np.random.default_rng(0))
+    after = left_of(whole, black_out(share, whole.times, np.random.default_rng(0)), BLACK)
     black = (after.embeddings == BLACK).all(1).numpy()
     lasting = np.append(np.diff(whole.times), np.median(np.diff(whole.times)))
     assert 0 <= lasting[black].sum() - share * lasting.sum() <= 0.1 + 1e-9
@@ -81,7 +96,7 @@ def test_blackouts_cover_the_share_of_time_they_name(steps, share):
 
 def test_blackouts_come_in_bursts():
     """A long clip's black frames are runs of the burst's length, but for where bursts meet."""
-    black = (black_out(0.1, BLACK, steady(3000), np.random.default_rng(0)).embeddings == BLACK).all(1).numpy()
+    black = black_out(0.1, steady(3000).times, np.random.default_rng(0)).black
     edges = np.flatnonzero(np.diff(np.concatenate(([0], black, [0]))))
     runs = edges[1::2] - edges[::2]
     assert np.median(runs) == BURST / 0.04 and len(runs) > 15
@@ -89,9 +104,9 @@ def test_blackouts_come_in_bursts():
 
 def test_the_first_level_is_the_clip_as_it_is():
     """Every curve begins with the untouched clip, and no other level is untouched."""
-    for levels in curves(BLACK, degrade=True).values():
+    for levels in curves(look="whole", degrade=True).values():
         assert [level.untouched for level in levels] == [True, False, False, False]
-    assert list(curves(BLACK, degrade=False)) == ["drop", "rate", "blackout"]
+    assert list(curves(look="whole", degrade=False)) == ["drop", "rate", "blackout"]
 
 
 @pytest.fixture
@@ -103,10 +118,30 @@ def intervals(make_video, tmp_path):
     return read_data(tmp_path / "data.csv", background="red")
 
 
+def test_who_follows_what_moves_is_judged_by_pictures_that_are_left(intervals, tmp_path):
+    """Where it looks hangs on the frames before, so frames that are lost are lost to that too, as in a stream."""
+    model = build_model(labels=("red", "green"))
+    model.backbone.look_at("moving")
+    store = FeatureStore(model.backbone, folder=tmp_path / "cache")
+    assert not evaluate(model, intervals, store)["robustness"] and passes(model, degrade=False) == 1
+    with open_video(tmp_path / "a.mp4") as reader:
+        frames = list(reader)
+    left = Left(np.array([1, 4, 5]), np.array([False, False, True]))
+    dark = replace(frames[5], pixels=np.zeros((*size_of(frames[5].pixels), 3), np.uint8))
+    again = store.again(tmp_path / "a.mp4", partial(pictures_left, left=left))
+    expected = Gaze(model.backbone).embed([frames[1], frames[4], dark])
+    torch.testing.assert_close(again.embeddings, expected)
+    assert again.pts.tolist() == [frames[i].pts for i in left.places]
+    calls: list[str] = []
+    told = evaluate(model, intervals, store, degrade=True, on_clip=calls.append)
+    assert list(told["robustness"]) == ["drop", "rate", "blackout", "noise", "blur", "dark"]
+    assert len(calls) == 2 * passes(model, degrade=True)
+
+
 def test_truth_is_of_the_true_times(model, intervals):
     """The model is told other times, and says what it says at those; what is true of a frame stays."""
     whole = steady(20, dim=model.backbone.dim)
-    left = thin(4, whole, np.random.default_rng(0))
+    left = left_of(whole, thin(4, whole.times, np.random.default_rng(0)), BLACK[:1])
     told = evenly(left, whole)
     seen = watch(model, intervals.only(["a.mp4"]), intervals.clips[0], left, told=told)
     assert seen.memory.truth.tolist() == [intervals.labels.index("green" if t >= 0.4 else "red") for t in left.times]
@@ -124,4 +159,4 @@ def test_who_does_not_look_loses_nothing_without_dt(intervals, tmp_path):
     told = evaluate(model, intervals, FeatureStore(model.backbone, folder=tmp_path / "cache"), on_clip=calls.append)
     for name in ("drop", "rate"):
         assert all(row["memory_without_dt"] == row["memory"] > 0 for row in told["robustness"][name])
-    assert len(calls) == 2 * passes(degrade=False)
+    assert len(calls) == 2 * passes(model, degrade=False)

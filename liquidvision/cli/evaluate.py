@@ -33,7 +33,12 @@ def evaluate(
     folds: Annotated[int, typer.Option(help="Of --compare.")] = 5,
     seeds: Annotated[int, typer.Option(help="Of --compare: heads of each kind for each fold.")] = 3,
     degrade: Annotated[
-        bool, typer.Option("--degrade", help="Also with noise, blur and darkness: embeds every clip nine times more.")
+        bool,
+        typer.Option(
+            "--degrade",
+            help="Also with noise, blur and darkness, and with frames lost where the model looks at what moves: "
+            "embeds every clip nine or eighteen times more.",
+        ),
     ] = False,
     background: Annotated[str, typer.Option(help="The class of what no interval covers.")] = "background",
     cache: Annotated[Path | None, typer.Option(help="Where embeddings are kept.", show_default=False)] = None,
@@ -101,7 +106,7 @@ def evaluate(
     if part == "auto":
         of_test = all("test" in inside.get(name, ()) for name in judged)
         part = "test" if of_test else "unseen" if seen and not judged & seen else "all"
-    with progress.bar("evaluating", len(dataset.clips) * passes(degrade=degrade)) as advance:
+    with progress.bar("evaluating", len(dataset.clips) * passes(loaded, degrade=degrade)) as advance:
         evaluation = run_evaluate(loaded, dataset, store, degrade=degrade, on_clip=advance)
     evaluation |= {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

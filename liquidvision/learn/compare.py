@@ -62,12 +62,15 @@ def compare(
     """
     rivals = [config.cell, *(cell for cell in RIVALS if cell != config.cell)]
     heads = {cell: sized(config, cell) for cell in rivals}
-    harder: dict[str, Harder] = {"dropped": partial(with_drops, but_first)}
-    if all(clip.label is not None for clip in lessons.dataset.clips):
-        harder["after"] = in_turn
+    harder: dict[str, Harder] = {}
+    # Else what the backbone is shown of a picture hangs on those before it, and would be another.
+    if lessons.store.backbone.look == "whole":
+        harder["dropped"] = partial(with_drops, but_first)
+        if all(clip.label is not None for clip in lessons.dataset.clips):
+            harder["after"] = in_turn
     contest = Contest(heads, recipe, first_dt, seeds, reset=(config.cell,), controls=True, harder=harder)
     outcome = cross_validate(lessons, contest, k, seed=recipe.seed, on_fold=on_fold)
-    about = {"folds": k, "seeds": seeds, "dropped": DROPPED, "after": "after" in harder}
+    about = {"folds": k, "seeds": seeds, "dropped": DROPPED if harder else None, "after": "after" in harder}
     return table(outcome, lessons, config.cell, rivals) | about
 
 

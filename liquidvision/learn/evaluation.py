@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,8 @@ from liquidvision.errors import SourceError, UsageError
 from liquidvision.learn.annotations import Clip, Dataset
 from liquidvision.learn.features import Features, FeatureStore
 from liquidvision.learn.metrics import Track, clip_accuracy, frame_accuracy, measure
-from liquidvision.learn.robustness import Change, Level, curves, evenly
+from liquidvision.learn.robustness import Level, curves, evenly, left_of, pictures_left
 from liquidvision.learn.segments import end_of
-from liquidvision.learn.views import PLAIN
 from liquidvision.model import Model
 from liquidvision.session import Session
 from liquidvision.sinks.stills import data_uri
@@ -69,7 +69,8 @@ def evaluate(
         model: its labels are those of the dataset, in any order.
         dataset: clips that can be read.
         store: embeddings by the model's own backbone.
-        degrade: also noise, blur and darkness, for each level of which every clip is embedded again.
+        degrade: also noise, blur and darkness, for each level of which every clip is embedded again; and, where the
+            backbone looks at what moves, frames left out and blackouts, which are then embedded again too.
         on_clip: called with a clip's name, `passes` times for each.
 
     Raises:
@@ -80,28 +81,35 @@ def evaluate(
     whole = all(clip.label is not None for clip in dataset.clips)
     judge = clip_accuracy if whole else frame_accuracy
 
-    def run(view: str, change: Change | None = None, *, blind: bool = False) -> list[Watched]:
-        watched = []
-        for number, clip in enumerate(dataset.clips):
-            on_clip(clip.name)
-            whole = store.get(clip.path, view)
-            features = whole if change is None else change(whole, np.random.default_rng(number))
-            told = evenly(features, whole) if blind else None
-            watched.append(watch(model, dataset, clip, features, told=told))
-        return watched
+    def see(clip: Clip, features: Features, told: Features | None = None) -> Watched:
+        on_clip(clip.name)
+        return watch(model, dataset, clip, features, told=told)
 
-    plain = run(PLAIN)
+    def seen_at(level: Level, clip: Clip, number: int) -> Features:
+        whole = store.get(clip.path, level.view)
+        if level.change is None:
+            return whole
+        left = level.change(whole.times, np.random.default_rng(number))
+        if model.backbone.look == "whole":
+            return left_of(whole, left, black)
+        return store.again(clip.path, partial(pictures_left, left=left))
 
     def point(level: Level) -> dict[str, Any]:
-        watched = plain if level.untouched else run(level.view, level.change)
+        watched, blind = [], []
+        for number, clip in enumerate(dataset.clips):
+            features = seen_at(level, clip, number)
+            watched.append(plain[number] if level.untouched else see(clip, features))
+            if level.blind:
+                blind.append(see(clip, features, evenly(features, store.get(clip.path))))
         row: dict[str, Any] = {"level": level.level, "text": level.text}
         row |= {side: judge([getattr(w, side) for w in watched]) for side in SIDES}
         if level.blind:
-            row["memory_without_dt"] = judge([w.memory for w in run(level.view, level.change, blind=True)])
+            row["memory_without_dt"] = judge([w.memory for w in blind])
         return row
 
+    plain = [see(clip, store.get(clip.path)) for clip in dataset.clips]
     black = model.embed([np.zeros((8, 8, 3), np.uint8)])[0].cpu()
-    asked = curves(black, degrade=degrade).items()
+    asked = curves(look=model.backbone.look, degrade=degrade).items()
     return {
         **figures(plain, dataset),
         "model": about(model),
@@ -110,9 +118,9 @@ def evaluate(
     }
 
 
-def passes(*, degrade: bool) -> int:
+def passes(model: Model, *, degrade: bool) -> int:
     """How many times `evaluate` goes over every clip."""
-    levels = [level for curve in curves(torch.zeros(1), degrade=degrade).values() for level in curve]
+    levels = [level for curve in curves(look=model.backbone.look, degrade=degrade).values() for level in curve]
     return 1 + sum((not level.untouched) + level.blind for level in levels)
 
 

@@ -95,6 +95,20 @@ class FeatureStore:
         """
         return self._read(path, view) or self._make(path, [view], on_frame)[0]
 
+    def again(self, path: Path, change: Callable[[Iterable[Frame]], Iterable[Frame]]) -> Features:
+        """The features of a video of which other frames are seen; not kept.
+
+        Args:
+            path: of the video.
+            change: from the video's frames to those that are seen.
+
+        Raises:
+            SourceError: the video cannot be read to its end, or there are embeddings of it only.
+        """
+        if path.suffix == EMBEDDED:
+            raise SourceError(f"{path} holds embeddings, of which no other frames can be seen")
+        return self._embed(path, [PLAIN], lambda: None, change)[0]
+
     def has(self, path: Path, view: str = PLAIN) -> bool:
         """Whether a whole entry of this video is kept; False also where the video cannot be read."""
         try:
@@ -181,7 +195,13 @@ class FeatureStore:
         return made
 
     @torch.no_grad()  # not inference mode: heads are trained on what comes out
-    def _embed(self, path: Path, views: Sequence[str], on_frame: Callable[[], None]) -> list[Features]:
+    def _embed(
+        self,
+        path: Path,
+        views: Sequence[str],
+        on_frame: Callable[[], None],
+        change: Callable[[Iterable[Frame]], Iterable[Frame]] = iter,
+    ) -> list[Features]:
         looks = [None if name == PLAIN else view(name) for name in views]
         gazes = [Gaze(self.backbone) for _ in views]
         size = max(1, self.batch // len(views))
@@ -190,7 +210,7 @@ class FeatureStore:
         with open_video(path, stride=self.stride) as reader:
 
             def prepared() -> Iterator[tuple[Frame, Tensor]]:
-                for frame in islice(reader, self.max_frames):
+                for frame in change(islice(reader, self.max_frames)):
                     seen = (look(frame.image, frame.index) if look else frame.pixels for look in looks)
                     shows = (replace(frame, pixels=pixels) for pixels in seen)
                     # Some views' are made on the backbone's device, others' on the CPU.

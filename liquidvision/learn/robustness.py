@@ -1,6 +1,6 @@
 """What can happen to a video on its way to a model: frames left out, other rates, blackouts, noise, blur, darkness."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -8,12 +8,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liquidvision.learn.features import Features
+from liquidvision.frame import Frame
+from liquidvision.learn.entries import Features
 from liquidvision.learn.segments import end_of
 from liquidvision.learn.views import PLAIN
+from liquidvision.preprocessing import size_of
 
-Change = Callable[[Features, np.random.Generator], Features]
+Change = Callable[[np.ndarray, np.random.Generator], "Left"]
 BURST = 0.4  # seconds of black at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Left:
+    """What is left of a clip.
+
+    Attributes:
+        places: (n,) the frames that are left, by their numbers in the clip, rising; one at least.
+        black: (n,) bool, which of these are black.
+    """
+
+    places: np.ndarray
+    black: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +39,7 @@ class Level:
         level: how much, on the curve's axis.
         text: the same in words.
         view: what every frame looks like, see `views`.
-        change: what happens to the embedded clip; None: nothing.
+        change: what is left of a clip, by its frames' times (n,) in seconds; None: all of it.
         blind: whether the model is also run without Δt, see `evenly`.
     """
 
@@ -40,14 +55,15 @@ class Level:
         return self.view == PLAIN and self.change is None
 
 
-def curves(black: Tensor, *, degrade: bool) -> dict[str, list[Level]]:
+def curves(*, look: str, degrade: bool) -> dict[str, list[Level]]:
     """All curves, the mildest level, at which nothing happens, first.
 
     Args:
-        black: the embedding (d,) of a black picture.
-        degrade: also noise, blur and darkness, for each level of which every clip is embedded again.
+        look: of the backbone, see `Backbone`.
+        degrade: also those for which every clip is embedded again: noise, blur and darkness, and where what the
+            backbone is shown of a picture hangs on those before it, all.
     """
-    embedded = {
+    left = {
         "drop": [
             Level(share, f"{share:.0%} of frames dropped", change=partial(drop, share) if share else None, blind=True)
             for share in (0.0, 0.25, 0.5, 0.75)
@@ -65,7 +81,7 @@ def curves(black: Tensor, *, degrade: bool) -> dict[str, list[Level]]:
             Level(
                 share,
                 f"{share:.0%} of the time black, {BURST} s at a time",
-                change=partial(black_out, share, black) if share else None,
+                change=partial(black_out, share) if share else None,
             )
             for share in (0.0, 0.1, 0.25, 0.5)
         ],
@@ -84,30 +100,49 @@ def curves(black: Tensor, *, degrade: bool) -> dict[str, list[Level]]:
             for gain in (1.0, 0.5, 0.25, 0.1)
         ],
     }
-    return embedded | seen if degrade else embedded
+    if degrade:
+        return left | seen
+    return left if look == "whole" else {}
 
 
-def drop(share: float, features: Features, random: np.random.Generator) -> Features:
+def drop(share: float, times: np.ndarray, random: np.random.Generator) -> Left:
     """Leave out frames at random, the others at their own times; one is always left."""
-    keep = random.random(len(features.pts)) >= share
+    keep = random.random(len(times)) >= share
     keep[random.integers(len(keep))] = True
-    return kept(features, np.flatnonzero(keep))
+    return lit(np.flatnonzero(keep))
 
 
-def thin(every: int, features: Features, random: np.random.Generator) -> Features:
+def thin(every: int, times: np.ndarray, random: np.random.Generator) -> Left:
     """Take every so-manieth frame at its own time, beginning with any of the first."""
-    start = int(random.integers(min(every, len(features.pts))))
-    return kept(features, np.arange(start, len(features.pts), every))
+    start = int(random.integers(min(every, len(times))))
+    return lit(np.arange(start, len(times), every))
 
 
-def kept(features: Features, places: np.ndarray) -> Features:
-    """The frames at `places`."""
-    index = torch.from_numpy(places)
+def black_out(share: float, times: np.ndarray, random: np.random.Generator) -> Left:
+    """Bursts of black frames of `BURST` seconds at random places, until so much of the clip's time is covered."""
+    lasting = np.maximum(np.diff(times, append=end_of(times)), 0.0)
+    hidden = np.zeros(len(times), bool)
+    for place in random.permutation(len(times)):
+        left = share * lasting.sum() - lasting[hidden].sum()
+        if left <= 0:
+            break
+        hidden |= (times >= times[place]) & (times < times[place] + min(BURST, left))
+    return Left(np.arange(len(times)), hidden)
+
+
+def lit(places: np.ndarray) -> Left:
+    """These frames, none of them black."""
+    return Left(places, np.zeros(len(places), bool))
+
+
+def left_of(features: Features, left: Left, black: Tensor) -> Features:
+    """What is left of an embedded clip; `black` is the embedding (d,) of a black picture."""
+    places = torch.from_numpy(left.places)
     return replace(
         features,
-        embeddings=features.embeddings[index],
-        pts=features.pts[index],
-        durations=features.durations[index],
+        embeddings=torch.where(torch.from_numpy(left.black)[:, None], black, features.embeddings[places]),
+        pts=features.pts[places],
+        durations=features.durations[places],
     )
 
 
@@ -121,14 +156,9 @@ def evenly(features: Features, whole: Features) -> Features:
     return replace(features, pts=whole.pts[0] + step * torch.arange(len(features.pts)))
 
 
-def black_out(share: float, black: Tensor, features: Features, random: np.random.Generator) -> Features:
-    """Bursts of black frames of `BURST` seconds at random places, until so much of the clip's time is covered."""
-    times = features.times
-    lasting = np.maximum(np.diff(times, append=end_of(times)), 0.0)
-    hidden = np.zeros(len(times), bool)
-    for place in random.permutation(len(times)):
-        left = share * lasting.sum() - lasting[hidden].sum()
-        if left <= 0:
-            break
-        hidden |= (times >= times[place]) & (times < times[place] + min(BURST, left))
-    return replace(features, embeddings=torch.where(torch.from_numpy(hidden)[:, None], black, features.embeddings))
+def pictures_left(frames: Iterable[Frame], left: Left) -> Iterator[Frame]:
+    """What is left of a clip's frames."""
+    black = dict(zip(left.places.tolist(), left.black.tolist(), strict=True))
+    for place, frame in enumerate(frames):
+        if place in black:
+            yield replace(frame, pixels=np.zeros((*size_of(frame.pixels), 3), np.uint8)) if black[place] else frame

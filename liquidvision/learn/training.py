@@ -128,7 +128,7 @@ def train(
         validation = dataset.only(parts["validation"])
         temperature = calibrate(head, [watch(model, validation, c, store.get(c.path)) for c in validation.clips])
         test = dataset.only(parts["test"])
-        of = len(test.clips) * passes(degrade=False)
+        of = len(test.clips) * passes(model, degrade=False)
         evaluation = evaluate(model, test, store, on_clip=lambda name: listener.judged(name, of))
     evaluation["data"] |= {
         "part": "cross-validation" if plan.folds else "test",
