@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import islice
@@ -107,7 +108,8 @@ class FeatureStore:
         """
         if path.suffix == EMBEDDED:
             raise SourceError(f"{path} holds embeddings, of which no other frames can be seen")
-        return self._embed(path, [PLAIN], lambda: None, change)[0]
+        with naming(path):
+            return self._embed(path, [PLAIN], lambda: None, change)[0]
 
     def has(self, path: Path, view: str = PLAIN) -> bool:
         """Whether a whole entry of this video is kept; False also where the video cannot be read."""
@@ -175,10 +177,8 @@ class FeatureStore:
         if path.suffix == EMBEDDED:
             return [self._given(path, name) for name in views]
         told = [self._provenance(path, name) for name in views]
-        try:
+        with naming(path):
             made = self._embed(path, views, on_frame)
-        except SourceError as error:
-            raise error if path.name in str(error) else SourceError(f"{path}: {error}") from error
         if self.content(path) != told[0]["content"]:
             raise SourceError(f"{path} was changed while it was read; try again when it is finished")
         for about, features in zip(told, made, strict=True):
@@ -258,6 +258,15 @@ class FeatureStore:
     def _place(self, about: Mapping[str, str]) -> Path:
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file where an error does not."""
+    try:
+        yield
+    except SourceError as error:
+        raise error if path.name in str(error) else SourceError(f"{path}: {error}") from error
 
 
 def default_folder() -> Path:
