@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liquidvision import open_video
+from liquidvision.errors import SourceError
 from liquidvision.gaze import Gaze
 from liquidvision.learn.annotations import read_data
 from liquidvision.learn.evaluation import evaluate, passes, watch
@@ -132,6 +133,8 @@ def test_who_follows_what_moves_is_judged_by_pictures_that_are_left(intervals, t
     expected = Gaze(model.backbone).embed([frames[1], frames[4], dark])
     torch.testing.assert_close(again.embeddings, expected)
     assert again.pts.tolist() == [frames[i].pts for i in left.places]
+    with pytest.raises(SourceError, match="clip.safetensors holds embeddings, of which no other frames can be seen"):
+        store.again(tmp_path / "clip.safetensors", iter)
     calls: list[str] = []
     told = evaluate(model, intervals, store, degrade=True, on_clip=calls.append)
     assert list(told["robustness"]) == ["drop", "rate", "blackout", "noise", "blur", "dark"]
