@@ -133,7 +133,7 @@ def test_who_follows_what_moves_is_judged_by_pictures_that_are_left(intervals, t
     expected = Gaze(model.backbone).embed([frames[1], frames[4], dark])
     torch.testing.assert_close(again.embeddings, expected)
     assert again.pts.tolist() == [frames[i].pts for i in left.places]
-    with pytest.raises(SourceError, match="clip.safetensors holds embeddings, of which no other frames can be seen"):
+    with pytest.raises(SourceError, match="holds embeddings, of which no other frames can be seen"):
         store.again(tmp_path / "clip.safetensors", iter)
     calls: list[str] = []
     told = evaluate(model, intervals, store, degrade=True, on_clip=calls.append)
