@@ -172,7 +172,7 @@ def test_what_cannot_be_cross_validated_is_told():
 class Turned(Made):
     """Lessons whose second view shows all that tells the classes apart the other way about."""
 
-    def __init__(self, made: list[Lesson], look: str = "whole") -> None:
+    def __init__(self, made: list[Lesson]) -> None:
         super().__init__(made)
         self.views = ("plain", "mirror")
 

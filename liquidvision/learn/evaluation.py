@@ -85,8 +85,7 @@ def evaluate(
         on_clip(clip.name)
         return watch(model, dataset, clip, features, told=told)
 
-    def seen_at(level: Level, clip: Clip, number: int) -> Features:
-        whole = store.get(clip.path, level.view)
+    def seen_at(level: Level, clip: Clip, number: int, whole: Features) -> Features:
         if level.change is None:
             return whole
         left = level.change(whole.times, np.random.default_rng(number))
@@ -95,12 +94,14 @@ def evaluate(
         return store.again(clip.path, partial(pictures_left, left=left))
 
     def point(level: Level) -> dict[str, Any]:
-        watched, blind = [], []
-        for number, clip in enumerate(dataset.clips):
-            features = seen_at(level, clip, number)
-            watched.append(plain[number] if level.untouched else see(clip, features))
+        watched, blind = list(plain) if level.untouched else [], []
+        for number, clip in enumerate(dataset.clips if level.blind or not level.untouched else ()):
+            whole = store.get(clip.path, level.view)
+            features = seen_at(level, clip, number, whole)
+            if not level.untouched:
+                watched.append(see(clip, features))
             if level.blind:
-                blind.append(see(clip, features, evenly(features, store.get(clip.path))))
+                blind.append(see(clip, features, evenly(features, whole)))
         row: dict[str, Any] = {"level": level.level, "text": level.text}
         row |= {side: judge([getattr(w, side) for w in watched]) for side in SIDES}
         if level.blind:
