@@ -5,36 +5,37 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# The public names and their rooms; imported at first use, so that `--help` needs no torch.
-_ROOMS = {
-    "ArrayReader": "sources.arrays",
-    "Backbone": "backbone",
-    "Frame": "frame",
-    "Head": "liquid.head",
-    "HeadConfig": "liquid.head",
+# The public names and the modules that define them, the single list of the API. Imported at first use, so that
+# `--help` needs no torch.
+_PUBLIC = {
+    "ArrayReader": "video.read.arrays",
+    "Backbone": "models.backbone",
+    "Frame": "video.frame",
+    "LiquidHead": "models.heads.liquid_head",
+    "LiquidHeadConfig": "models.heads.liquid_head",
     "LiquidVisionError": "errors",
-    "Live": "sources.reader",
-    "Model": "model",
-    "Overlay": "sinks.overlay",
+    "LiveOptions": "video.read.reader",
+    "Model": "models.model",
+    "Overlay": "rendering.overlay",
     "Prediction": "prediction",
-    "Preprocessing": "preprocessing",
-    "RecordSink": "sinks.records",
-    "Session": "session",
-    "Summary": "summary",
-    "VideoInfo": "frame",
-    "infer": "pipeline",
-    "layouts_of": "model",
-    "open_video": "sources.open",
-    "predict": "pipeline",
+    "Preprocessing": "models.preprocessing",
+    "RecordSink": "inference.records",
+    "Session": "inference.session",
+    "Summary": "inference.summary",
+    "VideoInfo": "video.frame",
+    "infer": "inference.pipeline",
+    "layouts_of": "models.model",
+    "open_video": "video.read.open",
+    "predict": "inference.pipeline",
 }
 __all__ = [
     "ArrayReader",
     "Backbone",
     "Frame",
-    "Head",
-    "HeadConfig",
+    "LiquidHead",
+    "LiquidHeadConfig",
     "LiquidVisionError",
-    "Live",
+    "LiveOptions",
     "Model",
     "Overlay",
     "Prediction",
@@ -51,28 +52,28 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from liquidvision.backbone import Backbone
     from liquidvision.errors import LiquidVisionError
-    from liquidvision.frame import Frame, VideoInfo
-    from liquidvision.liquid.head import Head, HeadConfig
-    from liquidvision.model import Model, layouts_of
-    from liquidvision.pipeline import infer, predict
+    from liquidvision.inference.pipeline import infer, predict
+    from liquidvision.inference.records import RecordSink
+    from liquidvision.inference.session import Session
+    from liquidvision.inference.summary import Summary
+    from liquidvision.models.backbone import Backbone
+    from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+    from liquidvision.models.model import Model, layouts_of
+    from liquidvision.models.preprocessing import Preprocessing
     from liquidvision.prediction import Prediction
-    from liquidvision.preprocessing import Preprocessing
-    from liquidvision.session import Session
-    from liquidvision.sinks.overlay import Overlay
-    from liquidvision.sinks.records import RecordSink
-    from liquidvision.sources.arrays import ArrayReader
-    from liquidvision.sources.open import open_video
-    from liquidvision.sources.reader import Live
-    from liquidvision.summary import Summary
+    from liquidvision.rendering.overlay import Overlay
+    from liquidvision.video.frame import Frame, VideoInfo
+    from liquidvision.video.read.arrays import ArrayReader
+    from liquidvision.video.read.open import open_video
+    from liquidvision.video.read.reader import LiveOptions
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ROOMS:
+    if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS])
+    return sorted([*globals(), *_PUBLIC])

@@ -47,14 +47,14 @@ class Prediction:
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels with their probabilities, best first."""
-        return best(self.labels, self.scores, k)
+        return top_labels(self.labels, self.scores, k)
 
     def frame_top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels from this frame alone, best first."""
-        return best(self.labels, self.frame_scores, k)
+        return top_labels(self.labels, self.frame_scores, k)
 
 
-def best(labels: tuple[str, ...], scores: np.ndarray, k: int) -> list[tuple[str, float]]:
+def top_labels(labels: tuple[str, ...], scores: np.ndarray, k: int) -> list[tuple[str, float]]:
     """The `k` largest of `scores` (classes,) with their labels, best first; ties keep the labels' order."""
     order = np.argsort(-scores, kind="stable")[:k]
     return [(labels[i], float(scores[i])) for i in order]

@@ -14,8 +14,9 @@ import torch
 from commands import Ran, Run
 from hypothesis import settings
 
-from liquidvision import Backbone, Frame, Head, HeadConfig, Model, Preprocessing, layouts_of, runtime
+from liquidvision import Backbone, Frame, LiquidHead, LiquidHeadConfig, Model, Preprocessing, layouts_of
 from liquidvision.cli.main import main
+from liquidvision.models.runtime import openvino
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 LABELS = ("red", "green", "blue")
@@ -42,7 +43,7 @@ def interruptible() -> None:
 @pytest.fixture(autouse=True)
 def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run torch alone: OpenVINO, which takes its place where it is installed, has tests of its own."""
-    monkeypatch.setattr(runtime, "installed", lambda: False)
+    monkeypatch.setattr(openvino, "installed", lambda: False)
 
 
 @pytest.fixture(autouse=True)
@@ -174,8 +175,10 @@ def build_model(*, cell: str = "ltc", seed: int = 0, labels: Sequence[str] = LAB
     backbone = Backbone(
         "mobilenet_v3_small", weights=None, nodes={"features.3": 1, "features.1": 2}, preprocessing=preprocessing
     )
-    config = HeadConfig(layouts_of(backbone), len(labels), components=8, taus=(0.1, 0.5), width=8, units=6, cell=cell)
-    head = Head(config)
+    config = LiquidHeadConfig(
+        layouts_of(backbone), len(labels), components=8, taus=(0.1, 0.5), width=8, units=6, cell=cell
+    )
+    head = LiquidHead(config)
     torch.nn.init.normal_(head.whitening, std=0.2)
     head.readout.weight.data *= 20
     return Model(backbone, head, labels, name="tiny")

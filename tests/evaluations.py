@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from liquidvision.learn.metrics import Track, measure
+from liquidvision.metrics.classification import ClipScores, classification_metrics
 
 POINTS = 400
 STILL = "data:image/webp;base64,UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQERGIiP4HAA=="
@@ -63,9 +63,9 @@ def evaluation(
         slow = np.stack([np.convolve(column, np.ones(15) / 4, "same") for column in noise.T], 1)
         for tracks, logits, gain in ((memory, slow, skill[0]), (alone, noise, skill[1])):
             logits[np.arange(frames), truth] += gain + hard
-            tracks.append(Track(truth, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), times))
+            tracks.append(ClipScores(truth, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), times))
     sides = {
-        side: measure(tracks, labels, background=background, whole_clip=whole_clip)
+        side: classification_metrics(tracks, labels, background=background, whole_clip=whole_clip)
         for side, tracks in (("memory", memory), ("frame", alone))
     }
     made: dict[str, Any] = {
@@ -96,7 +96,9 @@ def evaluation(
     return made | extras(made, random) if full else made
 
 
-def row(number: int, memory: Track, alone: Track, labels: tuple[str, ...], whole_clip: bool) -> dict[str, Any]:
+def row(
+    number: int, memory: ClipScores, alone: ClipScores, labels: tuple[str, ...], whole_clip: bool
+) -> dict[str, Any]:
     """A video's row."""
     places = np.unique(np.linspace(0, len(memory.truth) - 1, POINTS).round().astype(int))
     decided, by_frames = (int(side.clip_scores.argmax()) if whole_clip else None for side in (memory, alone))

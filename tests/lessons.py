@@ -4,19 +4,19 @@ from collections.abc import Sequence
 
 import torch
 
-from liquidvision.learn.lessons import Lesson
-from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
+from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.training.sequences import ClipSequence
 
 WIDTH = 12
 
 
-class Shelf(list[Lesson]):
+class Shelf(list[ClipSequence]):
     """Lessons in memory, with what `Lessons` has of views."""
 
     views = ("plain",)
 
-    def lesson(self, index: int, view: str) -> Lesson:
+    def lesson(self, index: int, view: str) -> ClipSequence:
         return self[index]
 
 
@@ -37,12 +37,12 @@ def swings(count: int, *, steps: Sequence[int] = (12,), changes: bool = False, s
         slope = (2.0 * targets - 1.0) * dts.float() * 3
         embeddings = 0.1 * torch.randn(n, WIDTH, generator=random)
         embeddings[:, 0] += slope.cumsum(0) + 6 * torch.randn((), generator=random)
-        lessons.append(Lesson(f"clip{i}", embeddings, times, targets, whole=not changes))
+        lessons.append(ClipSequence(f"clip{i}", embeddings, times, targets, whole=not changes))
     return lessons
 
 
-def tiny_head(*, seed: int = 0, cell: str = "gated", classes: int = 2, **options) -> Head:
+def tiny_head(*, seed: int = 0, cell: str = "gated", classes: int = 2, **options) -> LiquidHead:
     """A small head for `swings`."""
     torch.manual_seed(seed)
     settings = {"components": 4, "taus": (0.2, 1.0), "width": 8, "units": 6, "cell": cell} | options
-    return Head(HeadConfig((Layout(4, 1), Layout(2, 4)), classes, **settings))
+    return LiquidHead(LiquidHeadConfig((Layout(4, 1), Layout(2, 4)), classes, **settings))

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from liquidvision.liquid import quick
+from liquidvision.liquid import dispatch
 from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.conductance import ConductanceLTC, Synapses
+from liquidvision.liquid.dispatch import plain_torch
 from liquidvision.liquid.ltc import LTC, GatedLTC, LiquidCell
-from liquidvision.liquid.quick import plain_torch
 from liquidvision.liquid.wiring import auto_ncp
 
 INPUTS, UNITS, STEPS = 5, 7, 9
@@ -40,9 +40,9 @@ def on_path(name: str) -> Iterator[str]:
         with plain_torch():
             yield name
     else:
-        assert quick.kernels() is not None
+        assert dispatch.compiled_kernels() is not None
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(quick, "SHORT", 0)  # also for calls that are too short to be worth it
+            patch.setattr(dispatch, "SHORT", 0)  # also for calls that are too short to be worth it
             yield name
 
 

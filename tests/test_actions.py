@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import build_model
 
-from liquidvision import HeadConfig, Model, layouts_of
+from liquidvision import LiquidHeadConfig, Model, layouts_of
 from liquidvision.liquid import Layout
 from tools import bench_actions, train_actions
 from tools.actions import poses
@@ -58,7 +58,9 @@ def test_a_head_learns_what_only_time_tells():
     signal = np.where(labels == 1, ramp, -ramp)[..., None] * draw.normal(size=width) * 3
     values = (signal + draw.normal(size=(64, 20, width)) * 0.05).astype(np.float16)
     clips = ClipSet(np.tile(np.arange(20) * 0.05, (64, 1)), labels, values)
-    head = fit(HeadConfig(layout, 2, components=4), clips, Recipe(epochs=15, batch=16, noise=0.1), log=lambda _: None)
+    head = fit(
+        LiquidHeadConfig(layout, 2, components=4), clips, Recipe(epochs=15, batch=16, noise=0.1), log=lambda _: None
+    )
     with_memory, alone = accuracy(head, clips, 1.0)
     assert with_memory > 0.9
     assert alone < 0.7
@@ -69,7 +71,7 @@ def test_a_head_sees_by_the_readout_it_is_given():
     draw = torch.Generator().manual_seed(0)
     values, readout = torch.randn(8, 20, 6, generator=draw), torch.randn(2, 6, generator=draw)
     clips = ClipSet(np.tile(np.arange(20) * 0.05, (8, 1)), np.zeros((8, 20), int), values.numpy())
-    config = HeadConfig((Layout(6, 1),), 2, components=2, taus=(0.2,))
+    config = LiquidHeadConfig((Layout(6, 1),), 2, components=2, taus=(0.2,))
     head = fit(config, clips, Recipe(epochs=1), readout=readout, log=lambda _: None)
     unread = torch.linalg.svd(readout).Vh[2:].sum(0)
     seen, moved = (head.perceive(x, 0.05).features[..., :2] for x in (values, values + unread))

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liquidvision.data.dataset import Clip, Interval
+from liquidvision.data.formats import read_dataset
 from liquidvision.errors import UsageError
-from liquidvision.learn.annotations import Clip, Interval, read_data
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -34,7 +35,7 @@ def test_class_folders(tmp_path):
     """Videos at any depth below a class folder are of that class; other files and hidden ones are none."""
     touch(tmp_path, "run/b.mp4", "jump/x/y/c.MKV", "run/a.avi", "run/notes.txt", "run/._a.avi", ".git/z/d.mp4")
     touch(tmp_path, ".top.mp4", "run/.cache/e.mp4")
-    data = read_data(tmp_path)
+    data = read_dataset(tmp_path)
     assert [(clip.name, clip.label, clip.group) for clip in data.clips] == [
         ("jump/x/y/c.MKV", "jump", "jump/x/y/c.MKV"),
         ("run/a.avi", "run", "run/a.avi"),
@@ -48,7 +49,7 @@ def test_class_folders(tmp_path):
 def test_a_folder_without_videos_is_no_class(tmp_path):
     """A folder without videos is left out, and that is told."""
     touch(tmp_path, "run/a.mp4", "jump/a.mp4", "docs/readme.md")
-    data = read_data(tmp_path)
+    data = read_dataset(tmp_path)
     assert data.labels == ("jump", "run")
     assert len(data.notes) == 1 and "docs" in data.notes[0]
 
@@ -56,11 +57,11 @@ def test_a_folder_without_videos_is_no_class(tmp_path):
 def test_videos_beside_class_folders_are_left_out(tmp_path):
     """Videos that lie in no class folder are none of the data, and that is told."""
     touch(tmp_path, "run/a.mp4", "jump/a.mp4", "loose.mp4")
-    data = read_data(tmp_path)
+    data = read_dataset(tmp_path)
     assert len(data.clips) == 2
     assert data.notes == (f"{tmp_path / 'loose.mp4'} lies in no class folder, and is left out",)
     touch(tmp_path, "more.avi", "z.mkv")
-    assert read_data(tmp_path).notes == (
+    assert read_dataset(tmp_path).notes == (
         f"{tmp_path / 'loose.mp4'} and 2 more lie in no class folder, and are left out",
     )
 
@@ -70,15 +71,15 @@ def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(touch(tmp_path / "moves", "run/a.mp4", "jump/a.mp4"))
     table(Path(), "file,label\nrun/a.mp4,x\njump/a.mp4,y\n")
     for path in (".", "run/..", "data.csv"):
-        assert read_data(path).root.name == "moves"
+        assert read_dataset(path).root.name == "moves"
 
 
 def test_a_folder_with_an_index_is_that_index(tmp_path):
     """An index.csv in a folder says what the folder holds."""
     touch(tmp_path, "run/a.mp4", "jump/b.mp4")
     table(tmp_path, "file,label\nrun/a.mp4,x\njump/b.mp4,y\n", "index.csv")
-    assert read_data(tmp_path).labels == ("x", "y")
-    assert read_data(tmp_path) == read_data(tmp_path / "index.csv")
+    assert read_dataset(tmp_path).labels == ("x", "y")
+    assert read_dataset(tmp_path) == read_dataset(tmp_path / "index.csv")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,7 @@ def test_a_folder_with_an_index_is_that_index(tmp_path):
 )
 def test_a_label_for_each_file(tmp_path, text):
     """Separators, line ends, a byte-order mark, spaces, empty rows and columns of no concern do not matter."""
-    data = read_data(table(tmp_path, text))
+    data = read_dataset(table(tmp_path, text))
     assert data.clips == (
         Clip(tmp_path / "a.mp4", "a.mp4", "p2", "jump"),
         Clip(tmp_path / "b.mp4", "b.mp4", "p1", "run"),
@@ -103,7 +104,7 @@ def test_a_label_for_each_file(tmp_path, text):
 
 def test_without_groups_each_file_is_its_own(tmp_path):
     """Where no groups are given, a file's name is its group."""
-    data = read_data(table(tmp_path, "file,label\na.mp4,x\nb.mp4,y\n"))
+    data = read_dataset(table(tmp_path, "file,label\na.mp4,x\nb.mp4,y\n"))
     assert [clip.group for clip in data.clips] == ["a.mp4", "b.mp4"]
     assert not data.grouped
 
@@ -117,7 +118,7 @@ def test_without_groups_each_file_is_its_own(tmp_path):
 )
 def test_intervals(tmp_path, text):
     """Intervals come in order of their starts; a row with a file alone says that it shows only background."""
-    data = read_data(table(tmp_path, text), background=" idle ")
+    data = read_dataset(table(tmp_path, text), background=" idle ")
     assert data.clips == (
         Clip(tmp_path / "a.mp4", "a.mp4", "p", None, (Interval(0, 1, "jump"), Interval(2.5, 3, "run"))),
         Clip(tmp_path / "b.mp4", "b.mp4", "q", None),
@@ -127,7 +128,7 @@ def test_intervals(tmp_path, text):
 
 def test_the_background_may_be_named_in_intervals(tmp_path):
     """An interval of the background adds no class."""
-    data = read_data(table(tmp_path, "file,start,end,label\na.mp4,0,1,background\na.mp4,1,2,act\n"))
+    data = read_dataset(table(tmp_path, "file,start,end,label\na.mp4,0,1,background\na.mp4,1,2,act\n"))
     assert data.labels == ("background", "act")
 
 
@@ -163,7 +164,7 @@ def test_the_background_may_be_named_in_intervals(tmp_path):
 def test_what_a_csv_cannot_mean(tmp_path, text, told):
     """What cannot be meant is refused in one line that names the file, and the line where there is one."""
     with pytest.raises(UsageError) as caught:
-        read_data(table(tmp_path, text))
+        read_dataset(table(tmp_path, text))
     said = str(caught.value)
     assert told in said and "data.csv" in said and "\n" not in said
 
@@ -172,7 +173,7 @@ def test_a_csv_in_another_encoding(tmp_path):
     """A CSV that is no UTF-8 is refused."""
     (tmp_path / "data.csv").write_bytes("file,label\nä.mp4,x\n".encode("latin-1"))
     with pytest.raises(UsageError, match="UTF-8"):
-        read_data(tmp_path / "data.csv")
+        read_dataset(tmp_path / "data.csv")
 
 
 def test_names_do_not_hang_on_the_place(tmp_path):
@@ -180,7 +181,7 @@ def test_names_do_not_hang_on_the_place(tmp_path):
     touch(tmp_path, "videos/x/a.mp4", "lists/b.mp4")
     named = []
     for first in ("../videos/x/a.mp4", tmp_path / "videos/x/a.mp4", "..\\videos\\x\\a.mp4"):
-        data = read_data(table(tmp_path / "lists", f"file,label\n{first},x\nb.mp4,y\n"))
+        data = read_dataset(table(tmp_path / "lists", f"file,label\n{first},x\nb.mp4,y\n"))
         assert all(clip.path.is_file() for clip in data.clips)
         named.append([clip.name for clip in data.clips])
     assert named == [["../videos/x/a.mp4", "b.mp4"]] * 3
@@ -196,7 +197,7 @@ def test_activitynet(tmp_path):
         "four": {"subset": "testing", "annotations": []},
         "five": {"subset": "test"},
     }
-    data = read_data(database(tmp_path, entries))
+    data = read_dataset(database(tmp_path, entries))
     assert data.clips == (
         Clip(tmp_path / "sub/two.webm", "sub/two.webm", "sub/two.webm", None, data.clips[0].intervals),
         Clip(tmp_path / "three", "three", "three", None, (Interval(0, 1, "7"),)),
@@ -228,7 +229,7 @@ def test_what_a_json_cannot_mean(tmp_path, entries, told):
     """What cannot be meant is refused in one line that names the file."""
     touch(tmp_path, "x/same.mp4", "y/same.mp4")
     with pytest.raises(UsageError) as caught:
-        read_data(database(tmp_path, entries))
+        read_dataset(database(tmp_path, entries))
     said = str(caught.value)
     assert told in said and "data.json" in said and "\n" not in said
 
@@ -237,7 +238,7 @@ def test_a_broken_json(tmp_path):
     """A file that is no JSON, or nested without end, is refused."""
     for text in ("{", "[1]", "[" * 100_000):
         with pytest.raises(UsageError, match="ActivityNet"):
-            read_data(table(tmp_path, text, "data.json"))
+            read_dataset(table(tmp_path, text, "data.json"))
 
 
 def test_what_is_no_data(tmp_path):
@@ -251,14 +252,14 @@ def test_what_is_no_data(tmp_path):
         ("parts", "Train, val, which are parts of a split"),
     ):
         with pytest.raises(UsageError, match=told):
-            read_data(tmp_path / path)
+            read_dataset(tmp_path / path)
     with pytest.raises(UsageError, match="background has no name"):
-        read_data(tmp_path / "alone", background=" ")
+        read_dataset(tmp_path / "alone", background=" ")
 
 
 def test_only_some_clips(tmp_path):
     """Part of a dataset keeps all of its labels."""
-    data = read_data(table(tmp_path, "file,label\na,x\nb,y\nc,z\n"))
+    data = read_dataset(table(tmp_path, "file,label\na,x\nb,y\nc,z\n"))
     part = data.only(["c", "a", "none"])
     assert [clip.name for clip in part.clips] == ["a", "c"]
     assert part.labels == ("x", "y", "z")
@@ -274,7 +275,7 @@ def test_targets_of_a_whole_file():
 def test_targets_of_intervals(tmp_path):
     """An interval covers its start and not its end; within another it counts while it lasts; the rest is background."""
     rows = "a,1,3,x\na,2,2.5,y\na,5,6,x\na,5,5.5,y\n"
-    data = read_data(table(tmp_path, f"file,start,end,label\n{rows}"))
+    data = read_dataset(table(tmp_path, f"file,start,end,label\n{rows}"))
     times = np.array([0.99, 1, 2, 2.49, 2.5, 2.99, 3, 5, 5.4, 5.5, 6])
     targets = data.clips[0].targets(times, data.labels, data.background)
     assert targets.dtype == np.int64
@@ -289,7 +290,7 @@ def test_each_frame_is_of_the_interval_that_began_last(tmp_path_factory, drawn, 
     """Of the intervals that cover a frame, that with the latest start, of these the shortest, is its class."""
     intervals = [Interval(start, end, label) for start, end, label in drawn if start < end]
     rows = [f"a,{i.start},{i.end},{i.label}\n" for i in intervals] + ["b,0,1,x\n"]
-    data = read_data(table(tmp_path_factory.getbasetemp(), "file,start,end,label\n" + "".join(rows)))
+    data = read_dataset(table(tmp_path_factory.getbasetemp(), "file,start,end,label\n" + "".join(rows)))
     clip = next((clip for clip in data.clips if clip.name == "a"), None)
     if clip is None:
         return

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from torchvision.models import mobilenet_v3_small, resnet18
 
 from liquidvision import Backbone, Preprocessing
-from liquidvision import backbone as module
-from liquidvision.device import choose_device
 from liquidvision.errors import UsageError, WeightsError
+from liquidvision.models import backbone as module
+from liquidvision.models.device import choose_device
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_preprocessing_is_that_of_the_weights():
     from torchvision.transforms.functional import to_pil_image
 
     transform = ResNet18_Weights.DEFAULT.transforms()
-    ours = module.preset_of(transform)
+    ours = module.weights_preprocessing(transform)
     image = picture(1, 320, 240)
     expected = transform(torch.from_numpy(image).permute(2, 0, 1)[None])
     assert to_pil_image(image).size == (320, 240)

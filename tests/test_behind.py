@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from liquidvision import Frame, Model, Overlay, infer, open_video, pipeline
+from liquidvision import Frame, Model, Overlay, infer, open_video
+from liquidvision.concurrency import write_behind as behind_module
+from liquidvision.concurrency.write_behind import WriteBehind, queue_limits
 from liquidvision.errors import SinkError, SourceError
+from liquidvision.inference import pipeline
 from liquidvision.prediction import Prediction
-from liquidvision.sinks import behind as behind_module
-from liquidvision.sinks.behind import Behind, room_of
-from liquidvision.sinks.frames import FrameFolder
-from liquidvision.sinks.sink import VideoSink
-from liquidvision.sinks.video import AVVideoSink
+from liquidvision.video.write.av_writer import AVVideoSink
+from liquidvision.video.write.image_folder import FrameFolder
+from liquidvision.video.write.sink import VideoSink
 
 
 class Slow(VideoSink):
@@ -60,7 +61,7 @@ def no_thread_is_left():
 def test_everything_is_written_in_order() -> None:
     """What was given is written, in its order, when flushed; and what waits is written at the end."""
     sink = Slow(seconds=0.001)
-    with Behind(sink.write, 6, 3) as behind:
+    with WriteBehind(sink.write, 6, 3) as behind:
         for frame in frames(40):
             behind.write(frame)
         behind.flush()
@@ -72,7 +73,7 @@ def test_everything_is_written_in_order() -> None:
 def test_few_frames_wait() -> None:
     """A maker that is quicker than the sink waits for it: the queue is bounded."""
     sink = Slow(seconds=0.01)
-    with Behind(sink.write, 6, 3) as behind:
+    with WriteBehind(sink.write, 6, 3) as behind:
         for frame in frames(30):
             behind.write(frame)
             assert frame.index - len(sink.written) <= 6 + 1
@@ -83,7 +84,7 @@ def test_files_are_written_in_bursts_and_streams_as_they_come(monkeypatch: pytes
     monkeypatch.setattr(behind_module, "LONGEST", 60.0)
     for at_once, early in ((1, [0, 1]), (3, [])):
         sink = Slow()
-        with Behind(sink.write, 6, at_once) as behind:
+        with WriteBehind(sink.write, 6, at_once) as behind:
             for frame in frames(2):
                 behind.write(frame)
             assert written(sink, early) == early
@@ -93,7 +94,7 @@ def test_files_are_written_in_bursts_and_streams_as_they_come(monkeypatch: pytes
 def test_no_frame_waits_long_for_others() -> None:
     """Where frames come slowly they are written one by one: after a crash few are lost."""
     sink = Slow()
-    with Behind(sink.write, 16, 8) as behind:
+    with WriteBehind(sink.write, 16, 8) as behind:
         behind.write(frames(1)[0])
         assert written(sink, [0]) == [0]
 
@@ -101,7 +102,7 @@ def test_no_frame_waits_long_for_others() -> None:
 @pytest.mark.parametrize("live", [True, False])
 def test_large_pictures_have_less_room(live: bool) -> None:
     """So many frames may wait as memory allows, and never fewer than two; no burst is larger than the room."""
-    small, large, huge = (room_of(3 * side * side // 2, live=live) for side in (640, 4096, 20000))
+    small, large, huge = (queue_limits(3 * side * side // 2, live=live) for side in (640, 4096, 20000))
     assert small[0] > large[0] >= huge[0] == 2
     assert all(1 <= at_once <= room for room, at_once in (small, large, huge))
     assert not live or small[1] == large[1] == huge[1] == 1
@@ -112,14 +113,14 @@ def test_a_failure_is_raised_in_the_maker() -> None:
     sink = Slow(fails=3)
 
     def write() -> None:
-        with Behind(sink.write, 6, 3) as behind:
+        with WriteBehind(sink.write, 6, 3) as behind:
             for frame in frames(100):
                 behind.write(frame)
 
     with pytest.raises(SinkError, match="full"):
         write()
     assert sink.written == [0, 1, 2]
-    with Behind(Slow(fails=0).write, 6, 3) as behind:
+    with WriteBehind(Slow(fails=0).write, 6, 3) as behind:
         behind.write(frames(1)[0])
         with pytest.raises(SinkError, match="full"):
             behind.flush()
@@ -131,7 +132,7 @@ def test_what_ends_the_maker(error: BaseException, kept: bool) -> None:
     sink = Slow(seconds=0.02)
 
     def write() -> None:
-        with Behind(sink.write, 6, 3) as behind:
+        with WriteBehind(sink.write, 6, 3) as behind:
             for frame in frames(5):
                 behind.write(frame)
             raise error

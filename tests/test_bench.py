@@ -7,13 +7,13 @@ import pytest
 from commands import Run, one_line
 
 from liquidvision import Model
-from liquidvision.bench import STAGES, Bench, measure
 from liquidvision.errors import UsageError
+from liquidvision.workflows.bench import STAGES, BenchResult, run_bench
 
 
 def test_every_stage_is_measured(make_video, model: Model) -> None:
     """Each stage takes some time on the frames that were asked for, and the bound is theirs on all cores."""
-    found = measure(make_video(size=(128, 96), sound=True), model, frames=12, rounds=1)
+    found = run_bench(make_video(size=(128, 96), sound=True), model, frames=12, rounds=1)
     assert found.frames == 12 and found.cores >= 1
     assert tuple(found.cpu) == STAGES and all(ms > 0 for ms in found.cpu.values())
     assert found.bound(video=True) == pytest.approx(sum(found.cpu.values()) / found.cores)
@@ -23,7 +23,7 @@ def test_every_stage_is_measured(make_video, model: Model) -> None:
 
 def test_bounds_add_up() -> None:
     """Without a video neither drawing nor encoding counts."""
-    bench = Bench(10, 2, dict.fromkeys(STAGES, 1.0), 9.0, 5.0)
+    bench = BenchResult(10, 2, dict.fromkeys(STAGES, 1.0), 9.0, 5.0)
     assert bench.bound(video=True) == 3.5 and bench.bound(video=False) == 2.5
 
 
@@ -38,7 +38,7 @@ def test_on_the_command_line(run: Run, make_video, model_folder: Path, tmp_path:
     ran = run("bench", tmp_path / "missing.mp4", "-m", model_folder)
     assert ran.code == 1 and "missing.mp4" in one_line(ran)
     with pytest.raises(UsageError, match="rounds"):
-        measure(tmp_path / "x.mp4", None, rounds=0)  # type: ignore[arg-type]
+        run_bench(tmp_path / "x.mp4", None, rounds=0)  # type: ignore[arg-type]
 
 
 def test_without_a_source_one_is_made(run: Run, model_folder: Path) -> None:

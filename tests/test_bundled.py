@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from liquidvision import Model, Session, open_video
-from liquidvision.checkpoint import bundled
+from liquidvision.models.folder import bundled_models
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = sorted((ROOT / "samples").glob("*.mp4"))
@@ -25,8 +25,8 @@ def test_everything_bundled_is_small():
 
 def test_every_model_has_a_card():
     """Each bundled model loads by its name and has a card that says what it was trained on and how well it does."""
-    assert "actions" in bundled()
-    for name, folder in bundled().items():
+    assert "actions" in bundled_models()
+    for name, folder in bundled_models().items():
         assert Model.from_pretrained(name, device="cpu").name == name
         card = (folder / "README.md").read_text(encoding="utf-8")
         for part in ("license: apache-2.0", "## Trained on", "## How well it does", "## Not for"):

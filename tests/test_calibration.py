@@ -7,10 +7,10 @@ import pytest
 import torch
 from lessons import swings, tiny_head
 
-from liquidvision.learn.calibration import divide_logits, fit_temperature
-from liquidvision.learn.crossval import tracks_of
-from liquidvision.learn.metrics import Track, calibration_error
-from liquidvision.learn.scoring import verdicts
+from liquidvision.evaluation.crossval import scores_of_logits
+from liquidvision.metrics.classification import ClipScores, calibration_error
+from liquidvision.training.calibration import divide_logits, fit_temperature
+from liquidvision.training.scoring import clip_logits
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -18,14 +18,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return odds / odds.sum(-1, keepdims=True)
 
 
-def drawn(clips: int, frames: int, *, factor: float) -> list[Track]:
+def drawn(clips: int, frames: int, *, factor: float) -> list[ClipScores]:
     """Clips whose truth is drawn by the softmax of logits that are then shown multiplied by a factor."""
     random = np.random.default_rng(0)
     tracks = []
     for _ in range(clips):
         logits = random.normal(0, 2, (frames, 3))
         truth = (softmax(logits).cumsum(1) > random.random((frames, 1))).argmax(1)
-        tracks.append(Track(truth, softmax(factor * logits), np.arange(frames) / 25))
+        tracks.append(ClipScores(truth, softmax(factor * logits), np.arange(frames) / 25))
     return tracks
 
 
@@ -43,7 +43,7 @@ def test_the_temperature_undoes_too_much_or_too_little_confidence(factor, clips,
 def test_a_few_clips_that_are_all_right_do_not_make_it_certain():
     """Where every clip is right no temperature is too low for the likelihood; few clips move it a little only."""
     tracks = drawn(2, 1, factor=1.0)
-    right = [Track(np.array([int(t.scores.argmax())]), t.scores, t.times) for t in tracks]
+    right = [ClipScores(np.array([int(t.scores.argmax())]), t.scores, t.times) for t in tracks]
     assert 0.5 < fit_temperature(right, whole_clip=True) < 1
 
 
@@ -51,13 +51,13 @@ def test_divided_logits_say_the_same_less_surely():
     """A head that is divided gives its logits over the temperatures, and the same labels."""
     head, lessons = tiny_head(frame_share=0.5).eval(), list(swings(4))
     torch.nn.init.normal_(head.frame_readout.weight)
-    (before,) = verdicts([head], lessons, 1.0)
+    (before,) = clip_logits([head], lessons, 1.0)
     divide_logits(head, 4.0, 2.5)
-    (after,) = verdicts([head], lessons, 1.0)
+    (after,) = clip_logits([head], lessons, 1.0)
     for old, new in zip(before, after, strict=True):
         torch.testing.assert_close(new.memory, old.memory / 4)
         torch.testing.assert_close(new.frame, old.frame / 2.5)
-    old, new = (tracks_of(lessons, [v.memory for v in said]) for said in (before, after))
+    old, new = (scores_of_logits(lessons, [v.memory for v in said]) for said in (before, after))
     assert all((a.predicted == b.predicted).all() for a, b in zip(old, new, strict=True))
 
 

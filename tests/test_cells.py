@@ -11,7 +11,7 @@ from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.ltc import LTC
 from liquidvision.liquid.mixed import MixedMemory
-from liquidvision.liquid.plain import GRU, LSTM, Memoryless
+from liquidvision.liquid.torch_cells import GRU, LSTM, Memoryless
 from liquidvision.liquid.wiring import auto_ncp
 
 UNITS, INPUTS, STEPS = 6, 5, 12

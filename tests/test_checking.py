@@ -10,9 +10,10 @@ import av
 import pytest
 from commands import one_line
 
-from liquidvision.learn.annotations import Dataset, Interval, read_data
-from liquidvision.learn.checking import Extent, Report, check
-from liquidvision.learn.splits import split
+from liquidvision.data.audit import AuditReport, ClassExtent, audit_dataset
+from liquidvision.data.dataset import Dataset, Interval
+from liquidvision.data.formats import read_dataset
+from liquidvision.data.splits import split_dataset
 
 Build = Callable[..., Path]
 STEP = 512  # ticks of a frame, of 12800 a second: 0.04 s
@@ -32,12 +33,12 @@ def build(make_video, tmp_path) -> Build:
     return build
 
 
-def texts(report: Report) -> list[tuple[str, str]]:
+def texts(report: AuditReport) -> list[tuple[str, str]]:
     """The problems of single clips, as (name, text)."""
     return [(problem.name, problem.text) for problem in report.problems if problem.name]
 
 
-def of_all(report: Report) -> str:
+def of_all(report: AuditReport) -> str:
     """What is said of the data as a whole."""
     return "; ".join(problem.text for problem in report.problems if not problem.name)
 
@@ -52,15 +53,15 @@ def labelled(rows: str) -> str:
 def test_sound_data(build):
     """Sound data has no problems; clips, groups, frames and seconds are counted by class."""
     path = build(labelled("a:x:p b:y:p c:x:q d:y:q e:x:r f:y:r"), a=5, b=10, c=6, d=11, e=7, f=12)
-    data, read = read_data(path), []
-    report = check(data, on_file=read.append)
+    data, read = read_dataset(path), []
+    report = audit_dataset(data, on_file=read.append)
     assert (report.problems, report.errors, report.copies, report.usable) == ((), (), (), data)
     assert read == [clip.name for clip in data.clips]
     assert report.frames == {"a.mp4": 5, "b.mp4": 10, "c.mp4": 6, "d.mp4": 11, "e.mp4": 7, "f.mp4": 12}
     assert report.seconds == pytest.approx({name: count * 0.04 for name, count in report.frames.items()})
     assert report.classes == {
-        "x": Extent(3, 3, 18, pytest.approx(0.72)),
-        "y": Extent(3, 3, 33, pytest.approx(1.32)),
+        "x": ClassExtent(3, 3, 18, pytest.approx(0.72)),
+        "y": ClassExtent(3, 3, 33, pytest.approx(1.32)),
     }
 
 
@@ -69,8 +70,8 @@ def test_seconds_are_those_that_passed(make_video, tmp_path):
     make_video("a.mp4", pts=[0, 100, 1000, 1100], time_base=Fraction(1, 1000))
     make_video("b.mp4", pts=[500, 1500], time_base=Fraction(1, 1000))
     (tmp_path / "data.csv").write_text("file,start,end,label\na.mp4,0.1,1,x\nb.mp4,0,9,y\n")
-    report = check(read_data(tmp_path / "data.csv"))
-    assert report.classes["x"] == Extent(1, 1, 1, pytest.approx(0.9))
+    report = audit_dataset(read_dataset(tmp_path / "data.csv"))
+    assert report.classes["x"] == ClassExtent(1, 1, 1, pytest.approx(0.9))
     assert report.classes["background"].frames == 3
     assert report.seconds["a.mp4"] == pytest.approx(report.classes["background"].seconds + 0.9)
 
@@ -88,8 +89,8 @@ def test_files_that_cannot_be_used(build, make_video, tmp_path):
         samples.sample_rate, samples.pts = 16000, 0
         container.mux(stream.encode(samples))
         container.mux(stream.encode(None))
-    data = read_data(path)
-    report = check(data)
+    data = read_dataset(path)
+    report = audit_dataset(data)
     assert report.usable == data.only(["a.mp4", "b.mp4"])
     assert set(report.frames) == set(report.seconds) == {"a.mp4", "b.mp4"}
     assert [problem.name for problem in report.errors] == [
@@ -107,7 +108,7 @@ def test_files_that_cannot_be_used(build, make_video, tmp_path):
 
 def test_nothing_that_can_be_used(build):
     """Where no file can be read, there are errors alone, and nothing is usable."""
-    report = check(read_data(build(labelled("a:x b:y"))))
+    report = audit_dataset(read_dataset(build(labelled("a:x b:y"))))
     assert len(report.errors) == len(report.problems) == 2
     assert report.usable.clips == ()
 
@@ -116,7 +117,7 @@ def test_a_camera_is_no_file(tmp_path, monkeypatch):
     """A missing file whose name is a number is not taken for a camera's index."""
     monkeypatch.chdir(tmp_path)
     Path("data.csv").write_text("file,label\n0,x\n1,y\n")
-    assert [problem.text for problem in check(read_data("data.csv")).errors] == [
+    assert [problem.text for problem in audit_dataset(read_dataset("data.csv")).errors] == [
         "no such file: 0",
         "no such file: 1",
     ]
@@ -132,7 +133,7 @@ def test_damaged_packets(tmp_path, make_video, build):
     content = bytearray(clip.read_bytes())
     content[start : start + size] = bytes(size)
     clip.write_bytes(content)
-    report = check(read_data(path))
+    report = audit_dataset(read_dataset(path))
     assert not report.errors
     assert texts(report) == [("a.mp4", "1 damaged packets; what they held is missing")]
     assert report.frames["a.mp4"] == 19
@@ -141,7 +142,7 @@ def test_damaged_packets(tmp_path, make_video, build):
 def test_intervals_beyond_the_end(build):
     """An interval that ends after its video is cut, unless it was rounded; one without frames is left out."""
     rows = ["a.mp4,0,0.2,x", "a.mp4,0.6,0.9,y", "b.mp4,0.2,5,x", "b.mp4,5,6,y", "b.mp4,7,8,y", "c.mp4,0.081,0.082,x"]
-    report = check(read_data(build("\n".join(["file,start,end,label", *rows]), a=20, b=21, c=22)))
+    report = audit_dataset(read_dataset(build("\n".join(["file,start,end,label", *rows]), a=20, b=21, c=22)))
     assert texts(report) == [
         ("b.mp4", "y 5–6 s (and 1 more): after the video's end at 0.84 s; left out"),
         ("b.mp4", "x 0.2–5 s: beyond the video's end at 0.84 s; cut there"),
@@ -163,7 +164,7 @@ def test_overlaps(build):
         "b.mp4,0.2,0.4,x",
         "b.mp4,0.4,0.6,y",
     ]
-    report = check(read_data(build("\n".join(["file,start,end,label", *rows]), a=20, b=26)))
+    report = audit_dataset(read_dataset(build("\n".join(["file,start,end,label", *rows]), a=20, b=26)))
     assert texts(report) == [("a.mp4", "y 0.2–0.6 s overlaps x 0–0.4 s (and 1 more): the one that begins later counts")]
 
 
@@ -172,7 +173,7 @@ def test_the_same_content(build, tmp_path):
     path = build(labelled("a:x:p b:x:q c:y:p d:x:r e:y:s f:y:s g:y:p"), a=5, c=6, e=7, g=8)
     for copy, original in (("b", "a"), ("d", "c"), ("f", "e")):
         (tmp_path / f"{copy}.mp4").write_bytes((tmp_path / f"{original}.mp4").read_bytes())
-    report = check(read_data(path))
+    report = audit_dataset(read_dataset(path))
     assert report.copies == (("a.mp4", "b.mp4"), ("c.mp4", "d.mp4"))
     assert texts(report) == [
         ("a.mp4", "the same content as b.mp4: training and test may share it; use one group"),
@@ -184,23 +185,25 @@ def test_the_same_content_with_other_intervals(build, tmp_path):
     """One content with two annotations is told."""
     path = build("file,start,end,label,group\na.mp4,0,0.1,x,p\nb.mp4,0.1,0.2,x,p\nc.mp4,0,0.1,y,p\n", a=5, c=6)
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
-    assert texts(check(read_data(path))) == [("a.mp4", "the same content as b.mp4, which is annotated otherwise")]
+    assert texts(audit_dataset(read_dataset(path))) == [
+        ("a.mp4", "the same content as b.mp4, which is annotated otherwise")
+    ]
 
 
 def test_a_class_that_is_lost(build):
     """A class of unreadable files alone is told, and stays among the labels; so when one class is left."""
-    report = check(read_data(build(labelled("a:x b:y c:z"), a=5, b=6)))
+    report = audit_dataset(read_dataset(build(labelled("a:x b:y c:z"), a=5, b=6)))
     assert report.usable.labels == ("x", "y", "z")
-    assert report.classes["z"] == Extent(0, 0, 0, 0)
+    assert report.classes["z"] == ClassExtent(0, 0, 0, 0)
     assert "no video that can be used shows z" in of_all(report) and "one class alone" not in of_all(report)
-    report = check(read_data(build(labelled("a:x c:z"))))
+    report = audit_dataset(read_dataset(build(labelled("a:x c:z"))))
     assert "one class alone is left, x" in of_all(report)
 
 
 def test_small_classes(build):
     """Classes in fewer groups than a split has parts are told, with their groups."""
     rows = labelled("a:x:p b:y:p c:x:q d:y:q e:x:r f:x:r")
-    report = check(read_data(build(rows, a=5, b=6, c=7, d=8, e=9, f=10)))
+    report = audit_dataset(read_dataset(build(rows, a=5, b=6, c=7, d=8, e=9, f=10)))
     assert "in fewer than 3 groups" in of_all(report) and "each: y (2)" in of_all(report)
 
 
@@ -208,30 +211,32 @@ def test_unbalanced_classes(build):
     """Five times as many clips, or seconds, of one class as of another are told; the background does not count."""
     many = dict.fromkeys("abcde", 5)
     rows = labelled("a:x b:x c:x d:x e:x f:y")
-    assert "unbalanced: 5 clips of x, 1 of y" in of_all(check(read_data(build(rows, **many, f=5))))
+    assert "unbalanced: 5 clips of x, 1 of y" in of_all(audit_dataset(read_dataset(build(rows, **many, f=5))))
     rows = labelled("a:x b:x c:x d:x e:y f:y")
-    assert "unbalanced" not in of_all(check(read_data(build(rows))))
+    assert "unbalanced" not in of_all(audit_dataset(read_dataset(build(rows))))
     intervals = "file,start,end,label\na.mp4,0,{},x\na.mp4,4,4.16,y\n"
-    assert "unbalanced: 1 seconds of x, 0.16 of y" in of_all(check(read_data(build(intervals.format(1), a=200))))
-    assert "unbalanced" not in of_all(check(read_data(build(intervals.format(0.4)))))
+    assert "unbalanced: 1 seconds of x, 0.16 of y" in of_all(
+        audit_dataset(read_dataset(build(intervals.format(1), a=200)))
+    )
+    assert "unbalanced" not in of_all(audit_dataset(read_dataset(build(intervals.format(0.4)))))
 
 
 def test_groups_of_one_class(build):
     """A group of several clips of one class is told where others show more: the group could give the class away."""
     many = {name: count for count, name in enumerate("abcdef", 5)}
-    report = check(read_data(build(labelled("a:x:p b:y:p c:x:q d:x:q e:y:r f:y:s"), **many)))
+    report = audit_dataset(read_dataset(build(labelled("a:x:p b:y:p c:x:q d:x:q e:y:r f:y:s"), **many)))
     assert "1 of 2 groups of several clips show one class alone: q" in of_all(report)
-    report = check(read_data(build(labelled("a:x:p b:x:p c:y:q d:y:q e:y:r f:x:s"))))
+    report = audit_dataset(read_dataset(build(labelled("a:x:p b:x:p c:y:q d:y:q e:y:r f:x:s"))))
     assert "show one class alone" not in of_all(report)
 
 
 def test_what_reading_left_out_is_told(make_video, tmp_path):
-    """What `read_data` notes is among the problems."""
+    """What `read_dataset` notes is among the problems."""
     for name in ("x/a.mp4", "y/b.mp4", "z/c.mp4"):
         (tmp_path / name).parent.mkdir()
         make_video(name)
     (tmp_path / "z/c.mp4").unlink()
-    assert "holds no videos, and is no class" in of_all(check(read_data(tmp_path)))
+    assert "holds no videos, and is no class" in of_all(audit_dataset(read_dataset(tmp_path)))
 
 
 def test_the_command_on_sound_data(run, build):
@@ -287,9 +292,9 @@ def test_help_is_quick():
 @pytest.mark.parametrize(("name", "clips", "groups"), [("fights", 240, 240), ("gestures", 209, 4)])
 def test_real_data(data, name, clips, groups):
     """The shared clips are sound, and a split of them keeps groups apart and has all classes in all parts."""
-    dataset: Dataset = read_data(data / "video" / name)
-    report = check(dataset)
+    dataset: Dataset = read_dataset(data / "video" / name)
+    report = audit_dataset(dataset)
     assert report.problems == () and report.usable == dataset
     assert (len(dataset.clips), len({clip.group for clip in dataset.clips})) == (clips, groups)
-    for names in split(dataset).values():
+    for names in split_dataset(dataset).values():
         assert {clip.label for clip in dataset.only(names).clips} == set(dataset.labels)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from commands import Ran, Run, one_line
 
-from liquidvision import Prediction, RecordSink, checkpoint, open_video
-from liquidvision.cli import inputs
+from liquidvision import Prediction, RecordSink, open_video
 from liquidvision.cli.doctor import PACKAGES
 from liquidvision.cli.main import main
-from liquidvision.pipeline import FILE_BATCH
+from liquidvision.inference.pipeline import FILE_BATCH
+from liquidvision.workflows import io_paths
 
 MakeVideo = Callable[..., Path]
 
@@ -159,7 +159,7 @@ def test_a_fault_of_ours(run: Run, clip: Path, model_folder: Path, monkeypatch: 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("liquidvision.model.Model.from_pretrained", fail)
+    monkeypatch.setattr("liquidvision.models.model.Model.from_pretrained", fail)
     ran = run("infer", clip, "-m", model_folder)
     assert ran.code == 1 and "RuntimeError" in one_line(ran) and "--debug" in ran.err
 
@@ -170,7 +170,7 @@ def test_interrupted_before_it_began(run: Run, clip: Path, model_folder: Path, m
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("liquidvision.model.Model.from_pretrained", interrupt)
+    monkeypatch.setattr("liquidvision.models.model.Model.from_pretrained", interrupt)
     ran = run("infer", clip, "-m", model_folder)
     assert ran.code == 130 and "Traceback" not in ran.err
 
@@ -190,7 +190,7 @@ def test_many_inputs(run: Run, make_video: MakeVideo, model_folder: Path, tmp_pa
     ):
         assert run("infer", source, "-m", model_folder, "-o", f"out{number}").code == 0
         assert sorted(path.name for path in Path(f"out{number}").iterdir()) == [f"{name}.mp4" for name in names]
-    assert inputs.expand([str(listed)]) == [f"{folder}/c.mp4", f"{folder}/a.mp4"]
+    assert io_paths.expand_sources([str(listed)]) == [f"{folder}/c.mp4", f"{folder}/a.mp4"]
 
 
 def test_lists_that_cannot_be(run: Run, tmp_path: Path, model_folder: Path) -> None:
@@ -224,9 +224,9 @@ def test_sources_of_one_stem(run: Run, make_video: MakeVideo, model_folder: Path
 
 def test_names_of_outputs() -> None:
     """An output is named after its source; a stream's after host and path, never after its password."""
-    assert inputs.output_stem("/videos/Tag 1.mp4") == "Tag 1"
-    assert inputs.output_stem("0") == "camera0"
-    assert inputs.output_stem("rtsp://user:pa55@cam.example:554/live/1?token=pa55") == "cam.example_554_live_1"
+    assert io_paths.output_stem("/videos/Tag 1.mp4") == "Tag 1"
+    assert io_paths.output_stem("0") == "camera0"
+    assert io_paths.output_stem("rtsp://user:pa55@cam.example:554/live/1?token=pa55") == "cam.example_554_live_1"
 
 
 def test_records(run: Run, clip: Path, model_folder: Path) -> None:
@@ -289,12 +289,12 @@ def test_info(run: Run, make_video: MakeVideo) -> None:
 
 def test_models_and_doctor(run: Run, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """models lists what is bundled; doctor finds no fault here, and says what is wrong where no model is."""
-    monkeypatch.setattr(checkpoint, "bundled", lambda: {"tiny": model_folder})
+    monkeypatch.setattr("liquidvision.models.folder.bundled_models", lambda: {"tiny": model_folder})
     models = run("models")
     assert models.code == 0 and "tiny" in models.out and "red, green, blue" in models.out
     doctor = run("doctor")
     assert doctor.code == 0 and "no problem found" in doctor.out and "libx264" in doctor.out
-    monkeypatch.setattr(checkpoint, "bundled", dict)
+    monkeypatch.setattr("liquidvision.models.folder.bundled_models", dict)
     doctor = run("doctor")
     assert doctor.code == 1 and "model" in doctor.err and "Traceback" not in doctor.err
 

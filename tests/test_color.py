@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from liquidvision import open_video
-from liquidvision.frame import Pixels
-from liquidvision.sources.color import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, pq_code, standard_range
-from liquidvision.sources.decoded import DecodedPixels, Scaler
+from liquidvision.video.pixels import Pixels
+from liquidvision.video.read.decoded import DecodedPixels, Scaler
+from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, pq_code, standard_range
 
 GREYS = np.array([0, 1, 10, 50, 100, 203, 400, 1000, 4000])  # cd/m²
 

@@ -10,26 +10,28 @@ import pytest
 import torch
 from lessons import swings
 
+from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.errors import UsageError
-from liquidvision.learn import compare as comparing
-from liquidvision.learn import crossval
-from liquidvision.learn.clips import Clip, Dataset
-from liquidvision.learn.compare import compare, sized
-from liquidvision.learn.controls import NAMES
-from liquidvision.learn.crossval import Contest, cross_validate
-from liquidvision.learn.lessons import Lesson, Lessons
-from liquidvision.learn.recipe import Recipe
-from liquidvision.liquid.head import HeadConfig, make_cell
+from liquidvision.evaluation import compare as comparing
+from liquidvision.evaluation import crossval
+from liquidvision.evaluation.baselines import BASELINES
+from liquidvision.evaluation.compare import compare_heads, match_parameters
+from liquidvision.evaluation.crossval import Experiment, cross_validate
 from liquidvision.liquid.traces import Layout
+from liquidvision.models.heads.liquid_head import LiquidHeadConfig, make_cell
+from liquidvision.training.recipe import Recipe
+from liquidvision.training.sequences import ClipSequence, SequenceDataset
 
-CONFIG = HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=4, taus=(0.2, 1.0), width=8, units=8, cell="gated")
+CONFIG = LiquidHeadConfig(
+    (Layout(4, 1), Layout(2, 4)), 2, components=4, taus=(0.2, 1.0), width=8, units=8, cell="gated"
+)
 RECIPE = Recipe(epochs=20, batch=16, noise=0.1, most_dropped=0.3)
 
 
-class Made(Lessons):
+class Made(SequenceDataset):
     """Lessons that are made, not read: each clip's is found by its name."""
 
-    def __init__(self, made: list[Lesson], look: str = "whole") -> None:
+    def __init__(self, made: list[ClipSequence], look: str = "whole") -> None:
         self.made = {lesson.name: lesson for lesson in made}
         clips = tuple(
             Clip(Path(name), name, name, ("falls", "rises")[int(lesson.targets[0])])
@@ -38,20 +40,20 @@ class Made(Lessons):
         dataset = Dataset(Path("."), clips, ("falls", "rises"), None, False)
         super().__init__(dataset, SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu"), look=look)))
 
-    def lesson(self, index: int, view: str) -> Lesson:
+    def lesson(self, index: int, view: str) -> ClipSequence:
         return self.made[self.dataset.clips[index].name]
 
 
 @pytest.fixture(scope="module")
 def table() -> dict:
     """The comparison on clips that rise or fall, which no frame alone tells."""
-    return compare(Made(swings(48)), CONFIG, RECIPE, first_dt=1.0, k=3, seeds=2)
+    return compare_heads(Made(swings(48)), CONFIG, RECIPE, first_dt=1.0, k=3, seeds=2)
 
 
 def test_the_table_has_everybody(table):
     """The head, its rivals, itself reset at every frame, and every control have a row, the reference first."""
     names = [row["name"] for row in table["rows"]]
-    assert names == ["gated", "ltc", "cfc", "gru", "lstm", "none", "gated reset", *NAMES]
+    assert names == ["gated", "ltc", "cfc", "gru", "lstm", "none", "gated reset", *BASELINES]
     assert table["reference"] == "gated" and (table["folds"], table["seeds"], table["dropped"]) == (3, 2, 0.75)
 
 
@@ -69,7 +71,7 @@ def test_memory_wins_where_only_time_tells(table):
 def test_where_it_looks_is_not_pretended_to_be_the_same():
     """Of a backbone that follows what moves, embeddings of other frames are not taken for those of fewer frames."""
     quick = replace(RECIPE, epochs=1)
-    table = compare(Made(swings(12), look="moving"), CONFIG, quick, first_dt=1.0, k=2, seeds=1)
+    table = compare_heads(Made(swings(12), look="moving"), CONFIG, quick, first_dt=1.0, k=2, seeds=1)
     assert table["dropped"] is None and not table["after"]
     assert not any("mean_dropped" in row or "mean_after" in row for row in table["rows"])
 
@@ -80,22 +82,22 @@ def test_rivals_have_as_many_parameters(cell, units):
     """A rival's cell has the parameters of the reference's, to what one unit more or less would change."""
     config = replace(CONFIG, width=32, units=units)
 
-    def count(asked: HeadConfig) -> int:
+    def count(asked: LiquidHeadConfig) -> int:
         return sum(p.numel() for p in make_cell(asked).parameters())
 
-    rival, wanted = sized(config, cell), count(config)
+    rival, wanted = match_parameters(config, cell), count(config)
     off = abs(count(rival) - wanted)
     for other in (rival.units - 1, rival.units + 1):
         assert off <= abs(count(replace(rival, units=other)) - wanted)
     assert off < 0.1 * wanted
-    assert sized(config, "gated") == config
+    assert match_parameters(config, "gated") == config
 
 
 def test_each_seed_has_folds_and_weights_of_its_own():
     """Every clip is judged once for each seed, by heads that differ; the same seed gives the same again."""
     lessons = Made(swings(24))
-    harder = {"dropped": partial(comparing.with_drops, False), "after": comparing.in_turn}
-    contest = Contest({"gated": CONFIG}, replace(RECIPE, epochs=2), 1.0, 2, harder=harder)
+    harder = {"dropped": partial(comparing.with_dropped_frames, False), "after": comparing.interleaved}
+    contest = Experiment({"gated": CONFIG}, replace(RECIPE, epochs=2), 1.0, 2, harder=harder)
     done: list[int] = []
     first, again = (cross_validate(lessons, contest, 3, seed=5, on_fold=done.append) for _ in range(2))
     assert done == [1, 2, 3, 4, 5, 6] * 2
@@ -120,7 +122,7 @@ def test_a_clip_may_begin_where_it_began():
     lessons = list(swings(24))
     begun = {}
     for but_first in (False, True):
-        fewer = comparing.with_drops(but_first, lessons)
+        fewer = comparing.with_dropped_frames(but_first, lessons)
         assert sum(map(len, fewer)) < 0.5 * sum(map(len, lessons))
         begun[but_first] = sum(a.times[0] == b.times[0] for a, b in zip(lessons, fewer, strict=True))
     assert begun[True] == 24 > 2 * begun[False]
@@ -130,7 +132,7 @@ def test_clips_in_turn_come_after_another_and_are_judged_alone():
     """In turn, every clip comes after the whole of another one, of which nothing is judged."""
     lessons = list(swings(24))
     torch.manual_seed(0)
-    joined = comparing.in_turn(lessons)
+    joined = comparing.interleaved(lessons)
     befores = set()
     for lesson, longer in zip(lessons, joined, strict=True):
         n = len(longer) - len(lesson)
@@ -153,7 +155,7 @@ def test_heads_never_see_what_they_are_judged_on(monkeypatch):
         return run_fold(train, test, contest, seed)
 
     monkeypatch.setattr(crossval, "run_fold", watched)
-    contest = Contest({"none": replace(CONFIG, cell="none")}, replace(RECIPE, epochs=1), 1.0, 1)
+    contest = Experiment({"none": replace(CONFIG, cell="none")}, replace(RECIPE, epochs=1), 1.0, 1)
     cross_validate(Made(swings(12)), contest, 4)
     assert len(seen) == 4 and all(not learnt & judged and len(learnt | judged) == 12 for learnt, judged in seen)
 
@@ -163,20 +165,20 @@ def test_what_cannot_be_cross_validated_is_told():
     dataset = Made(swings(4)).dataset
     for k, seeds, said in ((1, 1, "expected 2 or more"), (5, 1, "4 videos"), (2, 0, "seeds is 0")):
         with pytest.raises(UsageError, match=said):
-            crossval.check(dataset, k, seeds, 0)
+            crossval.check_folds(dataset, k, seeds, 0)
     two = dataset.only([dataset.clips[0].name, dataset.clips[1].name])
     with pytest.raises(UsageError, match="one class or one group alone"):
-        crossval.check(two, 2, 1, 0)
+        crossval.check_folds(two, 2, 1, 0)
 
 
 class Turned(Made):
     """Lessons whose second view shows all that tells the classes apart the other way about."""
 
-    def __init__(self, made: list[Lesson]) -> None:
+    def __init__(self, made: list[ClipSequence]) -> None:
         super().__init__(made)
         self.views = ("plain", "mirror")
 
-    def lesson(self, index: int, view: str) -> Lesson:
+    def lesson(self, index: int, view: str) -> ClipSequence:
         lesson = super().lesson(index, view)
         return lesson if view == "plain" else replace(lesson, embeddings=-lesson.embeddings)
 
@@ -186,7 +188,7 @@ def test_single_frames_are_read_by_what_all_views_show():
     made = [replace(lesson, embeddings=lesson.embeddings.clone()) for lesson in swings(40)]
     for lesson in made:
         lesson.embeddings[:, 1] = 2.0 * lesson.targets - 1
-    contest = Contest({"gated": CONFIG}, replace(RECIPE, epochs=1), 1.0, 1, controls=True)
+    contest = Experiment({"gated": CONFIG}, replace(RECIPE, epochs=1), 1.0, 1, controls=True)
     for lessons, least, most in ((Made(made), 0.95, 1.0), (Turned(made), 0.0, 0.8)):
         outcome = cross_validate(lessons, contest, 4)
         for tracks in (outcome.alone[0], outcome.tracks["probe"][0], outcome.tracks["pooled"][0]):

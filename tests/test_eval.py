@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from commands import Ran, one_line, scores
 
-from liquidvision.learn import compare as comparing
-from liquidvision.learn import evaluation as evaluating
-from liquidvision.learn.features import FeatureStore
-from liquidvision.learn.lessons import Lessons
-from liquidvision.learn.past import taught_by, training_of
-from liquidvision.learn.recipe import Recipe, default_plan
+from liquidvision.data.embeddings import EmbeddingStore
+from liquidvision.evaluation import compare as comparing
+from liquidvision.evaluation import evaluate as evaluating
+from liquidvision.training.recipe import Recipe, default_plan
+from liquidvision.training.sequences import SequenceDataset
+from liquidvision.workflows.training_record import read_training_record, recipe_of_record
 
 
 @pytest.fixture(autouse=True)
@@ -67,17 +67,17 @@ def test_the_training_curve_is_taken_over(run, clips, teach, tmp_path):
 def test_what_is_no_evaluation_tells_of_no_training(tmp_path, text):
     """A file of any other kind is as good as none."""
     (tmp_path / "evaluation.json").write_bytes(text.encode("latin-1"))
-    assert training_of(tmp_path / "evaluation.json") == {}
+    assert read_training_record(tmp_path / "evaluation.json") == {}
 
 
 def test_how_a_model_was_taught():
     """The recipe, views and stride of the training, or the default for so many clips where they are not told whole."""
     recipe = Recipe(epochs=7, seed=5)
     plan = {"recipe": recipe.to_json(), "views": ["plain", "mirror"], "stride": 3}
-    assert taught_by({"plan": plan}, 12) == (recipe, ("plain", "mirror"), 3)
+    assert recipe_of_record({"plan": plan}, 12) == (recipe, ("plain", "mirror"), 3)
     default = (default_plan(12).recipe, ("plain",), 1)
     for training in ({}, {"plan": None}, {"plan": {**plan, "recipe": {"era": 3}}}, {"plan": {"recipe": {}}}):
-        assert taught_by(training, 12) == default
+        assert recipe_of_record(training, 12) == default
 
 
 def test_compare_learns_as_the_model_did(run, clips, teach, monkeypatch):
@@ -89,9 +89,9 @@ def test_compare_learns_as_the_model_did(run, clips, teach, monkeypatch):
     (mine / "evaluation.json").write_text(json.dumps(told))
     asked = []
 
-    def watched(lessons: Lessons, config, recipe, **options):
+    def watched(lessons: SequenceDataset, config, recipe, **options):
         asked.append((recipe, lessons.views, lessons.store.stride))
-        assert all(FeatureStore.has(lessons.store, clip.path, "mirror") for clip in lessons.dataset.clips)
+        assert all(EmbeddingStore.has(lessons.store, clip.path, "mirror") for clip in lessons.dataset.clips)
         return {"metric": "clip_accuracy", "rows": [], "folds": 2, "seeds": 1}
 
     monkeypatch.setattr(comparing, "compare", watched)

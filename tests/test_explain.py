@@ -14,10 +14,10 @@ from conftest import picture
 from liquidvision import Frame, Prediction
 from liquidvision.cli.main import main
 from liquidvision.errors import SinkError, SourceError, UsageError
-from liquidvision.sinks import history as history_room
-from liquidvision.sinks.chart import LEFT, RIGHT, WIDTH, ChartSink
-from liquidvision.sinks.history import MOST_THUMBNAILS, THUMBNAIL, History, shrink
-from liquidvision.sinks.ink import class_color
+from liquidvision.rendering import history as history_room
+from liquidvision.rendering.chart import LEFT, RIGHT, WIDTH, ChartSink
+from liquidvision.rendering.history import MAX_THUMBNAILS, MIN_THUMBNAIL_HEIGHT, StreamHistory, make_thumbnail
+from liquidvision.rendering.primitives import class_color
 
 LABELS = ("red", "green", "blue")
 
@@ -32,8 +32,8 @@ def step(time: float, top: int = 0, alone: int = 0, units: int = 4, index: int =
     return frame, Prediction(index, time, 0.04, LABELS, scores, frame_scores, taus, state)
 
 
-def history_of(times, tops=None) -> History:
-    history = History()
+def history_of(times, tops=None) -> StreamHistory:
+    history = StreamHistory()
     for i, time in enumerate(times):
         history.add(*step(time, tops[i] if tops else 0, i % 2))
     return history
@@ -78,7 +78,7 @@ def test_memory_is_bounded(monkeypatch):
     assert len(set(np.diff(rows))) == 1 and count - rows[-1] <= rows[1]
     assert history.tops.shape == (2, count) and history.frame_flips == count - 1
     times = np.array([time for time, _ in history.thumbnails])
-    assert MOST_THUMBNAILS / 4 < len(times) <= MOST_THUMBNAILS
+    assert MAX_THUMBNAILS / 4 < len(times) <= MAX_THUMBNAILS
     assert np.diff(times).max() < 0.04 * count / 25
 
 
@@ -90,13 +90,13 @@ def test_frames_of_one_instant_are_one_thumbnail():
 def test_thumbnails_are_means():
     """A thumbnail is about 135 pixels high, has the picture's colours, and is not larger than the picture."""
     image = picture(3, 1280, 720)
-    small = shrink(image)
-    assert THUMBNAIL <= small.shape[0] < 2 * THUMBNAIL and small.shape[1] / small.shape[0] == pytest.approx(
-        16 / 9, 0.02
-    )
+    small = make_thumbnail(image)
+    assert MIN_THUMBNAIL_HEIGHT <= small.shape[0] < 2 * MIN_THUMBNAIL_HEIGHT and small.shape[1] / small.shape[
+        0
+    ] == pytest.approx(16 / 9, 0.02)
     np.testing.assert_allclose(small.mean((0, 1)), image.mean((0, 1)), atol=1)
     for size in ((1, 1), (7, 300), (300, 7)):
-        assert shrink(picture(0, *size)).shape == (size[1], size[0], 3)
+        assert make_thumbnail(picture(0, *size)).shape == (size[1], size[0], 3)
 
 
 def test_the_picture_shows_the_labels_where_they_were(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from commands import Run, one_line
 
 from liquidvision import Model
-from liquidvision.learn.features import FeatureStore
+from liquidvision.data.embeddings import EmbeddingStore
 
 MakeVideo = Callable[..., Path]
 
@@ -55,7 +55,7 @@ def test_annotated_data_and_plain_videos_are_embedded(run: Run, clips: Path, mod
         ran = run("extract", *sources, "-m", model_folder)
         assert ran.code == 0 and told in ran.out, ran
     assert kept(cache) == 8
-    store = FeatureStore(Model.from_pretrained(model_folder, device="auto").backbone)
+    store = EmbeddingStore(Model.from_pretrained(model_folder, device="auto").backbone)
     assert all(store.has(path, view) for path in clips.rglob("*.mp4") for view in ("plain", "mirror"))
 
 

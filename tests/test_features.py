@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from liquidvision import Backbone, Model, Preprocessing, Session, checkpoint, open_video, predict
+from liquidvision import Backbone, Model, Preprocessing, Session, open_video, predict
+from liquidvision.data import embeddings as module
+from liquidvision.data.embedding_file import ClipEmbeddings
+from liquidvision.data.embeddings import EmbeddingStore, default_cache_folder
 from liquidvision.errors import SinkError, SourceError, UsageError
-from liquidvision.learn import features as module
-from liquidvision.learn.features import Features, FeatureStore, default_folder
+from liquidvision.models.folder import read_tensors, write_tensors
 
 MakeVideo = Callable[..., Path]
 VARIABLE = (0, 512, 1100, 3000, 3001, 9000, 9512, 20000, 20512, 21000, 21900)  # ticks
@@ -30,8 +32,8 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(model: Model, cache: Path) -> FeatureStore:
-    return FeatureStore(model.backbone, folder=cache)
+def store(model: Model, cache: Path) -> EmbeddingStore:
+    return EmbeddingStore(model.backbone, folder=cache)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +47,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def same(a: Features, b: Features) -> None:
+def same(a: ClipEmbeddings, b: ClipEmbeddings) -> None:
     assert torch.equal(a.embeddings, b.embeddings) and a.embeddings.dtype == torch.float32
     assert torch.equal(a.pts, b.pts) and torch.equal(a.durations, b.durations)
     assert (a.time_base, a.begin, a.damaged) == (b.time_base, b.begin, b.damaged)
@@ -61,8 +63,8 @@ def test_a_session_makes_of_them_what_predict_makes_of_the_file(model, cache, ma
     """Pushed through a session, kept embeddings give predict()'s predictions at predict()'s times, to the tick."""
     ticks = range(0, 11 * 512, 512) if name.endswith("avi") else VARIABLE
     video = make_video(name, pts=ticks, **({"codec": "mpeg4"} if name.endswith("avi") else {}))
-    FeatureStore(model.backbone, folder=cache, stride=stride).get(video)
-    features = FeatureStore(model.backbone, folder=cache, stride=stride).get(video)  # read from disk
+    EmbeddingStore(model.backbone, folder=cache, stride=stride).get(video)
+    features = EmbeddingStore(model.backbone, folder=cache, stride=stride).get(video)  # read from disk
     said = Session(model).push_embeddings(features.frames(), features.embeddings)
     pairs = list(predict(open_video(video, stride=stride), model, batch=2))
     assert [f.pts for f in features.frames()] == [frame.pts for frame, _ in pairs]
@@ -75,7 +77,7 @@ def test_a_session_makes_of_them_what_predict_makes_of_the_file(model, cache, ma
 def test_they_are_the_backbones_numbers_bit_for_bit(model, cache, make_video):
     """They equal what the backbone gives for the same frames in batches of the same size, to the last bit."""
     video = make_video()
-    kept = FeatureStore(model.backbone, folder=cache, batch=8).get(video)
+    kept = EmbeddingStore(model.backbone, folder=cache, batch=8).get(video)
     with open_video(video) as reader:
         images = [frame.pixels for frame in reader]
     expected = torch.cat([model.embed(images[i : i + 8]) for i in range(0, 20, 8)])
@@ -107,7 +109,7 @@ def test_a_video_is_embedded_once(store, make_video, monkeypatch):
     first = store.get(video)
     monkeypatch.setattr(module, "open_video", None)
     same(store.get(video), first)
-    same(FeatureStore(store.backbone, folder=store.folder).get(video), first)
+    same(EmbeddingStore(store.backbone, folder=store.folder).get(video), first)
     twin = video.with_name("twin.mp4")
     twin.write_bytes(video.read_bytes())
     same(store.get(twin), first)
@@ -117,7 +119,7 @@ def test_a_video_is_embedded_once(store, make_video, monkeypatch):
 def test_an_entry_says_where_it_comes_from(store, make_video):
     """An entry names its video without folders, the backbone, the view, the version and the number of frames."""
     store.get(make_video(), "mirror")
-    _, told = checkpoint.read_tensors(files(store.folder)[0])
+    _, told = read_tensors(files(store.folder)[0])
     wanted = {"source": "clip.mp4", "view": "mirror", "frames": "20", "backbone": "mobilenet_v3_small", "stride": "1"}
     assert wanted.items() <= told.items()
     assert {"content", "weights", "nodes", "preprocessing", "liquidvision"} <= told.keys()
@@ -127,7 +129,7 @@ def test_another_anything_is_another_entry(model, cache, make_video):
     """Other content, weights, nodes, preprocessing, stride, number of frames or view: nothing is taken for another."""
     video = make_video()
     backbone = model.backbone
-    store = FeatureStore(backbone, folder=cache)
+    store = EmbeddingStore(backbone, folder=cache)
     store.get(video)
     assert store.has(video)
     weights = copy.deepcopy(backbone)
@@ -135,11 +137,11 @@ def test_another_anything_is_another_entry(model, cache, make_video):
     preprocessing, nodes = copy.deepcopy(backbone), copy.deepcopy(backbone)
     preprocessing.preprocessing = Preprocessing(size=(64, 64), shorter=70)
     nodes.nodes = {"features.3": 2, "features.1": 2}
-    others = [FeatureStore(other, folder=cache) for other in (weights, preprocessing, nodes)]
-    others += [FeatureStore(backbone, folder=cache, stride=2), FeatureStore(backbone, folder=cache, max_frames=5)]
+    others = [EmbeddingStore(other, folder=cache) for other in (weights, preprocessing, nodes)]
+    others += [EmbeddingStore(backbone, folder=cache, stride=2), EmbeddingStore(backbone, folder=cache, max_frames=5)]
     assert not any(other.has(video) for other in others)
     assert not store.has(video, "mirror")
-    assert FeatureStore(backbone, folder=cache, batch=3).has(video)
+    assert EmbeddingStore(backbone, folder=cache, batch=3).has(video)
     assert len(others[-1].get(video).pts) == 5 and len(others[-2].get(video).pts) == 10
 
 
@@ -202,10 +204,10 @@ def test_an_entry_that_contradicts_itself_is_made_again(store, make_video, damag
     video = make_video()
     whole = store.get(video)
     (place,) = files(store.folder)
-    tensors, told = checkpoint.read_tensors(place)
+    tensors, told = read_tensors(place)
     for name, value in damage.items():
         (told if isinstance(value, str) else tensors)[name] = value
-    checkpoint.write_tensors(place, tensors, told)
+    write_tensors(place, tensors, told)
     assert not store.has(video)
     same(store.get(video), whole)
 
@@ -220,7 +222,7 @@ def test_all_views_come_from_one_decoding(store, make_video, monkeypatch):
     assert opened == [video] and seen == [(view, True) for view in views]
     together = {view: store.get(video, view).embeddings for view in views}
     for number, view in enumerate(views):
-        alone = FeatureStore(store.backbone, folder=store.folder.with_name(f"alone{number}")).get(video, view)
+        alone = EmbeddingStore(store.backbone, folder=store.folder.with_name(f"alone{number}")).get(video, view)
         torch.testing.assert_close(together[view], alone.embeddings, rtol=1e-4, atol=1e-5)
     assert (together["plain"] - together["mirror"]).abs().max() > 1e-3
 
@@ -344,7 +346,7 @@ def test_a_folder_that_cannot_be_is_told_at_once(model, tmp_path):
     """A cache folder below a file is refused in one line, before anything is read."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match=r"cannot make the cache folder .*file/cache: Not a directory") as caught:
-        FeatureStore(model.backbone, folder=tmp_path / "file" / "cache")
+        EmbeddingStore(model.backbone, folder=tmp_path / "file" / "cache")
     assert "\n" not in str(caught.value)
 
 
@@ -352,7 +354,7 @@ def test_what_cannot_be_meant_is_refused(model, store, make_video, monkeypatch):
     """Numbers below 1 and unknown views are refused before a video is opened."""
     for name in ("stride", "max_frames", "batch"):
         with pytest.raises(UsageError, match=f"{name} is 0"):
-            FeatureStore(model.backbone, folder=store.folder, **{name: 0})
+            EmbeddingStore(model.backbone, folder=store.folder, **{name: 0})
     video = make_video()
     monkeypatch.setattr(module, "open_video", None)
     with pytest.raises(UsageError, match="sepia"):
@@ -364,9 +366,9 @@ def test_what_cannot_be_meant_is_refused(model, store, make_video, monkeypatch):
 def test_the_folder_is_the_users_or_that_of_the_environment(monkeypatch, tmp_path):
     """LIQUIDVISION_CACHE names the folder; without it, it lies in the user's cache."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "mine"))
-    assert default_folder() == tmp_path / "mine"
+    assert default_cache_folder() == tmp_path / "mine"
     monkeypatch.delenv("LIQUIDVISION_CACHE")
-    assert default_folder().parts[-2:] == ("liquidvision", "features")
+    assert default_cache_folder().parts[-2:] == ("liquidvision", "features")
 
 
 def test_processes_share_a_folder(model_folder, cache, make_video):
@@ -377,8 +379,8 @@ def test_processes_share_a_folder(model_folder, cache, make_video):
         "from pathlib import Path\n"
         "import torch; torch.set_num_threads(1)\n"
         "from liquidvision import Model\n"
-        "from liquidvision.learn.features import FeatureStore\n"
-        "store = FeatureStore(Model.from_pretrained(sys.argv[1], device='cpu').backbone, folder=Path(sys.argv[2]))\n"
+        "from liquidvision.learn.features import EmbeddingStore\n"
+        "store = EmbeddingStore(Model.from_pretrained(sys.argv[1], device='cpu').backbone, folder=Path(sys.argv[2]))\n"
         "print(flush=True); sys.stdin.readline()\n"  # both begin at once
         "assert not store.fill([Path(name) for name in sys.argv[3:]])\n"
     )
@@ -393,7 +395,7 @@ def test_processes_share_a_folder(model_folder, cache, make_video):
     kept = files(cache)
     assert len(kept) == 4 and {path.suffix for path in kept} == {".safetensors"}
     backbone: Backbone = Model.from_pretrained(model_folder, device="cpu").backbone
-    shared, own = (FeatureStore(backbone, folder=folder) for folder in (cache, cache.with_name("own")))
+    shared, own = (EmbeddingStore(backbone, folder=folder) for folder in (cache, cache.with_name("own")))
     for video in videos:
         assert shared.has(video)
         theirs, mine = shared.get(video), own.get(video)

@@ -7,9 +7,9 @@ import torch
 from conftest import DATA, picture, picture_frames
 
 from liquidvision import Backbone, Model, Session
-from liquidvision.backbone import classifier_nodes, imagenet_labels
 from liquidvision.errors import UsageError, WeightsError
-from liquidvision.liquid.filter import FilterConfig, LiquidFilter
+from liquidvision.models.heads.liquid_filter import LiquidFilter, LiquidFilterConfig
+from liquidvision.models.zoo import classifier_nodes, imagenet_labels
 
 FEATURES, CLASSES = 12, 5
 
@@ -17,7 +17,7 @@ FEATURES, CLASSES = 12, 5
 def make(**changes: object) -> LiquidFilter:
     """A filter whose rates differ from frame to frame, as a trained one's do."""
     torch.manual_seed(0)
-    head = LiquidFilter(FilterConfig(**{"features": FEATURES, "classes": CLASSES, **changes}))
+    head = LiquidFilter(LiquidFilterConfig(**{"features": FEATURES, "classes": CLASSES, **changes}))
     torch.nn.init.normal_(head.decide.weight, std=0.5)
     return head.eval()
 
@@ -88,7 +88,7 @@ def test_it_knows_nothing_of_the_classes():
 
 def test_the_weights_fit_any_number_of_classes_and_features():
     """What was learnt on one classifier loads into a filter for another, whatever its sizes."""
-    other = LiquidFilter(FilterConfig(features=40, classes=1000))
+    other = LiquidFilter(LiquidFilterConfig(features=40, classes=1000))
     other.load_state_dict(make().state_dict())
 
 
@@ -170,7 +170,7 @@ def test_an_embedding_of_another_width_is_refused():
 def filtered_model() -> Model:
     torch.manual_seed(0)
     backbone = Backbone("squeezenet1_1", nodes=classifier_nodes("squeezenet1_1"), weights=None)
-    head = LiquidFilter(FilterConfig(*backbone.channels.values()))
+    head = LiquidFilter(LiquidFilterConfig(*backbone.channels.values()))
     return Model(backbone, head, [f"class {i}" for i in range(head.config.classes)])
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liquidvision.errors import UsageError
-from liquidvision.learn import filters
-from liquidvision.learn.filters import ema, hmm_forward, majority, median, prefix_mean, tune
-from liquidvision.learn.metrics import Track, clip_accuracy, frame_accuracy
+from liquidvision.evaluation import smoothing
+from liquidvision.evaluation.smoothing import ema, hmm_forward, majority, median, prefix_mean, tune_smoothing
+from liquidvision.metrics.classification import ClipScores, clip_accuracy, frame_accuracy
 
 FILTERS = {
     "ema": partial(ema, tau=0.3),
@@ -146,7 +146,7 @@ def test_median_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A long video is sorted block by block, with the same result."""
     scores, times = video(3, 40)
     whole = median(scores, times, 0.5)
-    monkeypatch.setattr(filters, "BLOCK", 100)
+    monkeypatch.setattr(smoothing, "BLOCK", 100)
     assert (median(scores, times, 0.5) == whole).all()
 
 
@@ -180,11 +180,11 @@ def test_majority_by_hand() -> None:
 def test_prefix_mean_ends_as_the_clip() -> None:
     """The last row of the prefix mean is the score of the whole clip."""
     scores, times = video(5, 30)
-    clip = Track(np.zeros(30, int), scores, times)
+    clip = ClipScores(np.zeros(30, int), scores, times)
     assert prefix_mean(scores, times)[-1] == pytest.approx(clip.clip_scores, abs=1e-9)
 
 
-def noisy(videos: int, frames: int, *, seed: int = 0, whole_clip: bool = False, classes: int = 4) -> list[Track]:
+def noisy(videos: int, frames: int, *, seed: int = 0, whole_clip: bool = False, classes: int = 4) -> list[ClipScores]:
     """Videos at 10 frames a second whose scores point to the truth, with much noise on every frame."""
     rng = np.random.default_rng(seed)
     tracks = []
@@ -193,60 +193,62 @@ def noisy(videos: int, frames: int, *, seed: int = 0, whole_clip: bool = False, 
             np.full(frames, rng.integers(classes)) if whole_clip else rng.integers(classes, size=4).repeat(frames // 4)
         )
         odds = np.exp(1.5 * np.eye(classes)[truth] + 1.5 * rng.normal(size=(frames, classes)))
-        tracks.append(Track(truth, (odds / odds.sum(1, keepdims=True)).astype(np.float32), np.arange(frames) / 10))
+        tracks.append(ClipScores(truth, (odds / odds.sum(1, keepdims=True)).astype(np.float32), np.arange(frames) / 10))
     return tracks
 
 
 @pytest.mark.parametrize("name", ["ema", "median", "majority", "hmm_forward"])
 def test_tuned_filters_help(name: str) -> None:
     """On noisy scores a tuned filter is worth more than no filter, on other videos too, and says its parameters."""
-    parameters, text = tune(name, noisy(6, 80), False)
+    parameters, text = tune_smoothing(name, noisy(6, 80), False)
     assert text is not None and " s" in text
     other = noisy(6, 80, seed=1)
-    assert frame_accuracy(filters.filtered(name, other, parameters)) > frame_accuracy(other) + 0.1
+    assert frame_accuracy(smoothing.smooth_scores(name, other, parameters)) > frame_accuracy(other) + 0.1
 
 
 def test_tuning_finds_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the grid, the parameters of the highest frame accuracy are taken, and the mildest of equals."""
     tracks = noisy(6, 80)
-    parameters, text = tune("ema", tracks, False)
-    worth = {tau: frame_accuracy(filters.filtered("ema", tracks, {"tau": tau})) for tau in filters.SECONDS}
+    parameters, text = tune_smoothing("ema", tracks, False)
+    worth = {tau: frame_accuracy(smoothing.smooth_scores("ema", tracks, {"tau": tau})) for tau in smoothing.SECONDS}
     best = max(worth, key=worth.get)
     assert (parameters, text) == ({"tau": best}, f"τ = {best:g} s")
-    sure = [Track(np.arange(3), np.eye(3), np.arange(3.0))]
-    assert tune("ema", sure, False) == ({"tau": 0}, "τ = 0 s")
-    assert tune("median", sure, False) == ({"window": 0}, "window 0 s")
-    assert tune("prefix_mean", tracks, False) == ({}, None)
+    sure = [ClipScores(np.arange(3), np.eye(3), np.arange(3.0))]
+    assert tune_smoothing("ema", sure, False) == ({"tau": 0}, "τ = 0 s")
+    assert tune_smoothing("median", sure, False) == ({"window": 0}, "window 0 s")
+    assert tune_smoothing("prefix_mean", tracks, False) == ({}, None)
 
 
 def test_tuning_for_whole_clips() -> None:
     """Where a label holds for the whole clip, no parameters of the grid give a higher clip accuracy."""
     tracks = noisy(12, 6, whole_clip=True)
-    parameters, _ = tune("hmm_forward", tracks, True)
-    found = clip_accuracy(filters.filtered("hmm_forward", tracks, parameters))
-    for hold in filters.HOLDS:
+    parameters, _ = tune_smoothing("hmm_forward", tracks, True)
+    found = clip_accuracy(smoothing.smooth_scores("hmm_forward", tracks, parameters))
+    for hold in smoothing.HOLDS:
         tried = parameters | {"hold": hold, "temperature": 1}
-        assert found >= clip_accuracy(filters.filtered("hmm_forward", tracks, tried))
+        assert found >= clip_accuracy(smoothing.smooth_scores("hmm_forward", tracks, tried))
 
 
 def test_the_prior_of_a_class_never_seen() -> None:
     """A class that the validation videos never show keeps a small prior, so that it can still be recognised."""
-    parameters, _ = tune("hmm_forward", [Track(np.zeros(8, int), np.full((8, 2), 0.5), np.arange(8.0))], True)
+    parameters, _ = tune_smoothing(
+        "hmm_forward", [ClipScores(np.zeros(8, int), np.full((8, 2), 0.5), np.arange(8.0))], True
+    )
     assert parameters["prior"] == pytest.approx((0.9, 0.1))
 
 
 def test_what_cannot_be_tuned() -> None:
     """An unknown filter and no videos are refused in one line that says what is expected."""
     with pytest.raises(UsageError, match=r"'kalman'.*ema, median"):
-        tune("kalman", noisy(1, 8), False)
+        tune_smoothing("kalman", noisy(1, 8), False)
     with pytest.raises(UsageError, match="no video"):
-        tune("ema", [], False)
+        tune_smoothing("ema", [], False)
 
 
 def test_tuning_is_quick() -> None:
     """A filter's grid over 40 videos of 60 frames is searched well within a second and a half."""
     tracks = noisy(40, 60)
-    for name in filters.FILTERS:
+    for name in smoothing.SMOOTHERS:
         start = time.process_time()
-        tune(name, tracks, False)
+        tune_smoothing(name, tracks, False)
         assert time.process_time() - start < 1.5, name

@@ -8,11 +8,18 @@ import torch
 from lessons import Shelf, swings, tiny_head
 
 from liquidvision.errors import UsageError
-from liquidvision.learn.compare import in_turn
-from liquidvision.learn.fit import Fit, after, class_weights, drop_frames, excerpt, fit_statistics
-from liquidvision.learn.lessons import collate
-from liquidvision.learn.recipe import Recipe, default_plan
-from liquidvision.learn.scoring import score, verdicts
+from liquidvision.evaluation.compare import interleaved
+from liquidvision.training.optimise import (
+    EpochLoop,
+    class_weights,
+    cut_excerpt,
+    drop_frames,
+    fit_statistics,
+    join_after,
+)
+from liquidvision.training.recipe import Recipe, default_plan
+from liquidvision.training.scoring import clip_logits, score_logits
+from liquidvision.training.sequences import collate_sequences
 
 STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, preceded=0.0, smoothing=0.0, calm=0.0)
 
@@ -20,7 +27,7 @@ STILL = Recipe(epochs=1, batch=4, noise=0.0, most_dropped=0.0, preceded=0.0, smo
 def fitted(heads, lessons, recipe):
     fit_statistics(heads, lessons, 1.0)
     torch.manual_seed(recipe.seed)
-    return Fit(heads, lessons, recipe, first_dt=1.0)
+    return EpochLoop(heads, lessons, recipe, first_dt=1.0)
 
 
 @pytest.mark.parametrize("changes", [False, True])
@@ -33,7 +40,7 @@ def test_a_head_learns_what_one_frame_cannot_tell(cell, changes):
     for _ in range(recipe.epochs):
         training.epoch()
     unseen = swings(96, steps=steps[1:], changes=changes, seed=5)
-    result = score(unseen, verdicts([head], unseen, 1.0)[0])
+    result = score_logits(unseen, clip_logits([head], unseen, 1.0)[0])
     assert result.accuracy > (0.65 if changes else 0.75), result
     assert result.frame_accuracy < 0.7, result
 
@@ -42,7 +49,7 @@ def test_the_loss_of_a_clip_is_the_same_in_windows_and_whole():
     """Cut into windows, a clip's last loss is that of the mean of all its frames' logits, with the state carried on."""
     lessons = swings(4, steps=(24,))
     whole = fitted([tiny_head()], lessons, replace(STILL, learning_rate=0.0))
-    batch = collate(list(lessons), 1.0)
+    batch = collate_sequences(list(lessons), 1.0)
     kept = []
 
     def keep(fit):
@@ -65,14 +72,14 @@ def test_padding_counts_for_nothing():
     for changes in (False, True):
         lessons = swings(2, steps=(9, 21), changes=changes)
         fit = fitted([tiny_head()], lessons, replace(STILL, learning_rate=0.0, balance=0.0))
-        together = float(fit.learn(collate(list(lessons), 1.0))[0])
-        single = [float(fit.learn(collate([lesson], 1.0))[0]) for lesson in lessons]
+        together = float(fit.learn(collate_sequences(list(lessons), 1.0))[0])
+        single = [float(fit.learn(collate_sequences([lesson], 1.0))[0]) for lesson in lessons]
         assert together == pytest.approx(sum(single) / 2, abs=1e-5)
 
 
 def test_a_head_keeps_its_judgement_after_another_clip():
     """Taught with clips after the end of others, a head tells clips in a stream better than one taught without."""
-    lessons, unseen = swings(128), in_turn(swings(96, seed=5))
+    lessons, unseen = swings(128), interleaved(swings(96, seed=5))
     unseen = [replace(lesson, targets=lesson.targets[-1:].expand(len(lesson))) for lesson in unseen]
     right = {}
     for preceded in (0.0, 0.5):
@@ -80,7 +87,7 @@ def test_a_head_keeps_its_judgement_after_another_clip():
         training = fitted([head], lessons, Recipe(epochs=40, batch=16, noise=0.1, preceded=preceded))
         for _ in range(40):
             training.epoch()
-        said = verdicts([head], unseen, 1.0)[0]
+        said = clip_logits([head], unseen, 1.0)[0]
         own = [v.memory[-12:].mean(0).argmax() == lesson.targets[0] for v, lesson in zip(said, unseen, strict=True)]
         right[preceded] = sum(map(int, own)) / len(own)
     assert right[0.5] > right[0.0] + 0.05 and right[0.5] > 0.7, right
@@ -89,12 +96,12 @@ def test_a_head_keeps_its_judgement_after_another_clip():
 def test_what_came_before_is_not_judged():
     """A clip after another keeps its own times and targets; what came before is as far away as frames are, unjudged."""
     first, second = swings(2, steps=(9, 21))
-    joined = after(first, second)
+    joined = join_after(first, second)
     assert torch.equal(joined.times[9:], second.times) and torch.equal(joined.targets[9:], second.targets)
     assert (joined.targets[:9] == -1).all() and torch.equal(joined.embeddings[:9], first.embeddings)
     assert torch.allclose(joined.times[:9].diff(), first.times.diff())
     assert 0.05 <= joined.times[9] - joined.times[8] <= 0.15 and joined.whole
-    one = after(first.only(slice(0, 1)), second.only(slice(0, 1)))
+    one = join_after(first.only(slice(0, 1)), second.only(slice(0, 1)))
     assert len(one) == 2 and one.times[1] > one.times[0]
 
 
@@ -107,7 +114,7 @@ def test_windows_that_nobody_judges_teach_nothing():
         head = tiny_head()
         fit = fitted([head], swings(4), replace(STILL, batch=1, window=8))
         before = {name: value.clone() for name, value in head.state_dict().items()}
-        loss = fit.learn(collate([replace(lesson, targets=targets)], 1.0))
+        loss = fit.learn(collate_sequences([replace(lesson, targets=targets)], 1.0))
         assert torch.isfinite(loss).all() and bool(loss > 0) == (last == 1)
         assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items()) == (last == -1)
 
@@ -132,7 +139,7 @@ def test_calm_training_makes_labels_flicker_less():
         course = fitted([head], lessons, Recipe(epochs=15, batch=8, calm=calm))
         for _ in range(15):
             course.epoch()
-        (said,) = verdicts([head], lessons, 1.0)
+        (said,) = clip_logits([head], lessons, 1.0)
         moves = [verdict.memory.softmax(-1).diff(dim=0).abs().sum(-1).mean() for verdict in said]
         changes[calm] = float(torch.stack(moves).mean())
     assert changes[5.0] < 0.7 * changes[0.0]
@@ -164,7 +171,7 @@ def test_mixup_and_noise_change_the_loss_only_in_training():
     ended = torch.ones(2, 6, dtype=torch.bool)
     ended[1, 3:] = False
     assert (mixed.blending(ended, torch.tensor([1, 0]))[0, 3:] == 1).all()
-    one, other = (verdicts(fit.heads, lessons, 1.0)[0] for fit in (plain, mixed))
+    one, other = (clip_logits(fit.heads, lessons, 1.0)[0] for fit in (plain, mixed))
     assert all(torch.equal(a.memory, b.memory) for a, b in zip(one, other, strict=True))
 
 
@@ -181,7 +188,7 @@ def test_statistics_are_of_all_clips_however_long():
     """Of a few long videos as of many short ones a run is taken from each, and no more frames than wanted."""
     for lengths in ((5000, 5000, 5000), (40,) * 50, (10, 20, 9000)):
         lessons = swings(len(lengths), steps=lengths)
-        taken = excerpt(lessons, 1000)
+        taken = cut_excerpt(lessons, 1000)
         assert {lesson.name for lesson in taken} <= {lesson.name for lesson in lessons}
         assert len(taken) >= min(len(lengths), 1000 // 64) // 2 and len(taken) in (3, 13)
         assert 500 < sum(len(lesson) for lesson in taken) <= 1000

@@ -11,7 +11,7 @@ from commands import Run, one_line
 from conftest import picture, picture_frames
 
 from liquidvision.errors import SinkError, UsageError
-from liquidvision.sinks.frames import FORMATS, FrameFolder
+from liquidvision.video.write.image_folder import FORMATS, FrameFolder
 
 MakeVideo = Callable[..., Path]
 

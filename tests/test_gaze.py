@@ -14,8 +14,8 @@ from conftest import LABELS, build_model, picture
 from liquidvision import (
     Backbone,
     Frame,
-    Head,
-    HeadConfig,
+    LiquidHead,
+    LiquidHeadConfig,
     Model,
     Preprocessing,
     Session,
@@ -23,13 +23,13 @@ from liquidvision import (
     open_video,
     predict,
 )
+from liquidvision.data.embedding_file import backbone_identity, encode_embedding_file
+from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.errors import SourceError, UsageError
-from liquidvision.frame import Pixels
-from liquidvision.gaze import Gaze
-from liquidvision.learn.entries import about_backbone, encode_entry
-from liquidvision.learn.features import FeatureStore
-from liquidvision.preprocessing import Square
-from liquidvision.web.sight import Sight
+from liquidvision.models.motion_crop import MotionCrop
+from liquidvision.models.preprocessing import CropSquare
+from liquidvision.video.pixels import Pixels
+from liquidvision.web.sight import SharedModel
 
 WIDTH, HEIGHT = 320, 240
 MILLI = Fraction(1, 1000)
@@ -44,7 +44,9 @@ def backbone_of(look: str, preprocessing: Preprocessing = SMALL) -> Backbone:
 
 def model_of(look: str) -> Model:
     backbone = backbone_of(look)
-    head = Head(HeadConfig(layouts_of(backbone), len(LABELS), components=8, taus=(0.1, 0.5), width=8, units=6))
+    head = LiquidHead(
+        LiquidHeadConfig(layouts_of(backbone), len(LABELS), components=8, taus=(0.1, 0.5), width=8, units=6)
+    )
     torch.nn.init.normal_(head.whitening, std=0.2)
     return Model(backbone, head, LABELS, name=look)
 
@@ -61,9 +63,9 @@ def waving(seconds: float, rate: float, *, at: tuple[int, int] = (250, 60)) -> l
     return frames
 
 
-def squares(frames: Sequence[Frame], preprocessing: Preprocessing = SMALL) -> list[Square]:
+def squares(frames: Sequence[Frame], preprocessing: Preprocessing = SMALL) -> list[CropSquare]:
     backbone = backbone_of("moving", preprocessing)
-    gaze = Gaze(backbone)
+    gaze = MotionCrop(backbone)
     return [gaze.follow(backbone.whole(frame.pixels)[0], frame) for frame in frames]
 
 
@@ -71,7 +73,7 @@ def squares(frames: Sequence[Frame], preprocessing: Preprocessing = SMALL) -> li
 def test_the_square_follows_what_moves(at: tuple[int, int]) -> None:
     """After a second the square lies around what moves, is much smaller than the picture, and inside it."""
     first, *_, (top, left, side) = squares(waving(1.2, 25, at=at))
-    assert first == Square(0, 40, 240)
+    assert first == CropSquare(0, 40, 240)
     assert side <= 140
     assert left <= at[0] - 25
     assert at[0] + 25 <= left + side
@@ -100,10 +102,10 @@ def test_where_nothing_moves_it_is_the_middle() -> None:
         )
         for i in range(20)
     ]
-    assert set(squares(noisy)) == {Square(0, 40, 240)}
+    assert set(squares(noisy)) == {CropSquare(0, 40, 240)}
     moved = waving(1.0, 25)
     still = [Frame(moved[-1].pixels, i, 1000 + 40 * i, MILLI) for i in range(300)]
-    assert squares([*moved, *still])[-1] == Square(0, 40, 240)
+    assert squares([*moved, *still])[-1] == CropSquare(0, 40, 240)
 
 
 def test_the_mirrored_stream_gets_the_mirrored_square() -> None:
@@ -138,7 +140,7 @@ def test_any_way_to_feed_a_stream_gives_the_same(tmp_path: Path, make_video: Cal
     for batch in (1, 3, 8):
         piped = np.stack([p.scores for _, p in predict(video, model, batch=batch)])
         np.testing.assert_allclose(piped, wanted, atol=1e-5)
-    features = FeatureStore(model.backbone, folder=tmp_path / "cache").get(video)
+    features = EmbeddingStore(model.backbone, folder=tmp_path / "cache").get(video)
     kept = Session(model).push_embeddings(features.frames(), features.embeddings)
     np.testing.assert_allclose(np.stack([p.scores for p in kept]), wanted, atol=1e-5)
 
@@ -146,7 +148,7 @@ def test_any_way_to_feed_a_stream_gives_the_same(tmp_path: Path, make_video: Cal
 def test_the_backbone_sees_the_square() -> None:
     """What is embedded of a stream's frame is the square around what moves, and not the whole picture."""
     frames, backbone = waving(0.6, 25), backbone_of("moving")
-    gaze = Gaze(backbone)
+    gaze = MotionCrop(backbone)
     *_, (top, left, side) = squares(frames)
     with torch.inference_mode():
         (*_, seen) = backbone(torch.cat([gaze.prepare(frame) for frame in frames]))
@@ -193,12 +195,12 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
     assert isinstance(frame.pixels, Pixels)
     preprocessing = Preprocessing((96, 96))
     levels = torch.tensor(preprocessing.std).view(3, 1, 1) * 255
-    for square in (Square(20, 40, 60), Square(0, 40, 240)):
+    for square in (CropSquare(20, 40, 60), CropSquare(0, 40, 240)):
         straight, plain = preprocessing.cut(frame.pixels, square), preprocessing.cut(frame.image, square)
         assert straight.shape == plain.shape == (1, 3, 96, 96)
         assert ((straight - plain) * levels).abs().mean() < 2
     part = (
-        preprocessing.cut(frame.image, Square(20, 40, 96)) * levels
+        preprocessing.cut(frame.image, CropSquare(20, 40, 96)) * levels
         + torch.tensor(preprocessing.mean).view(3, 1, 1) * 255
     )
     assert (part[0].permute(1, 2, 0) - torch.from_numpy(frame.image[20:116, 40:136].copy()).float()).abs().max() < 1e-2
@@ -207,7 +209,7 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
 def test_the_page_looks_at_what_moves() -> None:
     """What the page's server embeds of a client's frames is the square, for the model and for heads that are taught."""
     model = model_of("moving")
-    sight, gaze, own = Sight(model), Gaze(model.backbone), Gaze(model.backbone)
+    sight, gaze, own = SharedModel(model), MotionCrop(model.backbone), MotionCrop(model.backbone)
     for frame in waving(0.6, 25):
         speaking, teachable = sight.look(gaze, frame)
         with torch.inference_mode():
@@ -231,7 +233,7 @@ def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
 def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     """What was embedded of whole pictures is not taken for what was embedded of what moves."""
     video = make_video()
-    stores = {look: FeatureStore(backbone_of(look), folder=tmp_path) for look in ("whole", "moving")}
+    stores = {look: EmbeddingStore(backbone_of(look), folder=tmp_path) for look in ("whole", "moving")}
     for look, store in stores.items():
         assert not store.has(video)
         store.get(video)
@@ -244,12 +246,12 @@ def test_embedded_clips_of_another_look_are_refused(
 ) -> None:
     """An embedded clip serves a backbone that looks as its own did, and no other: one line says what differs."""
     backbone = backbone_of(made)
-    features = FeatureStore(backbone, folder=tmp_path / "cache").get(make_video())
+    features = EmbeddingStore(backbone, folder=tmp_path / "cache").get(make_video())
     clip = tmp_path / "clip.safetensors"
-    clip.write_bytes(encode_entry(features, about_backbone(backbone)))
-    assert FeatureStore(backbone, folder=tmp_path / "cache").get(clip).embeddings.equal(features.embeddings)
+    clip.write_bytes(encode_embedding_file(features, backbone_identity(backbone)))
+    assert EmbeddingStore(backbone, folder=tmp_path / "cache").get(clip).embeddings.equal(features.embeddings)
     with pytest.raises(SourceError, match=r"embedded by another backbone \(its look differs\)"):
-        FeatureStore(backbone_of(wanted), folder=tmp_path / "cache").get(clip)
+        EmbeddingStore(backbone_of(wanted), folder=tmp_path / "cache").get(clip)
 
 
 def test_an_unknown_look_is_told() -> None:

@@ -10,7 +10,7 @@ from conftest import build_model, picture
 from torch import Tensor
 
 from liquidvision import Model, predict
-from liquidvision.runtime import MOST_GRAPHED, MOST_GRAPHS, CUDAGraphs, Network
+from liquidvision.models.runtime.cuda_graphs import MAX_GRAPH_BATCH, MAX_GRAPHS, CUDAGraphs, RecordableNetwork
 
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -38,7 +38,7 @@ class Recorder(CUDAGraphs):
         self.tries = 0
         self.failure = failure
 
-    def _record(self, network: Network, pixels: Tensor, count: int) -> Callable[[Tensor], Tensor]:
+    def _record(self, network: RecordableNetwork, pixels: Tensor, count: int) -> Callable[[Tensor], Tensor]:
         self.tries += 1
         if self.failure:
             raise RuntimeError(self.failure)
@@ -79,10 +79,10 @@ def test_weights_that_moved_are_recorded_anew() -> None:
 def test_recordings_are_bounded() -> None:
     """Pictures of ever new sizes do not fill the GPU: beyond so many, the network runs by itself."""
     recorder, net = Recorder(), Net()
-    for side in range(1, MOST_GRAPHS + 4):
+    for side in range(1, MAX_GRAPHS + 4):
         some = pictures(1, side)
         assert torch.equal(recorder(net, some), 2 * some.flatten(1))
-    assert len(recorder.sizes) == MOST_GRAPHS
+    assert len(recorder.sizes) == MAX_GRAPHS
     assert net.runs == 3
 
 
@@ -109,14 +109,16 @@ def test_pictures_on_the_cpu_are_left_alone() -> None:
 def test_the_same_numbers_from_any_thread(half: bool) -> None:
     """On a GPU embeddings are those of the network run kernel by kernel, whichever thread asks, whatever the batch."""
     backbone = build_model().to("cuda", half=half).backbone
-    some = torch.cat([backbone.prepare(picture(i)) for i in range(MOST_GRAPHED + 1)])
+    some = torch.cat([backbone.prepare(picture(i)) for i in range(MAX_GRAPH_BATCH + 1)])
     found: dict[int, Tensor] = {}
 
     def ask(count: int) -> None:
         with torch.inference_mode():
             found[count] = backbone(some[:count].cuda()).cpu()
 
-    threads = [threading.Thread(target=ask, args=(count,)) for count in (1, 3, 8, 8, MOST_GRAPHED, MOST_GRAPHED + 1)]
+    threads = [
+        threading.Thread(target=ask, args=(count,)) for count in (1, 3, 8, 8, MAX_GRAPH_BATCH, MAX_GRAPH_BATCH + 1)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

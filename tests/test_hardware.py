@@ -10,7 +10,7 @@ from commands import Run, one_line
 
 from liquidvision import open_video
 from liquidvision.errors import UsageError
-from liquidvision.sources import avfile, hardware
+from liquidvision.video.read import av_reader, hardware
 
 
 def test_a_kind_that_is_not_known(run: Run, make_video, model_folder: Path) -> None:
@@ -34,7 +34,7 @@ def test_what_a_gpu_does_not_decode(make_video, monkeypatch: pytest.MonkeyPatch,
     """Where no GPU works, or the GPU at hand does not decode the codec, the frames are the same as without."""
     path = make_video()
     if name == "fallback":  # a device for none of the codecs
-        monkeypatch.setattr(avfile, "accelerator", lambda _: HWAccel("drm"))
+        monkeypatch.setattr(av_reader, "accelerator", lambda _: HWAccel("drm"))
         if "drm" not in hwdevices_available():
             pytest.skip("this build of FFmpeg has no kind of device that decodes nothing")
     with open_video(path) as plain, open_video(path, hwaccel=name) as asked:

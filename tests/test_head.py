@@ -5,17 +5,17 @@ import torch
 from conftest import build_model
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
+from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
 
 CELLS = ("ltc", "gated", "conductance", "cfc", "gru", "lstm", "none")
 
 
-def make(cell: str = "ltc") -> Head:
+def make(cell: str = "ltc") -> LiquidHead:
     return build_model(cell=cell).head
 
 
-def stream(head: Head, *, batch: int = 3, steps: int = 12, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+def stream(head: LiquidHead, *, batch: int = 3, steps: int = 12, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     xs = torch.randn(batch, steps, head.traces.input_size, generator=generator)
     return xs, torch.rand(batch, steps, generator=generator) * 0.3
@@ -129,29 +129,29 @@ def test_embeddings_of_a_wrong_width_are_refused():
 def test_an_unknown_cell_is_refused():
     """A cell that does not exist is refused in one line that names those that do."""
     with pytest.raises(UsageError, match="'transformer'; expected one of ltc, gated, conductance"):
-        Head(HeadConfig((Layout(4, 1),), 2, cell="transformer"))
+        LiquidHead(LiquidHeadConfig((Layout(4, 1),), 2, cell="transformer"))
 
 
 def test_a_configuration_survives_json():
     """A head's configuration written to JSON and read back is the same."""
-    config = HeadConfig((Layout(4, 1), Layout(2, 9)), 3, taus=(0.2, 0.9))
-    assert HeadConfig.from_json(config.to_json()) == config
+    config = LiquidHeadConfig((Layout(4, 1), Layout(2, 9)), 3, taus=(0.2, 0.9))
+    assert LiquidHeadConfig.from_json(config.to_json()) == config
 
 
 def test_what_a_frame_alone_says_joins_in_use_alone():
     """`frame_share` of the single frame's logits is added in eval mode; in training the memory learns without."""
     torch.manual_seed(0)
-    head, xs = Head(HeadConfig((Layout(4, 1),), 3, components=3, frame_share=0.4)), torch.randn(2, 5, 4)
+    head, xs = LiquidHead(LiquidHeadConfig((Layout(4, 1),), 3, components=3, frame_share=0.4)), torch.randn(2, 5, 4)
     learnt, used = head.train()(xs, 0.1), head.eval()(xs, 0.1)
     torch.testing.assert_close(used.logits, learnt.logits + 0.4 * learnt.frame_logits)
     with pytest.raises(UsageError, match="frame_share is nan"):
-        HeadConfig((Layout(4, 1),), 3, frame_share=float("nan"))
+        LiquidHeadConfig((Layout(4, 1),), 3, frame_share=float("nan"))
 
 
 def test_statistics_of_fewer_frames_than_components():
     """Where training has fewer frames than the whitening has components, those left over stay silent."""
     torch.manual_seed(0)
-    head = Head(HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=10, taus=(0.2,), width=4, units=3))
+    head = LiquidHead(LiquidHeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=10, taus=(0.2,), width=4, units=3))
     clips = torch.randn(2, 3, 12)
     head.fit_statistics(clips, 0.1)
     white = head.perceive(clips, 0.1).features[..., :10]
@@ -162,9 +162,9 @@ def test_statistics_of_fewer_frames_than_components():
 def test_clips_in_which_nothing_moves_leave_sane_statistics():
     """From stills and single frames the whitening takes what tells clips apart, and later motion is not blown up."""
     torch.manual_seed(0)
-    config = HeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=6, taus=(0.2,), width=4, units=3)
+    config = LiquidHeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=6, taus=(0.2,), width=4, units=3)
     for steps in (1, 5):
-        head = Head(config)
+        head = LiquidHead(config)
         clips = torch.randn(9, 1, 12).expand(-1, steps, -1)
         head.fit_statistics(clips, 0.1)
         assert 0.5 < float(head.perceive(clips, 0.1).features[..., :6].std()) / config.appearance < 2
@@ -175,8 +175,8 @@ def test_clips_in_which_nothing_moves_leave_sane_statistics():
 def test_a_known_readout_is_whitened_instead_of_the_embedding():
     """Given readouts of the embedding, the components are these, of unit variance within clips, and nothing else."""
     torch.manual_seed(0)
-    config = HeadConfig((Layout(12, 1),), 2, components=3, taus=(0.2,), width=4, units=3)
-    head, clips, readout = Head(config), torch.randn(6, 40, 12) * torch.rand(12) * 5, torch.randn(3, 12)
+    config = LiquidHeadConfig((Layout(12, 1),), 2, components=3, taus=(0.2,), width=4, units=3)
+    head, clips, readout = LiquidHead(config), torch.randn(6, 40, 12) * torch.rand(12) * 5, torch.randn(3, 12)
     head.fit_statistics(clips, 0.1, readout=readout)
     white = head.perceive(clips, 0.1).features[..., :3] / config.appearance
     within = (white - white.mean(1, keepdim=True)).flatten(0, 1)
@@ -189,13 +189,13 @@ def test_a_known_readout_is_whitened_instead_of_the_embedding():
 def test_straight_traces_are_a_choice_that_is_kept():
     """A head with straight traces says so in its configuration, one without says nothing, and chunks change nothing."""
     layouts = (Layout(6, 1), Layout(2, 4))
-    held, straight = (HeadConfig(layouts, 3, components=4, units=5, straight=on) for on in (False, True))
+    held, straight = (LiquidHeadConfig(layouts, 3, components=4, units=5, straight=on) for on in (False, True))
     assert "straight" not in held.to_json() and straight.to_json()["straight"] is True
     for config in (held, straight):
-        assert HeadConfig.from_json(config.to_json()) == config
+        assert LiquidHeadConfig.from_json(config.to_json()) == config
     torch.manual_seed(0)
-    head = Head(straight).eval()
-    other = Head(held).eval()
+    head = LiquidHead(straight).eval()
+    other = LiquidHead(held).eval()
     other.load_state_dict(head.state_dict())
     xs, dts = stream(head)
     whole, first = head(xs, dts), head(xs[:, :5], dts[:, :5])

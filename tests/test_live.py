@@ -12,13 +12,14 @@ import pytest
 from conftest import picture
 from live import photographs, segment, station
 
-from liquidvision import Live, Model, Prediction, Session, infer, open_video, predict
+from liquidvision import LiveOptions, Model, Prediction, Session, infer, open_video, predict
+from liquidvision.concurrency.counts import SourceCounts
+from liquidvision.concurrency.prefetch import Prefetcher
 from liquidvision.errors import SourceError, UsageError
-from liquidvision.frame import VideoInfo
-from liquidvision.sources import live as live_module
-from liquidvision.sources.ahead import Ahead
-from liquidvision.sources.live import LiveReader
-from liquidvision.sources.reader import Counts, Picture, VideoReader, Window
+from liquidvision.video.frame import VideoInfo
+from liquidvision.video.read import live as live_module
+from liquidvision.video.read.live import LiveReader
+from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
 MILLISECOND = Fraction(1, 1000)
 
@@ -32,14 +33,14 @@ class Feed(VideoReader):
     """A source of `times` milliseconds that breaks off at its end, or just ends."""
 
     def __init__(self, times: list[int], *, breaks: bool = True, base: Fraction = MILLISECOND, side: int = 48) -> None:
-        super().__init__(Window())
+        super().__init__(ReadWindow())
         self.times, self.breaks, self.base, self.closed = times, breaks, base, 0
         self.image = np.full((side, side, 3), 90, np.uint8)
         self.info = VideoInfo("feed", side, side, live=True)
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         for pts in self.times:
-            yield Picture(pts, self.base, None, lambda: self.image)
+            yield DecodedPicture(pts, self.base, None, lambda: self.image)
         if self.breaks:
             raise SourceError("the feed broke off")
 
@@ -71,7 +72,7 @@ def test_times_go_on_by_the_seconds_that_passed(caplog: pytest.LogCaptureFixture
         return connect()
 
     with caplog.at_level(logging.WARNING):
-        reader = LiveReader(first, slowly, Window(), Live(reconnect=3))
+        reader = LiveReader(first, slowly, ReadWindow(), LiveOptions(reconnect=3))
         frames = [(frame.pts, time.monotonic()) for frame in reader]
     pts = [at for at, _ in frames]
     assert pts[:3] == [100, 140, 180] and len(pts) == 5
@@ -88,7 +89,7 @@ def test_tries_are_counted_from_the_last_picture() -> None:
     bad = SourceError("nobody answers")
     feeds = [Feed([10 * n, 10 * n + 5]) for n in range(4)]
     connect = connect_to(bad, bad, feeds[1], bad, bad, feeds[2], bad, bad, feeds[3], bad, bad, bad, feeds[0])
-    reader = LiveReader(feeds[0], connect, Window(), Live(reconnect=3))
+    reader = LiveReader(feeds[0], connect, ReadWindow(), LiveOptions(reconnect=3))
     seen = []
     with pytest.raises(SourceError, match="broke off"):
         for frame in reader:
@@ -100,17 +101,17 @@ def test_tries_are_counted_from_the_last_picture() -> None:
 def test_without_tries_a_loss_is_raised_and_an_end_is_an_end() -> None:
     """With reconnect 0, what broke off is raised at once, and what ended has ended."""
     with pytest.raises(SourceError):
-        list(LiveReader(Feed([1]), connect_to(Feed([2])), Window(), Live(reconnect=0)))
-    reader = LiveReader(Feed([1, 2], breaks=False), connect_to(Feed([2])), Window(), Live(reconnect=0))
+        list(LiveReader(Feed([1]), connect_to(Feed([2])), ReadWindow(), LiveOptions(reconnect=0)))
+    reader = LiveReader(Feed([1, 2], breaks=False), connect_to(Feed([2])), ReadWindow(), LiveOptions(reconnect=0))
     assert [frame.pts for frame in reader] == [1, 2]
 
 
 def test_closing_ends_the_waiting_for_a_lost_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that waits to try again is closed at once, not after its delay."""
     monkeypatch.setattr(live_module, "FIRST_DELAY", 60.0)
-    reader = LiveReader(Feed([1]), connect_to(), Window(), Live(reconnect=None))
+    reader = LiveReader(Feed([1]), connect_to(), ReadWindow(), LiveOptions(reconnect=None))
     began = time.monotonic()
-    with Ahead(reader, 2) as frames:
+    with Prefetcher(reader, 2) as frames:
         assert next(iter(frames)).pts == 1
         time.sleep(0.05)
         reader.close()
@@ -129,8 +130,8 @@ def test_counts_add_up_with_a_slow_consumer(policy: str, stale: float | None) ->
             time.sleep(0.002)
             yield number
 
-    counts, taken = Counts(), []
-    with Ahead(items(), 4, policy=policy, max_staleness=stale, counts=counts) as ahead:
+    counts, taken = SourceCounts(), []
+    with Prefetcher(items(), 4, policy=policy, max_staleness=stale, counts=counts) as ahead:
         for item in ahead:
             taken.append(item)
             time.sleep(0.015)
@@ -149,7 +150,7 @@ def test_latest_is_the_newest() -> None:
             yield number
             time.sleep(0.001)
 
-    with Ahead(items(), 8, policy="latest") as ahead:
+    with Prefetcher(items(), 8, policy="latest") as ahead:
         first = next(iter(ahead))
         time.sleep(0.03)
         assert next(iter(ahead)) - first > 5
@@ -161,7 +162,7 @@ def test_latest_is_the_newest() -> None:
 def test_settings_that_cannot_be(options: dict) -> None:
     """An unknown policy or an impossible number is refused in one line."""
     with pytest.raises(UsageError) as error:
-        Live(**options)
+        LiveOptions(**options)
     assert "\n" not in str(error.value)
 
 
@@ -172,7 +173,7 @@ def test_a_stream_that_vanishes_comes_back_and_changes_its_size(
     out = tmp_path / "out.mp4"
     with station() as server, caplog.at_level(logging.WARNING):
         server.pieces = segment(200, (64, 48))
-        reader = open_video(server.url, live=Live(policy="wait", reconnect=200, timeout=5))
+        reader = open_video(server.url, live=LiveOptions(policy="wait", reconnect=200, timeout=5))
         assert reader.info.live and "pa55" not in reader.info.name
         session = Session(model, max_gap=0.25)
         times: list[float] = []
@@ -203,7 +204,7 @@ def test_a_stream_that_falls_silent_is_lost(model: Model) -> None:
     """Where nothing comes for `timeout` seconds, the stream counts as lost, and that is told in one line."""
     with station() as server:
         server.pieces = segment(30, (64, 48))
-        reader = open_video(server.url, live=Live(reconnect=0, timeout=0.4))
+        reader = open_video(server.url, live=LiveOptions(reconnect=0, timeout=0.4))
         began, count = time.monotonic(), 0
         with pytest.raises(SourceError, match="nothing came in time"):
             for _ in predict(reader, model):
@@ -220,7 +221,7 @@ def test_pictures_without_times_carry_their_arrival() -> None:
             "multipart/x-mixed-replace; boundary=cut",
             0.1,
         )
-        with open_video(server.url, live=Live(reconnect=0)) as video:
+        with open_video(server.url, live=LiveOptions(reconnect=0)) as video:
             assert video.info.live and video.info.codec == "mjpeg"
             times = [frame.time for frame in islice(video, 25)]
     assert np.median(np.diff(times[5:])) == pytest.approx(0.1, abs=0.03)
@@ -234,7 +235,7 @@ def test_a_growing_file_is_followed(make_video, tmp_path: Path) -> None:
     with open_video(path) as now:
         there = sum(1 for _ in now)
     assert 0 < there < 40
-    with open_video(path, follow=True, live=Live(timeout=1.0)) as growing:
+    with open_video(path, follow=True, live=LiveOptions(timeout=1.0)) as growing:
         assert growing.info.live
         frames = iter(growing)
         taken = [next(frames).image.mean() for _ in range(there // 2)]

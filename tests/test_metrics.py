@@ -10,16 +10,16 @@ from commands import Run, one_line
 from conftest import picture_frames
 
 from liquidvision import Model, Session, VideoInfo
-from liquidvision.cli.metrics import endpoint
+from liquidvision.concurrency.counts import SourceCounts
 from liquidvision.errors import SinkError
-from liquidvision.sources.reader import Counts
+from liquidvision.workflows.monitoring import serve_monitoring
 
 
 class Source:
     """As much of a reader as the endpoint looks at."""
 
     info = VideoInfo("rtsp://camera/live", 64, 48, live=True)
-    counts = Counts(damaged=1, dropped=2, stale=3, reconnects=4)
+    counts = SourceCounts(damaged=1, dropped=2, stale=3, reconnects=4)
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
@@ -42,7 +42,7 @@ def free_port() -> int:
 def test_what_is_told(model: Model) -> None:
     """Prometheus reads the exact counts of the source in hand, and the label now; the thread ends with the context."""
     port, session = free_port(), Session(model)
-    with endpoint(port, silence=60) as metrics:
+    with serve_monitoring(port, silence=60) as metrics:
         assert "liquidvision" not in ask(port, "/metrics")[1]
         with metrics.watch(Source(), session) as watched:
             predictions = session.push_many(picture_frames(3))
@@ -64,7 +64,7 @@ def test_health(model: Model) -> None:
     """A run is healthy while frames come from every source, and not when none came from one for too long."""
     port, session = free_port(), Session(model)
     (prediction,) = session.push_many(picture_frames(1))
-    with endpoint(port, silence=0.3) as metrics, metrics.watch(Source(), session) as a:
+    with serve_monitoring(port, silence=0.3) as metrics, metrics.watch(Source(), session) as a:
         assert ask(port, "/health")[0] == 200
         threading.Event().wait(0.4)
         assert ask(port, "/health")[0] == 503
@@ -80,7 +80,11 @@ def test_health(model: Model) -> None:
 def test_a_port_that_is_taken() -> None:
     """A port that something else has is told in one line."""
     port = free_port()
-    with endpoint(port, silence=1), pytest.raises(SinkError, match="another") as error, endpoint(port, silence=1):
+    with (
+        serve_monitoring(port, silence=1),
+        pytest.raises(SinkError, match="another") as error,
+        serve_monitoring(port, silence=1),
+    ):
         pass
     assert "\n" not in str(error.value)
 

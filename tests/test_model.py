@@ -11,9 +11,10 @@ import torch
 from conftest import LABELS, build_model, picture
 from safetensors.torch import load_file, save_file
 
-from liquidvision import Head, HeadConfig, Model, layouts_of
-from liquidvision.checkpoint import bundled, replace
+from liquidvision import LiquidHead, LiquidHeadConfig, Model, layouts_of
 from liquidvision.errors import ModelError, SinkError, UsageError
+from liquidvision.files import write_atomic
+from liquidvision.models.folder import bundled_models
 
 
 def test_a_saved_model_is_the_same_when_loaded(model, model_folder):
@@ -110,14 +111,14 @@ def test_an_unknown_name_lists_what_is_bundled():
     """A name that is no folder and not bundled is refused with the names that are."""
     with pytest.raises(ModelError, match="neither a folder nor bundled") as caught:
         Model.from_pretrained("nonsense")
-    assert all(name in str(caught.value) for name in bundled())
+    assert all(name in str(caught.value) for name in bundled_models())
 
 
 def test_parts_that_do_not_fit_are_refused(model):
     """A head for another backbone, or of another number of classes, is refused."""
     with pytest.raises(UsageError, match="the head has 3 classes; there are 2 labels"):
         Model(model.backbone, model.head, ["a", "b"])
-    other = Head(HeadConfig(layouts_of(model.backbone)[:1], 3))
+    other = LiquidHead(LiquidHeadConfig(layouts_of(model.backbone)[:1], 3))
     with pytest.raises(UsageError, match="the head takes embeddings of"):
         Model(model.backbone, other, LABELS)
 
@@ -144,7 +145,7 @@ def test_writers_of_one_file_do_not_meet(tmp_path):
     def write(content: bytes) -> None:
         try:
             for _ in range(20):
-                replace(tmp_path / "file", content)
+                write_atomic(tmp_path / "file", content)
         except OSError as error:
             failed.append(error)
 
@@ -165,5 +166,5 @@ def test_what_a_killed_writer_left_is_swept(tmp_path):
         (tmp_path / name).write_text("half")
         if name != names[1]:
             os.utime(tmp_path / name, (time.time() - 90_000,) * 2)
-    replace(tmp_path / "a[1].json", b"whole")
+    write_atomic(tmp_path / "a[1].json", b"whole")
     assert {path.name for path in tmp_path.iterdir()} == {"a[1].json", *names[1:]}

@@ -8,8 +8,8 @@ import torch
 from conftest import DATA
 
 from liquidvision import Model
-from liquidvision.learn.lessons import Lesson
-from liquidvision.liquid.filter import FilterConfig
+from liquidvision.models.heads.liquid_filter import LiquidFilterConfig
+from liquidvision.training.sequences import ClipSequence
 from tools.bench_objects import compared, markdown
 from tools.objects.clips import halves, names
 from tools.objects.fit import Recipe, fit, tracks
@@ -58,7 +58,7 @@ def test_every_damage_leaves_a_picture(change, strength):
     assert not np.array_equal(seen, image)
 
 
-def made_up(count: int, seed: int) -> list[Lesson]:
+def made_up(count: int, seed: int) -> list[ClipSequence]:
     """Embedded clips of two scenes each; a third of the frames is damaged: the classifier is unsure and wrong."""
     draw = np.random.default_rng(seed)
     clips = []
@@ -71,7 +71,7 @@ def made_up(count: int, seed: int) -> list[Lesson]:
         features = scenes + draw.normal(0, 0.02, scenes.shape)
         values = torch.from_numpy(np.concatenate([features, logits], 1)).half()
         times = torch.arange(60, dtype=torch.float64) / 25
-        clips.append(Lesson("clip", values, times, torch.from_numpy(labels), whole=False))
+        clips.append(ClipSequence("clip", values, times, torch.from_numpy(labels), whole=False))
     return clips
 
 
@@ -81,7 +81,7 @@ def right(said) -> float:
 
 @pytest.fixture(scope="module")
 def head():
-    return fit(FilterConfig(FEATURES, CLASSES), made_up(32, 0), Recipe(epochs=6))
+    return fit(LiquidFilterConfig(FEATURES, CLASSES), made_up(32, 0), Recipe(epochs=6))
 
 
 def test_a_filter_learns_to_hold_through_damage(head):

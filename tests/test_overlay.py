@@ -7,9 +7,9 @@ import pytest
 
 from liquidvision.errors import UsageError
 from liquidvision.prediction import Prediction
-from liquidvision.sinks.ink import Box, Scale, class_color, measure, shorten
-from liquidvision.sinks.overlay import ALONE, MEMORY, MOST_RUNS, Overlay
-from liquidvision.sinks.panels import DOWN, UP, Strip, place_charts, place_strip
+from liquidvision.rendering.overlay import ALONE, MEMORY, MOST_RUNS, Overlay
+from liquidvision.rendering.panels import DOWN, UP, TimelineStrip, place_charts, place_strip
+from liquidvision.rendering.primitives import Box, Scale, class_color, shorten, text_width
 
 LABELS = ("walking", "running", "jumping")
 SIZES = [(160, 120), (426, 240), (240, 426), (1280, 720), (1080, 1920), (3840, 2160), (321, 243)]
@@ -32,14 +32,14 @@ def grey(width: int, height: int, level: int = 128) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
-def strip_of(image: np.ndarray, compare: bool = False) -> Strip:
+def strip_of(image: np.ndarray, compare: bool = False) -> TimelineStrip:
     height, width = image.shape[:2]
     strip = place_strip(height, width, Scale.of(height, width), (ALONE, MEMORY) if compare else ())
     assert strip is not None
     return strip
 
 
-def pixel(out: np.ndarray, strip: Strip, time: float, now: float, seconds: float = 8.0, lane: int = 0) -> tuple:
+def pixel(out: np.ndarray, strip: TimelineStrip, time: float, now: float, seconds: float = 8.0, lane: int = 0) -> tuple:
     """The timeline's colour at an instant, near the lower edge of the lane where no text is."""
     return tuple(out[strip.lanes[lane].y1 - 2, strip.x(time, now, seconds)].tolist())
 
@@ -231,7 +231,7 @@ def test_shorten_keeps_within_the_width() -> None:
     label = "standing-on-one-leg"
     for width in (30, 50, 100):
         cut = shorten(label, width, 20)
-        assert measure(cut, 20) <= width < measure(label[: len(cut)] + "…", 20) and cut.endswith("…")
+        assert text_width(cut, 20) <= width < text_width(label[: len(cut)] + "…", 20) and cut.endswith("…")
     assert shorten("run", 100, 20) == "run"
     assert shorten("running", 2, 20) == ""
 

@@ -3,13 +3,13 @@
 import pytest
 from evaluations import evaluation
 
-from liquidvision.learn.page.charts import around, share_axis, ticks
-from liquidvision.learn.page.figures import robustness, training
-from liquidvision.learn.page.formats import compact, decimal, duration, percent, points, signed
-from liquidvision.learn.page.mistakes import MOST_CLASSES, commonest_mistakes, matrices
-from liquidvision.learn.page.timelines import timelines
-from liquidvision.learn.page.verdict import by_video, standing, verdict, worth_of_time
-from liquidvision.learn.report import render
+from liquidvision.report.charts import around, axis_ticks, share_axis
+from liquidvision.report.figures import robustness, training
+from liquidvision.report.formats import compact_number, decimal, duration, percent, points, signed
+from liquidvision.report.mistakes import MOST_CLASSES, commonest_mistakes, confusion_matrices
+from liquidvision.report.report import render
+from liquidvision.report.timelines import video_timelines
+from liquidvision.report.verdict import by_video, draw_conclusion, standing, worth_of_time
 
 ACTIONS = ("background", "pour", "stir")
 
@@ -37,7 +37,7 @@ def test_the_answer_is_honest(memory, frame, videos, stance):
             "clip_prediction": truth if number < round(memory * videos) else 1 - truth,
             "frame_clip_prediction": truth if number < round(frame * videos) else 1 - truth,
         }
-    said = verdict(made)
+    said = draw_conclusion(made)
     assert said.stance == stance
     assert said.headline in render(made)
     net = abs(round((memory - frame) * videos))
@@ -63,11 +63,11 @@ def test_clips_are_compared_pairwise():
 def test_changing_labels_are_judged_by_frames_and_whole_groups():
     """Where labels change, the answer is about frames, with an interval over groups, and none of a single group."""
     made = evaluation(ACTIONS, videos=12, whole_clip=False, skill=(4.0, 0.2), full=False)
-    said = verdict(made)
+    said = draw_conclusion(made)
     assert (said.unit, said.stance) == ("frames", "helps")
     for video in made["videos"]:
         video["group"] = "one"
-    alone = verdict(made)
+    alone = draw_conclusion(made)
     assert alone.stance == "may help"
     assert "cannot be said of so few videos" in " ".join(alone.sentences)
 
@@ -76,10 +76,10 @@ def test_changing_labels_are_judged_by_frames_and_whole_groups():
 def test_few_groups_make_a_rough_interval(whole):
     """Of videos in few groups it is said that the interval is rough; of videos in many it is not."""
     made = evaluation(ACTIONS, videos=24, whole_clip=whole, full=False)
-    assert "The videos are of 6 groups only: the interval is rough." in verdict(made).sentences
+    assert "The videos are of 6 groups only: the interval is rough." in draw_conclusion(made).sentences
     for video in made["videos"]:
         video["group"] = video["name"]
-    assert "rough" not in " ".join(verdict(made).sentences)
+    assert "rough" not in " ".join(draw_conclusion(made).sentences)
 
 
 def test_what_is_no_better_than_the_commonest_class_is_told():
@@ -87,7 +87,7 @@ def test_what_is_no_better_than_the_commonest_class_is_told():
     made = evaluation(full=False)
     for side in ("memory", "frame"):
         made[side]["clip_accuracy"] = 0.5
-    assert "Neither does better than this: always answering “calm”" in " ".join(verdict(made).sentences)
+    assert "Neither does better than this: always answering “calm”" in " ".join(draw_conclusion(made).sentences)
 
 
 def test_how_the_reference_stands_is_counted():
@@ -119,8 +119,8 @@ def test_curves_lie_where_their_figures_are():
 
 def test_axes_are_round_and_hold_their_values():
     """Ticks are round and few; a range ends on ticks and holds every value, also a single one."""
-    assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    assert ticks(3, 3) == [3]
+    assert axis_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert axis_ticks(3, 3) == [3]
     for values in ([0.5], [0.98, 1.0], [0.0], [0.331, 0.874], [1.0, 1.0]):
         axis = share_axis("", values)
         assert 0 <= axis.first <= min(values) and max(values) <= axis.last <= 1
@@ -128,7 +128,7 @@ def test_axes_are_round_and_hold_their_values():
     for values in ([2.0, 2.0], [1e-6, 3.7], [120.0, 4000.0]):
         low, high = around(values, least=0.01)
         assert low <= min(values) and max(values) <= high
-        marks = ticks(low, high)
+        marks = axis_ticks(low, high)
         assert marks[0] == pytest.approx(low) and marks[-1] == pytest.approx(high)
 
 
@@ -151,7 +151,7 @@ def test_strips_follow_the_seconds_that_passed():
     made["videos"][0] |= {"times": [0.0, 1.0, 2.0, 8.0, 9.0], "truth": [0, 0, 0, 1, 1], "score": [0.5] * 5}
     made["videos"][0] |= {"memory": [0, 0, 0, 0, 0], "frame": [0, 1, 0, 1, 1], "right": True}
     made["videos"][1] |= {"times": [3.0], "truth": [1], "memory": [1], "frame": [0], "score": [0.9], "right": True}
-    changing, single = timelines(made)
+    changing, single = video_timelines(made)
     truth, frame, memory = (strip.paths for strip in changing.strips)
     assert truth == [("k0", "calm", "M0 8h800"), ("k1", "fight", "M800 8h200")]
     assert frame == [("k0", "calm", "M0 28h100m100 0h600"), ("k1", "fight", "M100 28h100m600 0h200")]
@@ -163,7 +163,7 @@ def test_strips_follow_the_seconds_that_passed():
 def test_wrong_videos_come_first_and_colours_are_enough():
     """What went wrong comes first; of many classes a video shows its own, and the rest share a colour."""
     made = evaluation(tuple(f"class {i}" for i in range(30)), videos=60, skill=(0.6, 0.1), full=False)
-    rows = timelines(made)
+    rows = video_timelines(made)
     assert [row.right for row in rows] == sorted(row.right for row in rows) and {row.right for row in rows} == {0, 1}
     for row in rows:
         assert row.legend[0] == ("k0", row.truth) and row.legend[-1] == ("ko", "other classes")
@@ -175,7 +175,7 @@ def test_a_matrix_of_many_classes_keeps_every_count():
     """Of many classes those with most mistakes are shown, the others together, and no count is lost."""
     made = evaluation(tuple(f"class {i}" for i in range(50)), videos=100, skill=(0.8, 0.3), full=False)
     counts = made["memory"]["clip_confusion"]
-    matrix = matrices(made)[0]
+    matrix = confusion_matrices(made)[0]
     assert len(matrix.labels) == len(matrix.rows) == MOST_CLASSES and matrix.others == 50 - MOST_CLASSES + 1
     assert sum(cell.number for row in matrix.rows for cell in row) == 100
     worst = commonest_mistakes(made)[0]
@@ -193,7 +193,14 @@ def test_numbers_are_written_for_reading():
         "−1.25",
         "+12.3\u00a0points",
     ]
-    assert [compact(n) for n in (0, 999, 1000, 12345, 999_960, 3e9)] == ["0", "999", "1.0k", "12k", "1.0M", "3.0G"]
+    assert [compact_number(n) for n in (0, 999, 1000, 12345, 999_960, 3e9)] == [
+        "0",
+        "999",
+        "1.0k",
+        "12k",
+        "1.0M",
+        "3.0G",
+    ]
     assert [duration(s) for s in (3.21, 59.99, 61, 3725)] == [
         "3.2\u00a0s",
         "60.0\u00a0s",

@@ -17,9 +17,9 @@ from conftest import build_model, picture, picture_frames
 
 from liquidvision import ArrayReader, Frame, Model, Overlay, Prediction, RecordSink, Session, infer, open_video, predict
 from liquidvision.errors import SourceError, UsageError
-from liquidvision.frame import VideoInfo
-from liquidvision.pipeline import FILE_BATCH
-from liquidvision.sources.reader import Picture, VideoReader, Window
+from liquidvision.inference.pipeline import FILE_BATCH
+from liquidvision.video.frame import VideoInfo
+from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
 MakeVideo = Callable[..., Path]
 TICK = Fraction(1, 12800)
@@ -46,13 +46,13 @@ class Faulty(VideoReader):
     """Gives `count` pictures, then breaks off."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(Window())
+        super().__init__(ReadWindow())
         self.info = VideoInfo("faulty", 64, 48, rate=Fraction(25))
         self.count, self.closed = count, 0
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         for i in range(self.count):
-            yield Picture(i * 512, TICK, 512, lambda i=i: picture(i))
+            yield DecodedPicture(i * 512, TICK, 512, lambda i=i: picture(i))
         raise SourceError("the cable was pulled")
 
     def close(self) -> None:
@@ -62,9 +62,9 @@ class Faulty(VideoReader):
 class Whole(Faulty):
     """The same, but ends in good order."""
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         for i in range(self.count):
-            yield Picture(i * 512, TICK, 512, lambda i=i: picture(i))
+            yield DecodedPicture(i * 512, TICK, 512, lambda i=i: picture(i))
 
 
 def reading_threads() -> int:

@@ -12,9 +12,10 @@ import torch
 from conftest import LABELS, picture
 
 from liquidvision import Frame, Model, Overlay, Prediction, Preprocessing, Session, VideoInfo, infer, open_video
-from liquidvision.frame import Pixels, Planes, to_rgb
-from liquidvision.sinks.canvas import DrawnPixels
-from liquidvision.sinks.video import AVVideoSink
+from liquidvision.rendering.canvas import DrawnPixels
+from liquidvision.video.color import planes_to_rgb
+from liquidvision.video.pixels import Pixels, Planes
+from liquidvision.video.write.av_writer import AVVideoSink
 
 TICK = Fraction(1, 25)
 # Pixel format, H.273's matrix, whether of full range.
@@ -77,7 +78,7 @@ def test_turned_pictures_are_turned_after_they_shrank(make_video, tmp_path: Path
                 here.mux(packet)
     with open_video(source) as video:
         lying = next(iter(video))
-    from liquidvision.sources.decoded import DecodedPixels, Scaler
+    from liquidvision.video.read.decoded import DecodedPixels, Scaler
 
     with av.open(str(source)) as container:
         decoded = next(container.decode(video=0))
@@ -98,7 +99,7 @@ def test_ten_bits_to_rgb() -> None:
 
     def shown(y: int, cb: int, cr: int, full_range: bool = False) -> list[float]:
         planes = np.array([y, cb, cr], np.uint16).reshape(3, 1, 1)
-        return to_rgb(planes, (0.2126, 0.0722), 10, full_range=full_range).ravel().tolist()
+        return planes_to_rgb(planes, (0.2126, 0.0722), 10, full_range=full_range).ravel().tolist()
 
     assert shown(64, 512, 512) == pytest.approx([0] * 3, abs=0.1)
     assert shown(64 + 876, 512, 512) == pytest.approx([255] * 3, abs=0.1)

@@ -83,7 +83,7 @@ def test_stills_that_cannot_be_rendered_say_so(tmp_path, monkeypatch):
 class FewWorkers:
     """A pool's context whose pool works in this thread."""
 
-    def Pool(self, initializer):  # noqa: N802 - the name of multiprocessing's
+    def Pool(self, initializer):  # noqa: N802
         return self
 
     def __enter__(self):

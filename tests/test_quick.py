@@ -24,7 +24,7 @@ from liquids import (
 from torch import Tensor
 from torch.func import functional_call
 
-from liquidvision.liquid import quick
+from liquidvision.liquid import dispatch
 from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.kernels import scalar
 from liquidvision.liquid.ltc import LTC, LiquidCell
@@ -82,7 +82,7 @@ def test_kernels_give_what_plain_torch_gives(form, solver, division, dtype, thre
     given = leaves(cell, 5)
     with plain_torch():
         expected = results_and_gradients(cell, given)
-    monkeypatch.setattr(quick, "GRAIN", 1)
+    monkeypatch.setattr(dispatch, "GRAIN", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -189,10 +189,10 @@ def test_truncated_sequences_add_up_their_gradients(form):
 def test_the_kernels_are_used(form, dtype, monkeypatch):
     """On a CPU no frame is stepped by plain torch where gradients are asked for, nor in long calls without."""
     cell = make(form, dtype)
-    x, dt, state = case(cell, 2, steps=quick.SHORT)
+    x, dt, state = case(cell, 2, steps=dispatch.SHORT)
     with plain_torch():
         expected = cell(x, dt, state)[0]
-    assert quick.fits(x, dt, state, *cell.parameters())
+    assert dispatch.fits(x, dt, state, *cell.parameters())
     monkeypatch.setattr(LiquidCell, "advance", None)
     near(cell(x, dt, state)[0], expected, EXACT[dtype])
     with torch.no_grad():
@@ -203,9 +203,9 @@ def test_the_kernels_are_used(form, dtype, monkeypatch):
 
 def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
     """A few frames of a stream are stepped by plain torch, so that a program that only infers compiles nothing."""
-    monkeypatch.setattr(quick, "kernels", None)
+    monkeypatch.setattr(dispatch, "kernels", None)
     cell = make("ltc", torch.float32)
-    x, dt, state = case(cell, 1, steps=quick.SHORT - 1)
+    x, dt, state = case(cell, 1, steps=dispatch.SHORT - 1)
     with torch.no_grad():
         cell(x, dt, state)
     with pytest.raises(TypeError):
@@ -215,10 +215,10 @@ def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
 @every_form
 def test_nothing_is_kept_for_a_way_back_that_nobody_goes(form, monkeypatch):
     """The path of all solver steps is kept where gradients are recorded, and not without."""
-    kept, path_of = [], quick.path_of
-    monkeypatch.setattr(quick, "path_of", lambda *given: kept.append(path_of(*given)) or kept[-1])
+    kept, path_of = [], dispatch.path_of
+    monkeypatch.setattr(dispatch, "path_of", lambda *given: kept.append(path_of(*given)) or kept[-1])
     cell = make(form, torch.float32)
-    given = case(cell, 2, steps=quick.SHORT)
+    given = case(cell, 2, steps=dispatch.SHORT)
     cell(*given)
     with torch.no_grad():
         cell(*given)
@@ -262,7 +262,7 @@ def test_lower_precision_goes_through_plain_torch(form):
     x, dt, state = case(cell, 3)
     expected = cell(x, dt, state)[0]
     low = copy.deepcopy(cell).bfloat16()
-    assert not quick.fits(*low.parameters())
+    assert not dispatch.fits(*low.parameters())
     outputs, last = low(x.bfloat16(), dt.bfloat16(), state.bfloat16())
     assert outputs.dtype == last.dtype == torch.bfloat16
     near(outputs.float(), expected, 0.1)
@@ -315,27 +315,32 @@ def test_a_machine_without_numba_uses_plain_torch(form, monkeypatch):
 
     def without_numba(name: str, scope=None, *others):
         parent = (scope or {}).get("__name__", "")
-        if parent == "liquidvision.liquid.quick" and name.startswith("liquidvision.liquid"):
+        if parent == "liquidvision.liquid.dispatch" and name.startswith("liquidvision.liquid"):
             raise ModuleNotFoundError("No module named 'numba'")
         return real(name, scope, *others)
 
-    quick.kernels.cache_clear()
+    dispatch.compiled_kernels.cache_clear()
     try:
         with monkeypatch.context() as patch:
             patch.setattr(builtins, "__import__", without_numba)
-            assert quick.kernels() is None
-        assert not quick.fits(x, dt, state)
+            assert dispatch.compiled_kernels() is None
+        assert not dispatch.fits(x, dt, state)
         near(cell(x, dt, state)[0], expected, 1e-5)
     finally:
-        quick.kernels.cache_clear()
-    assert quick.fits(x, dt, state)
+        dispatch.compiled_kernels.cache_clear()
+    assert dispatch.fits(x, dt, state)
 
 
 def test_work_is_shared_by_rows(monkeypatch):
     """All rows are worked on once, in order, in no more parts than rows, and in one where work is scarce."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    for rows, cost, parts in ((20, 5 * quick.GRAIN, 16), (3, 9 * quick.GRAIN, 3), (9, quick.GRAIN, 1), (0, 10**9, 1)):
-        done = quick.share(lambda part: [*range(part.start, part.stop)], rows, cost)
+    for rows, cost, parts in (
+        (20, 5 * dispatch.GRAIN, 16),
+        (3, 9 * dispatch.GRAIN, 3),
+        (9, dispatch.GRAIN, 1),
+        (0, 10**9, 1),
+    ):
+        done = dispatch.share_rows(lambda part: [*range(part.start, part.stop)], rows, cost)
         assert len(done) == parts and [*chain(*done)] == [*range(rows)]
 
 
@@ -343,7 +348,7 @@ def test_what_fails_on_a_thread_is_raised(monkeypatch):
     """An error in one of the threads reaches the caller."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with pytest.raises(ZeroDivisionError):
-        quick.share(lambda part: 1 // part.start, 4, 10**9)
+        dispatch.share_rows(lambda part: 1 // part.start, 4, 10**9)
 
 
 def test_powers_of_two_are_exact_to_a_few_bits():
@@ -395,10 +400,10 @@ def test_second_derivatives_are_refused_by_the_kernels_and_given_by_plain_torch(
 
     with pytest.raises(RuntimeError, match=r"no second derivatives; run the cell inside .*plain_torch"):
         slope()
-    with quick.plain_torch():
+    with dispatch.plain_torch():
         (second,) = torch.autograd.grad(slope().square().sum(), given[:1])
     assert second.abs().max() > 1e-6
-    assert quick.fits(*given)
+    assert dispatch.fits(*given)
 
 
 def test_a_cache_that_cannot_be_written_or_read_is_done_without(monkeypatch):
@@ -426,15 +431,15 @@ def test_a_numba_that_fails_in_any_way_leaves_plain_torch(error, monkeypatch, ca
     real = builtins.__import__
 
     def broken(name: str, scope=None, *others):
-        if name == "liquidvision.liquid.kernels" and (scope or {}).get("__name__") == "liquidvision.liquid.quick":
+        if name == "liquidvision.liquid.kernels" and (scope or {}).get("__name__") == "liquidvision.liquid.dispatch":
             raise error
         return real(name, scope, *others)
 
-    quick.kernels.cache_clear()
+    dispatch.compiled_kernels.cache_clear()
     try:
         with monkeypatch.context() as patch, caplog.at_level("INFO"):
             patch.setattr(builtins, "__import__", broken)
-            assert quick.kernels() is None
+            assert dispatch.compiled_kernels() is None
             assert str(error) in caplog.text
     finally:
-        quick.kernels.cache_clear()
+        dispatch.compiled_kernels.cache_clear()

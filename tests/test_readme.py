@@ -24,7 +24,7 @@ class FakeCamera:
     def __init__(self, *_: object) -> None:
         self.count = 0
 
-    def isOpened(self) -> bool:  # noqa: N802  # OpenCV's name
+    def isOpened(self) -> bool:  # OpenCV's name  # noqa: N802
         return True
 
     def read(self) -> tuple[bool, np.ndarray]:
@@ -34,7 +34,7 @@ class FakeCamera:
     def get(self, _: int) -> float:
         return 0.0
 
-    def getBackendName(self) -> str:  # noqa: N802  # OpenCV's name
+    def getBackendName(self) -> str:  # OpenCV's name  # noqa: N802
         return "FAKE"
 
     def release(self) -> None:
@@ -53,7 +53,7 @@ def test_each_snippet_runs(snippet, tmp_path, monkeypatch):
 
     ticks = iter(range(10**6))
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
-    monkeypatch.setattr("liquidvision.sources.camera.time.monotonic", lambda: next(ticks) * 0.5)
+    monkeypatch.setattr("liquidvision.video.read.opencv_reader.time.monotonic", lambda: next(ticks) * 0.5)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "samples").symlink_to(SAMPLES)
     exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})

@@ -13,9 +13,9 @@ from evaluations import STILL, evaluation
 from pages import Page
 
 from liquidvision.errors import SinkError, UsageError
-from liquidvision.learn.page.figures import comparison
-from liquidvision.learn.page.formats import decimal, percent, points
-from liquidvision.learn.report import render, write_report
+from liquidvision.report.figures import comparison
+from liquidvision.report.formats import decimal, percent, points
+from liquidvision.report.report import render, write_report
 
 ACTIONS = ("background", "pour", "stir")
 MADE: dict[str, dict[str, Any]] = {

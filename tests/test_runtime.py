@@ -11,8 +11,9 @@ import torch
 from commands import Run, one_line
 from conftest import build_model, picture, picture_frames
 
-from liquidvision import Backbone, Model, Session, predict, runtime
+from liquidvision import Backbone, Model, Session, predict
 from liquidvision.errors import DependencyError, UsageError
+from liquidvision.models.runtime import openvino
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO (the extra openvino)")
 
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs Ope
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """OpenVINO is there, with a cache folder of the test's own, which is given."""
-    monkeypatch.setattr(runtime, "installed", lambda: True)
-    monkeypatch.setattr(runtime, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(openvino, "installed", lambda: True)
+    monkeypatch.setattr(openvino, "cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
@@ -82,7 +83,7 @@ def test_chosen_by_itself(here: Path, model_folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert Model.from_pretrained(model_folder).backbone.runtime is not None
     assert Model.from_pretrained(model_folder, device="cpu").backbone.runtime is None
-    monkeypatch.setattr(runtime, "installed", lambda: False)
+    monkeypatch.setattr(openvino, "installed", lambda: False)
     assert Model.from_pretrained(model_folder).backbone.runtime is None
 
 
@@ -97,14 +98,14 @@ def test_not_installed(run: Run, make_video, model_folder: Path) -> None:
 def test_converted_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The converted network is kept for the next process; other weights are another network."""
     count = 0
-    converted = runtime.converted
+    converted = openvino.convert_network
 
     def counted(*arguments):
         nonlocal count
         count += 1
         return converted(*arguments)
 
-    monkeypatch.setattr(runtime, "converted", counted)
+    monkeypatch.setattr(openvino, "converted", counted)
     frames = picture_frames(3)
     for seed in (0, 0, 1):
         model = build_model(seed=seed)

@@ -8,9 +8,9 @@ import pytest
 from commands import one_line
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from liquidvision.cli.scalars import Scalars
 from liquidvision.errors import SinkError
-from liquidvision.learn.course import Epoch
+from liquidvision.training.tensorboard import TensorBoardLog
+from liquidvision.training.trainer import EpochRow
 
 COLUMNS = ("learning_rate", "loss", "validation_loss", "validation_accuracy", "validation_frame_accuracy")
 
@@ -37,8 +37,8 @@ def test_every_epoch_is_written(run, clips, model_folder, tmp_path, monkeypatch)
 
 def test_what_is_not_known_is_not_written(tmp_path):
     """Without validation there are the loss and the learning rate alone."""
-    writer = Scalars(tmp_path)
-    writer.write(Epoch(1, 0.5, 2.0))
+    writer = TensorBoardLog(tmp_path)
+    writer.write(EpochRow(1, 0.5, 2.0))
     writer.close()
     assert scalars(tmp_path) == {"learning_rate": [(1, 0.5)], "loss": [(1, 2.0)]}
 
@@ -47,7 +47,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     """Where no file can be made, one line says so."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="cannot write TensorBoard's file"):
-        Scalars(tmp_path / "file").write(Epoch(1, 0.5, 2.0))
+        TensorBoardLog(tmp_path / "file").write(EpochRow(1, 0.5, 2.0))
 
 
 def test_without_tensorboard_its_pip_line_is_told(run, clips, tmp_path, monkeypatch):

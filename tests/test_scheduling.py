@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from liquidvision import Model, infer
+from liquidvision.concurrency.cores import batch_scheduling
 from liquidvision.prediction import Prediction
-from liquidvision.scheduling import batch_work
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scheduling policies are set on Linux alone")
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scheduling poli
 def test_batch_work_ends_with_its_block() -> None:
     """A thread that begins inside the block is batch work like its maker, who is as before after it."""
     seen: list[int] = []
-    with pytest.raises(ValueError, match="out"), batch_work():
+    with pytest.raises(ValueError, match="out"), batch_scheduling():
         assert os.sched_getscheduler(0) == os.SCHED_BATCH
         thread = threading.Thread(target=lambda: seen.append(os.sched_getscheduler(0)))
         thread.start()
@@ -35,11 +35,11 @@ def test_another_priority_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError("not here")
 
     monkeypatch.setattr(os, "sched_setscheduler", refused)
-    with batch_work():
+    with batch_scheduling():
         assert os.sched_getscheduler(0) == os.SCHED_OTHER
     monkeypatch.setattr(os, "sched_getscheduler", lambda _: os.SCHED_IDLE)
     monkeypatch.setattr(os, "sched_setscheduler", lambda *_: pytest.fail("the policy was changed"))
-    with batch_work():
+    with batch_scheduling():
         pass
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from liquidvision.learn import segments
+from liquidvision.metrics import segments
 
 CLASSES = st.lists(st.integers(0, 3), min_size=2, max_size=24)
 OVERLAPS = (0.1, 0.25, 0.5)
@@ -35,8 +35,8 @@ def plain_distance(a: list[int], b: list[int]) -> int:
 def plain_matches(truth: np.ndarray, predicted: np.ndarray, times: np.ndarray, overlap: float) -> int:
     """The matched segments, by going through the predicted ones one after another."""
     taken, matched = set(), 0
-    true_ones = list(zip(*segments.segments(truth, times), strict=True))
-    for label, start, end in zip(*segments.segments(predicted, times), strict=True):
+    true_ones = list(zip(*segments.find_segments(truth, times), strict=True))
+    for label, start, end in zip(*segments.find_segments(predicted, times), strict=True):
         best, found = 0.0, None
         for number, (true_label, true_start, true_end) in enumerate(true_ones):
             shared = min(end, true_end) - max(start, true_start)
@@ -51,11 +51,11 @@ def plain_matches(truth: np.ndarray, predicted: np.ndarray, times: np.ndarray, o
 
 def test_segments_last_until_the_next_frame() -> None:
     """A segment ends where the next one begins, the last one a median step after its last frame."""
-    labels, starts, ends = segments.segments(np.array([2, 2, 0, 1, 1]), np.array([0.0, 0.1, 0.5, 0.6, 0.9]))
+    labels, starts, ends = segments.find_segments(np.array([2, 2, 0, 1, 1]), np.array([0.0, 0.1, 0.5, 0.6, 0.9]))
     assert labels.tolist() == [2, 0, 1]
     assert starts.tolist() == [0.0, 0.5, 0.6]
     assert ends.tolist() == pytest.approx([0.5, 0.6, 1.1])
-    labels, starts, ends = segments.segments(np.array([2, 2, 0, 2]), np.arange(4.0), background=0)
+    labels, starts, ends = segments.find_segments(np.array([2, 2, 0, 2]), np.arange(4.0), background=0)
     assert (labels.tolist(), starts.tolist(), ends.tolist()) == ([2, 2], [0, 3], [2, 4])
 
 
@@ -83,7 +83,7 @@ def test_edit_score_of_order_alone() -> None:
 def test_edit_score_is_levenshteins(first: list[int], second: list[int]) -> None:
     """The edit score follows from the recursive definition of the distance."""
     a, b, times = video(first, second)
-    runs = [segments.segments(classes, times)[0].tolist() for classes in (a, b)]
+    runs = [segments.find_segments(classes, times)[0].tolist() for classes in (a, b)]
     expected = 100 * (1 - plain_distance(*runs) / max(map(len, runs)))
     assert segments.edit_score(a, b) == pytest.approx(expected)
 
@@ -94,14 +94,16 @@ def test_matches_by_hand() -> None:
     The second segment of class 0 overlaps the true one by 1/5 and finds it taken, the first of class 1 overlaps none.
     """
     truth, predicted = np.repeat([0, 1], 5), np.array([0, 0, 1, 1, 0, 1, 1, 1, 1, 1])
-    matched, predicted_count, true_count = segments.matches(truth, predicted, np.arange(10.0), OVERLAPS)
+    matched, predicted_count, true_count = segments.match_segments(truth, predicted, np.arange(10.0), OVERLAPS)
     assert (matched.tolist(), predicted_count, true_count) == ([2, 2, 1], 4, 2)
 
 
 def test_a_true_segment_is_matched_once() -> None:
     """A true segment that the prediction breaks in three is one match, and the other two pieces are too many."""
     truth, predicted = np.ones(9, int), np.array([1, 1, 0, 1, 1, 0, 1, 1, 1])
-    matched, predicted_count, true_count = segments.matches(truth, predicted, np.arange(9.0), OVERLAPS, background=0)
+    matched, predicted_count, true_count = segments.match_segments(
+        truth, predicted, np.arange(9.0), OVERLAPS, background=0
+    )
     assert (matched.tolist(), predicted_count, true_count) == ([1, 1, 0], 3, 1)
 
 
@@ -109,8 +111,8 @@ def test_overlap_counts_seconds() -> None:
     """The same labels overlap by what they last: one long frame wrong is worse than three short ones."""
     truth, predicted = np.array([1, 1, 1, 1, 0]), np.array([1, 1, 1, 0, 0])
     even, late = np.arange(5.0), np.array([0, 1, 2, 3, 99])
-    assert segments.matches(truth, predicted, even, (0.5,), background=0)[0].tolist() == [1]
-    assert segments.matches(truth, predicted, late, (0.5,), background=0)[0].tolist() == [0]
+    assert segments.match_segments(truth, predicted, even, (0.5,), background=0)[0].tolist() == [1]
+    assert segments.match_segments(truth, predicted, late, (0.5,), background=0)[0].tolist() == [0]
 
 
 def test_an_overlap_of_exactly_the_threshold_counts() -> None:
@@ -118,15 +120,15 @@ def test_an_overlap_of_exactly_the_threshold_counts() -> None:
     truth, predicted = np.array([1] * 6 + [0] * 4), np.array([1] * 3 + [0] * 7)
     for step in (1 / 25, 1001 / 30000, 0.1, 1 / 3):
         times = 0.7 + np.arange(10) * step
-        assert segments.matches(truth, predicted, times, (0.5,), background=0)[0].tolist() == [1], step
+        assert segments.match_segments(truth, predicted, times, (0.5,), background=0)[0].tolist() == [1], step
 
 
 def test_a_video_of_one_frame() -> None:
     """The one segment of a video of one frame is matched where its class is right."""
     times = np.array([3.0])
-    assert segments.matches(np.array([1]), np.array([1]), times, (0.5,)) == (1, 1, 1)
-    assert segments.matches(np.array([1]), np.array([2]), times, (0.5,)) == (0, 1, 1)
-    assert segments.matches(np.array([1]), np.array([0]), times, (0.5,), background=0) == (0, 0, 1)
+    assert segments.match_segments(np.array([1]), np.array([1]), times, (0.5,)) == (1, 1, 1)
+    assert segments.match_segments(np.array([1]), np.array([2]), times, (0.5,)) == (0, 1, 1)
+    assert segments.match_segments(np.array([1]), np.array([0]), times, (0.5,), background=0) == (0, 0, 1)
 
 
 @few
@@ -134,16 +136,16 @@ def test_a_video_of_one_frame() -> None:
 def test_matches_one_after_another(first: list[int], second: list[int]) -> None:
     """Matching all segments at once is the same as going through them one after another."""
     truth, predicted, times = video(first, second)
-    matched, _, _ = segments.matches(truth, predicted, times, OVERLAPS)
+    matched, _, _ = segments.match_segments(truth, predicted, times, OVERLAPS)
     assert matched.tolist() == [plain_matches(truth, predicted, times, overlap) for overlap in OVERLAPS]
 
 
 def test_flips_beyond_the_true_ones() -> None:
     """Flips are the changes beyond the true transitions, and none where the prediction is calmer than the truth."""
     truth = np.array([0, 0, 1, 1, 1])
-    assert segments.flips(truth, np.array([0, 1, 0, 1, 2])) == 3
-    assert segments.flips(truth, truth) == 0
-    assert segments.flips(truth, np.zeros(5, int)) == 0
+    assert segments.count_flips(truth, np.array([0, 1, 0, 1, 2])) == 3
+    assert segments.count_flips(truth, truth) == 0
+    assert segments.count_flips(truth, np.zeros(5, int)) == 0
 
 
 def test_onset_delays_by_hand() -> None:

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from liquidvision.errors import UsageError
-from liquidvision.learn.fit import Fit, class_weights
-from liquidvision.learn.recipe import Recipe
-from liquidvision.learn.showing import CONTEXT, NOBODY, Example, Shown, teach
-from liquidvision.liquid.head import Head, HeadConfig
 from liquidvision.liquid.traces import Layout
+from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.training.few_shot import CONTEXT, NOBODY, Example, ShownClip, teach
+from liquidvision.training.optimise import EpochLoop, class_weights
+from liquidvision.training.recipe import Recipe
 
 LAYOUTS = (Layout(6, 1),)
 LABELS = ("falls", "rises")
@@ -27,7 +27,7 @@ def examples(each: int, lead: int = 8) -> list[Example]:
     return [ramp(label, 10 * i + k, lead=lead) for i, label in enumerate(LABELS) for k in range(each)]
 
 
-def said(head: Head, parts: list[Example]) -> list[str]:
+def said(head: LiquidHead, parts: list[Example]) -> list[str]:
     """What a head says at the end of each of several examples in a stream, leads among them."""
     state, labels = None, []
     with torch.inference_mode():
@@ -67,23 +67,23 @@ def test_there_is_no_more_time() -> None:
 
 def test_what_was_before_is_seen_and_not_judged() -> None:
     """A lesson begins with the end of another example and its own lead, no frame of which has a target."""
-    shown = Shown([ramp(label, 1, frames=80, lead=60) for label in LABELS], LABELS)
+    shown = ShownClip([ramp(label, 1, frames=80, lead=60) for label in LABELS], LABELS)
     for lesson, example in zip(shown, shown.alone, strict=True):
         free = lesson.targets == NOBODY
         assert int(free.sum()) == 7 + 12  # of one second each, at 0.08 s a frame: of 13 every other one, and all 12
         assert not bool(free[19:].any()) and torch.equal(lesson.embeddings[19:], example.embeddings)
         assert bool((lesson.times.diff() > 0).all()) and len(example) == 80
     quick = [Example(label, torch.zeros(300, 6), torch.arange(300).double() / 300 - 0.5) for label in LABELS]
-    assert all(int((lesson.targets == NOBODY).sum()) <= 2 * CONTEXT for lesson in Shown(quick, LABELS))
+    assert all(int((lesson.targets == NOBODY).sum()) <= 2 * CONTEXT for lesson in ShownClip(quick, LABELS))
 
 
 def test_frames_without_a_target_weigh_nothing() -> None:
     """Classes are weighed, and losses taken, by frames with a target alone; one clip of none breaks nothing."""
-    shown = Shown(examples(2), LABELS)
+    shown = ShownClip(examples(2), LABELS)
     assert torch.equal(class_weights(shown, 2, 0.5), torch.ones(2))
     torch.manual_seed(0)
-    head = Head(HeadConfig(LAYOUTS, 2, components=4, width=8, units=6))
-    fit = Fit([head], shown, Recipe(epochs=2, batch=4, noise=0.0), first_dt=1.0)
+    head = LiquidHead(LiquidHeadConfig(LAYOUTS, 2, components=4, width=8, units=6))
+    fit = EpochLoop([head], shown, Recipe(epochs=2, batch=4, noise=0.0), first_dt=1.0)
     batch = fit.batch_of(fit.batches()[0])
     batch.targets[0] = NOBODY
     before = {name: value.clone() for name, value in head.state_dict().items()}

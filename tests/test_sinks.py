@@ -18,12 +18,12 @@ import pytest
 from conftest import picture, picture_frames
 
 from liquidvision import Frame, Prediction, RecordSink, VideoInfo, open_video
+from liquidvision.concurrency.cores import native_thread_ids
 from liquidvision.errors import SinkError, SourceError, UsageError
-from liquidvision.scheduling import tasks
-from liquidvision.sinks import codecs
-from liquidvision.sinks.codecs import CODECS, available_codecs, check_codec
-from liquidvision.sinks.cvvideo import OpenCVVideoSink
-from liquidvision.sinks.video import AVVideoSink
+from liquidvision.video.write import codecs
+from liquidvision.video.write.av_writer import AVVideoSink
+from liquidvision.video.write.codecs import CODECS, available_codecs, check_codec
+from liquidvision.video.write.opencv_writer import OpenCVVideoSink
 
 MakeVideo = Callable[..., Path]
 INFO = VideoInfo("clip", 64, 48, rate=Fraction(25))
@@ -136,7 +136,7 @@ def test_no_encoder_takes_the_machine_for_itself(tmp_path: Path, codec: str) -> 
         pytest.skip(f"this build of PyAV has no encoder for {codec}")
 
     def policies() -> set[int]:
-        return {os.sched_getscheduler(task) for task in tasks()}
+        return {os.sched_getscheduler(task) for task in native_thread_ids()}
 
     usual, seen = policies(), []
     with AVVideoSink(tmp_path / f"out{CODECS[codec].suffixes[0]}", INFO, codec=codec) as sink:
@@ -346,7 +346,7 @@ def test_a_clock_that_starts_anew_keeps_its_distances(tmp_path: Path) -> None:
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full is one SinkError, whose line names the file."""
-    monkeypatch.setattr("liquidvision.sinks.sink.claim_part", full_part)
+    monkeypatch.setattr("liquidvision.video.write.sink.claim_part", full_part)
     with pytest.raises(SinkError) as error, RecordSink(tmp_path / "out.jsonl") as sink:
         for i in range(200):
             sink.write(prediction(i))
@@ -358,7 +358,7 @@ def test_a_disk_that_fills_up_under_a_video(tmp_path: Path, monkeypatch: pytest.
     """The same for a video."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    monkeypatch.setattr("liquidvision.sinks.sink.claim_part", full_part)
+    monkeypatch.setattr("liquidvision.video.write.sink.claim_part", full_part)
     rng = np.random.default_rng(0)
     with pytest.raises(SinkError) as error, AVVideoSink(tmp_path / "out.mkv", INFO) as sink:
         for i in range(60):

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from liquidvision import ArrayReader, Live, open_video
+from liquidvision import ArrayReader, LiveOptions, open_video
+from liquidvision.concurrency.prefetch import Prefetcher
 from liquidvision.errors import SourceError, UsageError
-from liquidvision.sources.ahead import Ahead
-from liquidvision.sources.avfile import Stamps
-from liquidvision.sources.container import public_name
-from liquidvision.sources.reader import VideoReader, Window
+from liquidvision.video.read.av_reader import Timestamps
+from liquidvision.video.read.container import public_name
+from liquidvision.video.read.reader import ReadWindow, VideoReader
 
 MakeVideo = Callable[..., Path]
 TICK = Fraction(1, 12800)
@@ -152,7 +152,7 @@ def test_close_from_another_thread(make_video: MakeVideo, reader: str) -> None:
     path = make_video(pts=range(0, 200 * 512, 512))
     for _ in range(5):
         video = open_video(path, reader=reader)
-        with Ahead(video, 4) as frames:
+        with Prefetcher(video, 4) as frames:
             taken = list(islice(frames, 3))
             video.close()
             rest = list(frames)
@@ -264,7 +264,7 @@ def test_a_url_and_its_password() -> None:
 
 def test_stamps_are_the_files_own() -> None:
     """A stamp that is missing is made of the dts, or one frame on; one that repeats or runs backwards stays."""
-    stamps = Stamps(Fraction(25), TICK, by_dts=False)
+    stamps = Timestamps(Fraction(25), TICK, by_dts=False)
     assert stamps.of(1000, 900, 0) == 1000
     assert stamps.of(None, 1100, 0) == 1100  # no pts: the dts
     assert stamps.of(None, None, 0) == 1100 + 512  # neither: one frame on, by the rate
@@ -272,8 +272,8 @@ def test_stamps_are_the_files_own() -> None:
     assert stamps.of(1712, 600, 100) == 1712  # repeated
     assert stamps.of(500, 600, 100) == 500  # backwards: the Session's to judge
     assert stamps.of(5000, 0, 0) == 5000
-    assert Stamps(None, TICK, by_dts=False).of(None, None, 0) == 0
-    by_dts = Stamps(Fraction(25), TICK, by_dts=True)
+    assert Timestamps(None, TICK, by_dts=False).of(None, None, 0) == 0
+    by_dts = Timestamps(Fraction(25), TICK, by_dts=True)
     assert [by_dts.of(pts, dts, 0) for pts, dts in ((3, 0), (1, 1), (2, None))] == [0, 1, 513]
 
 
@@ -304,7 +304,7 @@ def test_arrays_at_a_rate() -> None:
     rate = Fraction(30000, 1001)
     frames = list(ArrayReader((picture(i) for i in range(5)), rate=rate))
     assert [frame.pts * frame.time_base for frame in frames] == [i / rate for i in range(5)]
-    with open_array(rate=25, window=Window(start=0.08, stop=0.2, stride=2)) as reader:
+    with open_array(rate=25, window=ReadWindow(start=0.08, stop=0.2, stride=2)) as reader:
         assert [(frame.index, frame.time) for frame in reader] == [(0, 0.08), (2, 0.16)]
 
 
@@ -381,7 +381,7 @@ def test_ahead_is_bounded() -> None:
             given.append(i)
             yield i
 
-    with Ahead(items(), 4) as ahead:
+    with Prefetcher(items(), 4) as ahead:
         assert ahead_threads() == 1
         for taken, item in enumerate(ahead, start=1):
             assert item == taken - 1
@@ -407,7 +407,7 @@ def test_ahead_hands_over_some_at_once() -> None:
         handed.set()
         return [*found, *rest]
 
-    with ThreadPoolExecutor(1) as pool, Ahead(items(), 8, at_once=4) as ahead:
+    with ThreadPoolExecutor(1) as pool, Prefetcher(items(), 8, at_once=4) as ahead:
         found = pool.submit(take)
         assert not handed.wait(0.2)  # it waits
         begin.set()
@@ -425,7 +425,7 @@ def test_ahead_raises_the_error_in_its_place() -> None:
         raise ValueError("broken off")
 
     taken = []
-    with pytest.raises(ValueError, match="broken off"), Ahead(items(), 2) as ahead:
+    with pytest.raises(ValueError, match="broken off"), Prefetcher(items(), 2) as ahead:
         for item in ahead:
             taken.append(item)  # noqa: PERF402
     assert taken == list(range(5))
@@ -434,12 +434,12 @@ def test_ahead_raises_the_error_in_its_place() -> None:
 
 def test_leaving_ahead_early() -> None:
     """Leaving early, by break or by an exception, joins the thread, also while it waits for room."""
-    with Ahead(count(), 3) as ahead:
+    with Prefetcher(count(), 3) as ahead:
         for item in ahead:
             if item == 7:
                 break
     assert ahead_threads() == 0
-    with pytest.raises(KeyError), Ahead(count(), 3) as ahead:
+    with pytest.raises(KeyError), Prefetcher(count(), 3) as ahead:
         next(iter(ahead))
         raise KeyError
     assert ahead_threads() == 0
@@ -476,7 +476,7 @@ class Camera:
 def test_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     """A camera's frames carry the clock of their capture; one that stops is told in one line."""
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    with open_video("0", live=Live(reconnect=0)) as camera:
+    with open_video("0", live=LiveOptions(reconnect=0)) as camera:
         assert camera.info.live and camera.info.duration is None and camera.info.num_frames_from_header is None
         taken = []
         before = time.monotonic()

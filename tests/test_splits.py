@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from liquidvision.data.dataset import Clip, Dataset, Interval
+from liquidvision.data.splits import Split, make_folds, read_split, split_dataset
 from liquidvision.errors import ModelError, UsageError
-from liquidvision.learn.annotations import Clip, Dataset, Interval
-from liquidvision.learn.splits import Split, folds, read_split, split
 
 PARTS = ("train", "validation", "test")
 
@@ -57,9 +57,9 @@ def test_a_split_keeps_groups_whole_and_training_complete(clips, seed):
     )
     if max(rests) < 2:
         with pytest.raises(UsageError):
-            split(data, seed=seed)
+            split_dataset(data, seed=seed)
         return
-    parts = split(data, seed=seed)
+    parts = split_dataset(data, seed=seed)
     assert tuple(parts) == PARTS and all(parts.values())
     assert Counter(name for names in parts.values() for name in names) == Counter(clip.name for clip in data.clips)
     inside = [groups(data, names) for names in parts.values()]
@@ -73,9 +73,9 @@ def test_folds_keep_groups_whole(clips, k, seed):
     data = dataset(clips)
     if len({clip.group for clip in data.clips}) < k:
         with pytest.raises(UsageError, match="groups"):
-            folds(data, k, seed=seed)
+            make_folds(data, k, seed=seed)
         return
-    parts = folds(data, k, seed=seed)
+    parts = make_folds(data, k, seed=seed)
     assert len(parts) == k and all(parts)
     assert Counter(name for names in parts for name in names) == Counter(clip.name for clip in data.clips)
     inside = [groups(data, names) for names in parts]
@@ -89,7 +89,7 @@ def test_neither_order_nor_place_matters(clips, random, seed):
     elsewhere = [replace(clip, path=Path("/elsewhere") / clip.name) for clip in data.clips]
     random.shuffle(elsewhere)
     other = Dataset(Path("/elsewhere"), tuple(elsewhere), data.labels, None, True)
-    for make in (split, lambda data, seed: folds(data, 2, seed=seed)):
+    for make in (split_dataset, lambda data, seed: make_folds(data, 2, seed=seed)):
         try:
             expected = make(data, seed=seed)
         except UsageError:
@@ -103,7 +103,7 @@ def test_neither_order_nor_place_matters(clips, random, seed):
 def test_each_class_of_three_videos_is_in_every_part(counts):
     """Where a class has three videos or more, training, validation and test all have it, near their shares."""
     data = videos(**counts)
-    parts = split(data)
+    parts = split_dataset(data)
     for label, count in counts.items():
         found = [table(data, parts[part])[label] for part in PARTS]
         assert min(found) >= 1
@@ -117,7 +117,7 @@ def test_folds_of_videos_are_balanced(counts, k):
     data = videos(**counts)
     if len(data.clips) < k:
         return
-    tables = [table(data, names) for names in folds(data, k)]
+    tables = [table(data, names) for names in make_folds(data, k)]
     for label, count in counts.items():
         found = [fold[label] for fold in tables]
         assert max(found) - min(found) <= 1
@@ -129,7 +129,7 @@ def test_no_fold_takes_a_class_of_two_groups_away(made, k):
     """Groups of one class and any size: a class of two groups is in two folds."""
     data = dataset([(f"g{i}", label) for i, (label, count) in enumerate(made) for _ in range(count)])
     counts = Counter(label for label, _ in made)
-    tables = [table(data, names) for names in folds(data, k)]
+    tables = [table(data, names) for names in make_folds(data, k)]
     for label, count in counts.items():
         assert sum(label in fold for fold in tables) >= min(count, 2)
 
@@ -137,15 +137,17 @@ def test_no_fold_takes_a_class_of_two_groups_away(made, k):
 def test_many_videos_come_out_even():
     """240 videos of two classes: exact shares, exact folds."""
     data = videos(fight=120, calm=120)
-    assert [table(data, names) for names in split(data).values()] == [{"fight": n, "calm": n} for n in (84, 18, 18)]
-    assert [table(data, names) for names in folds(data, 5)] == [{"fight": 24, "calm": 24}] * 5
+    assert [table(data, names) for names in split_dataset(data).values()] == [
+        {"fight": n, "calm": n} for n in (84, 18, 18)
+    ]
+    assert [table(data, names) for names in make_folds(data, 5)] == [{"fight": 24, "calm": 24}] * 5
 
 
 def test_people_of_unequal_diligence():
     """Where every person does everything, each part has a person, and the test not the smaller one."""
     counts = {"ann": 40, "bob": 30, "cat": 8, "dan": 1}
     data = dataset([(person, "ab"[i % 2]) for person, count in counts.items() for i in range(count)])
-    parts = {part: groups(data, names) for part, names in split(data).items()}
+    parts = {part: groups(data, names) for part, names in split_dataset(data).items()}
     assert parts == {"train": {"ann", "dan"}, "validation": {"cat"}, "test": {"bob"}}
 
 
@@ -153,7 +155,7 @@ def test_a_rare_class_is_in_training_first():
     """A class of one video is in training, one of two is in training and in another part."""
     data = videos(often=20, twice=2, once=1)
     for seed in range(5):
-        parts = split(data, seed=seed)
+        parts = split_dataset(data, seed=seed)
         found = {part: table(data, names) for part, names in parts.items()}
         assert found["train"]["once"] == found["train"]["twice"] == 1
 
@@ -161,13 +163,13 @@ def test_a_rare_class_is_in_training_first():
 def test_seeds_differ():
     """Another seed gives another split and other folds; the same seed the same."""
     data = videos(a=20, b=20)
-    assert split(data, seed=1) == split(data, seed=1) != split(data, seed=2)
-    assert folds(data, 4, seed=1) == folds(data, 4, seed=1) != folds(data, 4, seed=2)
+    assert split_dataset(data, seed=1) == split_dataset(data, seed=1) != split_dataset(data, seed=2)
+    assert make_folds(data, 4, seed=1) == make_folds(data, 4, seed=1) != make_folds(data, 4, seed=2)
 
 
 def test_a_split_is_the_same_everywhere():
     """What is drawn hangs on no library's random numbers: a split made today is made again in years."""
-    assert split(videos(a=4, b=4), seed=7) == {
+    assert split_dataset(videos(a=4, b=4), seed=7) == {
         "train": ("1.mp4", "2.mp4", "6.mp4", "7.mp4"),
         "validation": ("0.mp4", "5.mp4"),
         "test": ("3.mp4", "4.mp4"),
@@ -182,7 +184,7 @@ def test_intervals_count():
     ]
     data = Dataset(Path(), tuple(clips), ("rest", "a", "b", "c"), "rest", False)
     by_name = {clip.name: clip for clip in clips}
-    for names in (*split(data).values(), *folds(data, 4)):
+    for names in (*split_dataset(data).values(), *make_folds(data, 4)):
         shown = {interval.label for name in names for interval in by_name[name].intervals}
         assert shown == {"a", "b", "c"}
         assert any(not by_name[name].intervals for name in names)
@@ -191,10 +193,13 @@ def test_intervals_count():
 def test_other_parts():
     """Parts and shares may be others, as long as they are shares."""
     data = videos(a=10, b=10)
-    assert {part: len(names) for part, names in split(data, shares={"x": 0.6, "y": 0.4}).items()} == {"x": 12, "y": 8}
+    assert {part: len(names) for part, names in split_dataset(data, shares={"x": 0.6, "y": 0.4}).items()} == {
+        "x": 12,
+        "y": 8,
+    }
     for shares in ({"x": 0.6, "y": 0.6}, {"x": 1.0, "y": 0.0}):
         with pytest.raises(UsageError, match="sum to 1"):
-            split(data, shares=shares)
+            split_dataset(data, shares=shares)
 
 
 def test_too_little_to_split():
@@ -205,23 +210,23 @@ def test_too_little_to_split():
         (videos(a=1, b=1, c=2), "training takes 3 of 4 groups, to have all 3 classes"),
     ):
         with pytest.raises(UsageError, match=told) as caught:
-            split(data)
+            split_dataset(data)
         assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="folds is 1; expected 2"):
-        folds(videos(a=3, b=3), 1)
+        make_folds(videos(a=3, b=3), 1)
     with pytest.raises(UsageError, match="there are 4 groups; 5 parts"):
-        folds(videos(a=2, b=2), 5)
+        make_folds(videos(a=2, b=2), 5)
 
 
 def test_training_takes_no_more_than_it_needs():
     """Three people are enough for three parts where one of them does everything."""
     data = dataset([("ann", "a"), ("ann", "b"), ("bob", "a"), ("bob", "a"), ("cat", "b")])
-    assert groups(data, split(data)["train"]) == {"ann"}
+    assert groups(data, split_dataset(data)["train"]) == {"ann"}
 
 
 def test_a_split_is_kept(tmp_path):
     """What is written is read again; the file says how it was made."""
-    made = Split(split(videos(a=5, b=5), seed=3), 3, "video", {"a0.mp4": "0123"})
+    made = Split(split_dataset(videos(a=5, b=5), seed=3), 3, "video", {"a0.mp4": "0123"})
     path = tmp_path / "split.json"
     path.write_bytes(made.encode())
     assert read_split(path) == made

@@ -9,7 +9,7 @@ from commands import Run
 from conftest import count_calls, frames_of, picture, picture_frames
 
 from liquidvision import Model, Session, infer, predict
-from liquidvision.stillness import LEAST, MOST, Stillness, deal, limits
+from liquidvision.inference.adaptive import MAX_LIMIT, MIN_LIMIT, AdaptiveEmbedder, assign_neighbours, difference_limits
 
 
 def test_a_still_picture_is_embedded_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_what_held_still_is_told(run: Run, make_video, model_folder: Path) -> No
 @pytest.mark.parametrize("window", [1, 16])
 def test_slow_drift_does_not_slip_by(model: Model, window: int) -> None:
     """A picture is compared with those that were embedded, not with the one before: slow changes add up."""
-    stillness, looked = Stillness(Session(model)), list[bool]()
+    stillness, looked = AdaptiveEmbedder(Session(model)), list[bool]()
     frames = frames_of([np.full((48, 64, 3), 60 + i // 2, np.uint8) for i in range(160)])
     for i in range(0, 160, window):
         part = frames[i : i + window]
@@ -60,7 +60,7 @@ def test_what_lies_between_is_assumed(model: Model) -> None:
     """Of a scene that changes steadily the ends are embedded, and one or the other stands for what lies between."""
     images = [(picture(0) * (0.5 + i / 40)).astype(np.uint8) for i in range(17)]
     frames, pixels = frames_of(images), torch.cat([model.backbone.prepare(image) for image in images])
-    stillness = Stillness(Session(model))
+    stillness = AdaptiveEmbedder(Session(model))
     stillness.embed(frames[:1], pixels[:1])
     embeddings, looked = stillness.embed(frames[1:], pixels[1:])
     own = model.backbone(pixels)
@@ -95,7 +95,7 @@ def test_the_session_stays_as_it_is(model: Model) -> None:
     session, frames = Session(model), picture_frames(24)
     session.push_many(frames[:8])
     before = session.state_dict()
-    stillness = Stillness(session)
+    stillness = AdaptiveEmbedder(session)
     stillness.embed(frames[8:], torch.cat([model.backbone.prepare(frame.image) for frame in frames[8:]]))
     after = session.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -104,15 +104,15 @@ def test_the_session_stays_as_it_is(model: Model) -> None:
 def test_what_is_undecided_is_looked_at_again() -> None:
     """The less the best label leads, the less a picture may be off; of a single label there is no doubt."""
     scores = torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.98, 0.01, 0.01]])
-    level, near, sure = limits(scores).tolist()
-    assert level == pytest.approx(LEAST) and LEAST < near < MOST and sure == MOST
-    assert limits(torch.ones(2, 1)).tolist() == [MOST, MOST]
+    level, near, sure = difference_limits(scores).tolist()
+    assert level == pytest.approx(MIN_LIMIT) and MIN_LIMIT < near < MAX_LIMIT and sure == MAX_LIMIT
+    assert difference_limits(torch.ones(2, 1)).tolist() == [MAX_LIMIT, MAX_LIMIT]
 
 
 def test_shares_are_dealt() -> None:
     """Along a way the later picture stands for others as often as their places add up to, the further on the rather."""
     low, high = torch.zeros(11, dtype=torch.long), torch.full((11,), 10)
-    taken = deal(low, high, torch.linspace(0, 0.9, 11))
+    taken = assign_neighbours(low, high, torch.linspace(0, 0.9, 11))
     assert taken.unique().tolist() == [0, 10]
     assert (taken == 10).sum() == round(float(torch.linspace(0, 0.9, 11).sum()))
     assert (taken[6:] == 10).sum() > (taken[:5] == 10).sum()

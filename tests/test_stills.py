@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from liquidvision.learn.clips import Clip
-from liquidvision.learn.evaluation import STILLS, Watched, rows
-from liquidvision.learn.metrics import Track
-from liquidvision.sinks.stills import data_uri
+from liquidvision.data.dataset import Clip
+from liquidvision.evaluation.evaluate import STILLS, ClipResult, video_rows
+from liquidvision.metrics.classification import ClipScores
+from liquidvision.video.write.images import image_data_uri
 
 FRAMES = 20
 
@@ -23,27 +23,27 @@ def pixels(uri: str) -> np.ndarray:
     return cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
-def watched(path: Path, *, sure: float, at: int = 7, name: str = "clip.mp4") -> Watched:
+def watched(path: Path, *, sure: float, at: int = 7, name: str = "clip.mp4") -> ClipResult:
     """A clip of class 0, of which class 1 is said throughout with 0.6, and so surely at one frame."""
     wrong = np.full(FRAMES, 0.6)
     wrong[at] = sure
     scores = np.stack([1 - wrong, wrong], 1)
-    track = Track(np.zeros(FRAMES, np.int64), scores, 0.04 * np.arange(FRAMES))
-    return Watched(Clip(path, name, name, "calm"), track, track)
+    track = ClipScores(np.zeros(FRAMES, np.int64), scores, 0.04 * np.arange(FRAMES))
+    return ClipResult(Clip(path, name, name, "calm"), track, track)
 
 
 @pytest.mark.parametrize("size", [(640, 360), (360, 640), (241, 3)])
 def test_a_still_is_small(size):
     """A picture of any shape keeps its shape, at most 240 pixels long; a small one is not made larger."""
-    small = pixels(data_uri(picture(0, *size)))
+    small = pixels(image_data_uri(picture(0, *size)))
     assert max(small.shape) == 240 and min(small.shape[:2]) == max(1, round(min(size) * 240 / max(size)))
-    assert pixels(data_uri(picture(0, 64, 48))).shape == (48, 64, 3)
+    assert pixels(image_data_uri(picture(0, 64, 48))).shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize("at", [0, 7, FRAMES - 1])
 def test_a_still_is_of_the_frame_at_which_the_wrong_label_was_surest(make_video, at):
     """The still shows that very frame, and says when it was and how sure the model was of what."""
-    (row,) = rows([watched(make_video(), sure=0.9, at=at)])
+    (row,) = video_rows([watched(make_video(), sure=0.9, at=at)])
     assert (row["still_time"], row["still_prediction"], row["still_score"]) == (round(0.04 * at, 4), 1, 0.9)
     shown = pixels(row["still"]).astype(int)
     distances = [np.abs(shown - picture(i)).mean() for i in range(FRAMES)]
@@ -56,8 +56,8 @@ def test_only_the_worst_that_went_wrong_have_stills(make_video):
     every = [watched(path, sure=0.61 + i / 100, name=f"{i}") for i in range(STILLS + 2)]
     every.append(watched(path, sure=1e-3, name="right"))
     every[-1].memory.scores[:] = (0.9, 0.1)
-    made = rows(every)
+    made = video_rows(every)
     assert [row["name"] for row in made if "still" in row] == [f"{i + 2}" for i in reversed(range(STILLS))]
     assert made[-1]["name"] == "right" and made[-1]["right"]
-    (row,) = rows([watched(path.with_name("gone.mp4"), sure=0.9)])
+    (row,) = video_rows([watched(path.with_name("gone.mp4"), sure=0.9)])
     assert "still" not in row

@@ -14,7 +14,7 @@ import pytest
 from commands import Run, one_line
 from live import RATE, segment
 
-from liquidvision import Live, open_video
+from liquidvision import LiveOptions, open_video
 
 COUNT = 50
 # Sends a file's packets at their own pace; a process of its own, since PyAV lets no other thread run while it connects.
@@ -67,7 +67,7 @@ def sending(port: int, kind: socket.SocketKind) -> Iterator[None]:
 
 def times(url: str, count: int | None = None) -> list[float]:
     """The times of a stream's frames, to its end or for `count` frames."""
-    with open_video(url, live=Live(policy="wait", reconnect=0, timeout=10)) as video:
+    with open_video(url, live=LiveOptions(policy="wait", reconnect=0, timeout=10)) as video:
         assert video.info.live and (video.info.width, video.info.height) == (64, 48)
         return [frame.time for frame in islice(video, count)]
 

@@ -17,9 +17,9 @@ import torch
 from commands import Run, one_line
 from conftest import count_calls, picture, picture_frames
 
-from liquidvision import Live, Model, Prediction, VideoInfo, infer, predict
-from liquidvision.sources.reader import Picture, VideoReader, Window
-from liquidvision.together import SharedHead, sharing
+from liquidvision import LiveOptions, Model, Prediction, VideoInfo, infer, predict
+from liquidvision.inference.batching import BatchedHead, batched_model
+from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
 
 def test_streams_share_a_model(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_streams_share_a_model(model: Model, monkeypatch: pytest.MonkeyPatch) ->
     alone = [[p for _, p in predict(frames, model)] for frames in streams]
     calls = count_calls(model, monkeypatch)
     found: dict[int, list[Prediction]] = {}
-    with sharing(model) as shared:
+    with batched_model(model) as shared:
 
         def work(k: int) -> None:
             found[k] = [p for _, p in predict(streams[k], shared)]
@@ -58,7 +58,7 @@ def test_memories_step_together(name: str) -> None:
         xs = torch.randn(1, steps, model.head.input_size, generator=draw)
         items.append((xs, torch.rand(1, steps, generator=draw), warm))
     with torch.inference_mode():
-        for ours, item in zip(SharedHead(model.head).step(items), items, strict=True):
+        for ours, item in zip(BatchedHead(model.head).step(items), items, strict=True):
             alone = model.head(*item)
             for part in ("logits", "frame_logits", "hidden", "time_constants"):
                 torch.testing.assert_close(getattr(ours, part), getattr(alone, part), atol=1e-4, rtol=1e-4)
@@ -72,24 +72,26 @@ class Burst(VideoReader):
 
     info = VideoInfo("burst", 64, 48, live=True)
 
-    def __init__(self, count: int, live: Live) -> None:
-        super().__init__(Window())
+    def __init__(self, count: int, live: LiveOptions) -> None:
+        super().__init__(ReadWindow())
         self.live, self._count = live, count
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         for i in range(self._count):
-            yield Picture(i, Fraction(1, 25), None, partial(picture, i * 7))
+            yield DecodedPicture(i, Fraction(1, 25), None, partial(picture, i * 7))
 
     def close(self) -> None:
         return
 
 
-@pytest.mark.parametrize(("live", "together"), [(Live("wait"), True), (Live("wait", max_staleness=60.0), False)])
+@pytest.mark.parametrize(
+    ("live", "together"), [(LiveOptions("wait"), True), (LiveOptions("wait", max_staleness=60.0), False)]
+)
 def test_live_frames_that_wait_are_embedded_together(
-    model: Model, monkeypatch: pytest.MonkeyPatch, live: Live, together: bool
+    model: Model, monkeypatch: pytest.MonkeyPatch, live: LiveOptions, together: bool
 ) -> None:
     """A burst is caught up with in batches, with the numbers of one by one; not where frames may grow stale."""
-    plain = [prediction.scores for _, prediction in predict(Burst(24, Live("wait")), model)]
+    plain = [prediction.scores for _, prediction in predict(Burst(24, LiveOptions("wait")), model)]
     calls = count_calls(model, monkeypatch)
     seen: list[np.ndarray] = []
 
@@ -104,7 +106,7 @@ def test_live_frames_that_wait_are_embedded_together(
 
 def test_a_failure_reaches_every_stream_that_waits(model: Model) -> None:
     """What the backbone raises is raised in the caller, and the next call works again."""
-    with sharing(model) as shared:
+    with batched_model(model) as shared:
         with pytest.raises(RuntimeError):
             shared.backbone(torch.zeros(1, 5, 64, 64))
         assert shared.backbone(torch.zeros(2, 3, 64, 64)).shape == (2, model.backbone.dim)

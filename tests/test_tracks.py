@@ -12,8 +12,8 @@ import pytest
 from conftest import picture, picture_frames
 
 from liquidvision import Model, VideoInfo, infer, open_video
-from liquidvision.sinks import tracks as written
-from liquidvision.sinks.video import AVVideoSink
+from liquidvision.video.write import tracks as written
+from liquidvision.video.write.av_writer import AVVideoSink
 
 MILLI = Fraction(1, 1000)
 CLICKS = (0.3, 0.9, 1.5)  # seconds

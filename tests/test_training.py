@@ -13,23 +13,23 @@ from conftest import picture_frames
 from lessons import swings, tiny_head
 
 from liquidvision import Model, predict
-from liquidvision.cli.train import Stages
+from liquidvision.cli.train import TrainingBars
+from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.errors import ModelError, UsageError
-from liquidvision.learn import course as module
-from liquidvision.learn.course import Course, random_state, set_random_state
-from liquidvision.learn.features import FeatureStore
-from liquidvision.learn.fit import Fit, fit_statistics
-from liquidvision.learn.recipe import Recipe
+from liquidvision.training import trainer as module
+from liquidvision.training.optimise import EpochLoop, fit_statistics
+from liquidvision.training.recipe import Recipe
+from liquidvision.training.trainer import Trainer, random_state, set_random_state
 
 
-def course_of(path: Path | None, *, epochs: int = 6, about: str = "swings") -> Course:
+def course_of(path: Path | None, *, epochs: int = 6, about: str = "swings") -> Trainer:
     """A small training, from its beginning."""
     lessons, recipe = swings(12), Recipe(epochs=epochs, batch=4)
     torch.manual_seed(0)
     head = tiny_head(dropout=0.3)
-    fit = Fit([head], lessons, recipe, first_dt=1.0)
+    fit = EpochLoop([head], lessons, recipe, first_dt=1.0)
     fit_statistics([head], lessons, 1.0)
-    return Course(fit, swings(6, seed=3), kept=path, about={"data": about})  # type: ignore[arg-type]
+    return Trainer(fit, swings(6, seed=3), kept=path, about={"data": about})  # type: ignore[arg-type]
 
 
 class KilledError(Exception):
@@ -160,8 +160,8 @@ def test_embedding_in_train_takes_half_of_the_cores(run, clips, model_folder, mo
 
         return call
 
-    monkeypatch.setattr(FeatureStore, "fill", noted("fill", FeatureStore.fill))
-    monkeypatch.setattr(Fit, "epoch", noted("epoch", Fit.epoch))
+    monkeypatch.setattr(EmbeddingStore, "fill", noted("fill", EmbeddingStore.fill))
+    monkeypatch.setattr(EpochLoop, "epoch", noted("epoch", EpochLoop.epoch))
     assert run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1").code == 0
     assert threads == {"fill": 3, "epoch": torch.get_num_threads()}
 
@@ -177,7 +177,7 @@ def test_bars_of_a_training_follow_one_another():
             yield calls.append
             calls.append("closed")
 
-    stages = Stages(Shown())
+    stages = TrainingBars(Shown())
     stages.show("training", 3, 4, "c")
     stages.show("training", 4, 4, "d")
     stages.show("evaluating", None, 2, "x")

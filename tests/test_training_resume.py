@@ -15,9 +15,10 @@ import torch
 from commands import one_line
 from conftest import build_model
 
-from liquidvision.checkpoint import read_tensors
 from liquidvision.errors import SinkError
-from liquidvision.learn import crossval, training
+from liquidvision.evaluation import crossval
+from liquidvision.models.folder import read_tensors
+from liquidvision.workflows import train
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def begun(run, begin, monkeypatch, tmp_path) -> Path:
         raise SinkError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_folder", fail)
+        patch.setattr(train, "write_folder", fail)
         assert run(*begin).code == 1
     assert (tmp_path / "mine" / "training.safetensors").is_file()
     return tmp_path / "mine"
@@ -73,7 +74,7 @@ def test_cross_validation_is_gone_on_with_as_it_was_begun(run, begin, clips, tmp
         raise SinkError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "cross_validate", stop)
+        patch.setattr(train, "cross_validate", stop)
         assert run(*begin).code == 1
     ran = run(*begin, f"--{option}", "4", "--resume")
     assert ran.code == 2 and f"differs in its {option}" in one_line(ran), ran
@@ -131,7 +132,7 @@ def test_training_anew_forgets_what_was_begun(run, begin, begun, monkeypatch):
         raise SinkError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "fit_statistics", fail)
+        patch.setattr(train, "fit_statistics", fail)
         ran = run(*begin, "--seed", "7", "--exist-ok")
     assert ran.code == 1 and "stopped" in one_line(ran)
     assert not (begun / "training.safetensors").exists()

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from live import segment, station
 
-from liquidvision import Live, Model, Prediction, Session, Summary, open_video
-from liquidvision.cli.viewer import ALONE, BOTH, MEMORY, Viewer
+from liquidvision import LiveOptions, Model, Prediction, Session, Summary, open_video
 from liquidvision.errors import SinkError, SourceError
-from liquidvision.frame import VideoInfo
-from liquidvision.sinks.window import ESCAPE, Said
-from liquidvision.sources.playback import Playback
-from liquidvision.sources.reader import Picture, VideoReader, Window
+from liquidvision.rendering.window import ESCAPE, StatusLine
+from liquidvision.video.frame import VideoInfo
+from liquidvision.video.read.playback import Playback
+from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
+from liquidvision.workflows.viewer import ALONE, BOTH, MEMORY, Viewer
 
 TICKS = 512  # 1/25 s in ticks of 1/12800 s, as `make_video` takes them
 
@@ -32,13 +32,13 @@ class Stage:
     def __init__(self, keys: Mapping[int, str | BaseException] | None = None, shut_at: int | None = None) -> None:
         self.keys, self.shut_at = dict(keys or {}), shut_at
         self.images: list[np.ndarray] = []
-        self.said: list[Said] = []
+        self.said: list[StatusLine] = []
 
     @property
     def closed(self) -> bool:
         return self.shut_at is not None and len(self.images) >= self.shut_at
 
-    def show(self, image: np.ndarray, said: Said) -> None:
+    def show(self, image: np.ndarray, said: StatusLine) -> None:
         self.images.append(image)
         self.said.append(said)
 
@@ -73,7 +73,9 @@ Watch = Callable[..., Summary]
 def watch(model: Model, tmp_path: Path) -> Watch:
     """Plays a source on a stage; recordings are tmp_path/rec0.mp4 and so on."""
 
-    def watch(source: Path | str, stage: Stage, *, session: Session | None = None, live: Live | None = None) -> Summary:
+    def watch(
+        source: Path | str, stage: Stage, *, session: Session | None = None, live: LiveOptions | None = None
+    ) -> Summary:
         paths = (tmp_path / f"rec{number}.mp4" for number in range(9))
         with open_video(source, live=live) as reader:
             summary = Viewer(reader, session or Session(model), stage, lambda: next(paths)).run()
@@ -91,7 +93,7 @@ def test_a_file_plays_at_its_own_pace(watch: Watch, make_video) -> None:
     assert summary.wall_seconds >= 0.04 * 18
     assert summary.frames + summary.dropped == 15
     assert stage.images[0].shape == (48, 64, 3)
-    assert stage.said[0] == Said(MEMORY, "h: help") and not summary.outputs
+    assert stage.said[0] == StatusLine(MEMORY, "h: help") and not summary.outputs
 
 
 def test_pausing_stops_a_file(watch: Watch, make_video) -> None:
@@ -172,14 +174,14 @@ def test_a_silent_stream_leaves_the_window_alive(watch: Watch) -> None:
         server.pieces = segment(40, (64, 48))
 
         class Silencing(Stage):
-            def show(self, image: np.ndarray, said: Said) -> None:
+            def show(self, image: np.ndarray, said: StatusLine) -> None:
                 super().show(image, said)
                 server.pace = 8.0 if len(self.images) > 5 else server.pace
                 if "no picture for 2 s" in said.left:
                     self.keys[0] = "q"
 
         stage = Silencing()
-        summary = watch(server.url, stage, live=Live(reconnect=0, timeout=3.5))
+        summary = watch(server.url, stage, live=LiveOptions(reconnect=0, timeout=3.5))
     assert summary.frames < 40
     assert any("frames/s · delay" in said.left for said in stage.said)
     assert "no picture for 2 s" in stage.said[-1].left
@@ -189,7 +191,7 @@ def test_a_source_that_breaks_off(watch: Watch, tmp_path: Path) -> None:
     """Where the source is lost the recording is finished, and the error told."""
     with station() as server, pytest.raises(SourceError):
         server.pieces = segment(30, (64, 48))
-        watch(server.url, Stage({2: "v"}), live=Live(reconnect=0, timeout=5.0))
+        watch(server.url, Stage({2: "v"}), live=LiveOptions(reconnect=0, timeout=5.0))
         server.hang_up()
     with open_video(tmp_path / "rec0.mp4") as video:
         assert len(list(video)) > 2
@@ -207,12 +209,12 @@ class Played(VideoReader):
     """A file of pictures at these milliseconds."""
 
     def __init__(self, *times: int) -> None:
-        super().__init__(Window())
+        super().__init__(ReadWindow())
         self.times, self.info = times, VideoInfo("played", 48, 48)
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         for milliseconds in self.times:
-            yield Picture(milliseconds, Fraction(1, 1000), None, lambda: np.zeros((48, 48, 3), np.uint8))
+            yield DecodedPicture(milliseconds, Fraction(1, 1000), None, lambda: np.zeros((48, 48, 3), np.uint8))
 
     def close(self) -> None:
         pass

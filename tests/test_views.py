@@ -5,8 +5,8 @@ import pytest
 from conftest import picture
 from scipy.ndimage import gaussian_filter
 
+from liquidvision.data.views import make_view, parse_views
 from liquidvision.errors import UsageError
-from liquidvision.learn.views import names_of, view
 
 NAMES = ("plain", "mirror", "crop:3", "light:3", "noise:0.1", "blur:1", "blur:4", "dark:0.25")
 
@@ -21,16 +21,16 @@ def test_a_view_is_a_picture_that_hangs_on_name_and_frame_alone(name, size):
     """Every view gives uint8 RGB for any size, the same when asked again, and leaves the given picture as it was."""
     image = picture(1, *size)
     before = image.copy()
-    out = view(name)(image, 7)
+    out = make_view(name)(image, 7)
     assert out.dtype == np.uint8 and out.ndim == 3 and out.shape[2] == 3 and out.size
-    np.testing.assert_array_equal(out, view(name)(image, 7))
+    np.testing.assert_array_equal(out, make_view(name)(image, 7))
     np.testing.assert_array_equal(image, before)
 
 
 def test_plain_is_the_picture_and_mirror_its_other_hand():
     """The plain view changes nothing; the mirror exchanges left and right, and twice gives the picture back."""
-    image, mirror = picture(2), view("mirror")
-    np.testing.assert_array_equal(view("plain")(image, 0), image)
+    image, mirror = picture(2), make_view("mirror")
+    np.testing.assert_array_equal(make_view("plain")(image, 0), image)
     np.testing.assert_array_equal(mirror(image, 0)[:, 0], image[:, -1])
     np.testing.assert_array_equal(mirror(mirror(image, 0), 1), image)
 
@@ -39,9 +39,9 @@ def test_plain_is_the_picture_and_mirror_its_other_hand():
 def test_what_is_held_over_the_clip_is_the_same_for_all_frames_and_another_for_each_seed(kind):
     """A crop or a light is one for the whole clip; seeds give different ones."""
     image = picture(3)
-    first = view(f"{kind}:1")
+    first = make_view(f"{kind}:1")
     np.testing.assert_array_equal(first(image, 0), first(image, 99))
-    assert len({view(f"{kind}:{seed}")(image, 0).tobytes() for seed in range(8)}) == 8
+    assert len({make_view(f"{kind}:{seed}")(image, 0).tobytes() for seed in range(8)}) == 8
 
 
 def test_a_crop_is_a_large_part_of_the_picture():
@@ -50,7 +50,7 @@ def test_a_crop_is_a_large_part_of_the_picture():
     image = np.stack([rows, columns, rows], -1)
     corners = set()
     for seed in range(30):
-        out = view(f"crop:{seed}")(image, 0)
+        out = make_view(f"crop:{seed}")(image, 0)
         height, width, _ = out.shape
         assert 0.7 * 200 - 1 <= height <= 200 and abs(height / 200 - width / 250) < 0.01
         top, left = out[0, 0, 0], out[0, 0, 1]
@@ -63,7 +63,7 @@ def test_a_light_keeps_order_and_stays_moderate():
     """A light never makes a brighter value darker, and leaves middle grey between an eighth and seven eighths."""
     ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)
     for seed in range(30):
-        out = view(f"light:{seed}")(ramp, 0).astype(int)
+        out = make_view(f"light:{seed}")(ramp, 0).astype(int)
         assert (np.diff(out, axis=1) >= 0).all()
         assert (out[0, 128] > 32).all() and (out[0, 128] < 224).all()
 
@@ -71,7 +71,7 @@ def test_a_light_keeps_order_and_stays_moderate():
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
 def test_noise_has_its_deviation_and_is_new_in_each_frame(sigma):
     """Noise has the standard deviation that is asked for, no bias, and does not repeat from frame to frame."""
-    noisy = view(f"noise:{sigma}")
+    noisy = make_view(f"noise:{sigma}")
     a, b = (noisy(grey(128), index).astype(float) - 128 for index in (0, 1))
     assert a.std() == pytest.approx(255 * sigma, rel=0.05) and abs(a.mean()) < 1
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.02
@@ -79,7 +79,7 @@ def test_noise_has_its_deviation_and_is_new_in_each_frame(sigma):
 
 def test_noise_means_the_same_at_any_resolution():
     """Seen at the size of a network's input, noise on a large picture is as strong as on a small one."""
-    noisy = view("noise:0.1")
+    noisy = make_view("noise:0.1")
     small = noisy(grey(128), 0).astype(float)
     large = noisy(grey(128, 960, 1280), 0).astype(float).reshape(240, 4, 320, 4, 3).mean((1, 3))
     assert large.std() == pytest.approx(small.std(), rel=0.05)
@@ -91,7 +91,7 @@ def test_blur_is_gaussian(percent, height, width):
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (height // 10, width // 10, 3)).astype(np.uint8)
     image = coarse.repeat(10, 0).repeat(10, 1)
-    out = view(f"blur:{percent}")(image, 0).astype(float)
+    out = make_view(f"blur:{percent}")(image, 0).astype(float)
     sigma = percent / 100 * min(height, width)
     expected = gaussian_filter(image.astype(float), (sigma, sigma, 0), mode="nearest", truncate=3.0)
     step = height // out.shape[0]
@@ -103,12 +103,12 @@ def test_blur_is_gaussian(percent, height, width):
 
 def test_dark_takes_light_and_shows_the_sensor():
     """A tenth of the light is stored as a tenth to the power of 1/2.2, and the darker, the stronger the noise is."""
-    out = {gain: view(f"dark:{gain}")(grey(200), 0).astype(float) for gain in (1.0, 0.5, 0.1)}
+    out = {gain: make_view(f"dark:{gain}")(grey(200), 0).astype(float) for gain in (1.0, 0.5, 0.1)}
     for gain, values in out.items():
         assert values.mean() == pytest.approx(200 * gain ** (1 / 2.2), abs=1)
     relative = [values.std() / values.mean() for values in out.values()]
     assert relative[0] < relative[1] < relative[2] < 0.1
-    again = view("dark:0.1")(grey(200), 1)
+    again = make_view("dark:0.1")(grey(200), 1)
     assert (again != out[0.1]).mean() > 0.5
 
 
@@ -133,12 +133,12 @@ def test_dark_takes_light_and_shows_the_sensor():
 def test_what_is_no_view_is_refused(name):
     """An unknown name, or a number that is missing or out of range, is refused in one line that says what may be."""
     with pytest.raises(UsageError, match="expected") as caught:
-        view(name)
+        make_view(name)
     assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_views_are_named_between_commas():
     """A list of views is taken once each, in order, and one that does not exist is refused by its name."""
-    assert names_of("plain, mirror,crop:1,mirror") == ("plain", "mirror", "crop:1")
+    assert parse_views("plain, mirror,crop:1,mirror") == ("plain", "mirror", "crop:1")
     with pytest.raises(UsageError, match="upside-down"):
-        names_of("plain,upside-down")
+        parse_views("plain,upside-down")

@@ -16,10 +16,10 @@ from conftest import LABELS, build_model, picture
 from web import Clients, Place, Talk, address_of, jpeg_of, running, swipe, timed
 
 from liquidvision import Frame, Model, Session
-from liquidvision.gaze import Gaze
-from liquidvision.liquid.filter import FilterConfig, LiquidFilter
+from liquidvision.models.heads.liquid_filter import LiquidFilter, LiquidFilterConfig
+from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.web.pictures import decode
-from liquidvision.web.sight import Sight
+from liquidvision.web.sight import SharedModel
 
 
 @pytest.fixture(scope="module")
@@ -312,9 +312,9 @@ def test_a_classifier_with_a_filter_is_taught_too() -> None:
         preprocessing=Preprocessing(size=(64, 64)),
         classes=5,
     )
-    loaded = Model(backbone, LiquidFilter(FilterConfig(*backbone.channels.values())), list("abcde"))
-    sight, image = Sight(loaded), picture(3)
-    gaze, frame = Gaze(backbone), Frame(image, 0, 0, Fraction(1, 25))
+    loaded = Model(backbone, LiquidFilter(LiquidFilterConfig(*backbone.channels.values())), list("abcde"))
+    sight, image = SharedModel(loaded), picture(3)
+    gaze, frame = MotionCrop(backbone), Frame(image, 0, 0, Fraction(1, 25))
     own, teachable = sight.look(gaze, frame)
     assert (own - backbone.embed([image])).abs().max() < 1e-4
     assert (teachable - sight.teachable.embed([image])).abs().max() < 1e-4

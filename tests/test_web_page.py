@@ -18,10 +18,10 @@ from conftest import picture
 from web import Clients, Place, browser, dot, jpeg_of, running, until
 
 from liquidvision import Model, Preprocessing
-from liquidvision.checkpoint import find, read_config
+from liquidvision.models.folder import find_model, read_model_config
 from tools.browser import y4m
 
-LABELS = set(read_config(find("actions"))["labels"])
+LABELS = set(read_model_config(find_model("actions"))["labels"])
 RATE = 12  # slow enough for a busy machine to see every picture
 BLANK = np.full((240, 320, 3), 40, np.uint8)
 ACROSS, REST = 14, 8  # pictures of a swipe, and between two

@@ -17,13 +17,13 @@ from conftest import build_model, picture
 from web import Clients, Place, address_of, jpeg_of, running
 
 from liquidvision import Model
-from liquidvision.checkpoint import encode
 from liquidvision.errors import SinkError, UsageError
+from liquidvision.models.folder import encode_safetensors
 from liquidvision.web.bundle import pack_examples, pack_model, zipped
 from liquidvision.web.gate import objection
 from liquidvision.web.protocol import Pace, RefusedError
 from liquidvision.web.server import MOST_CONNECTIONS, serve
-from liquidvision.web.sight import Sight
+from liquidvision.web.sight import SharedModel
 from tools.fuzz_web import main as fuzz
 
 GOOD = jpeg_of(picture(0))
@@ -273,7 +273,7 @@ UPLOADS: dict[str, tuple[Callable[[Model], bytes], str]] = {
         "cannot be read",
     ),
     "examples of another backbone": (
-        lambda _: pack_examples([example(build_model(seed=3))], Sight(build_model(seed=3))),
+        lambda _: pack_examples([example(build_model(seed=3))], SharedModel(build_model(seed=3))),
         "another backbone",
     ),
     "a model of another backbone": (lambda _: pack_model(build_model(seed=3)), "another backbone"),
@@ -297,13 +297,13 @@ def example(model: Model) -> Any:
     """Three frames of nothing."""
     import torch
 
-    from liquidvision.learn.showing import Example
+    from liquidvision.training.few_shot import Example
 
-    return Example("a", torch.zeros(3, Sight(model).teachable.dim), torch.arange(3, dtype=torch.float64))
+    return Example("a", torch.zeros(3, SharedModel(model).teachable.dim), torch.arange(3, dtype=torch.float64))
 
 
 def one_example(model: Model) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(pack_examples([example(model)], Sight(model)))) as archive:
+    with zipfile.ZipFile(io.BytesIO(pack_examples([example(model)], SharedModel(model)))) as archive:
         return {"0001.safetensors": archive.read("examples/0001.safetensors")}
 
 
@@ -355,7 +355,7 @@ def test_what_is_no_number_is_refused(place: Place, loaded: Model) -> None:
     tensors = load(data)
     tensors["embeddings"][0, 0] = float("nan")
     header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
-    bad = zipped({"index.csv": b"file,label\n0001.safetensors,a\n", name: encode(tensors, header)})
+    bad = zipped({"index.csv": b"file,label\n0001.safetensors,a\n", name: encode_safetensors(tensors, header)})
 
     async def upload() -> str:
         async with Clients(place) as clients:

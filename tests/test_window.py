@@ -16,7 +16,7 @@ import pytest
 from commands import Run, one_line
 
 from liquidvision import open_video
-from liquidvision.sinks.window import GROUND, RED, Said, check_display, compose
+from liquidvision.rendering.window import GROUND, RED, StatusLine, check_display, compose
 
 NEEDED = ("Xvfb", "xdotool")
 needs_display = pytest.mark.skipif(
@@ -32,9 +32,9 @@ KEYS = (("space", "pause"), ("q", "quit"))
 def test_every_window_is_filled(size: tuple[int, int], picture: tuple[int, int]) -> None:
     """Whatever the sizes of picture and window, it is filled, with the picture in its own proportions."""
     image = np.full((picture[1], picture[0], 3), 200, np.uint8)
-    canvas = compose(image, 1.0, *size, Said("with memory", "h: help", True, KEYS))
+    canvas = compose(image, 1.0, *size, StatusLine("with memory", "h: help", True, KEYS))
     assert canvas.shape == (size[1], size[0], 3) and canvas.dtype == np.uint8
-    canvas = compose(image, 1.0, *size, Said("", ""))
+    canvas = compose(image, 1.0, *size, StatusLine("", ""))
     rows, columns = np.nonzero((canvas == 200).all(axis=2))
     wide, tall = np.ptp(columns) + 1, np.ptp(rows) + 1
     assert wide / tall == pytest.approx(picture[0] / picture[1], rel=0.1)
@@ -43,7 +43,7 @@ def test_every_window_is_filled(size: tuple[int, int], picture: tuple[int, int])
 
 def test_pixels_that_are_no_squares() -> None:
     """A picture whose pixels are wide is shown as wide as it is meant."""
-    canvas = compose(np.full((100, 100, 3), 200, np.uint8), 2.0, 640, 480, Said("", ""))
+    canvas = compose(np.full((100, 100, 3), 200, np.uint8), 2.0, 640, 480, StatusLine("", ""))
     rows, columns = np.nonzero((canvas == 200).all(axis=2))
     assert np.ptp(columns) / np.ptp(rows) == pytest.approx(2, abs=0.02)
 
@@ -52,10 +52,10 @@ def test_the_line_and_the_keys() -> None:
     """A recording has its red dot, the list of keys lies over the picture, and nothing else covers it."""
     image = np.full((480, 640, 3), 200, np.uint8)
 
-    def drawn(said: Said, color: tuple[int, int, int]) -> int:
+    def drawn(said: StatusLine, color: tuple[int, int, int]) -> int:
         return int((compose(image, 1.0, 640, 520, said) == color).all(axis=2).sum())
 
-    plain, dotted = Said("left", "right"), Said("left", "right", recording=True)
+    plain, dotted = StatusLine("left", "right"), StatusLine("left", "right", recording=True)
     assert drawn(plain, RED) == 0 < drawn(dotted, RED)
     assert (
         drawn(plain, (200, 200, 200))

@@ -29,16 +29,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from liquidvision import HeadConfig, layouts_of
-from liquidvision.backbone import LOOKS
-from liquidvision.cli.backbones import backbone_from
-from liquidvision.cli.lessons import Progress
-from liquidvision.learn.annotations import read_data
-from liquidvision.learn.clips import Clip, Dataset
-from liquidvision.learn.compare import compare
-from liquidvision.learn.features import FeatureStore
-from liquidvision.learn.lessons import Lesson, Lessons
-from liquidvision.learn.recipe import default_plan
+from liquidvision import LiquidHeadConfig, layouts_of
+from liquidvision.cli.training_output import TrainingOutput
+from liquidvision.data.dataset import Clip, Dataset
+from liquidvision.data.embeddings import EmbeddingStore
+from liquidvision.data.formats import read_dataset
+from liquidvision.evaluation.compare import compare_heads
+from liquidvision.models.backbone import LOOKS
+from liquidvision.training.recipe import default_plan
+from liquidvision.training.sequences import ClipSequence, SequenceDataset
+from liquidvision.workflows.backbone_options import load_backbone
 
 SETS = {"fights": ("fights", 5), "gestures": ("gestures", 5), "persons": ("gestures", 3), "directions": ("gestures", 5)}
 WAYS = ("forwards", "backwards")
@@ -66,26 +66,26 @@ def main() -> None:
         parser.error("--features chooses maps of the network of --weights; give both")
     torch.set_num_threads(options.threads)
     folder, folds = SETS[options.set]
-    dataset = read_data(options.data / "video" / folder / "index.csv")
+    dataset = read_dataset(options.data / "video" / folder / "index.csv")
     if options.set in ("gestures", "directions"):
         clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
         dataset = replace(dataset, clips=clips, grouped=False)
     name = "objects" if options.weights is None else "mobilenet_v2"
-    backbone = backbone_from(name, options.weights, options.features, options.look, "auto")
-    store = FeatureStore(backbone, folder=options.cache)
+    backbone = load_backbone(name, options.weights, options.features, options.look, "auto")
+    store = EmbeddingStore(backbone, folder=options.cache)
     views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
-    lessons = BothWays(dataset, store, views) if options.set == "directions" else Lessons(dataset, store, views)
+    lessons = BothWays(dataset, store, views) if options.set == "directions" else SequenceDataset(dataset, store, views)
     plan = default_plan(len(lessons.dataset.clips), cell=options.cell, look=backbone.look, grids=backbone.grids)
     asked = {"most_dropped": options.most_dropped, "preceded": options.preceded}
     recipe = replace(plan.recipe, **{name: value for name, value in asked.items() if value is not None})
-    config = HeadConfig(layouts_of(backbone), len(lessons.dataset.labels), **plan.head)
+    config = LiquidHeadConfig(layouts_of(backbone), len(lessons.dataset.labels), **plan.head)
     begun = time.perf_counter()
 
     def on_fold(done: int) -> None:
         print(f"fold {done} of {folds * options.seeds}, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
 
-    result = compare(
+    result = compare_heads(
         lessons,
         config,
         recipe,
@@ -104,17 +104,17 @@ def main() -> None:
     kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     print(f"{options.set}, {len(lessons)} clips, {recipe}")
-    Progress(quiet=False).table({"compare": result})
+    TrainingOutput(quiet=False).table({"compare": result})
 
 
-class BothWays(Lessons):
+class BothWays(SequenceDataset):
     """Every clip twice, as it is and backwards; the label is the direction, and both stay in one fold."""
 
-    def __init__(self, dataset: Dataset, store: FeatureStore, views: tuple[str, ...]) -> None:
+    def __init__(self, dataset: Dataset, store: EmbeddingStore, views: tuple[str, ...]) -> None:
         clips = tuple(Clip(clip.path, f"{clip.name} {way}", clip.name, way) for clip in dataset.clips for way in WAYS)
         super().__init__(replace(dataset, clips=clips, labels=WAYS, grouped=True), store, views)
 
-    def lesson(self, index: int, view: str) -> Lesson:
+    def lesson(self, index: int, view: str) -> ClipSequence:
         lesson = super().lesson(index, view)
         if self.dataset.clips[index].label == WAYS[0]:
             return lesson

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from liquidvision import Backbone, open_video
-from liquidvision.learn.features import FeatureStore
+from liquidvision.data.embeddings import EmbeddingStore
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     for number in range(options.rounds + 1):  # the first warms up
         alone = extraction = 0.0
         with tempfile.TemporaryDirectory() as folder:
-            store = FeatureStore(backbone, folder=Path(folder))
+            store = EmbeddingStore(backbone, folder=Path(folder))
             for video, own in inputs.items():
                 begun = time.perf_counter()
                 with torch.inference_mode():

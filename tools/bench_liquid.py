@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC
+from liquidvision.liquid.dispatch import plain_torch
 from liquidvision.liquid.ltc import LTC, GatedLTC
-from liquidvision.liquid.quick import plain_torch
 from liquidvision.liquid.traces import Layout, Magnitudes
 from liquidvision.liquid.wiring import auto_ncp
 

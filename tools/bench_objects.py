@@ -22,9 +22,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import Model
-from liquidvision.learn.filters import HOLDS, SECONDS, TEMPERATURES, filtered
-from liquidvision.learn.lessons import Lesson
-from liquidvision.learn.metrics import frame_accuracy, measure
+from liquidvision.evaluation.smoothing import HOLDS, SECONDS, TEMPERATURES, smooth_scores
+from liquidvision.metrics.classification import classification_metrics, frame_accuracy
+from liquidvision.training.sequences import ClipSequence
 from tools.distill.pictures import imagenet_classes
 from tools.objects.clips import halves, names, pictures, simulated
 from tools.objects.fit import tracks
@@ -39,18 +39,20 @@ GRIDS: dict[str, list[dict[str, object]]] = {
 }
 
 
-def compared(model: Model, tuning: list[Lesson], clips: list[Lesson]) -> dict[str, dict[str, float | str | None]]:
+def compared(
+    model: Model, tuning: list[ClipSequence], clips: list[ClipSequence]
+) -> dict[str, dict[str, float | str | None]]:
     """Per way of filtering: "accuracy" %, "flips" a minute, "onset" median seconds, "missed" % of cuts, "tuned"."""
     head = model.head
     labels = list(model.labels)
     (ours, alone), (_, alone_tuning) = tracks(head, clips), tracks(head, tuning)
     rows = {"each frame alone": (alone, None), "liquid filter": (ours, None)}
     for name, text in FILTERS.items():
-        best = max(GRIDS[name], key=lambda parameters: frame_accuracy(filtered(name, alone_tuning, parameters)))
-        rows[text] = (filtered(name, alone, best), ", ".join(f"{key} {value:g}" for key, value in best.items()))
+        best = max(GRIDS[name], key=lambda parameters: frame_accuracy(smooth_scores(name, alone_tuning, parameters)))
+        rows[text] = (smooth_scores(name, alone, best), ", ".join(f"{key} {value:g}" for key, value in best.items()))
     table = {}
     for name, (said, tuned) in rows.items():
-        got = measure(said, labels, whole_clip=False)
+        got = classification_metrics(said, labels, whole_clip=False)
         table[name] = {
             "accuracy": 100 * got["frame_accuracy"],
             "flips": got["flips_per_minute"],

@@ -19,29 +19,29 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from liquidvision import Backbone, Head, HeadConfig, Live, Model, infer, layouts_of, open_video
-from liquidvision.sources.reader import Picture, VideoReader, Window
-from liquidvision.together import sharing
+from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, LiveOptions, Model, infer, layouts_of, open_video
+from liquidvision.inference.batching import batched_model
+from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
 
 class Paced(VideoReader):
     """A clip over and over, each frame decoded when it is due."""
 
-    live = Live(policy="wait")
+    live = LiveOptions(policy="wait")
 
     def __init__(self, clip: Path, rate: float, seconds: float, started: float) -> None:
-        super().__init__(Window())
+        super().__init__(ReadWindow())
         self._clip, self._rate, self._count, self.started = clip, rate, round(seconds * rate), started
         with open_video(clip) as reader:
             self.info = replace(reader.info, live=True)
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[DecodedPicture]:
         number = 0
         for _ in itertools.count():
             with open_video(self._clip) as reader:
                 for picture in reader.pictures():
                     time.sleep(max(0.0, self.started + number / self._rate - time.monotonic()))
-                    yield Picture(number, Fraction(1 / self._rate).limit_denominator(1000), None, picture.pixels)
+                    yield DecodedPicture(number, Fraction(1 / self._rate).limit_denominator(1000), None, picture.pixels)
                     number += 1
                     if number == self._count:
                         return
@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     network = Backbone(options.backbone, weights=None).place("auto")
-    model = Model(network, Head(HeadConfig(layouts_of(network), 10)), [str(i) for i in range(10)])
+    model = Model(network, LiquidHead(LiquidHeadConfig(layouts_of(network), 10)), [str(i) for i in range(10)])
     model.embed([np.zeros((360, 640, 3), np.uint8)])  # compiled before the clock runs
     late: list[list[float]] = [[] for _ in range(options.streams)]
     started = time.monotonic() + 1
@@ -72,7 +72,7 @@ def main() -> None:
         infer(reader, shared, on_frame=lambda p: late[number].append(time.monotonic() - begin - p.index / options.rate))
 
     cpu = time.process_time()
-    with sharing(model) as shared:
+    with batched_model(model) as shared:
         threads = [threading.Thread(target=run, args=(number, shared)) for number in range(options.streams)]
         for thread in threads:
             thread.start()

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import torch
 
-from liquidvision import Backbone, Head, HeadConfig, Model, layouts_of, open_video
-from liquidvision.runtime import OpenVINO
+from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, Model, layouts_of, open_video
+from liquidvision.models.runtime.openvino import OpenVINO
 from liquidvision.web.server import Server
 from tools.browser import chromium, missing, y4m
 
@@ -83,9 +83,9 @@ def main() -> None:
 def small(device: str) -> Model:
     torch.manual_seed(0)
     backbone = Backbone("mobilenet_v3_small", weights=None).place(device)
-    return Model(backbone, Head(HeadConfig(layouts_of(backbone), 10)), [str(i) for i in range(10)], name="random").to(
-        device
-    )
+    return Model(
+        backbone, LiquidHead(LiquidHeadConfig(layouts_of(backbone), 10)), [str(i) for i in range(10)], name="random"
+    ).to(device)
 
 
 async def teach(address: str, pictures: list[np.ndarray]) -> tuple[float, dict]:

@@ -15,10 +15,10 @@ from pathlib import Path
 import cv2
 import torch
 
-import liquidvision.cli.report
-import liquidvision.pipeline
-import liquidvision.sinks.records
-import liquidvision.sinks.video  # noqa: F401
+import liquidvision.cli.infer_output
+import liquidvision.inference.pipeline
+import liquidvision.inference.records
+import liquidvision.video.write.av_writer  # noqa: F401
 from liquidvision.cli.main import main as command_line
 
 

@@ -29,7 +29,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads cann
 import av
 
 from liquidvision import Model
-from liquidvision.sources import VIDEO_SUFFIXES
+from liquidvision.video.read import VIDEO_SUFFIXES
 from tools import forked
 from tools.fuzz.mutate import Case, draw, make
 from tools.fuzz.trial import try_case

@@ -35,7 +35,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch: a process with threads cann
 import av
 
 from liquidvision import Model
-from liquidvision.cli.report import Report
+from liquidvision.cli.infer_output import InferOutput
 from tools import forked
 from tools.tiny import warm_up
 
@@ -133,10 +133,10 @@ def kill_one(model: Model, clip: Path, suffix: str, codec: str, pace: float, aft
 def run(model: Model, clip: Path, video: Path, records: Path, codec: str, pace: float, writing: int) -> int:
     """In the child: the command, which says through a pipe when it has written a frame, and is held to a pace."""
     Model.from_pretrained = classmethod(lambda *_, **__: model)  # type: ignore[method-assign, assignment]
-    usual, started = Report.progress, time.monotonic()
+    usual, started = InferOutput.progress, time.monotonic()
 
     @contextmanager
-    def progress(self: Report, *arguments: object) -> Iterator[object]:
+    def progress(self: InferOutput, *arguments: object) -> Iterator[object]:
         with usual(self, *arguments) as on_frame:  # type: ignore[arg-type]
 
             def told(prediction) -> None:
@@ -147,7 +147,7 @@ def run(model: Model, clip: Path, video: Path, records: Path, codec: str, pace: 
 
             yield told
 
-    Report.progress = progress  # type: ignore[method-assign, assignment]
+    InferOutput.progress = progress  # type: ignore[method-assign, assignment]
     return forked.command("infer", clip, "-m", "actions", "-o", video, "--save-json", records, "--codec", codec)
 
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from liquidvision import Model, predict
-from liquidvision.sinks.ink import class_color
+from liquidvision.rendering.primitives import class_color
 
 ROOT = Path(__file__).parents[1]
 SAMPLE, TARGET = ROOT / "samples" / "actions.mp4", ROOT / "docs" / "time_constant.webp"

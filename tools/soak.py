@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from liquidvision import ArrayReader, Model, open_video, predict
-from liquidvision.frame import VideoInfo
-from liquidvision.sinks.video import AVVideoSink
+from liquidvision.video.frame import VideoInfo
+from liquidvision.video.write.av_writer import AVVideoSink
 from tools.tiny import tiny_model
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "actions.mp4"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from liquidvision import Head, HeadConfig, Model, layouts_of
-from liquidvision.learn.recipe import TAUS
+from liquidvision import LiquidHead, LiquidHeadConfig, Model, layouts_of
+from liquidvision.training.recipe import TAUS
 from tools.actions.card import card_of
 from tools.actions.clips import embed_set, render_set
 from tools.actions.fit import Recipe, accuracy, fit
@@ -45,11 +45,11 @@ def main() -> None:
     key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
     embedded = {name: embed_set(clips, backbone, options.work / name, key) for name, clips in sets.items()}
     layouts, components = layouts_of(backbone), to_joints.out_features
-    config = HeadConfig(
+    config = LiquidHeadConfig(
         layouts, len(ACTIONS), components=components, taus=TAUS, width=64, units=96, cell="gated", dropout=0.1
     )
     recipe = Recipe(epochs=options.epochs, seed=options.seed, calm=options.calm)
-    head: Head = fit(config, embedded["train"], recipe, readout=to_joints.weight)
+    head: LiquidHead = fit(config, embedded["train"], recipe, readout=to_joints.weight)
     with_memory, alone = accuracy(head, embedded["validation"], recipe.first_dt)
     print(f"validation: {with_memory:.1%} of frames right with memory, {alone:.1%} by each frame alone")
     model = Model(backbone, head, ACTIONS, name="actions", first_dt=recipe.first_dt).to("auto")

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import Backbone, Model, Preprocessing
-from liquidvision.liquid.filter import FilterConfig
+from liquidvision.models.heads.liquid_filter import LiquidFilterConfig
 from tools.bench_objects import CLIPS, TRAINING_SEEDS, TUNING_CLIPS, compared
 from tools.distill.pictures import imagenet_classes
 from tools.objects.card import card_of
@@ -75,7 +75,7 @@ def main() -> None:
     learn, judge = halves(unseen)
     train = simulated(backbone, learn, range(options.clips), "train", options.work / key / "train")
     recipe = Recipe()
-    head = fit(FilterConfig(*backbone.channels.values()), train, recipe)
+    head = fit(LiquidFilterConfig(*backbone.channels.values()), train, recipe)
     model = Model(backbone, head, [called[wnid] for wnid in wnids], name="objects", first_dt=FIRST_DT)
     tuning = simulated(
         backbone, learn, range(TRAINING_SEEDS, TRAINING_SEEDS + TUNING_CLIPS), "train", options.work / key / "tuning"

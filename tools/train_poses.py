@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from liquidvision.device import choose_device
+from liquidvision.models.device import choose_device
 from tools.actions.poses import BATCH, RATE, STILL, teach
 from tools.actions.stills import STILLS, Stills
 

@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from liquidvision import Live, Model, Prediction, Session, infer, open_video
+from liquidvision import LiveOptions, Model, Prediction, Session, infer, open_video
 
 SERVER = Path(__file__).parent / "live" / "rtsp_server.py"
 RATE = 25
@@ -76,7 +76,7 @@ def main() -> None:
         away.append(time.monotonic() - stopped)
         until = len(times) + 3 * RATE
 
-    live = Live(policy="wait", reconnect=None, timeout=3.0)
+    live = LiveOptions(policy="wait", reconnect=None, timeout=3.0)
     model = Model.from_pretrained(options.model)
     session = Session(model, max_gap=LONGEST_STEP)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from liquidvision.cli.heavy import import_torch
+from liquidvision.cli.startup import import_torch
 from liquidvision.errors import SinkError
 
 
-def bench(
+def bench_command(
     source: Annotated[
         str | None, typer.Argument(help="A video file. Default: a made-up one.", show_default=False)
     ] = None,
@@ -38,8 +38,8 @@ def bench(
     import_torch()
     import torch
 
-    from liquidvision.bench import Bench, make_clip, measure
-    from liquidvision.model import Model
+    from liquidvision.models.model import Model
+    from liquidvision.workflows.bench import BenchResult, make_clip, run_bench
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # as infer does
     loaded = Model.from_pretrained(model, device=device, half=half)
@@ -49,7 +49,7 @@ def bench(
         def tell() -> None:
             print(".", end="", file=sys.stderr, flush=True)
 
-        found: Bench = measure(path, loaded, frames=frames, rounds=rounds, codec=codec, on_round=tell)
+        found: BenchResult = run_bench(path, loaded, frames=frames, rounds=rounds, codec=codec, on_round=tell)
     print(file=sys.stderr)
     print(f"{path.name}, model {loaded.name}: medians of {rounds} rounds of {found.frames} frames, {found.cores} cores")
     print(f"{'stage, alone':24} CPU ms a frame")

@@ -9,7 +9,7 @@ import typer
 from liquidvision.errors import SourceError
 
 
-def check(
+def check_command(
     data: Annotated[
         Path, typer.Argument(help="A folder of class folders, a CSV or a JSON (ActivityNet).", show_default=False)
     ],
@@ -26,10 +26,10 @@ def check(
     from rich.table import Table
     from rich.text import Text
 
-    from liquidvision.learn.annotations import read_data
-    from liquidvision.learn.checking import check as check_data
+    from liquidvision.data.audit import audit_dataset as check_data
+    from liquidvision.data.formats import read_dataset
 
-    dataset = read_data(data, background=background)
+    dataset = read_dataset(data, background=background)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("reading", total=len(dataset.clips))
         report = check_data(dataset, on_file=lambda name: bar.advance(task))

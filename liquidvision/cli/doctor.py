@@ -16,7 +16,9 @@ PACKAGES = (
 )
 
 
-def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False) -> None:
+def doctor_command(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+) -> None:
     """Say which versions, codecs and devices are here, and what does not fit; exit 1 if anything is wrong."""
     problems: list[str] = []
     typer.echo(f"liquidvision {liquidvision.__version__}, Python {platform.python_version()}, {platform.platform()}")
@@ -28,27 +30,32 @@ def doctor(debug: Annotated[bool, typer.Option("--debug", help="Show the traceba
     try:
         import torch
 
-        from liquidvision import backbone, checkpoint  # noqa: F401  # torchvision's import is what is tried
-        from liquidvision.device import choose_device
-        from liquidvision.liquid import quick
-        from liquidvision.runtime import installed
+        from liquidvision.liquid import dispatch
+        from liquidvision.models import backbone  # noqa: F401
+        from liquidvision.models.device import choose_device
+        from liquidvision.models.folder import bundled_models  # torchvision's import is what is tried
+        from liquidvision.models.runtime.openvino import openvino_installed
 
         typer.echo(f"  torch and torchvision fit; {torch.get_num_threads()} threads; device {choose_device()}")
-        typer.echo(f"  liquid cells    {'compiled kernels' if quick.kernels() else 'plain torch: numba does not work'}")
-        typer.echo(f"  backbones       {'OpenVINO on the CPU' if installed() else 'torch; OpenVINO is quicker'}")
-        bundled = checkpoint.bundled()
+        typer.echo(
+            f"  liquid cells    {'compiled kernels' if dispatch.compiled_kernels() else 'plain torch (no numba)'}"
+        )
+        typer.echo(
+            f"  backbones       {'OpenVINO on the CPU' if openvino_installed() else 'torch; OpenVINO is quicker'}"
+        )
+        bundled = bundled_models()
         typer.echo(f"  bundled models  {', '.join(bundled) or 'none'}")
         if not bundled:
             problems.append("no bundled model was found; install liquidvision again")
     except (ImportError, DependencyError) as error:
         problems.append(str(error))
     try:
-        from liquidvision.sinks import overlay  # noqa: F401  # loads OpenCV
+        from liquidvision.rendering import overlay  # loads OpenCV  # noqa: F401
     except ImportError as error:
         problems.append(f"OpenCV cannot be loaded ({error}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0")
     try:
-        from liquidvision.sinks.codecs import available_codecs
-        from liquidvision.sources.hardware import devices
+        from liquidvision.video.read.hardware import devices
+        from liquidvision.video.write.codecs import available_codecs
 
         for codec, encoder, here in available_codecs():
             typer.echo(f"  {codec:15} {encoder}{'' if here else ' (not in this build of PyAV)'}")

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from liquidvision.cli.heavy import import_torch
+from liquidvision.cli.startup import import_torch
 from liquidvision.errors import SinkError, UsageError
 
 PARTS = ("auto", "all", "train", "validation", "test")
 
 
-def evaluate(
+def evaluate_command(
     data: Annotated[
         Path, typer.Argument(help="A folder of class folders, a CSV or a JSON; see docs/train.md.", show_default=False)
     ],
@@ -61,33 +61,34 @@ def evaluate(
     # What is heavy is imported only now, so that --help is quick.
     import_torch()
     import liquidvision
-    from liquidvision.checkpoint import find, replace
-    from liquidvision.cli.lessons import Progress, contents_of, embed, usable
-    from liquidvision.learn import crossval
-    from liquidvision.learn.annotations import read_data
-    from liquidvision.learn.compare import compare as run_compare
-    from liquidvision.learn.evaluation import encode, labelled_as, passes, timing
-    from liquidvision.learn.evaluation import evaluate as run_evaluate
-    from liquidvision.learn.features import FeatureStore
-    from liquidvision.learn.lessons import Lessons
-    from liquidvision.learn.past import taught_by, training_of
-    from liquidvision.learn.report import seen_before, write_report
-    from liquidvision.learn.splits import read_split
-    from liquidvision.learn.training import SCORES, SPLIT
-    from liquidvision.model import Model
+    from liquidvision.cli.training_output import TrainingOutput, content_hashes, embed_dataset, usable_clips
+    from liquidvision.data.embeddings import EmbeddingStore
+    from liquidvision.data.formats import read_dataset
+    from liquidvision.data.splits import read_split
+    from liquidvision.evaluation import crossval
+    from liquidvision.evaluation.compare import compare_heads as run_compare
+    from liquidvision.evaluation.evaluate import count_passes, encode_evaluation, measure_latency, with_model_labels
+    from liquidvision.evaluation.evaluate import evaluate_model as run_evaluate
+    from liquidvision.files import write_atomic
+    from liquidvision.models.folder import find_model
+    from liquidvision.models.model import Model
+    from liquidvision.report.report import seen_before, write_report
+    from liquidvision.training.sequences import SequenceDataset
+    from liquidvision.workflows.train import SCORES_FILE, SPLIT_FILE
+    from liquidvision.workflows.training_record import read_training_record, recipe_of_record
 
-    folder = find(model)
+    folder = find_model(model)
     loaded = Model.from_pretrained(folder, device=device)
     config = loaded.head_config if compare else None  # only heads have rivals: said before anything takes long
-    progress = Progress(quiet=quiet)
-    store = FeatureStore(loaded.backbone, folder=cache)
-    whole = labelled_as(read_data(data, background=background), loaded.labels)
-    training = training_of(folder / SCORES)
-    recipe, views, stride = taught_by(training, len(whole.clips))
+    progress = TrainingOutput(quiet=quiet)
+    store = EmbeddingStore(loaded.backbone, folder=cache)
+    whole = with_model_labels(read_dataset(data, background=background), loaded.labels)
+    training = read_training_record(folder / SCORES_FILE)
+    recipe, views, stride = recipe_of_record(training, len(whole.clips))
     if compare:
-        crossval.check(whole, folds, seeds, recipe.seed)
-    split = read_split(folder / SPLIT) if (folder / SPLIT).is_file() else None
-    inside = {} if split is None else split.find(contents_of(whole, store))
+        crossval.check_folds(whole, folds, seeds, recipe.seed)
+    split = read_split(folder / SPLIT_FILE) if (folder / SPLIT_FILE).is_file() else None
+    inside = {} if split is None else split.find(content_hashes(whole, store))
     seen = {name for name, parts in inside.items() if parts & {"train", "validation"}}
     chosen = {clip.name for clip in whole.clips}
     if part not in ("auto", "all"):
@@ -96,22 +97,22 @@ def evaluate(
             raise UsageError(f"no video of {data} is in the part {part!r} of what {model} was trained on")
     elif part == "auto":
         chosen = chosen - seen or chosen
-    ready, skipped = usable(whole if compare else whole.only(chosen), store, ("plain",), progress)
+    ready, skipped = usable_clips(whole if compare else whole.only(chosen), store, ("plain",), progress)
     if compare:
-        crossval.check(ready, folds, seeds, recipe.seed)  # again: files may have been left out
-        learnt = FeatureStore(loaded.backbone, folder=cache, stride=stride)
-        embed(ready, learnt, views, progress)
+        crossval.check_folds(ready, folds, seeds, recipe.seed)  # again: files may have been left out
+        learnt = EmbeddingStore(loaded.backbone, folder=cache, stride=stride)
+        embed_dataset(ready, learnt, views, progress)
     dataset = ready.only(chosen)
     judged = {clip.name for clip in dataset.clips}
     if part == "auto":
         of_test = all("test" in inside.get(name, ()) for name in judged)
         part = "test" if of_test else "unseen" if seen and not judged & seen else "all"
-    with progress.bar("evaluating", len(dataset.clips) * passes(loaded, degrade=degrade)) as advance:
+    with progress.bar("evaluating", len(dataset.clips) * count_passes(loaded, degrade=degrade)) as advance:
         evaluation = run_evaluate(loaded, dataset, store, degrade=degrade, on_clip=advance)
     evaluation |= {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "liquidvision": liquidvision.__version__,
-        "timing": timing(loaded, dataset.clips[0].path),
+        "timing": measure_latency(loaded, dataset.clips[0].path),
     }
     evaluation["data"] |= {
         "part": part,
@@ -125,7 +126,7 @@ def evaluate(
     if config is not None:
         with progress.bar("comparing", folds * seeds) as advance:
             evaluation["compare"] = run_compare(
-                Lessons(ready, learnt, views),
+                SequenceDataset(ready, learnt, views),
                 config,
                 recipe,
                 first_dt=loaded.first_dt,
@@ -138,14 +139,14 @@ def evaluate(
         progress.say(f"  {seen_before(evaluation['data'])}")
         if training and split is not None and set(split.parts) == {"train"}:
             progress.say(
-                f"  It learnt from all its clips; {folder / SCORES} has the scores of cross-validation, on clips that "
-                "were held out, and --compare makes them anew"
+                f"  It learnt from all its clips; {folder / SCORES_FILE} has the cross-validated scores on held-out clips; "
+                "--compare computes them again"
             )
     progress.table(evaluation)
     try:
         if json_path is not None:
             json_path.parent.mkdir(parents=True, exist_ok=True)
-            replace(json_path, encode(evaluation))
+            write_atomic(json_path, encode_evaluation(evaluation))
             progress.say(f"  → {json_path}")
     except OSError as error:
         raise SinkError(f"cannot write {json_path}: {error.strerror or error}") from error

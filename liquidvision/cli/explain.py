@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from liquidvision.cli import inputs
-from liquidvision.cli.heavy import import_torch
+from liquidvision.cli.startup import import_torch
 from liquidvision.errors import SourceError, UsageError
+from liquidvision.workflows import io_paths
 
 DRAWN = (".png", ".svg", ".pdf")
 
 
-def explain(
+def explain_command(
     source: Annotated[str, typer.Argument(help="A file, a URL, or a camera's index.", show_default=False)],
     model: Annotated[
         str, typer.Option("-m", "--model", help="A bundled model, a model folder, or torchvision:NAME.")
@@ -42,30 +42,30 @@ def explain(
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="liquidvision: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill draws what was seen, like Ctrl-C
     if out is not None:
-        inputs.check_suffix(out, DRAWN)
-    (path,) = inputs.output_paths([source], out, exist_ok=exist_ok, suffix=DRAWN[0], default=Path("runs") / "explain")
+        io_paths.check_output_suffix(out, DRAWN)
+    (path,) = io_paths.output_paths([source], out, exist_ok=exist_ok, suffix=DRAWN[0], default=Path("runs") / "explain")
     if max_frames is not None and max_frames < 1:
         raise UsageError(f"--max-frames is {max_frames}; expected 1 or more")
     # What is heavy is imported only now, so that --help is quick.
     import_torch()
     import torch
 
-    from liquidvision.cli.report import Report
-    from liquidvision.interrupt import Patience
-    from liquidvision.model import Model
-    from liquidvision.pipeline import predict
-    from liquidvision.session import Session
-    from liquidvision.sinks.chart import ChartSink
-    from liquidvision.sources.open import open_video
-    from liquidvision.summary import Summary
+    from liquidvision.cli.infer_output import InferOutput
+    from liquidvision.concurrency.interrupt import DeferredInterrupt
+    from liquidvision.inference.pipeline import predict
+    from liquidvision.inference.session import Session
+    from liquidvision.inference.summary import Summary
+    from liquidvision.models.model import Model
+    from liquidvision.rendering.chart import ChartSink
+    from liquidvision.video.read.open import open_video
 
     # The other half of the cores decode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device)
-    report, session, summary = Report(quiet=quiet, verbose=False), Session(loaded), Summary(outputs=[path])
+    report, session, summary = InferOutput(quiet=quiet, verbose=False), Session(loaded), Summary(outputs=[path])
     started, first, last = time.perf_counter(), None, None
     with ExitStack() as stack:
-        patience = stack.enter_context(Patience())
+        patience = stack.enter_context(DeferredInterrupt())
         opened = stack.enter_context(open_video(source, start=start, stop=end, stride=vid_stride, reader=reader))
         chart = stack.enter_context(ChartSink(path, title=f"{opened.info.name} · model {loaded.name}"))
         loop = predict(opened, loaded, session=session)

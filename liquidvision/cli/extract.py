@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
-from liquidvision.cli import inputs
-from liquidvision.cli.heavy import import_torch
+from liquidvision.cli.startup import import_torch
 from liquidvision.errors import UsageError
+from liquidvision.workflows import io_paths
 
 WHAT, BACKBONE = "What is embedded", "Backbone"
 
 
-def extract(
+def extract_command(
     source: Annotated[
         list[str],
         typer.Argument(
@@ -77,20 +77,20 @@ def extract(
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from liquidvision.cli.backbones import backbone_from
-    from liquidvision.learn.features import FeatureStore
-    from liquidvision.learn.views import names_of
-    from liquidvision.model import Model
+    from liquidvision.data.embeddings import EmbeddingStore
+    from liquidvision.data.views import parse_views
+    from liquidvision.models.model import Model
+    from liquidvision.workflows.backbone_options import load_backbone
 
-    names = names_of(views)  # a wrong one is told before anything is loaded
+    names = parse_views(views)  # a wrong one is told before anything is loaded
     paths = paths_of(source)
     # The other half of the cores decode and prepare; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     if model is not None:
         chosen = Model.from_pretrained(model, device=device).backbone
     else:
-        chosen = backbone_from(backbone or "mobilenet_v2", weights, features, look, device)
-    store = FeatureStore(chosen, folder=cache, stride=vid_stride)
+        chosen = load_backbone(backbone or "mobilenet_v2", weights, features, look, device)
+    store = EmbeddingStore(chosen, folder=cache, stride=vid_stride)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -128,23 +128,23 @@ def paths_of(sources: Sequence[str]) -> list[Path]:
     """The files that the arguments stand for: of annotated data those it names, of a folder the videos at any depth.
 
     Raises:
-        UsageError: a URL, a folder without videos, or data that cannot be read, see `read_data`.
+        UsageError: a URL, a folder without videos, or data that cannot be read, see `read_dataset`.
     """
-    from liquidvision.learn.annotations import INDEX, read_data, videos_below
+    from liquidvision.data.formats import EXAMPLES_INDEX, find_videos, read_dataset
 
     paths: list[Path] = []
     for source in sources:
         path = Path(source)
-        if path.suffix.lower() in (".csv", ".tsv", ".json") or (path / INDEX).is_file():
-            paths += [clip.path for clip in read_data(path).clips]
+        if path.suffix.lower() in (".csv", ".tsv", ".json") or (path / EXAMPLES_INDEX).is_file():
+            paths += [clip.path for clip in read_dataset(path).clips]
         elif path.is_dir():
-            videos = videos_below(path)
+            videos = find_videos(path)
             if not videos:
                 raise UsageError(f"{path} holds no videos; expected some in it, or in class folders")
             paths += videos
         else:
-            for name in inputs.expand([source]):
+            for name in io_paths.expand_sources([source]):
                 if "://" in name:
-                    raise UsageError(f"{inputs.output_stem(name)} is a URL; embeddings are kept of files alone")
+                    raise UsageError(f"{io_paths.output_stem(name)} is a URL; embeddings are kept of files alone")
                 paths.append(Path(name))
     return list(dict.fromkeys(paths))

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import typer
 
-from liquidvision.cli import inputs, options
-from liquidvision.cli.heavy import import_torch
+from liquidvision.cli import options
+from liquidvision.cli.startup import import_torch
 from liquidvision.errors import SinkError, SourceError, UsageError
+from liquidvision.workflows import io_paths
 
 
-def infer(
+def infer_command(
     source: options.Source,
     model: options.Model = "objects",
     out: options.Out = None,
@@ -71,8 +72,8 @@ def infer(
         format="liquidvision: %(message)s",
     )
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill finishes the files like Ctrl-C
-    names = inputs.expand(source)
-    tries = inputs.tries(reconnect)
+    names = io_paths.expand_sources(source)
+    tries = io_paths.parse_reconnect(reconnect)
     if len(names) > 1 and (state_in or state_out):
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
     parts = [] if overlay == "none" else [part.strip() for part in overlay.split(",")]
@@ -85,55 +86,55 @@ def infer(
         check_pipe(len(names))
         videos = [out]
     else:
-        videos = inputs.output_paths(names, out, exist_ok=exist_ok)
-    jsons = inputs.record_paths(names, save_json, (".jsonl", ".json"), exist_ok=exist_ok)
-    csvs = inputs.record_paths(names, save_csv, (".csv",), exist_ok=exist_ok)
-    folders = inputs.frame_folders(names, save_frames, exist_ok=exist_ok)
+        videos = io_paths.output_paths(names, out, exist_ok=exist_ok)
+    jsons = io_paths.record_paths(names, save_json, (".jsonl", ".json"), exist_ok=exist_ok)
+    csvs = io_paths.record_paths(names, save_csv, (".csv",), exist_ok=exist_ok)
+    folders = io_paths.frame_folders(names, save_frames, exist_ok=exist_ok)
     work = list(zip(names, videos, jsons, csvs, folders, strict=True))
     if resume:
-        work = [each for each in work if not inputs.is_done(each[1:4])]
+        work = [each for each in work if not io_paths.outputs_complete(each[1:4])]
         if not quiet:
             print(f"{len(names) - len(work)} of {len(names)} were done before", file=sys.stderr)
     # What is heavy is imported only now, so that --help is quick.
     import_torch()
     import torch
 
-    from liquidvision.cli.jobs import Jobs
-    from liquidvision.cli.metrics import endpoint
-    from liquidvision.cli.report import Report
-    from liquidvision.model import Model
-    from liquidvision.outputs import check_output
-    from liquidvision.pipeline import infer as run_infer
-    from liquidvision.session import Session, read_state
-    from liquidvision.sinks.frames import FrameFolder, check_format
-    from liquidvision.sinks.overlay import Overlay
-    from liquidvision.sinks.records import RecordSink
-    from liquidvision.sources.open import open_video
-    from liquidvision.sources.reader import Live
-    from liquidvision.summary import Summary
-    from liquidvision.together import sharing
+    from liquidvision.cli.infer_output import InferOutput
+    from liquidvision.inference.batching import batched_model
+    from liquidvision.inference.pipeline import infer as run_infer
+    from liquidvision.inference.records import RecordSink
+    from liquidvision.inference.session import Session, read_session_state
+    from liquidvision.inference.summary import Summary
+    from liquidvision.models.model import Model
+    from liquidvision.rendering.overlay import Overlay
+    from liquidvision.video.read.open import open_video
+    from liquidvision.video.read.reader import LiveOptions
+    from liquidvision.video.write.image_folder import FrameFolder, check_format
+    from liquidvision.video.write.open import check_video_output
+    from liquidvision.workflows.monitoring import serve_monitoring
+    from liquidvision.workflows.source_pool import SourcePool
 
     def draw() -> Overlay:
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
 
-    live = Live(policy, max_staleness, tries, timeout)
+    live = LiveOptions(policy, max_staleness, tries, timeout)
     check_format(frames_format)
     draw()  # a wrong name is told before anything is read
     for video in videos:
         if video is not None:
-            check_output(video, codec, writer)
+            check_video_output(video, codec, writer)
     for name, value in (("--batch", batch), ("--max-frames", max_frames), ("--jobs", jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; expected 1 or more")
     if state_out:
         make_folder_of(state_out)
         if state_out.exists():
-            read_state(state_out)  # what is no memory is never overwritten by one
+            read_session_state(state_out)  # what is no memory is never overwritten by one
     # The other half of the cores decode and encode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device, half=half)
-    count = min(len(work), jobs or (len(work) if any(inputs.is_live(name) for name in names) else 1))
-    report, running = Report(quiet=quiet, verbose=verbose, piped=piped, many=count > 1), Jobs(max(1, count))
+    count = min(len(work), jobs or (len(work) if any(io_paths.may_be_live(name) for name in names) else 1))
+    report, running = InferOutput(quiet=quiet, verbose=verbose, piped=piped, many=count > 1), SourcePool(max(1, count))
 
     def run(
         name: str, video: Path | None, json_path: Path | None, csv_path: Path | None, folder: Path | None
@@ -210,9 +211,9 @@ def infer(
         return True
 
     with ExitStack() as around:
-        metrics = None if metrics_port is None else around.enter_context(endpoint(metrics_port, 2 * timeout))
+        metrics = None if metrics_port is None else around.enter_context(serve_monitoring(metrics_port, 2 * timeout))
         if count > 1:
-            loaded = around.enter_context(sharing(loaded))
+            loaded = around.enter_context(batched_model(loaded))
         done = running.over(work, attempt)
     raise typer.Exit(0 if all(done) else 3 if any(done) else 1)
 

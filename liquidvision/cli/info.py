@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from liquidvision.cli import inputs
 from liquidvision.errors import SourceError
+from liquidvision.workflows import io_paths
 
 
-def info(
+def info_command(
     source: Annotated[
         list[str], typer.Argument(help="Files, folders, globs, lists, URLs or cameras.", show_default=False)
     ],
@@ -21,9 +21,9 @@ def info(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
 ) -> None:
     """Say what is in a video: size, rate, length, codecs, how it is turned."""
-    from liquidvision.sources.open import open_video
+    from liquidvision.video.read.open import open_video
 
-    names, failed = inputs.expand(source), 0
+    names, failed = io_paths.expand_sources(source), 0
     for name in names:
         try:
             with open_video(name, reader=reader) as opened:

@@ -19,18 +19,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("infer", no_args_is_help=True)(infer.infer)
-app.command("webcam")(webcam.webcam)
-app.command("explain", no_args_is_help=True)(explain.explain)
-app.command("train", no_args_is_help=True)(train.train)
-app.command("eval", no_args_is_help=True)(evaluate.evaluate)
-app.command("check", no_args_is_help=True)(check.check)
-app.command("extract", no_args_is_help=True)(extract.extract)
-app.command("bench")(bench.bench)
-app.command("webcam")(webcam.webcam)
-app.command("info", no_args_is_help=True)(info.info)
-app.command("models")(models.models)
-app.command("doctor")(doctor.doctor)
+app.command("infer", no_args_is_help=True)(infer.infer_command)
+app.command("webcam")(webcam.webcam_command)
+app.command("explain", no_args_is_help=True)(explain.explain_command)
+app.command("train", no_args_is_help=True)(train.train_command)
+app.command("eval", no_args_is_help=True)(evaluate.evaluate_command)
+app.command("check", no_args_is_help=True)(check.check_command)
+app.command("extract", no_args_is_help=True)(extract.extract_command)
+app.command("bench")(bench.bench_command)
+app.command("webcam")(webcam.webcam_command)
+app.command("info", no_args_is_help=True)(info.info_command)
+app.command("models")(models.models_command)
+app.command("doctor")(doctor.doctor_command)
 
 
 def show_version(wanted: bool) -> None:
@@ -66,30 +66,30 @@ def main() -> None:
     except LiquidVisionError as error:
         if debug:
             raise
-        tell(str(error))
+        print_error(str(error))
         code = USAGE if isinstance(error, UsageError) else FAILED
     except Exception as error:
         if isinstance(code_of_usage := getattr(error, "exit_code", None), int):  # Typer's own: an unknown option
-            code = tell_usage(error, code_of_usage)
+            code = print_usage_error(error, code_of_usage)
         elif debug:
             raise
         else:
-            tell(f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)")
+            print_error(f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)")
             code = FAILED
     sys.exit(code)
 
 
-def tell(message: str) -> None:
+def print_error(message: str) -> None:
     """Say what failed, in one line on the error stream."""
     print(f"liquidvision: {' '.join(message.split())}", file=sys.stderr)
 
 
-def tell_usage(error: Exception, code: int) -> int:
+def print_usage_error(error: Exception, code: int) -> int:
     """Say what is wrong with the command line, or show the help where it is empty."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
         typer.echo(context.get_help())
     else:
         command = context.command_path if context is not None else "liquidvision"
-        tell(f"{getattr(error, 'format_message', error.__str__)().rstrip('.')}; see {command} --help")
+        print_error(f"{getattr(error, 'format_message', error.__str__)().rstrip('.')}; see {command} --help")
     return code

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from liquidvision.cli.heavy import import_torch
+from liquidvision.cli.startup import import_torch
 from liquidvision.errors import UsageError
 
 if TYPE_CHECKING:
-    from liquidvision.cli.lessons import Progress
-    from liquidvision.learn.course import Epoch
+    from liquidvision.cli.training_output import TrainingOutput
+    from liquidvision.training.trainer import EpochRow
 
 DATA, HEAD, RUN = "Data", "Head", "Training"
 
 
-def train(
+def train_command(
     data: Annotated[
         Path, typer.Argument(help="A folder of class folders, a CSV or a JSON; see docs/train.md.", show_default=False)
     ],
@@ -100,43 +100,43 @@ def train(
     import_torch()
     import torch
 
-    from liquidvision.checkpoint import CONFIG
-    from liquidvision.cli.backbones import backbone_from
-    from liquidvision.cli.lessons import Progress, usable
-    from liquidvision.cli.scalars import Scalars
-    from liquidvision.learn.annotations import read_data
-    from liquidvision.learn.features import FeatureStore
-    from liquidvision.learn.recipe import TAUS, default_plan
-    from liquidvision.learn.training import STATE, Listener, check
-    from liquidvision.learn.training import train as run_train
-    from liquidvision.learn.views import names_of
+    from liquidvision.cli.training_output import TrainingOutput, usable_clips
+    from liquidvision.data.embeddings import EmbeddingStore
+    from liquidvision.data.formats import read_dataset
+    from liquidvision.data.views import parse_views
+    from liquidvision.models.folder import CONFIG_FILE
+    from liquidvision.training.recipe import TAUS, default_plan
+    from liquidvision.training.tensorboard import TensorBoardLog
+    from liquidvision.workflows.backbone_options import load_backbone
+    from liquidvision.workflows.train import STATE_FILE, TrainingCallbacks, check_training
+    from liquidvision.workflows.train import train_model as run_train
 
     taken = out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir()))
-    there = any((out / name).is_file() for name in (STATE, CONFIG))
+    there = any((out / name).is_file() for name in (STATE_FILE, CONFIG_FILE))
     if taken and not exist_ok and not (resume and there):
         what = "is there already; go on with it by --resume"
         if resume:
             what = "holds no training to go on with; choose another folder"
         raise UsageError(f"{out} {what}, or allow replacing it with --exist-ok")
-    scalars = Scalars(out) if tensorboard else None
-    dataset = read_data(data, background=background)
-    taus, shown = TAUS if traces is None else seconds_of(traces), names_of(f"plain,{views}")
-    own = backbone_from(backbone, weights, features, look, device)
+    scalars = TensorBoardLog(out) if tensorboard else None
+    dataset = read_dataset(data, background=background)
+    taus, shown = TAUS if traces is None else parse_taus(traces), parse_views(f"plain,{views}")
+    own = load_backbone(backbone, weights, features, look, device)
     plan = default_plan(len(dataset.clips), cell=head, taus=taus, look=own.look, grids=own.grids)
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=shown)
-    store = FeatureStore(own, folder=cache, stride=vid_stride)
-    check(dataset, out, own, plan, resume=resume)
-    progress = Progress(quiet=quiet)
+    store = EmbeddingStore(own, folder=cache, stride=vid_stride)
+    check_training(dataset, out, own, plan, resume=resume)
+    progress = TrainingOutput(quiet=quiet)
     threads = torch.get_num_threads()
     # The other half of the cores decode and prepare; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
-    dataset, skipped = usable(dataset, store, plan.views, progress)
+    dataset, skipped = usable_clips(dataset, store, plan.views, progress)
     torch.set_num_threads(threads)
     begun = ended = time.perf_counter()
-    with closing(Stages(progress)) as stages, closing(scalars) if scalars else nullcontext():
+    with closing(TrainingBars(progress)) as stages, closing(scalars) if scalars else nullcontext():
 
-        def on_epoch(row: "Epoch", of: int) -> None:
+        def on_epoch(row: "EpochRow", of: int) -> None:
             nonlocal ended
             ended = time.perf_counter()
             if scalars is not None:
@@ -144,7 +144,7 @@ def train(
             right = "" if row.validation_accuracy is None else f" · validation {row.validation_accuracy:.0%}"
             stages.show("training", row.epoch, of, f"epoch {row.epoch} · loss {row.loss:.3f}{right}")
 
-        listener = Listener(
+        listener = TrainingCallbacks(
             epoch=on_epoch,
             fold=lambda done, of: stages.show("cross-validating", done, of, f"fold {done} of {of}"),
             judged=lambda name, of: stages.show("evaluating", None, of, name),
@@ -161,10 +161,10 @@ def train(
     progress.say(f"  → {out}: liquidvision infer clip.mp4 -m {shlex.quote(str(out))}")
 
 
-class Stages:
+class TrainingBars:
     """The bars of what a training does in turn, one after another."""
 
-    def __init__(self, progress: "Progress") -> None:
+    def __init__(self, progress: "TrainingOutput") -> None:
         self._progress, self._bar = progress, ExitStack()
         self._what, self._done = "", 0
         self._advance: Callable[[str], None] = lambda said: None
@@ -183,7 +183,7 @@ class Stages:
         self._bar.close()
 
 
-def seconds_of(text: str) -> tuple[float, ...]:
+def parse_taus(text: str) -> tuple[float, ...]:
     """Time constants of `--traces`."""
     try:
         seconds = tuple(float(part) for part in text.split(","))

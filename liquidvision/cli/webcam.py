@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from liquidvision.cli import inputs
-from liquidvision.cli.heavy import import_torch
+from liquidvision.cli.startup import import_torch
 from liquidvision.errors import UsageError
+from liquidvision.workflows import io_paths
 
 WINDOW, PAGE = "The window", "The page"
 CAMERA, RECORDINGS, PORT = "0", Path("runs/webcam"), 8737
 
 
-def webcam(
+def webcam_command(
     web: Annotated[
         bool, typer.Option("--web", help="A page in the browser, where you can teach it.", rich_help_panel=PAGE)
     ] = False,
@@ -74,7 +74,7 @@ def show_page(model: str, device: str, port: int, host: str | None, *, open_brow
 
     import torch
 
-    from liquidvision.model import Model
+    from liquidvision.models.model import Model
     from liquidvision.web.server import serve
 
     # The other half of the cores decode, learn, and run the browser.
@@ -96,7 +96,7 @@ def show_window(source: str, model: str, out: Path, device: str) -> int:
         SourceError: the source cannot be opened, or broke off.
         SinkError: there is no display, or a recording cannot be written.
     """
-    from liquidvision.sinks.window import ScreenWindow, check_display
+    from liquidvision.rendering.window import ScreenWindow, check_display
 
     check_display()  # before what takes time
     # What is heavy is imported only now, so that --help is quick.
@@ -107,23 +107,23 @@ def show_window(source: str, model: str, out: Path, device: str) -> int:
     import numpy as np
     import torch
 
-    from liquidvision.cli.report import Report
-    from liquidvision.cli.viewer import Viewer
-    from liquidvision.frame import Frame
-    from liquidvision.model import Model
-    from liquidvision.session import Session
-    from liquidvision.sources.open import open_video
+    from liquidvision.cli.infer_output import InferOutput
+    from liquidvision.inference.session import Session
+    from liquidvision.models.model import Model
+    from liquidvision.video.frame import Frame
+    from liquidvision.video.read.open import open_video
+    from liquidvision.workflows.viewer import Viewer
 
     # The other half of the cores decode and draw; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device)
-    stem = inputs.output_stem(source)
+    stem = io_paths.output_stem(source)
     with open_video(source) as reader:
         info = reader.info
         # The first frame is slow, for kernels are compiled and memory is fetched: not while the source plays.
         Session(loaded).push(Frame(np.zeros((info.height, info.width, 3), np.uint8), 0, 0, Fraction(1)))
         with ScreenWindow(f"liquidvision · {info.name}", info.width, info.height, info.pixel_aspect) as screen:
-            viewer = Viewer(reader, Session(loaded), screen, lambda: inputs.free_file(out, stem, ".mp4"))
+            viewer = Viewer(reader, Session(loaded), screen, lambda: io_paths.free_file(out, stem, ".mp4"))
             summary = viewer.run()
-    Report(quiet=False, verbose=False).done(info.name, summary)
+    InferOutput(quiet=False, verbose=False).done(info.name, summary)
     return 130 if summary.interrupted else 0

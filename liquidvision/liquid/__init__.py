@@ -1,4 +1,4 @@
-"""Liquid time-constant networks: cells, wirings, traces, and the head that a backbone's embeddings go through.
+"""Liquid time-constant networks: cells, wirings, and traces.
 
 `Cell` is the contract of all: outputs, state = cell(x, dt, state).
 """
@@ -6,11 +6,10 @@
 from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC, from_ncps
-from liquidvision.liquid.head import Head, HeadConfig, HeadOutput
+from liquidvision.liquid.dispatch import plain_torch
 from liquidvision.liquid.ltc import LTC, GatedLTC, LiquidCell
 from liquidvision.liquid.mixed import MixedMemory
-from liquidvision.liquid.plain import GRU, LSTM, Memoryless
-from liquidvision.liquid.quick import plain_torch
+from liquidvision.liquid.torch_cells import GRU, LSTM, Memoryless
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 from liquidvision.liquid.wiring import Wiring, auto_ncp, full, ncp
 
@@ -22,9 +21,6 @@ __all__ = [
     "CfC",
     "ConductanceLTC",
     "GatedLTC",
-    "Head",
-    "HeadConfig",
-    "HeadOutput",
     "Layout",
     "LiquidCell",
     "Magnitudes",

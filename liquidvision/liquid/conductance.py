@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid import quick
+from liquidvision.liquid import dispatch
 from liquidvision.liquid.cell import Prepared
 from liquidvision.liquid.ltc import LiquidCell, Rates, log_uniform
 from liquidvision.liquid.mixed import MixedMemory
@@ -49,11 +49,11 @@ class Synapses(nn.Module):
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Potentials (..., sources) to total conductance Σ w s and current Σ w E s, each (..., units)."""
         synapses = self.laid_out()
-        if quick.worth(source.numel() // self.sources) and quick.fits(source, *self.parameters()):
-            return quick.synapses(source, self.units, synapses)
+        if dispatch.worth(source.numel() // self.sources) and dispatch.fits(source, *self.parameters()):
+            return dispatch.synapses(source, self.units, synapses)
         return self.sums(source, synapses)
 
-    def sums(self, source: Tensor, synapses: quick.Synapses) -> tuple[Tensor, Tensor]:
+    def sums(self, source: Tensor, synapses: dispatch.SynapseLayout) -> tuple[Tensor, Tensor]:
         """The same by plain torch, with what `laid_out` gave."""
         weight, slope, centre, reversal, pre, post = synapses
         if self.dense:
@@ -63,10 +63,10 @@ class Synapses(nn.Module):
         zeros = open_.new_zeros(*open_.shape[:-1], self.units)
         return zeros.index_add(-1, post, open_), zeros.index_add(-1, post, open_ * reversal)
 
-    def laid_out(self) -> quick.Synapses:
+    def laid_out(self) -> dispatch.SynapseLayout:
         """The parameters, the weights made positive."""
         weight = functional.softplus(self.raw_weight)
-        return quick.Synapses(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
+        return dispatch.SynapseLayout(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
 
 
 class ConductanceLTC(LiquidCell):
@@ -146,7 +146,7 @@ class ConductanceLTC(LiquidCell):
         leak = self.leak
         neurons = leak, leak * self.leak_potential, self.capacitance
         exponential = self.solver == "exponential"
-        return quick.conductance(
+        return dispatch.conductance(
             prepared, state, dt, counts, neurons, self.recurrent.laid_out(), exponential=exponential
         )
 

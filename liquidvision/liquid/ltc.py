@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid import quick
+from liquidvision.liquid import dispatch
 from liquidvision.liquid.cell import Cell, Prepared, check_sizes
 
 Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -58,7 +58,7 @@ class LiquidCell(Cell):
         """At this input, the function from states (batch, units) to G in 1/s and the drive G x∞, (batch, units)."""
 
     def run_quick(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor] | None:
-        """All frames in one kernel of `quick`: states and time constants (batch, steps, units); None without one."""
+        """All frames in one kernel of `dispatch`: states and time constants (batch, steps, units); None without one."""
         return None
 
     def counts(self, dt: Tensor) -> Tensor:
@@ -106,8 +106,8 @@ class LiquidCell(Cell):
         return state
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        known = self.solver in ("exponential", "fused") and quick.worth(dt.shape[1] * self.unfolds)
-        if not known or not quick.fits(*prepared, state, dt, *self.parameters()):
+        known = self.solver in ("exponential", "fused") and dispatch.worth(dt.shape[1] * self.unfolds)
+        if not known or not dispatch.fits(*prepared, state, dt, *self.parameters()):
             return super().run(prepared, state, dt)
         done = self.run_quick(prepared, state, dt, self.counts(dt))
         if done is None:
@@ -208,43 +208,45 @@ class _Gates(torch.autograd.Function):
         prepared, recurrent, leak, gain, equilibrium, start, dt = tensors
         batch, steps, width = prepared.shape
         states, taus = prepared.new_empty(2, batch, steps, len(leak))
-        path = quick.path_of(counts, start, recorded and any(ctx.needs_input_grad))
-        flat = quick.arrays(recurrent.T, leak, gain, equilibrium)
-        rows, results = quick.arrays(prepared, dt, counts, start), quick.arrays(states, taus, path)
+        path = dispatch.path_of(counts, start, recorded and any(ctx.needs_input_grad))
+        flat = dispatch.as_arrays(recurrent.T, leak, gain, equilibrium)
+        rows, results = dispatch.as_arrays(prepared, dt, counts, start), dispatch.as_arrays(states, taus, path)
 
         def work(part: slice) -> None:
             inputs, *times = (r[part] for r in rows)
-            quick.kernels().gates.gates_forward(inputs, *flat, *times, exponential, *(r[part] for r in results))
+            dispatch.compiled_kernels().gates.gates_forward(
+                inputs, *flat, *times, exponential, *(r[part] for r in results)
+            )
 
-        quick.share(work, batch, int(counts.sum()) * len(leak) * width // 4)
+        dispatch.share_rows(work, batch, int(counts.sum()) * len(leak) * width // 4)
         ctx.save_for_backward(recurrent, leak, gain, equilibrium, dt, counts, path)
         ctx.exponential = exponential
         return states, taus
 
     @staticmethod
-    @quick.once
+    @dispatch.once
     def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
         recurrent, leak, gain, equilibrium, dt, counts, path = ctx.saved_tensors
         batch, steps, units = by_states.shape
         width, gated = len(recurrent), not len(equilibrium)
         flat, times, given = (
-            quick.arrays(recurrent.T, leak, gain),
-            quick.arrays(dt, counts),
-            quick.arrays(path, by_states, by_taus),
+            dispatch.as_arrays(recurrent.T, leak, gain),
+            dispatch.as_arrays(dt, counts),
+            dispatch.as_arrays(path, by_states, by_taus),
         )
         by_start, by_dt = by_states.new_zeros(batch, units), by_states.new_zeros(batch, steps)
         by_z, by_prepared = by_states.new_zeros(batch, path.shape[1], width), by_states.new_zeros(batch, steps, width)
-        start_rows, z_rows, *rows = quick.arrays(by_start, by_z, by_prepared, by_dt)
+        start_rows, z_rows, *rows = dispatch.as_arrays(by_start, by_z, by_prepared, by_dt)
 
         def work(part: slice) -> Tensor:
             neurons = by_states.new_zeros(3, units)
             into = start_rows[part], z_rows[part], *neurons.numpy(), *(r[part] for r in rows)
-            quick.kernels().gates.gates_backward(
+            dispatch.compiled_kernels().gates.gates_backward(
                 *flat, gated, *(r[part] for r in times), ctx.exponential, *(r[part] for r in given), *into
             )
             return neurons
 
-        parts = quick.share(work, batch, int(counts.sum()) * units * width // 2)
+        parts = dispatch.share_rows(work, batch, int(counts.sum()) * units * width // 2)
         by_leak, by_gain, by_equilibrium = torch.stack(parts).sum(0)
         # Places beyond a stream's own unfolds were never written.
         own = torch.arange(path.shape[1])[None] < counts.sum(1, keepdim=True)
@@ -270,7 +272,7 @@ def gates(
         prepared: the inputs' share of the gates, (batch, steps, maps * units).
         recurrent: the states' share, (maps * units, units).
         neurons: 1/τ and k (units,), and A (units,), or (0,) where the equilibrium is gated.
-        start, dt, counts, exponential: see `quick.conductance`.
+        start, dt, counts, exponential: see `dispatch.conductance`.
     """
     recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
     return _Gates.apply(counts, exponential, recorded, prepared, recurrent, *neurons, start, dt)

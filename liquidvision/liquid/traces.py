@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid import quick
+from liquidvision.liquid import dispatch
 from liquidvision.liquid.cell import Cell, Prepared, check_sizes
 
 
@@ -123,8 +123,8 @@ class Traces(Cell):
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
         by_others = z.requires_grad or state.requires_grad or dt.requires_grad or (self.straight and self.learn)
-        by_torch = (by_others and torch.is_grad_enabled()) or not quick.worth(dt.shape[1])
-        if by_torch or not quick.fits(z, state, dt, self.log_taus):
+        by_torch = (by_others and torch.is_grad_enabled()) or not dispatch.worth(dt.shape[1])
+        if by_torch or not dispatch.fits(z, state, dt, self.log_taus):
             return super().run(prepared, state, dt)
         if self.straight:
             return self._run_straight(z, state, dt)
@@ -139,14 +139,14 @@ class Traces(Cell):
         # Stepped in place, so copies.
         traces, last, seen = (part.clone(memory_format=torch.contiguous_format) for part in self._parts(state))
         out = z.new_empty(*dt.shape, self.units, self.read(z[:0, 0, None]).shape[-1])
-        flat = quick.arrays(self.taus, self.places)
-        rows = quick.arrays(z, dt, traces, last, seen[:, 0], out)
+        flat = dispatch.as_arrays(self.taus, self.places)
+        rows = dispatch.as_arrays(z, dt, traces, last, seen[:, 0], out)
 
         def work(part: slice) -> None:
             z, dt, *filled = (r[part] for r in rows)
-            quick.kernels().leaky.straight(z, dt, *flat, *filled)
+            dispatch.compiled_kernels().leaky.straight(z, dt, *flat, *filled)
 
-        quick.share(work, len(z), z.numel() * self.units)
+        dispatch.share_rows(work, len(z), z.numel() * self.units)
         state = torch.cat([traces.flatten(1), last, seen], 1)
         return self.finish(out), state, self.taus.expand(*dt.shape, -1)
 
@@ -217,19 +217,19 @@ class _Leaky(torch.autograd.Function):
         drift = out.new_zeros(traces.shape if wanted else (0, 0, 0))
         # Stepped in place, so copies.
         traces, seen = (t.clone(memory_format=torch.contiguous_format) for t in (traces, seen))
-        flat, rows = quick.arrays(taus, places), quick.arrays(z, dt, traces, seen, out, slopes, drift)
+        flat, rows = dispatch.as_arrays(taus, places), dispatch.as_arrays(z, dt, traces, seen, out, slopes, drift)
 
         def work(part: slice) -> None:
             z, dt, *filled = (r[part] for r in rows)
-            quick.kernels().leaky.leaky(z, dt, *flat, *filled)
+            dispatch.compiled_kernels().leaky.leaky(z, dt, *flat, *filled)
 
-        quick.share(work, batch, batch * steps * len(taus) * width)
+        dispatch.share_rows(work, batch, batch * steps * len(taus) * width)
         ctx.save_for_backward(slopes, drift)
         ctx.mark_non_differentiable(seen)
         return out, traces, seen
 
     @staticmethod
-    @quick.once
+    @dispatch.once
     def backward(ctx: Any, by_out: Tensor, by_traces: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         slopes, drift = ctx.saved_tensors
         by_taus = (by_out * slopes).sum((0, 1, 3)) + (by_traces * drift).sum((0, 2))

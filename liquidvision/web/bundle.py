@@ -13,14 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from liquidvision.checkpoint import CARD, CONFIG, FORMAT, WEIGHTS, read_tensors
+from liquidvision.data.embedding_file import (
+    EMBEDDED,
+    ClipEmbeddings,
+    backbone_identity,
+    encode_embedding_file,
+    read_embedding_bytes,
+)
 from liquidvision.errors import SourceError, UsageError, first_line
-from liquidvision.learn.entries import EMBEDDED, Features, about_backbone, encode_entry, read_embedded
-from liquidvision.learn.showing import Example
-from liquidvision.liquid.head import Head, HeadConfig
-from liquidvision.model import Model, check_shapes
-from liquidvision.web.protocol import RefusedError, label_of
-from liquidvision.web.sight import Sight
+from liquidvision.models.folder import CARD_FILE, CONFIG_FILE, MODEL_FORMAT, WEIGHTS_FILE, read_tensors
+from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.models.model import Model, check_tensor_shapes
+from liquidvision.training.few_shot import Example
+from liquidvision.web.protocol import RefusedError, label_field
+from liquidvision.web.sight import SharedModel
 from liquidvision.web.teach import LONGEST, MOST_BYTES, MOST_CLASSES, MOST_EXAMPLES, SHORTEST, never_falling
 
 INDEX = "index.csv"
@@ -35,11 +41,11 @@ def pack_model(model: Model) -> bytes:
     """A zip of the model's folder, which `infer -m` takes."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "taught"
-        model.save_pretrained(folder, card=card_of(model))
+        model.save_pretrained(folder, card=bundle_card(model))
         return zipped({f"taught/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())})
 
 
-def card_of(model: Model) -> str:
+def bundle_card(model: Model) -> str:
     return (
         f"# {model.name}\n\nA liquidvision model, taught by showing in the web page, on {model.backbone.name}.\n\n"
         f"Labels: {', '.join(model.labels)}.\n\nIt knows one person's examples in one place, and was judged by nothing "
@@ -47,17 +53,17 @@ def card_of(model: Model) -> str:
     )
 
 
-def pack_examples(examples: Sequence[Example], sight: Sight) -> bytes:
+def pack_examples(examples: Sequence[Example], sight: SharedModel) -> bytes:
     """A zip of a folder that `train` takes: embeddings with their times, and an index.csv with their labels."""
-    about = about_backbone(sight.teachable)
+    about = backbone_identity(sight.teachable)
     files, rows = {}, [("file", "label")]
     for number, example in enumerate(examples, 1):
         name = f"{number:04d}{EMBEDDED}"
         start, ticks = example.lead, (example.times / float(MICRO)).round().long()
         shown = ticks[start:]
-        features = Features(example.embeddings[start:], shown, torch.zeros_like(shown), MICRO, Fraction(0))
+        features = ClipEmbeddings(example.embeddings[start:], shown, torch.zeros_like(shown), MICRO, Fraction(0))
         before = {"lead": example.embeddings[:start], "lead_pts": ticks[:start]}
-        files[f"examples/{name}"] = encode_entry(features, about, before)
+        files[f"examples/{name}"] = encode_embedding_file(features, about, before)
         rows.append((name, example.label))
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
@@ -84,7 +90,7 @@ def unpack(archive_path: Path, folder: Path) -> list[str]:
     names: list[str] = []
     try:
         with zipfile.ZipFile(archive_path) as archive:
-            taken = [info for info in archive.infolist() if wanted(info.filename)]
+            taken = [info for info in archive.infolist() if required_entry(info.filename)]
             if len(taken) > MOST_EXAMPLES + 1 or sum(info.file_size for info in taken) > MOST_UNPACKED:
                 raise UsageError(f"the zip holds more than {MOST_EXAMPLES} examples, or {MOST_UNPACKED >> 20} MB")
             for info in taken:
@@ -105,21 +111,21 @@ def unpack(archive_path: Path, folder: Path) -> list[str]:
     return names
 
 
-def wanted(name: str) -> bool:
+def required_entry(name: str) -> bool:
     """Whether a file in a zip is one of ours; what systems add by themselves (__MACOSX/._config.json) is not."""
     parts = name.split("/")
     if any(part.startswith((".", "__")) for part in parts) or "\\" in name or "\0" in name or len(parts[-1]) > 100:
         return False
-    return parts[-1] in (CONFIG, CARD, INDEX) or parts[-1].endswith(EMBEDDED)
+    return parts[-1] in (CONFIG_FILE, CARD_FILE, INDEX) or parts[-1].endswith(EMBEDDED)
 
 
-def read_examples(folder: Path, sight: Sight) -> list[Example]:
+def read_examples(folder: Path, sight: SharedModel) -> list[Example]:
     """Examples that `pack_examples` packed.
 
     Raises:
         UsageError: an index or a file that is none, or of another backbone, or more than there may be.
     """
-    about, dim = about_backbone(sight.teachable), sight.teachable.dim
+    about, dim = backbone_identity(sight.teachable), sight.teachable.dim
     found: list[Example] = []
     size = 0
     try:
@@ -127,9 +133,9 @@ def read_examples(folder: Path, sight: Sight) -> list[Example]:
         if not rows or rows[0] != ["file", "label"] or not all(len(row) == 2 for row in rows if row):
             raise UsageError(f"{INDEX} in the zip has other columns than file,label")
         for name, label in filter(None, rows[1:]):
-            if not wanted(name) or "/" in name or not name.endswith(EMBEDDED):
+            if not required_entry(name) or "/" in name or not name.endswith(EMBEDDED):
                 raise UsageError(f"{INDEX} in the zip names {name!r}; expected a file of the zip, as 0001{EMBEDDED}")
-            features = read_embedded(folder / name, about, dim)
+            features = read_embedding_bytes(folder / name, about, dim)
             times = never_falling(features.times.tolist())
             lead, lead_times = lead_of(folder / name, dim)
             if not SHORTEST <= len(times) <= MOST_FRAMES or not 0 <= float(times[-1]) <= 2 * LONGEST:
@@ -138,7 +144,7 @@ def read_examples(folder: Path, sight: Sight) -> list[Example]:
             size += every.nbytes
             if size > MOST_BYTES:
                 raise UsageError(f"the examples take more than {MOST_BYTES >> 20} MB")
-            found.append(Example(label_of(label), every, torch.cat([lead_times, times])))
+            found.append(Example(label_field(label), every, torch.cat([lead_times, times])))
     except (OSError, csv.Error, UnicodeError, OverflowError, RefusedError) as error:
         told = str(error).replace(f"{folder}/", "") if isinstance(error, SourceError | RefusedError) else "damaged"
         raise UsageError(f"the examples cannot be read: {told}") from error
@@ -159,24 +165,24 @@ def lead_of(path: Path, dim: int) -> tuple[Tensor, Tensor]:
     return lead, times
 
 
-def read_model(folder: Path, sight: Sight) -> Model:
+def read_model(folder: Path, sight: SharedModel) -> Model:
     """A model that `pack_model` packed, or another folder with a trained head on the same backbone.
 
     Raises:
         UsageError, ModelError: it is damaged, on another backbone, or larger than a taught one is.
     """
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        head, labels, spec = config["head"], [label_of(label) for label in config["labels"]], config["backbone"]
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        head, labels, spec = config["head"], [label_field(label) for label in config["labels"]], config["backbone"]
         kind, fits = config["format"], all(fitting(name, head[name]) for name in head)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, RefusedError) as error:
         raise UsageError("the zip's config.json is not that of a model with a trained head") from error
-    if kind != FORMAT or not isinstance(head, dict) or "layouts" not in head or not fits:
+    if kind != MODEL_FORMAT or not isinstance(head, dict) or "layouts" not in head or not fits:
         raise UsageError("the zip's model is no trained head, or larger than one that is taught")
     if len(set(labels)) < len(labels) or not 2 <= len(labels) <= MOST_CLASSES:
         raise UsageError(f"the zip's model has {len(labels)} labels; expected 2 to {MOST_CLASSES}, all different")
     own = sight.teachable
-    tensors, _ = read_tensors(folder / WEIGHTS)
+    tensors, _ = read_tensors(folder / WEIGHTS_FILE)
     weights = {f"backbone.{name}": value.cpu() for name, value in own.extractor.state_dict().items()}
     if json.dumps(spec) != json.dumps(own.to_json()) or not all(
         name in tensors and torch.equal(tensors.pop(name).to(value), value) for name, value in weights.items()
@@ -184,15 +190,15 @@ def read_model(folder: Path, sight: Sight) -> Model:
         raise UsageError("the zip's model has another backbone than the loaded one; start with it: --web -m FOLDER")
     # Not by `Model.from_pretrained`: building a backbone is nothing to do while others compute.
     try:
-        made = Head(HeadConfig.from_json(head))
+        made = LiquidHead(LiquidHeadConfig.from_json(head))
         own_tensors = {name.removeprefix("head."): value for name, value in tensors.items()}
-        check_shapes(Path(WEIGHTS), "head.", made.state_dict(), own_tensors)
+        check_tensor_shapes(Path(WEIGHTS_FILE), "head.", made.state_dict(), own_tensors)
         made.load_state_dict(own_tensors)
         model = Model(own, made, labels, name="taught", first_dt=float(config["first_dt"]))
     except (TypeError, KeyError, ValueError, RuntimeError) as error:
         raise UsageError(f"the zip's model does not fit its config.json: {first_line(error)}") from error
     if not all(bool(torch.isfinite(value).all()) for value in made.state_dict().values()):
-        raise UsageError(f"{WEIGHTS} in the zip holds numbers that are none")
+        raise UsageError(f"{WEIGHTS_FILE} in the zip holds numbers that are none")
     return model
 
 

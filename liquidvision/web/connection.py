@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from liquidvision.errors import UsageError
-from liquidvision.frame import Frame
-from liquidvision.gaze import Gaze
-from liquidvision.learn.showing import Example
-from liquidvision.liquid.head import Head
-from liquidvision.model import Model
+from liquidvision.inference.session import Session
+from liquidvision.models.heads.liquid_head import LiquidHead
+from liquidvision.models.model import Model
+from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.prediction import Prediction
-from liquidvision.session import Session
+from liquidvision.training.few_shot import Example
+from liquidvision.video.frame import Frame
 from liquidvision.web.pictures import decode
 from liquidvision.web.protocol import VERSION, Command, read_frame
-from liquidvision.web.sight import Sight
+from liquidvision.web.sight import SharedModel
 from liquidvision.web.teach import Class, Teaching, does
 
 MICRO = Fraction(1, 1_000_000)  # seconds; ticks of the clients' clocks
@@ -39,13 +39,13 @@ class Connection:
         taught: the model that was taught, or None while the loaded one speaks.
     """
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, sight: SharedModel) -> None:
         self.key = secrets.token_urlsafe(24)
         self.teaching = Teaching()
         self.taught: Model | None = None
         self._numbers: tuple[int, ...] = ()  # of the taught model's classes
         self._sight, self._frames = sight, 0
-        self._session, self._gaze = Session(sight.model), Gaze(sight.model.backbone)
+        self._session, self._gaze = Session(sight.model), MotionCrop(sight.model.backbone)
 
     def see(self, message: bytes) -> list[dict[str, Any]]:
         """Take in a frame; what to answer.
@@ -89,7 +89,7 @@ class Connection:
         self._gaze.reset()
         self.teaching.forget_stream()
 
-    def adopt(self, head: Head, classes: Sequence[Class], first_dt: float) -> None:
+    def adopt(self, head: LiquidHead, classes: Sequence[Class], first_dt: float) -> None:
         """Let a head that was taught speak from now on; its memory begins with the last seconds."""
         self._numbers = tuple(each.number for each in classes)
         labels = [each.label for each in classes]

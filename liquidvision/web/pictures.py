@@ -19,14 +19,14 @@ def decode(jpeg: bytes) -> np.ndarray:
     Raises:
         RefusedError: it is no whole baseline JPEG, or too large.
     """
-    width, height = size_of(jpeg)
+    width, height = encoded_size(jpeg)
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None or image.shape != (height, width, 3):
         raise RefusedError("the JPEG cannot be decoded")
     return image
 
 
-def size_of(jpeg: bytes) -> tuple[int, int]:
+def encoded_size(jpeg: bytes) -> tuple[int, int]:
     """Width and height as the header says, within the limits.
 
     Raises:

@@ -40,7 +40,7 @@ class Command:
     values: Mapping[str, Any]
 
 
-def label_of(value: Any) -> str:
+def label_field(value: Any) -> str:
     """The name of a class, without blanks around it."""
     text = value.strip() if isinstance(value, str) else ""
     if not 0 < len(text) <= LONGEST_LABEL or not text.isprintable():
@@ -48,14 +48,14 @@ def label_of(value: Any) -> str:
     return text
 
 
-def number_of(value: Any) -> int:
+def number_field(value: Any) -> int:
     """The number of an example."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
         raise RefusedError("example is a whole number, as the server gave it")
     return value
 
 
-def seconds_of(value: Any) -> float:
+def seconds_field(value: Any) -> float:
     """How far back a correction goes."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= LONGEST_CORRECTION:
         raise RefusedError(f"seconds is a number above 0, to {LONGEST_CORRECTION:g}")
@@ -65,13 +65,13 @@ def seconds_of(value: Any) -> float:
 # Each command with its fields, all of them needed.
 COMMANDS: dict[str, dict[str, Callable[[Any], Any]]] = {
     "reset": {},
-    "add": {"label": label_of},
-    "rename": {"label": label_of, "to": label_of},
-    "delete": {"label": label_of},
-    "forget": {"example": number_of},
-    "record": {"label": label_of},
+    "add": {"label": label_field},
+    "rename": {"label": label_field, "to": label_field},
+    "delete": {"label": label_field},
+    "forget": {"example": number_field},
+    "record": {"label": label_field},
     "stop": {},
-    "correct": {"label": label_of, "seconds": seconds_of},
+    "correct": {"label": label_field, "seconds": seconds_field},
     "undo": {},
     "train": {},
 }

@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import quote
 
 from liquidvision.errors import DependencyError, SinkError, UsageError
-from liquidvision.learn.showing import warm_up
-from liquidvision.model import Model
+from liquidvision.models.model import Model
+from liquidvision.training.few_shot import warm_up
 from liquidvision.web.connection import Connection
 from liquidvision.web.gate import LOOPBACK, objection
 from liquidvision.web.protocol import LARGEST_FRAME, TRY_LATER, Pace, RefusedError, read_command
-from liquidvision.web.sight import Sight
+from liquidvision.web.sight import SharedModel
 from liquidvision.web.transfer import MOST_UPLOADED, routes
 from liquidvision.web.workers import Training, Workers
 
@@ -112,7 +112,7 @@ class Server:
 
     def __init__(self, model: Model, *, token: str | None = None) -> None:
         self._token = token
-        self._workers = Workers(Sight(model))
+        self._workers = Workers(SharedModel(model))
         self._clients: dict[str, Client] = {}
         self._open = 0
         self._lost: dict[str, tuple[Connection, float]] = {}

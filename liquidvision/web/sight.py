@@ -3,13 +3,13 @@
 import numpy as np
 from torch import Tensor
 
-from liquidvision.frame import Frame
-from liquidvision.gaze import Gaze
 from liquidvision.liquid.traces import Layout
-from liquidvision.model import Model, layouts_of
+from liquidvision.models.model import Model, layouts_of
+from liquidvision.models.motion_crop import MotionCrop
+from liquidvision.video.frame import Frame
 
 
-class Sight:
+class SharedModel:
     """The networks that see for all connections. They remember nothing.
 
     A trained head and a taught one read the same embedding. A filter reads its classifier's logits, from which
@@ -33,7 +33,7 @@ class Sight:
             backbone.embed([np.zeros((64, 64, 3), np.uint8)])
 
     def look(
-        self, gaze: Gaze, frame: Frame, *, taught: bool = False, teaching: bool = True
+        self, gaze: MotionCrop, frame: Frame, *, taught: bool = False, teaching: bool = True
     ) -> tuple[Tensor, Tensor | None]:
         """Embeddings (1, d) of a stream's next frame: for what speaks now, and for heads that are taught.
 

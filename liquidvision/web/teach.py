@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from liquidvision.errors import UsageError
-from liquidvision.learn.showing import Example
+from liquidvision.training.few_shot import Example
 from liquidvision.web.protocol import LONGEST_CORRECTION
 
 MOST_CLASSES, MOST_EXAMPLES = 30, 500

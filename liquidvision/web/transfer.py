@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from liquidvision.errors import LiquidVisionError, UsageError
+from liquidvision.models.folder import CONFIG_FILE
 from liquidvision.web import bundle
 from liquidvision.web.connection import Connection
 from liquidvision.web.workers import Workers
@@ -85,8 +86,8 @@ class Transfer:
             examples = await self._workers.learn(bundle.read_examples, folder, sight)
             await self._workers.see(connection.bring, examples, [example.label for example in examples])
             return f"{len(examples)} examples were added"
-        if bundle.CONFIG in names:
+        if CONFIG_FILE in names:
             model = await self._workers.learn(bundle.read_model, folder, sight)
             await self._workers.see(connection.bring_model, model)
             return f"the model with {', '.join(model.labels)} is in use"
-        raise UsageError(f"the zip holds no {bundle.INDEX} and no {bundle.CONFIG}; expected one that the page exported")
+        raise UsageError(f"the zip holds no {bundle.INDEX} and no {CONFIG_FILE}; expected one that the page exported")

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from liquidvision.errors import first_line
-from liquidvision.learn.showing import Example, Taught, teach
+from liquidvision.training.few_shot import Example, TeachResult, teach
 from liquidvision.web.connection import Connection, note
-from liquidvision.web.sight import Sight
+from liquidvision.web.sight import SharedModel
 from liquidvision.web.teach import Class
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class Workers:
         sight: what is seen by.
     """
 
-    def __init__(self, sight: Sight) -> None:
+    def __init__(self, sight: SharedModel) -> None:
         self.sight = sight
         self._seeing = ThreadPoolExecutor(1, "liquidvision-seeing")
         self._learning = ThreadPoolExecutor(1, "liquidvision-learning")
@@ -105,7 +105,9 @@ class Training:
             )
             await answer(await self._workers.see(self._connection.state))
 
-    def _teach(self, classes: list[Class], examples: list[Example], progress: list[tuple[int, int]]) -> Taught | None:
+    def _teach(
+        self, classes: list[Class], examples: list[Example], progress: list[tuple[int, int]]
+    ) -> TeachResult | None:
         """In the thread that learns; None where it was given up."""
 
         def on_epoch(done: int, of: int) -> None:

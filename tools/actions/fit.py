@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from liquidvision import Head, HeadConfig
+from liquidvision import LiquidHead, LiquidHeadConfig
 from tools.actions.clips import ClipSet, as_tensors
 
 
@@ -53,10 +53,12 @@ def drop_frames(keep: Tensor, *rows: Tensor) -> tuple[Tensor, list[Tensor]]:
     return lengths, [row[torch.arange(len(row))[:, None], order] for row in rows]
 
 
-def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, readout: Tensor | None = None, log=print) -> Head:
+def fit(
+    config: LiquidHeadConfig, clips: ClipSet, recipe: Recipe, *, readout: Tensor | None = None, log=print
+) -> LiquidHead:
     """Train a head on clips, to see by the given readouts of the embedding if any; returns it in eval mode."""
     torch.manual_seed(recipe.seed)
-    head = Head(config)
+    head = LiquidHead(config)
     times, labels, embeddings = as_tensors(clips)
     some = slice(None, None, max(1, len(labels) // 200))  # enough for means and axes
     head.fit_statistics(embeddings[some].float(), steps_between(times[some], recipe.first_dt), readout=readout)
@@ -96,7 +98,7 @@ def fit(config: HeadConfig, clips: ClipSet, recipe: Recipe, *, readout: Tensor |
 
 
 @torch.inference_mode()
-def accuracy(head: Head, clips: ClipSet, first_dt: float) -> tuple[float, float]:
+def accuracy(head: LiquidHead, clips: ClipSet, first_dt: float) -> tuple[float, float]:
     """Share of frames right with memory, and by each frame alone, 0..1."""
     times, labels, embeddings = as_tensors(clips)
     right = alone = 0

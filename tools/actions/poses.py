@@ -13,7 +13,7 @@ from torch.nn import functional
 from torchvision.models import get_model
 
 from liquidvision import Backbone, Preprocessing
-from liquidvision.checkpoint import read_weights
+from liquidvision.models.folder import read_weights
 from tools.actions.clips import SIDE
 from tools.actions.stills import JOINTS, Stills
 from tools.distill.degrade import distort, uniform

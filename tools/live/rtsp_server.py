@@ -9,7 +9,7 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402  # the versions must be asked for first
+from gi.repository import GLib, Gst, GstRtspServer  # the versions must be asked for first  # noqa: E402
 
 port, width, height, rate = sys.argv[1:]
 Gst.init(None)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from liquidvision import Backbone
-from liquidvision.learn.lessons import Lesson
+from liquidvision.training.sequences import ClipSequence
 from tools.distill.pictures import zipped_named
 from tools.objects.simulate import clip
 
@@ -48,7 +48,7 @@ def halves(pool: tuple[np.ndarray, np.ndarray]) -> list[tuple[np.ndarray, np.nda
 
 def simulated(
     backbone: Backbone, pool: tuple[np.ndarray, np.ndarray], seeds: range, split: str, cache: Path
-) -> list[Lesson]:
+) -> list[ClipSequence]:
     """Clips of one to three of the pool's pictures each, embedded; clips of an earlier call are read from `cache`."""
     cache.mkdir(parents=True, exist_ok=True)
     clips = []
@@ -67,5 +67,5 @@ def simulated(
             if seed % 20 == 19:
                 print(f"{split}: clip {seed} embedded", flush=True)
         saved = torch.load(file, weights_only=True)
-        clips.append(Lesson(file.stem, saved["embeddings"], saved["times"], saved["labels"], whole=False))
+        clips.append(ClipSequence(file.stem, saved["embeddings"], saved["times"], saved["labels"], whole=False))
     return clips

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from liquidvision.learn.lessons import Lesson, collate
-from liquidvision.learn.metrics import Track
-from liquidvision.liquid.filter import FilterConfig, LiquidFilter
+from liquidvision.metrics.classification import ClipScores
+from liquidvision.models.heads.liquid_filter import LiquidFilter, LiquidFilterConfig
+from liquidvision.training.sequences import ClipSequence, collate_sequences
 
 FIRST_DT = 1.0
 
@@ -36,11 +36,11 @@ class Recipe:
     seed: int = 0
 
 
-def fit(config: FilterConfig, clips: Sequence[Lesson], recipe: Recipe) -> LiquidFilter:
+def fit(config: LiquidFilterConfig, clips: Sequence[ClipSequence], recipe: Recipe) -> LiquidFilter:
     """Train a filter on clips; returns it in eval mode."""
     torch.manual_seed(recipe.seed)
     head = LiquidFilter(config)
-    some = collate(clips[:: max(1, len(clips) // 64)], FIRST_DT)
+    some = collate_sequences(clips[:: max(1, len(clips) // 64)], FIRST_DT)
     head.fit_statistics(some.embeddings, some.dts, some.lengths)
     per_epoch = -(-len(clips) // recipe.batch)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -50,7 +50,7 @@ def fit(config: FilterConfig, clips: Sequence[Lesson], recipe: Recipe) -> Liquid
     for epoch in range(recipe.epochs):
         total = 0.0
         for rows in torch.randperm(len(clips)).split(recipe.batch):
-            batch = collate([clips[i] for i in rows.tolist()], FIRST_DT)
+            batch = collate_sequences([clips[i] for i in rows.tolist()], FIRST_DT)
             real, labels = batch.real, batch.targets
             logits = head(batch.embeddings, batch.dts, lengths=batch.lengths).logits
             change = logits.softmax(-1).diff(dim=1).abs().sum(-1)
@@ -67,15 +67,15 @@ def fit(config: FilterConfig, clips: Sequence[Lesson], recipe: Recipe) -> Liquid
 
 
 @torch.inference_mode()
-def tracks(head: LiquidFilter, clips: Sequence[Lesson]) -> tuple[list[Track], list[Track]]:
+def tracks(head: LiquidFilter, clips: Sequence[ClipSequence]) -> tuple[list[ClipScores], list[ClipScores]]:
     """What a filter says of clips, and what each frame alone does."""
     with_memory, alone = [], []
     for start in range(0, len(clips), 16):
         some = clips[start : start + 16]
-        batch = collate(some, FIRST_DT)
+        batch = collate_sequences(some, FIRST_DT)
         out = head(batch.embeddings, batch.dts, lengths=batch.lengths)
         for row, clip in enumerate(some):
             for said, logits in ((with_memory, out.logits), (alone, out.frame_logits)):
                 scores = logits[row, : len(clip)].softmax(-1).numpy()
-                said.append(Track(clip.targets.numpy(), scores, clip.times.numpy()))
+                said.append(ClipScores(clip.targets.numpy(), scores, clip.times.numpy()))
     return with_memory, alone

@@ -12,7 +12,7 @@ from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC
 from liquidvision.liquid.ltc import LTC, GatedLTC
-from liquidvision.liquid.plain import GRU, LSTM, Memoryless
+from liquidvision.liquid.torch_cells import GRU, LSTM, Memoryless
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Threads, interrupts and cores: the few places where work runs side by side."""

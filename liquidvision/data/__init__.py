@@ -1,0 +1,1 @@
+"""Annotated videos and their embeddings: formats, splits, audits, caches."""

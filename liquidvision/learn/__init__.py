@@ -1,1 +1,0 @@
-"""Teaching a head from annotated clips: data, splits, embeddings kept on disk, training, evaluation, report."""

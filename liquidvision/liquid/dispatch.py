@@ -1,0 +1,258 @@
+"""The quick path on CPUs: compiled kernels behind autograd, chosen where they fit; plain torch does the rest."""
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import functional
+
+LOG2E = math.log2(math.e)
+log = logging.getLogger(__name__)
+switched_off: ContextVar[bool] = ContextVar("switched_off", default=False)
+SHORT = 16  # see `worth`
+GRAIN = 1_000_000  # operations that are worth a thread of their own
+WIDTH = 32  # numbers that the kernels' inner loops take at once; what is left over costs several times as much
+
+
+def worth(loops: int) -> bool:
+    """Whether a call that would loop so often in Python pays for the kernels.
+
+    Short calls without gradients, as those of a stream that comes frame by frame, take no longer without, and
+    spare a program that makes no others the kernels' compilation.
+    """
+    return loops >= SHORT or torch.is_grad_enabled()
+
+
+@cache
+def compiled_kernels() -> Any:
+    """The package of compiled kernels, or None where numba is not installed, is switched off or does not work."""
+    try:
+        from liquidvision.liquid import kernels as found
+        from liquidvision.liquid.kernels import gates, leaky, synapses  # noqa: F401
+    except ImportError as error:
+        log.info("no compiled kernels (%s); plain torch does their work", error)
+        return None
+    except Exception as error:  # a numba that does not go with this numpy, Python or system fails in many ways
+        log.warning("numba does not work here (%s: %s); plain torch does its work", type(error).__name__, error)
+        return None
+    return found
+
+
+@contextmanager
+def plain_torch() -> Iterator[None]:
+    """Inside, all cells run by plain torch: slower, and differentiable any number of times."""
+    token = switched_off.set(True)
+    try:
+        yield
+    finally:
+        switched_off.reset(token)
+
+
+def fits(*tensors: Tensor) -> bool:
+    """Whether the kernels can take these: all on the CPU, all float32 or all float64, outside of any tracing."""
+    kind = tensors[0].dtype
+    return (
+        not switched_off.get()
+        and kind in (torch.float32, torch.float64)
+        and all(tensor.device.type == "cpu" and tensor.dtype == kind for tensor in tensors)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not getattr(torch._C, "_are_functorch_transforms_active", lambda: False)()
+        and getattr(forward_ad, "_current_level", -1) < 0
+        and compiled_kernels() is not None
+    )
+
+
+def once(backward: Callable) -> Callable:
+    """A backward that has no derivatives of its own, and says so where they are asked for."""
+
+    def checked(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # as under create_graph=True
+            raise RuntimeError(
+                "the compiled kernels have no second derivatives; run the cell inside liquidvision.liquid.plain_torch()"
+            )
+        return backward(ctx, *gradients)
+
+    return checked
+
+
+def share_rows(work: Callable[[slice], Any], rows: int, cost: int) -> list[Any]:
+    """`work` on slices of `rows`, on as many threads as torch may use and `cost` operations are worth.
+
+    The threads live as long as this call.
+    """
+    threads = min(torch.get_num_threads(), rows, cost // GRAIN)
+    if threads < 2:
+        return [work(slice(0, rows))]
+    cuts = min(rows, 4 * threads)  # more parts than threads, for a core that others slow down
+    parts = [slice(*ends) for ends in pairwise(rows * n // cuts for n in range(cuts + 1))]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))
+
+
+def as_arrays(*tensors: Tensor) -> list[Any]:
+    """The tensors' memory, contiguous, as numpy arrays."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+class SynapseLayout(NamedTuple):
+    """Parameters of the synapses between two layers.
+
+    Attributes:
+        weight, slope, centre, reversal: w, a, μ, E: (sources, units) where dense, else (n,), source by source.
+        pre, post: the source and the unit of each, (n,); empty where dense.
+    """
+
+    weight: Tensor
+    slope: Tensor
+    centre: Tensor
+    reversal: Tensor
+    pre: Tensor
+    post: Tensor
+
+
+def synapse_layout(synapses: SynapseLayout, *, backward: bool) -> list[Any]:
+    """`table`, `pre`, `post` and `lanes` as the kernels take them."""
+    weight, slope, centre, reversal, *_ = synapses
+    scale = -LOG2E * slope
+    last = (scale * weight, reversal) if backward else (weight, weight * reversal)
+    table = torch.stack([scale, -scale * centre, *last])
+    pre, post = synapses.pre, synapses.post
+    if weight.ndim == 2:
+        table = functional.pad(table, (0, -weight.shape[-1] % WIDTH))
+    elif not len(pre):  # one of weight 0, or the kernels would take the layer for a dense one
+        table, pre, post = functional.pad(table, (0, 1)), pre.new_zeros(1), post.new_zeros(1)
+    return [*as_arrays(table.flatten(1), pre, post), table.shape[-1]]
+
+
+def by_synapses(sums: list[Tensor], synapses: SynapseLayout) -> tuple[Tensor | None, ...]:
+    """Gradients by w, a, μ, E, and none by pre and post, from the kernels' sums, each (4, n)."""
+    weight, slope, centre, *_ = synapses
+    total = torch.stack(sums).sum(0).view(4, *weight.shape[:-1], -1)[..., : weight.shape[-1]]
+    by_weight, by_reversal, by_argument, by_slope = total
+    by_argument = by_argument * weight
+    by_slope = by_slope * weight - centre * by_argument
+    return by_weight, by_slope, -slope * by_argument, by_reversal * weight, None, None
+
+
+class _Synapses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, units: int, *given: Tensor) -> tuple[Tensor, Tensor]:
+        synapses = SynapseLayout(*given)
+        total, current = x.new_zeros(len(x), units), x.new_zeros(len(x), units)
+        flat = synapse_layout(synapses, backward=False)
+        rows = as_arrays(x, total, current)
+
+        def work(part: slice) -> None:
+            compiled_kernels().synapses.synapses_forward(*flat, *(r[part] for r in rows))
+
+        share_rows(work, len(x), len(x) * synapses.weight.numel())
+        ctx.save_for_backward(x, *synapses)
+        return total, current
+
+    @staticmethod
+    @once
+    def backward(ctx: Any, by_total: Tensor, by_current: Tensor) -> tuple[Tensor | None, ...]:
+        x, *given = ctx.saved_tensors
+        synapses = SynapseLayout(*given)
+        by_x = torch.zeros_like(x, memory_format=torch.contiguous_format)
+        flat, rows = synapse_layout(synapses, backward=True), as_arrays(x, by_total, by_current, by_x)
+
+        def work(part: slice) -> Tensor:
+            sums = x.new_zeros(flat[0].shape)
+            compiled_kernels().synapses.synapses_backward(*flat, *(r[part] for r in rows), sums.numpy())
+            return sums
+
+        sums = share_rows(work, len(x), 2 * len(x) * synapses.weight.numel())
+        return by_x / -LOG2E, None, *by_synapses(sums, synapses)
+
+
+def synapses(x: Tensor, units: int, given: SynapseLayout) -> tuple[Tensor, Tensor]:
+    """Σ w s and Σ w E s of potentials x (..., sources), each (..., units); see `conductance.Synapses`."""
+    total, current = _Synapses.apply(x.reshape(-1, x.shape[-1]), units, *given)
+    return total.view(*x.shape[:-1], units), current.view(*x.shape[:-1], units)
+
+
+def path_of(counts: Tensor, like: Tensor, wanted: bool) -> Tensor:
+    """Room for three rows of every solver step, (batch, unfolds in all, 3, units), if it is wanted."""
+    unfolds = int(counts.sum(1).max()) if wanted and len(counts) else 0
+    return like.new_empty(len(counts) if wanted else 0, unfolds, 3, like.shape[-1])
+
+
+class _Conductance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, counts: Tensor, exponential: bool, recorded: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        total_in, current_in, start, dt, leak, leak_drive, capacitance, *given = tensors
+        synapses = SynapseLayout(*given)
+        states, taus = (torch.empty_like(total_in, memory_format=torch.contiguous_format) for _ in range(2))
+        path = path_of(counts, total_in, recorded and any(ctx.needs_input_grad))
+        flat = synapse_layout(synapses, backward=False) + as_arrays(leak, leak_drive, capacitance)
+        rows, results = as_arrays(total_in, current_in, dt, counts, start), as_arrays(states, taus, path)
+
+        def work(part: slice) -> None:
+            inputs, filled = (r[part] for r in rows), (r[part] for r in results)
+            compiled_kernels().synapses.conductance_forward(*flat, *inputs, exponential, *filled)
+
+        share_rows(work, len(dt), int(counts.sum()) * synapses.weight.numel())
+        ctx.save_for_backward(capacitance, dt, counts, path, *synapses)
+        ctx.exponential = exponential
+        return states, taus
+
+    @staticmethod
+    @once
+    def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
+        capacitance, dt, counts, path, *given = ctx.saved_tensors
+        synapses = SynapseLayout(*given)
+        batch, steps, units = by_states.shape
+        flat = synapse_layout(synapses, backward=True) + as_arrays(capacitance)
+        times, results = as_arrays(dt, counts), as_arrays(path, by_states, by_taus)
+        by_start, by_dt = by_states.new_zeros(batch, units), by_states.new_zeros(batch, steps)
+        by_total, by_current = by_states.new_zeros(2, batch, steps, units)
+        start_rows, *rows = as_arrays(by_start, by_total, by_current, by_dt)
+
+        def work(part: slice) -> tuple[Tensor, Tensor]:
+            sums, neurons = by_states.new_zeros(flat[0].shape), by_states.new_zeros(3, units)
+            into = start_rows[part], sums.numpy(), *neurons.numpy(), *(r[part] for r in rows)
+            compiled_kernels().synapses.conductance_backward(
+                *flat, *(r[part] for r in times), ctx.exponential, *(r[part] for r in results), *into
+            )
+            return sums, neurons
+
+        parts = share_rows(work, batch, 2 * int(counts.sum()) * synapses.weight.numel())
+        by_leak, by_leak_drive, by_capacitance = torch.stack([neurons for _, neurons in parts]).sum(0)
+        by_neurons = by_leak, by_leak_drive, by_capacitance
+        by_weights = by_synapses([sums for sums, _ in parts], synapses)
+        return None, None, None, by_total, by_current, by_start, by_dt, *by_neurons, *by_weights
+
+
+def conductance(
+    sums_in: tuple[Tensor, ...],
+    start: Tensor,
+    dt: Tensor,
+    counts: Tensor,
+    neurons: tuple[Tensor, Tensor, Tensor],
+    given: SynapseLayout,
+    *,
+    exponential: bool,
+) -> tuple[Tensor, Tensor]:
+    """The conductance form over all frames: states and time constants (batch, steps, units).
+
+    Args:
+        sums_in: what the inputs' synapses add to conductance and current, (batch, steps, units) each.
+        start: (batch, units) states before.
+        dt, counts: (batch, steps) seconds, and int32 solver steps that each is divided into.
+        neurons: g, g vleak and cm, (units,) each.
+        given: the synapses among the neurons.
+        exponential: the solver: exponential Euler, else the fused step.
+    """
+    recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
+    return _Conductance.apply(counts, exponential, recorded, *sums_in, start, dt, *neurons, *given)

@@ -1,0 +1,1 @@
+"""Models: preprocessing, backbones, heads, and the folders that hold them."""

@@ -1,0 +1,1 @@
+"""Heads: embeddings to logits, with memory."""

@@ -1,0 +1,215 @@
+"""A model: a frozen backbone, a liquid head on it, and the names of the classes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from liquidvision.errors import ModelError, UsageError, first_line
+from liquidvision.liquid.traces import Layout
+from liquidvision.models.backbone import Backbone, Preprocessing
+from liquidvision.models.folder import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    find_model,
+    read_model_config,
+    read_tensors,
+    write_model_folder,
+)
+from liquidvision.models.heads.liquid_filter import FILTER_KIND as FILTER
+from liquidvision.models.heads.liquid_filter import LiquidFilter, LiquidFilterConfig
+from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.models.zoo import IMAGENET_CLASSES, classifier_nodes, imagenet_labels
+from liquidvision.video.pixels import Pixels
+
+TORCHVISION_PREFIX = "torchvision:"  # before the name of a classifier of torchvision
+MIN_MAP_INPUT = 224  # pixels: a smaller picture's maps are too coarse for what moves in it
+FILTER_SOURCE = "objects"  # the bundled model whose filter serves them
+
+
+class Model:
+    """Backbone + head + labels. It remembers nothing: a `Session` does, one for each stream.
+
+    Args:
+        backbone: pictures to embeddings.
+        head: embeddings to logits, with memory.
+        labels: names of the classes, in the order of the logits.
+        name: a short name to show.
+        first_dt: seconds for which the first picture of a stream is taken to have stood there, so
+            that the memory starts settled on it; the head is trained with the same.
+
+    Raises:
+        UsageError: the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: LiquidHead | LiquidFilter,
+        labels: Sequence[str],
+        *,
+        name: str = "model",
+        first_dt: float = 1.0,
+    ) -> None:
+        if head.input_size != backbone.dim:
+            raise UsageError(f"the head takes embeddings of {head.input_size}; the backbone gives {backbone.dim}")
+        if head.config.classes != len(labels):
+            raise UsageError(f"the head has {head.config.classes} classes; there are {len(labels)} labels")
+        if not 0 <= first_dt < float("inf"):
+            raise UsageError(f"first_dt is {first_dt}; expected seconds, 0 or more")
+        self.backbone, self.head = backbone, head.eval()
+        self.labels, self.name, self.first_dt = tuple(labels), name, first_dt
+
+    @property
+    def device(self) -> torch.device:
+        return self.backbone.device
+
+    @property
+    def head_config(self) -> LiquidHeadConfig:
+        """The configuration of a head that was trained by liquidvision.
+
+        Raises:
+            UsageError: the memory is a filter.
+        """
+        if not isinstance(self.head, LiquidHead):
+            raise UsageError(f"the memory of {self.name} is a filter over its classifier; expected a trained head")
+        return self.head.config
+
+    def to(self, device: str | torch.device, *, half: bool = False) -> "Model":
+        """Move to a device: auto, cpu, cuda, mps or openvino; for it, and `half`, see `Backbone.place`."""
+        self.backbone.place(str(device), half=half)
+        self.head.to(self.backbone.device)
+        return self
+
+    def backbone_for_heads(self) -> Backbone:
+        """The backbone, giving what heads learn from: a classifier's with maps in place of its logits.
+
+        Its input is no smaller than `MIN_MAP_INPUT` pixels, whatever the classifier's is.
+        """
+        if isinstance(self.head, LiquidHead):
+            return self.backbone
+        own = self.backbone
+        height, width = (max(side, MIN_MAP_INPUT) for side in own.preprocessing.size)
+        whole = own.preprocessing.shorter is None
+        preprocessing = replace(own.preprocessing, size=(height, width)) if whole else own.preprocessing
+        maps = Backbone(own.name, weights=None, preprocessing=preprocessing)
+        weights = own.extractor.state_dict()
+        maps.extractor.load_state_dict({key: weights[key] for key in maps.extractor.state_dict()})
+        maps.runtime = None if own.runtime is None else type(own.runtime)()
+        return maps.to(own.device)
+
+    def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
+        """Embeddings (n, backbone.dim) of n pictures, frames' `pixels` or RGB (h, w, 3) uint8."""
+        return self.backbone.embed(images)
+
+    def config(self) -> dict[str, Any]:
+        """What config.json says of this model."""
+        return {
+            "name": self.name,
+            "labels": list(self.labels),
+            "first_dt": self.first_dt,
+            "backbone": self.backbone.to_json(),
+            "head": self.head.config.to_json(),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All weights by name, `backbone.` and `head.` before them."""
+        parts = {"backbone.": self.backbone.extractor, "head.": self.head}
+        return {prefix + key: value for prefix, part in parts.items() for key, value in part.state_dict().items()}
+
+    def fingerprint(self) -> str:
+        """A hash of configuration and weights, by which a saved memory knows its model."""
+        digest = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
+        for key, value in sorted(self.tensors().items()):
+            digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:32]
+
+    def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
+        """Write config.json, model.safetensors and README.md (the card) into `folder`.
+
+        Raises:
+            SinkError: the folder cannot be written.
+        """
+        text = card or f"# {self.name}\n\nA liquidvision model. Labels: {', '.join(self.labels)}.\n"
+        write_model_folder(Path(folder), self.config(), self.tensors(), text)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto", half: bool = False) -> "Model":
+        """Load a bundled model by its name, a model folder by its path, or any classifier of torchvision.
+
+        "torchvision:NAME" is the model of that name of `torchvision.models` with its own weights, downloaded at
+        first use, its 1,000 ImageNet labels, and the memory of the bundled model `objects`, which knows no class. For
+        `device` and `half` see `Backbone.place`.
+
+        Raises:
+            ModelError: no such model, or a folder cut short, of another version or of wrong shapes.
+            UsageError: a device that is not there, or a name that torchvision does not know.
+            WeightsError: torchvision's weights cannot be downloaded.
+        """
+        if str(name_or_folder).startswith(TORCHVISION_PREFIX):
+            return torchvision_model(str(name_or_folder).removeprefix(TORCHVISION_PREFIX)).to(device, half=half)
+        folder = find_model(name_or_folder)
+        config = read_model_config(folder)
+        tensors, _ = read_tensors(folder / WEIGHTS_FILE)
+        path = folder / CONFIG_FILE
+        try:
+            spec, head = config["backbone"], head_from_config(config["head"])
+            backbone = Backbone(
+                spec["name"],
+                nodes={str(node): int(side) for node, side in spec["nodes"].items()},
+                weights=None,
+                preprocessing=Preprocessing.from_json(spec["preprocessing"]),
+                look=str(spec.get("look", "whole")),
+                classes=head.config.classes if isinstance(head, LiquidFilter) else IMAGENET_CLASSES,
+            )
+            labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
+            model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
+        except KeyError as error:
+            raise ModelError(f"{path} lacks {error}; the folder is damaged or was made by another program") from error
+        except (TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise ModelError(f"{path} does not describe a model: {first_line(error)}") from error
+        for prefix, part in (("backbone.", backbone.extractor), ("head.", head)):
+            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            check_tensor_shapes(folder / WEIGHTS_FILE, prefix, part.state_dict(), own)
+            part.load_state_dict(own)
+        return model.to(device, half=half)
+
+
+def head_from_config(config: dict[str, Any]) -> LiquidHead | LiquidFilter:
+    """The head, without weights, that a config.json describes; raises as the configurations' `from_json`."""
+    if config.get("kind") == FILTER:
+        return LiquidFilter(LiquidFilterConfig.from_json(config))
+    return LiquidHead(LiquidHeadConfig.from_json(config))
+
+
+def torchvision_model(name: str) -> Model:
+    """A classifier of torchvision with its ImageNet weights, and the bundled filter as its memory."""
+    backbone = Backbone(name, nodes=classifier_nodes(name))
+    head = LiquidFilter(LiquidFilterConfig(*backbone.channels.values()))
+    tensors, _ = read_tensors(find_model(FILTER_SOURCE) / WEIGHTS_FILE)
+    own = {key.removeprefix("head."): value for key, value in tensors.items() if key.startswith("head.")}
+    head.load_state_dict(own)
+    return Model(backbone, head, imagenet_labels(name), name=name)
+
+
+def layouts_of(backbone: Backbone) -> tuple[Layout, ...]:
+    """Where each node of a backbone lies in its embedding."""
+    return tuple(Layout(backbone.channels[node], side * side) for node, side in backbone.nodes.items())
+
+
+def check_tensor_shapes(path: Path, prefix: str, wanted: dict[str, Tensor], got: dict[str, Tensor]) -> None:
+    """Raise ModelError for the first tensor that is missing, left over or of another shape."""
+    for key in [*wanted, *got]:
+        if key not in got:
+            raise ModelError(f"{path} lacks {prefix}{key}; the file belongs to another model or is damaged")
+        if key not in wanted:
+            raise ModelError(f"{path} holds {prefix}{key}, which config.json has no place for")
+        if wanted[key].shape != got[key].shape:
+            shapes = tuple(got[key].shape), tuple(wanted[key].shape)
+            raise ModelError(f"{path}: {prefix}{key} has shape {shapes[0]}; config.json expects {shapes[1]}")

@@ -1,0 +1,1 @@
+"""Drawing predictions: overlay, chart, window."""

@@ -1,1 +1,0 @@
-"""Where annotated video goes, and what is drawn onto it."""

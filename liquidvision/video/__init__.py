@@ -1,0 +1,1 @@
+"""Frames: pixels at exact times, read from and written to video."""

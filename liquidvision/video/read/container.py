@@ -1,0 +1,160 @@
+"""Opening a container with PyAV: no more protocols, formats and pixels than the source itself needs."""
+
+import errno
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+import av
+from av.codec.hwaccel import HWAccel
+from av.stream import Disposition
+
+from liquidvision.errors import SourceError, UsageError
+from liquidvision.video.read.reader import MAX_PIXELS
+
+TIMEOUT = 15.0  # seconds without data after which a URL counts as lost
+
+_HTTP = "http,https,tcp,tls,crypto,httpproxy"
+_RTSP = "rtsp,rtsps,rtp,udp,tcp,tls"
+_RTMP = "rtmp,rtmps,rtmpt,rtmpts,rtmpe,rtmpte,ffrtmphttp,ffrtmpcrypt,tcp,tls,http,https"
+# What a source may open in its turn, by its own scheme: a stream from one host reaches for no file of this machine.
+PROTOCOLS = {
+    "http": _HTTP,
+    "https": _HTTP,
+    "rtsp": _RTSP,
+    "rtsps": _RTSP,
+    "rtmp": _RTMP,
+    "rtmps": _RTMP,
+    "rtmpt": _RTMP,
+    "rtp": "rtp,udp",
+    "udp": "udp",
+    "srt": "srt,udp",
+    "tcp": "tcp",
+}
+ALWAYS_LIVE = frozenset(PROTOCOLS) - {"http", "https"}
+# Demuxers that open what a file names: another file, a host, a device, a script's output.
+REACHING = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs", "vapoursynth", "lavfi", "image2"})
+NO_FILE = 1  # libavformat's AVFMT_NOFILE: it opens what it reads by itself
+PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
+
+
+def open_container(
+    source: str | Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    timeout: float = TIMEOUT,
+    follow: bool = False,
+    hwaccel: HWAccel | None = None,
+) -> av.container.InputContainer:
+    """Open a file or URL for reading.
+
+    Raises:
+        UsageError: a URL of a kind that is not read.
+        SourceError: it is not there, or not a video.
+    """
+    url = str(source)
+    if url.startswith("file://"):
+        url = url2pathname(urlsplit(url).path)
+    remote = "://" in url
+    options = {"max_pixels": str(max_pixels)}  # of pictures decoded to learn about the streams
+    if remote:
+        options["protocol_whitelist"] = protocols_of(url)
+        url, listen = without_listen(url)
+        options |= listen
+    else:
+        check_file(url)
+        options["protocol_whitelist"] = "file,crypto,data"
+        options["format_whitelist"] = formats_of_files()
+        if follow:
+            options["follow"] = "1"
+    try:
+        # No tag is used to decode: one that is not UTF-8, as old cameras write, must not refuse the file.
+        return av.open(
+            url if remote else f"file:{url}",
+            options=options,
+            timeout=timeout if remote or follow else None,
+            metadata_errors="replace",
+            hwaccel=hwaccel,
+        )
+    except av.error.FFmpegError as error:
+        if not remote and is_playlist(Path(url)):
+            raise SourceError(
+                f"{public_name(source)} is a playlist, and a file may not open others; give the videos it names"
+            ) from error
+        # PyAV's own error holds the URL with its password: a traceback must not show it.
+        cause = None if remote else error
+        raise SourceError(f"{public_name(source)} cannot be opened as video: {reason(error)}") from cause
+
+
+def protocols_of(url: str) -> str:
+    """What a URL may open in its turn, or UsageError where it is of no kind that is read."""
+    scheme = urlsplit(url).scheme.lower()
+    if scheme not in PROTOCOLS:
+        raise UsageError(f"{scheme}:// is not read; expected a file or one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[scheme]
+
+
+def without_listen(url: str) -> tuple[str, dict[str, str]]:
+    """What FFmpeg takes for a URL that waits for a sender, `?listen=1`: with RTMP, other than with TCP, an option."""
+    parts = urlsplit(url)
+    if not parts.scheme.lower().startswith("rtmp") or parts.query != "listen=1":
+        return url, {}
+    return urlunsplit(parts._replace(query="")), {"listen": "1"}
+
+
+def check_file(path: str) -> None:
+    if not Path(path).exists():
+        raise SourceError(f"no such file: {path}")
+    if Path(path).is_dir():
+        raise SourceError(f"{path} is a folder; expected a video file, or a folder that holds some")
+
+
+@cache
+def formats_of_files() -> str:
+    """Names of the demuxers that read nothing but the file itself, as FFmpeg lists them."""
+    names = []
+    for name in sorted(av.formats_available):
+        try:
+            demuxer = av.ContainerFormat(name, "r")
+        except ValueError:  # writes only
+            continue
+        opens_by_itself = bool(demuxer.flags & NO_FILE)
+        if not opens_by_itself and not REACHING & set(name.split(",")):
+            names.append(name)
+    return ",".join(names)
+
+
+def is_playlist(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(16).lstrip().startswith(PLAYLISTS)
+    except OSError:
+        return False
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The first video stream that is neither a cover picture nor of a codec that FFmpeg does not know."""
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
+            return stream
+    return None
+
+
+def public_name(source: str | Path) -> str:
+    """A source's name to show: a file's own name, a URL without user, password and query."""
+    url = str(source)
+    if "://" not in url:
+        return Path(url).name
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def reason(error: Exception) -> str:
+    """FFmpeg's reason in its own words, without the numbers and the name around it."""
+    if isinstance(error, av.error.ExitError):  # of the time-out that was set
+        return "nothing came in time"
+    number = getattr(error, "errno", None)
+    if number == errno.ENOENT:
+        return "not found"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

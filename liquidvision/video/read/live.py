@@ -1,0 +1,95 @@
+"""Live sources that vanish and come back: reconnection with back-off, on one clock that shows gaps as they were."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from liquidvision.errors import SourceError
+from liquidvision.video.read.reader import DecodedPicture, LiveOptions, ReadWindow, VideoReader
+
+log = logging.getLogger(__name__)
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before the first new try, and at most; doubled from try to try
+
+
+class LiveReader(VideoReader):
+    """Reads a live source, and opens it anew when it is lost.
+
+    Times are the source's own. After an outage they go on by the seconds that passed on the monotonic clock,
+    whatever the source's new clock says, in ticks of the first connection's time base.
+
+    Args:
+        first: the source, open.
+        connect: opens it again; what it raises as SourceError counts as a try.
+        window: the part that is wanted, counted from the first connection.
+        live: see `LiveOptions`.
+    """
+
+    def __init__(
+        self, first: VideoReader, connect: Callable[[], VideoReader], window: ReadWindow, live: LiveOptions
+    ) -> None:
+        super().__init__(window)
+        self._live = self.live = live
+        self.begin, self.info, self.counts = first.begin, replace(first.info, live=True), first.counts
+        self._reader, self._connect = first, connect
+        self._closed, self._lock = threading.Event(), threading.Lock()
+        self._tries = 0  # since the last picture
+
+    def pictures(self) -> Iterator[DecodedPicture]:
+        base: Fraction | None = None
+        last, arrived, shift, anew = 0, 0.0, 0, False
+        while True:
+            lost: SourceError | None = None
+            try:
+                for picture in self._reader.pictures():
+                    now = time.monotonic()
+                    base = base or picture.time_base
+                    pts = picture.pts if picture.time_base == base else round(picture.pts * picture.time_base / base)
+                    if anew:
+                        shift, anew = last + max(1, round((now - arrived) / base)) - pts, False
+                        log.warning("%s is back after %.1f s", self.info.name, now - arrived)
+                    last, arrived, self._tries = pts + shift, now, 0
+                    yield replace(picture, pts=last, time_base=base)
+            except SourceError as error:
+                lost = error
+            if self._closed.is_set():
+                return
+            arrived = arrived or time.monotonic()
+            if not self._open_again(str(lost or f"{self.info.name} ended")):
+                if lost is None:  # it ended as streams end, and did not come back
+                    return
+                raise lost
+            anew = base is not None
+
+    def _open_again(self, why: str) -> bool:
+        """Try until the source is there, the tries are used up, or this reader is closed; whether it is there."""
+        self._reader.close()
+        while self._live.reconnect is None or self._tries < self._live.reconnect:
+            delay = min(LONGEST_DELAY, FIRST_DELAY * 2**self._tries) * random.uniform(0.5, 1.5)
+            log.warning("%s; trying again in %.1f s", why, delay)
+            self._tries += 1
+            if self._closed.wait(delay):
+                return False
+            try:
+                reader = self._connect()
+            except SourceError as error:
+                why = str(error)  # the error itself would hold the failed reader, and its decoder's memory
+                continue
+            self.counts.damaged += reader.counts.damaged
+            reader.counts = self.counts
+            with self._lock:
+                self._reader = reader
+            if self._closed.is_set():
+                reader.close()
+                return False
+            self.counts.reconnects += 1
+            return True
+        return False
+
+    def close(self) -> None:
+        self._closed.set()
+        with self._lock:
+            self._reader.close()

@@ -1,0 +1,109 @@
+"""Cameras, and files where asked, by OpenCV."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from liquidvision.errors import SourceError, UsageError
+from liquidvision.video.frame import VideoInfo
+from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
+
+MICROSECOND = Fraction(1, 1_000_000)
+
+
+class OpenCVReader(VideoReader):
+    """Reads a camera by its index, or a file by its path.
+
+    A camera's frames carry the monotonic clock at their capture, from 0; a file's carry what OpenCV
+    says of their time, rounded to microseconds, where that increases, and one frame on where not.
+
+    Raises:
+        UsageError: the source is a URL.
+        SourceError: the camera or file cannot be opened, or gives no picture.
+    """
+
+    def __init__(self, source: int | str | Path, window: ReadWindow | None = None) -> None:
+        super().__init__(window or ReadWindow())
+        live = isinstance(source, int)
+        self._lock, self._closed = threading.Lock(), False
+        if not live and "://" in str(source):
+            raise UsageError("URLs are read by av; leave out --reader opencv")
+        if isinstance(source, int):
+            self._capture, name = open_capture(source), f"camera {source}"
+        elif Path(source).is_file():
+            self._capture, name = open_capture(str(source)), Path(source).name
+        elif Path(source).is_dir():
+            raise SourceError(f"{source} is a folder; expected a video file")
+        else:
+            raise SourceError(f"no such file: {source}")
+        if not self._capture.isOpened():
+            hint = "is it plugged in, and free?" if live else "try the other reader: --reader av"
+            raise SourceError(f"{name} cannot be opened by OpenCV; {hint}")
+        ok, first = self._capture.read()
+        if not ok:
+            self.close()
+            hint = "" if live else "; try the other reader: --reader av"
+            raise SourceError(f"{name} gives no picture{hint}")
+        self._live, self._first, self._name, self._origin = live, first, name, time.monotonic()
+        get = self._capture.get
+        rate = Fraction(get(cv2.CAP_PROP_FPS)).limit_denominator(1001) if get(cv2.CAP_PROP_FPS) > 0 else None
+        count = int(get(cv2.CAP_PROP_FRAME_COUNT))
+        self._step = round(1 / (rate * MICROSECOND)) if rate else 33_333
+        self.info = VideoInfo(
+            name=name,
+            width=first.shape[1],
+            height=first.shape[0],
+            rate=rate,
+            duration=None if live or not rate or count <= 0 else float(count / rate),
+            live=live,
+            codec=self._capture.getBackendName().lower(),
+            num_frames_from_header=count if not live and count > 0 else None,
+        )
+
+    def pictures(self) -> Iterator[DecodedPicture]:
+        last, image, captured = None, self._first, self._origin
+        while True:
+            seconds = captured - self._origin if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            pts = round(seconds / MICROSECOND)
+            if last is not None and pts <= last:  # OpenCV may say 0 for a file's last frames
+                pts = last + self._step
+            last = pts
+            yield DecodedPicture(pts, MICROSECOND, None, partial(bgr_to_rgb, image))
+            with self._lock:  # not to be read while it is closed
+                if self._closed:
+                    return
+                ok, image = self._capture.read()
+            captured = time.monotonic()
+            if not ok:
+                if self._live:
+                    raise SourceError(f"{self._name} stopped giving pictures; was it unplugged?")
+                return
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._capture.release()
+
+
+def open_capture(source: int | str) -> cv2.VideoCapture:
+    """OpenCV's capture, without its own messages on the error stream: what fails is told by SourceError."""
+    os.environ.setdefault(
+        "OPENCV_FFMPEG_LOGLEVEL", "-8"
+    )  # quiet; read by the FFmpeg inside OpenCV when it is first used
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(source)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def bgr_to_rgb(image: np.ndarray) -> np.ndarray:
+    """OpenCV's order of channels to the one used everywhere here."""
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,98 @@
+"""What a file holds beside its pictures: sound and subtitles still compressed, chapters, tags."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+
+import av
+
+from liquidvision.video.frame import Chapter
+from liquidvision.video.read.reader import ReadWindow, SideTracks
+
+log = logging.getLogger(__name__)
+
+OF_THE_FILE = {"encoder", "software", "major_brand", "minor_version", "compatible_brands", "duration"}
+
+
+class AVSideTracks(SideTracks):
+    """The tracks of a file, read a second time beside its pictures, with a container of its own.
+
+    `streams` are PyAV's, to make the output's streams after; packets keep their own time base.
+    """
+
+    def __init__(self, container: av.container.InputContainer, window: ReadWindow, begin: Fraction) -> None:
+        self._container = container
+        self.streams = [stream for stream in container.streams if stream.type in ("audio", "subtitle")]
+        # What tells of the file and not of what is in it is untrue of the next file.
+        self.tags = {key: value for key, value in container.metadata.items() if key.lower() not in OF_THE_FILE}
+        self.picture_tags = next((stream.metadata for stream in container.streams.video), {})
+        self._late, self._from = window.start > 0, begin + Fraction(window.start)
+        self._to = None if window.stop is None else begin + Fraction(window.stop)
+        self.chapters = list(self._chapters())
+        if window.start > 0:
+            with suppress(av.error.FFmpegError):  # not seekable: packets before are passed over below
+                self._container.seek(int(self._from * av.time_base), backward=True)
+        self._packets = self._read()
+        self._next: av.Packet | None = next(self._packets, None)
+
+    def _chapters(self) -> Iterator[Chapter]:
+        for chapter in self._container.chapters():
+            second = 1 / (chapter["time_base"] or Fraction(1))
+            start, stop = chapter["start"] / second, chapter["end"] / second
+            if self._late:
+                start = max(start, self._from)
+            if self._to is not None:
+                stop = min(stop, self._to)
+            if start < stop:
+                yield Chapter(start, stop, chapter["metadata"])
+
+    def _read(self) -> Iterator[av.Packet]:
+        if not self.streams:
+            return
+        # Sound runs on without a break: when all of it has passed the window's end, nothing is to come.
+        running = {s.index for s in self.streams if s.type == "audio"} or {s.index for s in self.streams}
+        try:
+            for packet in self._container.demux(self.streams):
+                if not packet.size:  # the mark of a stream's end
+                    continue
+                if packet.stream.type == "subtitle":
+                    self._cut(packet)
+                seconds = packet_seconds(packet)
+                if self._late and seconds < self._from:  # from the beginning on, nothing is too early
+                    continue
+                if self._to is not None and seconds >= self._to:
+                    running.discard(packet.stream_index)
+                    if not running:
+                        return
+                    continue
+                yield packet
+        except av.error.FFmpegError as error:
+            log.warning("sound and subtitles broke off: %s", error.strerror)
+
+    def _cut(self, packet: av.Packet) -> None:
+        """What is to be read across an edge of the window is to be read up to it, or from it on."""
+        start = packet_seconds(packet)
+        stop = start + (packet.duration or 0) * packet.time_base
+        if self._late and start < self._from < stop:
+            start = self._from
+            packet.pts = packet.dts = round(start / packet.time_base)
+        if packet.duration and stop > start:
+            stop = stop if self._to is None else min(stop, max(start, self._to))
+            packet.duration = round((stop - start) / packet.time_base)
+
+    def until(self, seconds: float) -> Iterator[av.Packet]:
+        while self._next is not None and packet_seconds(self._next) <= seconds:
+            packet, self._next = self._next, next(self._packets, None)
+            yield packet
+
+    def close(self) -> None:
+        # Nothing more is read from the closed container, and the generator, which holds this object, goes at once.
+        self._next, self._packets = None, iter(())
+        self._container.close()
+
+
+def packet_seconds(packet: av.Packet) -> Fraction:
+    """When a packet is played, on the source's clock."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    return (stamp or 0) * packet.time_base

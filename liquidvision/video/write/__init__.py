@@ -1,0 +1,1 @@
+"""Writers: annotated video, images, copied audio and subtitles."""

@@ -1,0 +1,235 @@
+"""Video files by PyAV: every frame at its own time, the source's other tracks beside it."""
+
+import logging
+from contextlib import nullcontext
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+from liquidvision.concurrency.cores import restore_priority
+from liquidvision.errors import SinkError
+from liquidvision.video.frame import Frame, VideoInfo
+from liquidvision.video.pixels import Pixels, Planes
+from liquidvision.video.write.codecs import check_codec, container_of
+from liquidvision.video.write.sink import STDOUT, VideoSink
+from liquidvision.video.write.tracks import SUBTITLES, TrackSource, TrackWriter, to_ticks
+
+log = logging.getLogger(__name__)
+# On disk at once, not when 32 KiB have come together: of a small picture that is a minute. Fragments and
+# clusters last half a second, and no track waits longer than that for the packets of another.
+AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "500000"}
+MATROSKA = {"cluster_time_limit": "500"}
+# swscale's names of matrices, by their numbers in ISO/IEC 23091-2 (H.273); what is not among them is BT.601.
+SWSCALE = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
+
+
+class AVVideoSink(VideoSink):
+    """Writes H.264 (or another of `CODECS`) at the frames' own times, exact to the tick.
+
+    While it is written, an MP4 is fragmented, so that what is there plays also after a crash.
+
+    Args:
+        path: the file; its ending chooses the container.
+        info: the source's size, aspect and mean rate.
+        begin: seconds on the source's clock that become 0 in the output.
+        codec: one of `CODECS`.
+        tracks: sound, subtitles, chapters and tags to write beside the pictures, or None.
+
+    Raises:
+        UsageError: an unknown codec, or one that the container does not hold.
+        SinkError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        info: VideoInfo,
+        *,
+        begin: Fraction = Fraction(0),
+        codec: str = "h264",
+        tracks: TrackSource | None = None,
+    ) -> None:
+        self._codec = check_codec(Path(path), codec)
+        super().__init__(path)
+        self.notes: list[str] = []
+        self._info, self._begin, self._tracks = info, begin, tracks
+        try:
+            self._container = self._open()
+        except OSError as error:
+            raise self.failure(error) from error
+        self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
+        self._stream: av.VideoStream | None = None
+        self._beside: TrackWriter | None = None
+        self._colors = self._codec.colors  # what is encoded: see `Planes.kind`
+        self._last_pts: int | None = None
+        self._last_source_pts = self._offset = 0
+        self._frames = 0
+        self._end = 0.0  # seconds on the source's clock at which the last frame ends
+
+    def _open(self) -> av.container.OutputContainer:
+        # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
+        # to 1/90000 s.
+        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
+        if not any(source.type == SUBTITLES for source in (self._tracks.streams if self._tracks else ())):
+            # Else a fragment ends with each key frame only: FFmpeg misplaces subtitles in those it cuts itself.
+            fragments["frag_duration"] = "500000"
+        options = {**AT_ONCE, **(fragments if container_of(self.path) in (".mp4", ".mov") else MATROSKA)}
+        return av.open(f"file:{self.part}", "w", options=options)
+
+    def _open_streams(self, frame: Frame) -> av.VideoStream:
+        planes = self._planes_of(frame)
+        height, width = frame.image.shape[:2] if planes is None else planes.y.shape
+        rate = self._info.rate or Fraction(30)
+        stream = self._container.add_stream(self._codec.encoder, rate=rate, options=self._codec.options)
+        assert isinstance(stream, av.VideoStream)
+        context = stream.codec_context
+        # Chroma of 4:2:0 goes by twos: an odd side is padded by one row or column.
+        context.width, context.height = width + width % 2, height + height % 2
+        context.pix_fmt = self._codec.pixels
+        context.gop_size = max(1, round(2 * rate))  # a key frame every two seconds, to seek and to recover
+        context.time_base = stream.time_base = frame.time_base
+        context.sample_aspect_ratio = self._info.pixel_aspect
+        matrix, span, primaries, transfer = self._colors = self._codec.colors if planes is None else planes.kind
+        context.colorspace, context.color_range = matrix, int(ColorRange.JPEG if span else ColorRange.MPEG)
+        context.color_primaries, context.color_trc = primaries, transfer
+        if self._codec.tag:
+            context.codec_tag = self._codec.tag
+        if self._tracks is not None:
+            self._beside = TrackWriter(
+                self._container, self._tracks, self._begin, container_of(self.path), piped=self.path == STDOUT
+            )
+            self.notes = self._beside.notes
+        return stream
+
+    def write(self, frame: Frame) -> None:
+        try:
+            if self._stream is None:
+                self._stream = self._open_streams(frame)
+            context = self._stream.codec_context
+            picture = self._picture(frame, context.width, context.height)
+            pts = self._place(to_ticks(frame.time_base * frame.pts - self._begin, context.time_base))
+            self._frames += 1
+            picture.pts, picture.time_base = pts, context.time_base
+            picture.duration = to_ticks((frame.duration or 0) * frame.time_base, context.time_base)
+            picture.pict_type = 0
+            with nullcontext() if context.is_open else restore_priority():
+                packets = self._stream.encode(picture)
+            self._container.mux(packets)
+            self._end = frame.time + (frame.seconds or 0.0)
+            if self._beside is not None:
+                self._beside.write(frame.time)
+        except (OSError, av.error.FFmpegError) as error:
+            raise self.failure(error) from error
+
+    def _planes_of(self, frame: Frame) -> Planes | None:
+        """A picture's own planes, where they are what the encoder takes."""
+        if self._codec.pixels != "yuv420p" or not isinstance(frame.pixels, Pixels):
+            return None
+        return frame.pixels.planes()
+
+    def _picture(self, frame: Frame, width: int, height: int) -> av.VideoFrame:
+        planes = self._planes_of(frame)
+        if planes is not None and planes.kind == self._colors and planes.y.shape == (height, width):
+            picture = av.VideoFrame(width, height, "yuv420p")
+            for plane, pixels in zip(picture.planes, (planes.y, planes.u, planes.v), strict=True):
+                rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
+                rows[:, : pixels.shape[1]] = pixels
+            return picture
+        matrix, span, *_ = self._colors
+        picture = av.VideoFrame.from_ndarray(pad_even(frame.image), format="rgb24")
+        return self._reformatter.reformat(
+            picture,
+            width,
+            height,
+            self._codec.pixels,
+            src_color_range=ColorRange.JPEG,
+            dst_colorspace=SWSCALE.get(matrix, Colorspace.ITU601),
+            dst_color_range=ColorRange.JPEG if span else ColorRange.MPEG,
+            threads=1,
+        )
+
+    def _place(self, source_pts: int) -> int:
+        """The output's pts: the source's own, but increasing, since a container takes no two pictures at one time."""
+        pts = source_pts + self._offset
+        if self._last_pts is not None and pts <= self._last_pts:
+            pts = self._last_pts + 1
+            if source_pts < self._last_source_pts:  # the clock started anew: what follows keeps its distances
+                self._offset = pts - source_pts
+        self._last_pts, self._last_source_pts = pts, source_pts
+        return pts
+
+    def end(self, *, whole: bool) -> None:
+        if self._beside is None:
+            return
+        try:
+            self._end = float("inf") if whole else self._end
+            self._beside.write(self._end)
+        except (OSError, av.error.FFmpegError) as error:
+            raise self.failure(error) from error
+
+    def _finish(self) -> None:
+        if self._stream is None:
+            self._container.close()
+            raise SinkError(f"{self.path} was not written: there was no frame")
+        try:
+            packets = self._stream.encode(None)
+            if packets and self._last_pts is not None and packets[-1].pts is not None:
+                # FFmpeg's edit list ends with the last packet, which need not be that of the last picture.
+                step = to_ticks(1 / (self._info.rate or Fraction(30)), self._stream.codec_context.time_base)
+                packets[-1].duration = self._last_pts - packets[-1].pts + max(1, step)
+            for packet in packets:
+                if self._frames <= 2:  # of so few libx265 leaves the dts to chance
+                    packet.dts = packet.pts
+                self._container.mux(packet)
+            if self._beside is not None:
+                self._beside.finish(self._end)
+            self._container.close()
+        except av.error.FFmpegError as error:
+            raise self.failure(error) from error
+
+    def _release(self) -> None:
+        try:
+            self._container.close()
+        except (OSError, av.error.FFmpegError) as error:
+            log.info("closing %s: %s", self.path, error)
+
+
+class StdoutVideoSink(AVVideoSink):
+    """Streams Matroska to standard output, where nothing else may then be written: no file, no name."""
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        *,
+        begin: Fraction = Fraction(0),
+        codec: str = "h264",
+        tracks: TrackSource | None = None,
+    ) -> None:
+        super().__init__(STDOUT, info, begin=begin, codec=codec, tracks=tracks)
+
+    def _open(self) -> av.container.OutputContainer:
+        return av.open("pipe:1", "w", format="matroska", options={**AT_ONCE, **MATROSKA})
+
+    def _claim(self) -> None:
+        return
+
+    def _publish(self) -> None:
+        return
+
+    def discard(self) -> None:
+        self._release()
+
+    def drop_unused(self) -> None:
+        return
+
+    def failure(self, error: Exception) -> SinkError:
+        return SinkError(f"cannot write to standard output: {getattr(error, 'strerror', None) or error}")
+
+
+def pad_even(image: np.ndarray) -> np.ndarray:
+    """The picture with even sides, its last row and column repeated where that takes one more."""
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge") if height % 2 or width % 2 else image

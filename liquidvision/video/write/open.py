@@ -1,0 +1,50 @@
+"""Which writer an output video gets."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from liquidvision.errors import UsageError
+from liquidvision.video.read.reader import VideoReader
+from liquidvision.video.write.sink import STDOUT, VideoSink
+
+WRITERS = ("av", "opencv")
+
+
+def open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, stack: ExitStack) -> VideoSink:
+    """A sink for a reader's pictures; the stack closes what it reads beside them.
+
+    Raises:
+        UsageError: no such video can be written to `path`.
+        SinkError: the file cannot be written.
+    """
+    check_video_output(path, codec, writer)
+    if writer == "opencv":
+        from liquidvision.video.write.opencv_writer import OpenCVVideoSink
+
+        rate = reader.info.rate and reader.info.rate / reader.window.stride
+        return OpenCVVideoSink(path, replace(reader.info, rate=rate))
+    from liquidvision.video.write.av_writer import AVVideoSink, StdoutVideoSink
+
+    tracks = reader.tracks()
+    if tracks is not None:
+        stack.callback(tracks.close)
+    begin = reader.begin + Fraction(reader.window.start)
+    if path == STDOUT:
+        return StdoutVideoSink(reader.info, begin=begin, codec=codec, tracks=tracks)
+    return AVVideoSink(path, reader.info, begin=begin, codec=codec, tracks=tracks)
+
+
+def check_video_output(path: Path, codec: str, writer: str) -> None:
+    """Raise UsageError, before anything is read, where no such video can be written to `path`."""
+    if writer not in WRITERS:
+        raise UsageError(f"writer is {writer!r}; expected one of {', '.join(WRITERS)}")
+    if writer == "opencv":
+        from liquidvision.video.write.opencv_writer import check_opencv_suffix
+
+        check_opencv_suffix(path)
+    else:
+        from liquidvision.video.write.codecs import check_codec
+
+        check_codec(path, codec)

@@ -1,0 +1,247 @@
+"""What goes beside the pictures of a written video: sound and subtitles, chapters, tags."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Protocol
+
+import av
+from av.audio.resampler import AudioResampler
+from av.bitstream import BitStreamFilterContext
+
+from liquidvision.video.frame import Chapter
+
+log = logging.getLogger(__name__)
+
+SUBTITLES = "subtitle"  # PyAV's name of the kind
+# The sound that every player of such a file knows: FFmpeg's encoder, its name to show, bits a second for each channel.
+OPUS, AAC = ("libopus", "Opus", 64_000), ("aac", "AAC", 96_000)
+NAMES = ("language", "title")  # tags of a track that are true of its copy
+# Channels that both encoders place as decoders do; of any others a stereo mix is made.
+LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
+NEAR = Fraction(1, 100)  # seconds; a time so near to the end of the sound before means to follow it without a gap
+
+
+class TrackSource(Protocol):
+    """What a source has beside its pictures: PyAV's streams, and its packets up to a time; names."""
+
+    streams: Sequence[Any]
+    chapters: Sequence[Chapter]
+    tags: Mapping[str, str]
+    picture_tags: Mapping[str, str]
+
+    def until(self, seconds: float) -> Iterator[Any]: ...
+
+
+class TrackWriter:
+    """Writes a source's tracks into a container, as they are where it can hold them.
+
+    Sound that it cannot hold is encoded anew; subtitles that it cannot hold are left out.
+
+    Args:
+        container: where the packets go; it has its video track, and is not yet begun.
+        tracks: what to write.
+        begin: seconds on the source's clock that become 0 in the output.
+        suffix: the container's file ending.
+        piped: whether nothing can be written anywhere but at its end.
+
+    Attributes:
+        notes: what could not be kept as it was, a line each.
+    """
+
+    def __init__(
+        self,
+        container: av.container.OutputContainer,
+        tracks: TrackSource,
+        begin: Fraction,
+        suffix: str,
+        *,
+        piped: bool = False,
+    ) -> None:
+        self.notes: list[str] = []
+        self._container, self._source, self._begin = container, tracks, begin
+        self._tracks: dict[int, Copied | Encoded] = {}
+        self._last: dict[int, int] = {}  # each track's last time, in its ticks
+        container.metadata.update(tracks.tags)
+        name_track(container.streams.video[0], tracks.picture_tags)
+        # A Matroska file takes its chapters last, when it is known where the pictures end; MP4 and a pipe only first.
+        self._chapters_last = suffix in (".mkv", ".webm") and not piped
+        if not self._chapters_last:
+            self._set_chapters(float("inf"))
+        holds = container.supported_codecs
+        for source in tracks.streams:
+            track = self._open(source, suffix, holds)
+            if track is not None:
+                track.stream.disposition = source.disposition
+                name_track(track.stream, source.metadata)
+                self._tracks[source.index] = track
+
+    def _set_chapters(self, stop: float) -> None:
+        """Tell the container the chapters, up to a time on the source's clock."""
+        milli = Fraction(1, 1000)
+        chapters = [(c.start, c.stop if c.stop < stop else Fraction(stop), c.tags) for c in self._source.chapters]
+        self._container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": max(0, to_ticks(start - self._begin, milli)),
+                    "end": to_ticks(end - self._begin, milli),
+                    "time_base": milli,
+                    "metadata": tags,
+                }
+                for number, (start, end, tags) in enumerate(chapters, start=1)
+                if start < end
+            ]
+        )
+
+    def _open(self, source: Any, suffix: str, holds: set[str]) -> "Copied | Encoded | None":
+        kind = "subtitles" if source.type == SUBTITLES else "sound"
+        if source.codec_context is None:
+            self._note(f"{kind} left out: there is no decoder for what the source has")
+            return None
+        if source.codec_context.name in holds:
+            return Copied(self._container, source, self._begin)
+        name = source.codec_context.codec.canonical_name
+        why = f"{suffix} cannot hold {name}"
+        if kind == "sound":
+            encoder, shown, bits = OPUS if suffix == ".webm" else AAC
+            try:
+                track = Encoded(self._container, source, self._begin, encoder, bits)
+            except (av.error.FFmpegError, ValueError) as error:
+                log.info("%s: %s", encoder, error)
+            else:
+                self._note(f"sound re-encoded from {name} to {shown}: {why}")
+                return track
+        self._note(f"{kind} left out: {why}; write {'.mp4' if name == 'mov_text' else '.mkv'} to keep {kind}")
+        return None
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:  # of two tracks alike one is enough
+            self.notes.append(note)
+
+    def write(self, seconds: float) -> None:
+        """Write what is played up to a time on the source's clock."""
+        for packet in self._source.until(seconds):
+            track, stamp = self._tracks.get(packet.stream_index), packet.pts if packet.dts is None else packet.dts
+            if track is None or stamp is None:
+                continue
+            last, is_text = self._last.get(packet.stream_index), packet.stream.type == SUBTITLES
+            # As in files laid end to end. Only subtitles can begin together: MP4 takes no such sound.
+            if last is not None and (stamp < last or (stamp == last and not is_text)):
+                kind = "subtitles" if is_text else "sound"
+                self._note(f"{kind} left out where the clock of the {kind} runs backwards")
+                continue
+            self._last[packet.stream_index] = stamp
+            self._container.mux(list(track.take(packet)))
+
+    def finish(self, seconds: float) -> None:
+        """Write what encoders hold back, and the chapters up to a time on the source's clock, where it can be told."""
+        if self._chapters_last:
+            self._set_chapters(seconds)
+        for track in self._tracks.values():
+            self._container.mux(list(track.rest()))
+
+
+class Copied:
+    """A track whose packets are written as they are, but for their times."""
+
+    def __init__(self, container: av.container.OutputContainer, source: Any, begin: Fraction) -> None:
+        self.stream = container.add_stream_from_template(source)
+        self._begin = begin
+        # As MPEG-TS carries AAC: its headers go from each packet into the container.
+        bare = source.codec_context.name != "aac" or source.codec_context.extradata
+        self._unframe = None if bare else BitStreamFilterContext("aac_adtstoasc", source)
+        # Between MP4's subtitles stand empty ones; FFmpeg's own lose their lengths where a fragment ends.
+        self._filled = 0 if source.codec_context.name == "mov_text" else None
+
+    def take(self, packet: Any) -> Iterator[Any]:
+        """The packet as the output is to have it."""
+        shift = to_ticks(self._begin, packet.time_base)
+        packet.dts = None if packet.dts is None else packet.dts - shift
+        packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+        if self._filled is not None:
+            if packet.pts > self._filled:
+                nothing = av.Packet(b"\0\0")  # a text of no characters
+                nothing.pts = nothing.dts = self._filled
+                nothing.duration, nothing.time_base = packet.pts - self._filled, packet.time_base
+                nothing.stream = self.stream
+                yield nothing
+            self._filled = packet.pts + packet.duration
+        for ready in [packet] if self._unframe is None else self._unframe.filter(packet):
+            ready.stream = self.stream
+            yield ready
+
+    def rest(self) -> Iterable[Any]:
+        return ()
+
+
+class Encoded:
+    """Sound that is decoded and encoded anew, in step with the source's times."""
+
+    def __init__(
+        self, container: av.container.OutputContainer, source: Any, begin: Fraction, encoder: str, bits: int
+    ) -> None:
+        rate, layout = source.codec_context.sample_rate, source.codec_context.layout.name.removesuffix("(side)")
+        stream = container.add_stream(encoder)
+        assert isinstance(stream, av.AudioStream)
+        self.stream, context = stream, stream.codec_context
+        context.sample_rate = rate if rate in (context.codec.audio_rates or ()) else 48_000
+        context.layout = layout if layout in LAYOUTS else "stereo"
+        context.bit_rate = bits * context.layout.nb_channels
+        context.open()  # what cannot be is told now
+        self._source, self._begin = source, begin
+        self._form: tuple[str, str, int] | None = None
+        self._resampler: AudioResampler | None = None
+        self._end: Fraction | None = None  # seconds at which ends what was taken
+
+    def take(self, packet: Any) -> Iterator[Any]:
+        """The packet's sound in new packets, as far as the encoder gives it."""
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as error:
+            log.info("damaged sound was passed over: %s", error.strerror)
+            return
+        for frame in frames:
+            yield from self._encode(frame)
+
+    def _encode(self, frame: av.AudioFrame) -> Iterator[Any]:
+        form = frame.format.name, frame.layout.name, frame.sample_rate
+        if form != self._form:  # a broadcast may change from mono to stereo and back
+            yield from self._drain()
+            to = self.stream.codec_context
+            self._resampler = AudioResampler(to.format, to.layout, to.sample_rate)
+            self._form = form
+        if frame.pts is not None and frame.time_base is not None:
+            time = frame.pts * frame.time_base - self._begin
+            if self._end is None or time - self._end > NEAR:
+                self._end = time
+            elif self._end - time > NEAR:  # laid over what was heard already: an encoder knows no such thing
+                return
+        start = self._end or Fraction(0)
+        frame.pts, frame.time_base = round(start * frame.sample_rate), Fraction(1, frame.sample_rate)
+        self._end = start + Fraction(frame.samples, frame.sample_rate)
+        assert self._resampler is not None
+        for ready in self._resampler.resample(frame):
+            yield from self.stream.encode(ready)
+
+    def _drain(self) -> Iterator[Any]:
+        for frame in self._resampler.resample(None) if self._resampler else ():
+            if frame is not None:
+                yield from self.stream.encode(frame)
+
+    def rest(self) -> Iterator[Any]:
+        """What decoder, resampler and encoder still hold."""
+        for frame in self._source.codec_context.decode(None):
+            yield from self._encode(frame)
+        yield from self._drain()
+        yield from self.stream.encode(None)
+
+
+def name_track(stream: Any, tags: Mapping[str, str]) -> None:
+    """Give a track of the output the language and the title that its source has."""
+    stream.metadata.update({key: tags[key] for key in NAMES if key in tags})
+
+
+def to_ticks(seconds: Fraction, time_base: Fraction) -> int:
+    """The nearest tick."""
+    return round(seconds / time_base)

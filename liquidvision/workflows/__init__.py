@@ -1,0 +1,1 @@
+"""Whole jobs: plain data in, results out."""

@@ -1,0 +1,198 @@
+"""What SOURCE... may be: files, folders, globs, lists, URLs and cameras; and where their outputs go."""
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from liquidvision.errors import SourceError, UsageError
+from liquidvision.video.read import VIDEO_SUFFIXES
+
+LIST_SUFFIXES = frozenset({".txt", ".streams"})
+
+
+def expand_sources(sources: Sequence[str]) -> list[str]:
+    """Every single source that the arguments stand for, in order, each once.
+
+    A folder stands for the videos in it, a pattern for what it matches, a .txt or .streams file for
+    its lines (`#` begins a comment). A folder without videos and a pattern without matches stand for
+    themselves: they fail when it is their turn, and the others go on.
+
+    Raises:
+        SourceError, UsageError: a list that cannot be one, see `read_source_list`.
+    """
+    found: list[str] = []
+    for source in sources:
+        path = Path(source)
+        if "://" in source:
+            found.append(source)
+        elif path.is_dir():
+            videos = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
+            found += videos or [source]
+        elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+            found += expand_sources(read_source_list(path))
+        elif not path.exists() and glob.has_magic(source):
+            found += expand_sources(sorted(glob.glob(source, recursive=True))) or [source]
+        else:
+            found.append(source)
+    return list(dict.fromkeys(found))
+
+
+def read_source_list(path: Path) -> list[str]:
+    """The sources that a list names, a line each; a list names no further lists.
+
+    Raises:
+        SourceError: it is not UTF-8 text.
+        UsageError: it names a list.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeError) as error:
+        raise SourceError(f"{path} cannot be read as a list of sources in UTF-8: {error}") from error
+    named = [line for line in lines if line and not line.startswith("#")]
+    for line in named:
+        if "://" not in line and Path(line).suffix.lower() in LIST_SUFFIXES:
+            raise UsageError(f"{path} names {line}, another list; name its sources instead")
+    return named
+
+
+def parse_reconnect(text: str) -> int | None:
+    """What --reconnect says: a number, or None for ever."""
+    if text == "forever":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--reconnect is {text!r}; expected how many times, or forever")
+    return int(text)
+
+
+def output_stem(source: str) -> str:
+    """A safe file name, without ending, for a source's outputs; it never holds a password."""
+    if "://" in source:
+        host_and_path = source.split("://", 1)[1].rpartition("@")[2].split("?")[0]
+        return re.sub(r"[^\w.-]+", "_", host_and_path).strip("._") or "stream"
+    return f"camera{source}" if source.isdecimal() and not Path(source).exists() else Path(source).stem
+
+
+def output_paths(
+    sources: Sequence[str],
+    out: Path | None,
+    *,
+    exist_ok: bool,
+    suffix: str = ".mp4",
+    default: Path = Path("runs/infer"),
+) -> list[Path]:
+    """Where each source's output goes: `out` itself for one source and a name with an ending, else into a folder.
+
+    Without `out` the folder is `default`, or that with a number behind it where files are in it already.
+
+    Raises:
+        UsageError: one file name for several sources, or a file that is there already.
+    """
+    if out is not None and names_file(out):
+        if len(sources) > 1:
+            raise UsageError(f"{out} is one file for {len(sources)} sources; give a folder")
+        paths = [out]
+    else:
+        folder = out or free_folder(default, exist_ok=exist_ok)
+        paths = [folder / f"{name}{suffix}" for name in distinct_stems(sources)]
+    files = [source for source in sources if Path(source).is_file()]
+    for path in paths:
+        refuse_overwriting(path, exist_ok=exist_ok)
+        if path.exists() and any(path.samefile(source) for source in files):
+            raise UsageError(f"{path} is a source itself; choose another output")
+    return paths
+
+
+def record_paths(
+    sources: Sequence[str], out: Path | None, suffixes: Sequence[str], *, exist_ok: bool
+) -> list[Path | None]:
+    """Where each source's records go, as `output_paths`; the first of `suffixes` ends a file's name in a folder.
+
+    Raises:
+        UsageError: another ending, one file name for several sources, or a file that is there already.
+    """
+    if out is None:
+        return [None] * len(sources)
+    check_output_suffix(out, suffixes)
+    return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffixes[0]))
+
+
+def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -> list[Path | None]:
+    """Where each source's frames go: into `out` itself those of a single source, else into folders in it.
+
+    Raises:
+        UsageError: a file is in the way, or a folder that holds files already.
+    """
+    if out is None:
+        return [None] * len(sources)
+    folders = [out] if len(sources) == 1 else [out / name for name in distinct_stems(sources)]
+    for folder in folders:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder} is a file; expected a folder for the frames")
+        if folder.is_dir() and any(folder.iterdir()) and not exist_ok:
+            raise UsageError(f"{folder} holds files already; choose another folder, or add to it with --exist-ok")
+    return list(folders)
+
+
+def distinct_stems(sources: Sequence[str]) -> list[str]:
+    """A name for each source's outputs, without ending: `output_stem`, with a number behind it where that is taken."""
+    taken: set[str] = set()
+    names = []
+    for source in sources:
+        stem = name = output_stem(source)
+        number = 2
+        while name.lower() in taken:  # some file systems take upper and lower case for the same
+            name, number = f"{stem}-{number}", number + 1
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def may_be_live(name: str) -> bool:
+    """Whether a source may have no end: a camera or a URL."""
+    return "://" in name or name.isdecimal()
+
+
+def outputs_complete(outputs: Sequence[Path | None]) -> bool:
+    """Whether a source's files are all there: each has its name only when it is whole.
+
+    Raises:
+        UsageError: no file is written.
+    """
+    files = [path for path in outputs if path is not None]
+    if not files:
+        raise UsageError("--resume goes by the files that are written; write a video or records")
+    return all(path.is_file() for path in files)
+
+
+def names_file(out: Path) -> bool:
+    """Whether an output is meant as a file: it has an ending (`results/v1.2` has none), and is no folder."""
+    return bool(out.suffix) and not out.suffix[1:].isdigit() and not out.is_dir()
+
+
+def check_output_suffix(out: Path, suffixes: Sequence[str]) -> None:
+    """Raise UsageError where `out` is meant as a file and has none of these endings."""
+    if names_file(out) and out.suffix.lower() not in suffixes:
+        raise UsageError(f"{out} ends in {out.suffix}; expected {' or '.join(suffixes)}, or a folder")
+
+
+def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:
+    """Raise UsageError where `path` is there and may not be replaced."""
+    if path.exists() and not exist_ok:
+        raise UsageError(f"{path} is there already; choose another name, or allow replacing it with --exist-ok")
+
+
+def free_folder(folder: Path, *, exist_ok: bool) -> Path:
+    """`runs/infer`, or with the next free number behind it."""
+    candidate, number = folder, 2
+    while not exist_ok and candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
+        candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return candidate
+
+
+def free_file(folder: Path, stem: str, suffix: str) -> Path:
+    """`folder/stem` with that ending, or with the next free number behind its stem."""
+    candidate, number = folder / f"{stem}{suffix}", 2
+    while candidate.exists():
+        candidate, number = folder / f"{stem}-{number}{suffix}", number + 1
+    return candidate
