@@ -43,7 +43,7 @@ def interruptible() -> None:
 @pytest.fixture(autouse=True)
 def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests run torch alone: OpenVINO, which takes its place where it is installed, has tests of its own."""
-    monkeypatch.setattr(openvino, "installed", lambda: False)
+    monkeypatch.setattr(openvino, "openvino_installed", lambda: False)
 
 
 @pytest.fixture(autouse=True)

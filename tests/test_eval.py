@@ -94,7 +94,7 @@ def test_compare_learns_as_the_model_did(run, clips, teach, monkeypatch):
         assert all(EmbeddingStore.has(lessons.store, clip.path, "mirror") for clip in lessons.dataset.clips)
         return {"metric": "clip_accuracy", "rows": [], "folds": 2, "seeds": 1}
 
-    monkeypatch.setattr(comparing, "compare", watched)
+    monkeypatch.setattr(comparing, "compare_heads", watched)
     ran = run("eval", clips, "-m", mine, "--compare", "--folds", "2", "--seeds", "1")
     assert ran.code == 0, ran.err
     assert asked == [(recipe, ("plain", "mirror"), 2)]
@@ -111,7 +111,7 @@ def test_compare_learns_as_the_model_did(run, clips, teach, monkeypatch):
 def test_a_comparison_that_cannot_be_is_refused_first(run, clips, teach, monkeypatch, options, told):
     """What --compare cannot do is told before any clip is judged."""
     mine = teach()
-    monkeypatch.setattr(evaluating, "evaluate", lambda *a, **k: pytest.fail("the clips were judged first"))
+    monkeypatch.setattr(evaluating, "evaluate_model", lambda *a, **k: pytest.fail("the clips were judged first"))
     ran = run("eval", clips, "-m", mine, "--compare", *options)
     assert ran.code == 2 and told in one_line(ran)
 
@@ -121,6 +121,6 @@ def test_a_fold_that_leaves_one_class_is_refused_first(run, clips, teach, monkey
     mine = teach()
     rows = [f"{path.relative_to(clips).as_posix()},{path.parent.name}" for path in clips.rglob("*.mp4")]
     (clips / "index.csv").write_text("\n".join(["file,label,group", *(f"{row},{row.split(',')[1]}" for row in rows)]))
-    monkeypatch.setattr(evaluating, "evaluate", lambda *a, **k: pytest.fail("the clips were judged first"))
+    monkeypatch.setattr(evaluating, "evaluate_model", lambda *a, **k: pytest.fail("the clips were judged first"))
     ran = run("eval", clips, "-m", mine, "--compare", "--folds", "2")
     assert ran.code == 2 and "one class" in one_line(ran)

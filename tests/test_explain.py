@@ -70,7 +70,7 @@ def test_gaps_are_pauses_longer_than_usual():
 
 def test_memory_is_bounded(monkeypatch):
     """In a long stream rows are thinned evenly; the labels of every frame stay, and thumbnails stay few."""
-    monkeypatch.setattr(history_room, "MOST_ROWS", 100)
+    monkeypatch.setattr(history_room, "MAX_ROWS", 100)
     count = 3000
     history = history_of([0.04 * i for i in range(count)])
     rows = np.array([row.frame for row in history.rows])

@@ -86,7 +86,7 @@ def test_validation_ends_a_training_that_has_clearly_become_worse(monkeypatch, r
         kept.append({name: value.clone() for name, value in course.head.state_dict().items()})
         return (torch.arange(40) / 40 * 37 % 1 < next(told)).float()
 
-    monkeypatch.setattr(module, "rights", said)
+    monkeypatch.setattr(module, "clip_correctness", said)
     rows = course.run()
     assert (len(rows), course.chosen) == ((3, 1) if chosen == 1 else (5, 5))
     for name, value in course.head.state_dict().items():

@@ -36,7 +36,7 @@ def begun(run, begin, monkeypatch, tmp_path) -> Path:
         raise SinkError("stopped")
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "write_folder", fail)
+        patch.setattr(train, "write_model_folder", fail)
         assert run(*begin).code == 1
     assert (tmp_path / "mine" / "training.safetensors").is_file()
     return tmp_path / "mine"

@@ -139,8 +139,8 @@ def evaluate_command(
         progress.say(f"  {seen_before(evaluation['data'])}")
         if training and split is not None and set(split.parts) == {"train"}:
             progress.say(
-                f"  It learnt from all its clips; {folder / SCORES_FILE} has the cross-validated scores on held-out clips; "
-                "--compare computes them again"
+                f"  It was trained on all of its clips; {folder / SCORES_FILE} has the cross-validated scores on "
+                "held-out clips, and --compare computes them again"
             )
     progress.table(evaluation)
     try:

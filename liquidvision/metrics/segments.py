@@ -86,7 +86,7 @@ def onset_delays(
     """Seconds from each onset to the first frame that is predicted right, (onsets,) float64; NaN where missed.
 
     An onset is the first frame of a true segment that is not background and does not begin with the video. It is
-    missed where no frame of its segment is predicted right. Later changes of the prediction are counted by `count_flips`.
+    missed if no frame of its segment is predicted right. Later changes of the prediction count in `count_flips`.
     """
     first = np.flatnonzero(truth[1:] != truth[:-1]) + 1
     delays = []

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs Ope
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """OpenVINO is there, with a cache folder of the test's own, which is given."""
-    monkeypatch.setattr(openvino, "installed", lambda: True)
-    monkeypatch.setattr(openvino, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(openvino, "openvino_installed", lambda: True)
+    monkeypatch.setattr(openvino, "openvino_cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
@@ -83,7 +83,7 @@ def test_chosen_by_itself(here: Path, model_folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert Model.from_pretrained(model_folder).backbone.runtime is not None
     assert Model.from_pretrained(model_folder, device="cpu").backbone.runtime is None
-    monkeypatch.setattr(openvino, "installed", lambda: False)
+    monkeypatch.setattr(openvino, "openvino_installed", lambda: False)
     assert Model.from_pretrained(model_folder).backbone.runtime is None
 
 
@@ -105,7 +105,7 @@ def test_converted_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         count += 1
         return converted(*arguments)
 
-    monkeypatch.setattr(openvino, "converted", counted)
+    monkeypatch.setattr(openvino, "convert_network", counted)
     frames = picture_frames(3)
     for seed in (0, 0, 1):
         model = build_model(seed=seed)

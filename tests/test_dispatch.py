@@ -203,7 +203,7 @@ def test_the_kernels_are_used(form, dtype, monkeypatch):
 
 def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
     """A few frames of a stream are stepped by plain torch, so that a program that only infers compiles nothing."""
-    monkeypatch.setattr(dispatch, "kernels", None)
+    monkeypatch.setattr(dispatch, "compiled_kernels", None)
     cell = make("ltc", torch.float32)
     x, dt, state = case(cell, 1, steps=dispatch.SHORT - 1)
     with torch.no_grad():

@@ -81,7 +81,7 @@ def test_few_frames_wait() -> None:
 
 def test_files_are_written_in_bursts_and_streams_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a file frames wait until there are some of them, of a stream none waits for another."""
-    monkeypatch.setattr(behind_module, "LONGEST", 60.0)
+    monkeypatch.setattr(behind_module, "MAX_WAITING_SECONDS", 60.0)
     for at_once, early in ((1, [0, 1]), (3, [])):
         sink = Slow()
         with WriteBehind(sink.write, 6, at_once) as behind:
@@ -148,7 +148,7 @@ def test_a_full_disk_in_the_middle(
 ) -> None:
     """An encoder that fails ends `infer` with its one error, and what was written is kept, on any number of cores."""
     write = AVVideoSink.write
-    monkeypatch.setattr(pipeline, "cores", lambda: cores)
+    monkeypatch.setattr(pipeline, "available_cores", lambda: cores)
 
     def fails(self: AVVideoSink, frame: Frame) -> None:
         if frame.index == 12:
@@ -177,7 +177,7 @@ def test_many_cores_draw_the_same(make_video, model: Model, tmp_path: Path, monk
     monkeypatch.setattr(Overlay, "annotate", drawn)
     video = make_video(pts=range(0, 60 * 512, 512))
     for cores, name in ((1, "MainThread"), (16, "liquidvision-behind")):
-        monkeypatch.setattr(pipeline, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(pipeline, "available_cores", lambda cores=cores: cores)
         out, stopped, folder = (tmp_path / f"{name}{kind}" for kind in (".mp4", "stopped.mp4", "frames"))
         infer(video, model, video=out, frames=FrameFolder(folder))
         infer(video, model, video=stopped, on_frame=stop)
