@@ -23,7 +23,7 @@ _PUBLIC = {
     "Session": "inference.session",
     "Summary": "inference.summary",
     "VideoInfo": "video.frame",
-    "infer": "inference.pipeline",
+    "infer": "workflows.infer_source",
     "layouts_of": "models.model",
     "open_video": "video.read.open",
     "predict": "inference.pipeline",
@@ -53,7 +53,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from liquidvision.errors import LiquidVisionError
-    from liquidvision.inference.pipeline import infer, predict
+    from liquidvision.inference.pipeline import predict
     from liquidvision.inference.records import RecordSink
     from liquidvision.inference.session import Session
     from liquidvision.inference.summary import Summary
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from liquidvision.video.read.arrays import ArrayReader
     from liquidvision.video.read.open import open_video
     from liquidvision.video.read.reader import LiveOptions
+    from liquidvision.workflows.infer_source import infer
 
 
 def __getattr__(name: str) -> object:

@@ -12,11 +12,11 @@ from liquidvision import Frame, Model, Overlay, infer, open_video
 from liquidvision.concurrency import write_behind as behind_module
 from liquidvision.concurrency.write_behind import WriteBehind, queue_limits
 from liquidvision.errors import SinkError, SourceError
-from liquidvision.inference import pipeline
 from liquidvision.prediction import Prediction
 from liquidvision.video.write.av_writer import AVVideoSink
 from liquidvision.video.write.image_folder import FrameFolder
 from liquidvision.video.write.sink import VideoSink
+from liquidvision.workflows import infer_source
 
 
 class Slow(VideoSink):
@@ -148,7 +148,7 @@ def test_a_full_disk_in_the_middle(
 ) -> None:
     """An encoder that fails ends `infer` with its one error, and what was written is kept, on any number of cores."""
     write = AVVideoSink.write
-    monkeypatch.setattr(pipeline, "available_cores", lambda: cores)
+    monkeypatch.setattr(infer_source, "available_cores", lambda: cores)
 
     def fails(self: AVVideoSink, frame: Frame) -> None:
         if frame.index == 12:
@@ -177,7 +177,7 @@ def test_many_cores_draw_the_same(make_video, model: Model, tmp_path: Path, monk
     monkeypatch.setattr(Overlay, "annotate", drawn)
     video = make_video(pts=range(0, 60 * 512, 512))
     for cores, name in ((1, "MainThread"), (16, "liquidvision-behind")):
-        monkeypatch.setattr(pipeline, "available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(infer_source, "available_cores", lambda cores=cores: cores)
         out, stopped, folder = (tmp_path / f"{name}{kind}" for kind in (".mp4", "stopped.mp4", "frames"))
         infer(video, model, video=out, frames=FrameFolder(folder))
         infer(video, model, video=stopped, on_frame=stop)

@@ -18,7 +18,8 @@ import torch
 import liquidvision.cli.infer_output
 import liquidvision.inference.pipeline
 import liquidvision.inference.records
-import liquidvision.video.write.av_writer  # noqa: F401
+import liquidvision.video.write.av_writer
+import liquidvision.workflows.infer_source  # noqa: F401
 from liquidvision.cli.main import main as command_line
 
 

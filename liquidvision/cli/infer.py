@@ -101,7 +101,6 @@ def infer_command(
 
     from liquidvision.cli.infer_output import InferOutput
     from liquidvision.inference.batching import batched_model
-    from liquidvision.inference.pipeline import infer as run_infer
     from liquidvision.inference.records import RecordSink
     from liquidvision.inference.session import Session, read_session_state
     from liquidvision.inference.summary import Summary
@@ -111,6 +110,7 @@ def infer_command(
     from liquidvision.video.read.reader import LiveOptions
     from liquidvision.video.write.image_folder import FrameFolder, check_format
     from liquidvision.video.write.open import check_video_output
+    from liquidvision.workflows.infer_source import infer as run_infer
     from liquidvision.workflows.monitoring import serve_monitoring
     from liquidvision.workflows.source_pool import SourcePool
 

@@ -16,7 +16,7 @@ import torch
 
 from liquidvision.concurrency.cores import available_cores
 from liquidvision.errors import SourceError, UsageError
-from liquidvision.inference.pipeline import FILE_BATCH, infer
+from liquidvision.inference.pipeline import FILE_BATCH
 from liquidvision.inference.records import RecordSink
 from liquidvision.inference.session import Session
 from liquidvision.models.model import Model
@@ -27,6 +27,7 @@ from liquidvision.video.frame import Frame, VideoInfo
 from liquidvision.video.read.open import open_video
 from liquidvision.video.write.av_writer import AVVideoSink
 from liquidvision.video.write.open import open_video_sink
+from liquidvision.workflows.infer_source import infer
 
 STAGES = ("decode", "resize", "backbone", "head", "records", "draw", "encode")
 SETTLE = 0.03  # seconds in which the threads of a decoder or encoder finish what they began
