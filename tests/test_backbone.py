@@ -12,7 +12,7 @@ from torchvision.models import mobilenet_v3_small, resnet18
 
 from liquidvision import Backbone, Preprocessing
 from liquidvision.errors import UsageError, WeightsError
-from liquidvision.models import backbone as module
+from liquidvision.models import zoo
 from liquidvision.models.device import choose_device
 
 
@@ -94,7 +94,7 @@ def test_preprocessing_is_that_of_the_weights():
     from torchvision.transforms.functional import to_pil_image
 
     transform = ResNet18_Weights.DEFAULT.transforms()
-    ours = module.weights_preprocessing(transform)
+    ours = zoo.weights_preprocessing(transform)
     image = picture(1, 320, 240)
     expected = transform(torch.from_numpy(image).permute(2, 0, 1)[None])
     assert to_pil_image(image).size == (320, 240)
@@ -165,7 +165,7 @@ def test_no_network_says_what_to_do(monkeypatch):
     def offline(*_, **__):
         raise URLError("no network")
 
-    monkeypatch.setattr(module.torchvision_models, "get_model", offline)
+    monkeypatch.setattr(zoo.torchvision_models, "get_model", offline)
     with pytest.raises(WeightsError, match=r"resnet18 are not on this machine .* give a file") as caught:
         Backbone("resnet18")
     assert "\n" not in str(caught.value)

@@ -426,7 +426,7 @@ def test_impossible_counts_leave_no_file(run: Run, make_video: MakeVideo, model_
 def test_torch_is_imported_out_of_the_collectors_sight() -> None:
     """A command's import of torch leaves its objects to no collection, and the collector at work for all others."""
     code = (
-        "import gc; from liquidvision.cli.heavy import import_torch; import_torch(); import sys; "
+        "import gc; from liquidvision.cli.startup import import_torch; import_torch(); import sys; "
         "print('torchvision' in sys.modules, gc.isenabled(), gc.get_freeze_count() > 100_000); "
         "frozen = gc.get_freeze_count(); import_torch(); print(gc.get_freeze_count() == frozen)"
     )

@@ -379,7 +379,7 @@ def test_processes_share_a_folder(model_folder, cache, make_video):
         "from pathlib import Path\n"
         "import torch; torch.set_num_threads(1)\n"
         "from liquidvision import Model\n"
-        "from liquidvision.learn.features import EmbeddingStore\n"
+        "from liquidvision.data.embeddings import EmbeddingStore\n"
         "store = EmbeddingStore(Model.from_pretrained(sys.argv[1], device='cpu').backbone, folder=Path(sys.argv[2]))\n"
         "print(flush=True); sys.stdin.readline()\n"  # both begin at once
         "assert not store.fill([Path(name) for name in sys.argv[3:]])\n"

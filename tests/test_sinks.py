@@ -387,7 +387,7 @@ def test_a_killed_writer(tmp_path: Path) -> None:
         from fractions import Fraction
         from conftest import picture
         from liquidvision import Frame, VideoInfo
-        from liquidvision.sinks.video import AVVideoSink
+        from liquidvision.video.write.av_writer import AVVideoSink
         sink = AVVideoSink(sys.argv[2], VideoInfo("clip", 64, 48, rate=Fraction(25)))
         pictures = [picture(i) for i in range(25)]
         for i in count():
