@@ -1,7 +1,6 @@
 """Files and URLs by PyAV: exact time stamps, upright pictures, right colours."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 import av
 
+from liquidvision.concurrency.cores import half_of_cores
 from liquidvision.errors import SourceError
 from liquidvision.video.frame import VideoInfo
 from liquidvision.video.read.container import ALWAYS_LIVE, TIMEOUT, open_container, public_name, reason, video_stream
@@ -93,7 +93,7 @@ class AVReader(VideoReader):
         self._stream = stream
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         # The rest of the cores run the network and the encoder.
-        stream.codec_context.thread_count = max(1, (os.cpu_count() or 2) // 2)
+        stream.codec_context.thread_count = half_of_cores()
         kind, url = container.format.name, str(self._source)
         scheme = urlsplit(url).scheme.lower() if "://" in url else ""
         self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in ENDLESS and container.duration is None)
