@@ -42,7 +42,7 @@ def on_path(name: str) -> Iterator[str]:
     else:
         assert dispatch.compiled_kernels() is not None
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dispatch, "SHORT", 0)  # also for calls that are too short to be worth it
+            patch.setattr(dispatch, "MIN_LOOPS", 0)  # also for calls that are too short to be worth it
             yield name
 
 

@@ -32,8 +32,8 @@ ROOMS = (
 IMPORTERS = {
     "av": {
         *("video/read/av_reader.py", "video/read/decoded.py", "video/read/to_rgb.py", "video/read/container.py"),
-        *("video/read/tracks.py", "video/read/hardware.py"),
-        *("video/write/av_writer.py", "video/write/codecs.py", "video/write/tracks.py"),
+        *("video/read/side_tracks.py", "video/read/hardware.py"),
+        *("video/write/av_writer.py", "video/write/codecs.py", "video/write/side_tracks.py"),
     },
     "cv2": {
         *("models/preprocessing.py", "video/read/opencv_reader.py", "video/write/opencv_writer.py"),

@@ -74,7 +74,7 @@ class Burst(VideoReader):
 
     def __init__(self, count: int, live: LiveOptions) -> None:
         super().__init__(ReadWindow())
-        self.live, self._count = live, count
+        self.live_options, self._count = live, count
 
     def pictures(self) -> Iterator[DecodedPicture]:
         for i in range(self._count):

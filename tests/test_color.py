@@ -11,7 +11,7 @@ import pytest
 from liquidvision import open_video
 from liquidvision.video.pixels import Pixels
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
-from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, pq_code, standard_range
+from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, hdr_to_sdr, pq_code
 
 GREYS = np.array([0, 1, 10, 50, 100, 203, 400, 1000, 4000])  # cd/m²
 
@@ -28,7 +28,7 @@ def coded(light: np.ndarray, transfer: int) -> np.ndarray:
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 def test_greys_stay_grey_and_in_order(transfer: int) -> None:
     """Grey stays grey; black is black, the brightest white, diffuse white bright, and more light never darker."""
-    shown = standard_range(np.repeat(coded(GREYS, transfer)[None, :, None], 3, axis=2), transfer)[0].astype(int)
+    shown = hdr_to_sdr(np.repeat(coded(GREYS, transfer)[None, :, None], 3, axis=2), transfer)[0].astype(int)
     assert np.ptp(shown, axis=1).max() <= 1
     grey = shown[:, 1]
     assert (np.diff(grey) >= 0).all()
@@ -44,7 +44,7 @@ def test_hues_stay() -> None:
         for light in (20.0, 300.0):
             pure = np.zeros(3)
             pure[channel] = light
-            shown = standard_range(coded(to_bt2020 @ pure, PQ)[None, None], PQ)[0, 0].astype(int)
+            shown = hdr_to_sdr(coded(to_bt2020 @ pure, PQ)[None, None], PQ)[0, 0].astype(int)
             others = np.delete(shown, channel)
             assert shown[channel] > 80 and others.max() < 45
 
@@ -73,9 +73,7 @@ def test_a_video_of_high_dynamic_range(tmp_path: Path, transfer: int) -> None:
     codes = [0, 300, 600, 1023]
     with open_video(hdr_video(tmp_path / "hdr.mp4", codes, transfer)) as video:
         shown = [frame.image.mean() for frame in video]
-    wanted = [
-        standard_range(np.full((1, 1, 3), round(code / 1023 * 65535), np.uint16), transfer).mean() for code in codes
-    ]
+    wanted = [hdr_to_sdr(np.full((1, 1, 3), round(code / 1023 * 65535), np.uint16), transfer).mean() for code in codes]
     assert shown == pytest.approx(wanted, abs=3)
     assert shown[-1] == 255 and abs(shown[2] - 600 / 1023 * 255) > 20
 

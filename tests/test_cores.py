@@ -110,6 +110,6 @@ def test_files_are_batch_work(make_video, model: Model, tmp_path: Path) -> None:
 
     infer(make_video(pts=range(0, 40 * 512, 512)), model, video=tmp_path / "out.mp4", on_frame=look)
     ours = {name: policy for name, policy in during.items() if name.startswith(("MainThread", "liquidvision"))}
-    assert set(ours) == {"MainThread", "liquidvision-ahead", "liquidvision-behind"}
+    assert set(ours) == {"MainThread", "liquidvision-prefetch", "liquidvision-write"}
     assert set(ours.values()) == {os.SCHED_BATCH}
     assert os.sched_getscheduler(0) == os.SCHED_OTHER

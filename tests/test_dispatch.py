@@ -82,7 +82,7 @@ def test_kernels_give_what_plain_torch_gives(form, solver, division, dtype, thre
     given = leaves(cell, 5)
     with plain_torch():
         expected = results_and_gradients(cell, given)
-    monkeypatch.setattr(dispatch, "GRAIN", 1)
+    monkeypatch.setattr(dispatch, "MIN_OPERATIONS_PER_THREAD", 1)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -189,10 +189,10 @@ def test_truncated_sequences_add_up_their_gradients(form):
 def test_the_kernels_are_used(form, dtype, monkeypatch):
     """On a CPU no frame is stepped by plain torch where gradients are asked for, nor in long calls without."""
     cell = make(form, dtype)
-    x, dt, state = case(cell, 2, steps=dispatch.SHORT)
+    x, dt, state = case(cell, 2, steps=dispatch.MIN_LOOPS)
     with plain_torch():
         expected = cell(x, dt, state)[0]
-    assert dispatch.fits(x, dt, state, *cell.parameters())
+    assert dispatch.kernels_apply(x, dt, state, *cell.parameters())
     monkeypatch.setattr(LiquidCell, "advance", None)
     near(cell(x, dt, state)[0], expected, EXACT[dtype])
     with torch.no_grad():
@@ -205,7 +205,7 @@ def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
     """A few frames of a stream are stepped by plain torch, so that a program that only infers compiles nothing."""
     monkeypatch.setattr(dispatch, "compiled_kernels", None)
     cell = make("ltc", torch.float32)
-    x, dt, state = case(cell, 1, steps=dispatch.SHORT - 1)
+    x, dt, state = case(cell, 1, steps=dispatch.MIN_LOOPS - 1)
     with torch.no_grad():
         cell(x, dt, state)
     with pytest.raises(TypeError):
@@ -215,10 +215,10 @@ def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
 @every_form
 def test_nothing_is_kept_for_a_way_back_that_nobody_goes(form, monkeypatch):
     """The path of all solver steps is kept where gradients are recorded, and not without."""
-    kept, path_of = [], dispatch.path_of
-    monkeypatch.setattr(dispatch, "path_of", lambda *given: kept.append(path_of(*given)) or kept[-1])
+    kept, allocate_path = [], dispatch.allocate_path
+    monkeypatch.setattr(dispatch, "allocate_path", lambda *given: kept.append(allocate_path(*given)) or kept[-1])
     cell = make(form, torch.float32)
-    given = case(cell, 2, steps=dispatch.SHORT)
+    given = case(cell, 2, steps=dispatch.MIN_LOOPS)
     cell(*given)
     with torch.no_grad():
         cell(*given)
@@ -262,7 +262,7 @@ def test_lower_precision_goes_through_plain_torch(form):
     x, dt, state = case(cell, 3)
     expected = cell(x, dt, state)[0]
     low = copy.deepcopy(cell).bfloat16()
-    assert not dispatch.fits(*low.parameters())
+    assert not dispatch.kernels_apply(*low.parameters())
     outputs, last = low(x.bfloat16(), dt.bfloat16(), state.bfloat16())
     assert outputs.dtype == last.dtype == torch.bfloat16
     near(outputs.float(), expected, 0.1)
@@ -324,23 +324,23 @@ def test_a_machine_without_numba_uses_plain_torch(form, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(builtins, "__import__", without_numba)
             assert dispatch.compiled_kernels() is None
-        assert not dispatch.fits(x, dt, state)
+        assert not dispatch.kernels_apply(x, dt, state)
         near(cell(x, dt, state)[0], expected, 1e-5)
     finally:
         dispatch.compiled_kernels.cache_clear()
-    assert dispatch.fits(x, dt, state)
+    assert dispatch.kernels_apply(x, dt, state)
 
 
 def test_work_is_shared_by_rows(monkeypatch):
     """All rows are worked on once, in order, in no more parts than rows, and in one where work is scarce."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     for rows, cost, parts in (
-        (20, 5 * dispatch.GRAIN, 16),
-        (3, 9 * dispatch.GRAIN, 3),
-        (9, dispatch.GRAIN, 1),
+        (20, 5 * dispatch.MIN_OPERATIONS_PER_THREAD, 16),
+        (3, 9 * dispatch.MIN_OPERATIONS_PER_THREAD, 3),
+        (9, dispatch.MIN_OPERATIONS_PER_THREAD, 1),
         (0, 10**9, 1),
     ):
-        done = dispatch.share_rows(lambda part: [*range(part.start, part.stop)], rows, cost)
+        done = dispatch.run_in_parallel(lambda part: [*range(part.start, part.stop)], rows, cost)
         assert len(done) == parts and [*chain(*done)] == [*range(rows)]
 
 
@@ -348,7 +348,7 @@ def test_what_fails_on_a_thread_is_raised(monkeypatch):
     """An error in one of the threads reaches the caller."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with pytest.raises(ZeroDivisionError):
-        dispatch.share_rows(lambda part: 1 // part.start, 4, 10**9)
+        dispatch.run_in_parallel(lambda part: 1 // part.start, 4, 10**9)
 
 
 def test_powers_of_two_are_exact_to_a_few_bits():
@@ -403,7 +403,7 @@ def test_second_derivatives_are_refused_by_the_kernels_and_given_by_plain_torch(
     with dispatch.plain_torch():
         (second,) = torch.autograd.grad(slope().square().sum(), given[:1])
     assert second.abs().max() > 1e-6
-    assert dispatch.fits(*given)
+    assert dispatch.kernels_apply(*given)
 
 
 def test_a_cache_that_cannot_be_written_or_read_is_done_without(monkeypatch):

@@ -40,7 +40,7 @@ def store(model: Model, cache: Path) -> EmbeddingStore:
 def no_thread_is_left() -> Iterator[None]:
     """No test of this file leaves a reading thread behind."""
     yield
-    assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-ahead"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-prefetch"]
 
 
 def files(folder: Path) -> list[Path]:

@@ -22,9 +22,9 @@ def test_a_kind_that_is_not_known(run: Run, make_video, model_folder: Path) -> N
 
 def test_a_kind_that_is_not_here(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kind that is known but of which no device is here is refused, with those that do work."""
-    monkeypatch.setattr(hardware, "works", lambda kind: kind == "second")
+    monkeypatch.setattr(hardware, "device_works", lambda kind: kind == "second")
     monkeypatch.setattr(hardware, "hwdevices_available", lambda: ["first", "second"])
-    hardware.accelerator.cache_clear()
+    hardware.find_accelerator.cache_clear()
     with pytest.raises(UsageError, match="no such device works here; those that do: second"):
         open_video(make_video(), hwaccel="first")
 
@@ -34,7 +34,7 @@ def test_what_a_gpu_does_not_decode(make_video, monkeypatch: pytest.MonkeyPatch,
     """Where no GPU works, or the GPU at hand does not decode the codec, the frames are the same as without."""
     path = make_video()
     if name == "fallback":  # a device for none of the codecs
-        monkeypatch.setattr(av_reader, "accelerator", lambda _: HWAccel("drm"))
+        monkeypatch.setattr(av_reader, "find_accelerator", lambda _: HWAccel("drm"))
         if "drm" not in hwdevices_available():
             pytest.skip("this build of FFmpeg has no kind of device that decodes nothing")
     with open_video(path) as plain, open_video(path, hwaccel=name) as asked:
@@ -56,7 +56,7 @@ def test_what_a_gpu_hands_out(make_video, given: str, form: str) -> None:
     with av.open(str(make_video())) as container:
         frame = next(container.decode(video=0))
     planes = frame.reformat(format=form)
-    frame = hardware.planar(planes.reformat(format=given))
+    frame = hardware.to_planar(planes.reformat(format=given))
     assert frame.format.name == form and frame.pts == planes.pts and frame.colorspace == planes.colorspace
     assert frame.color_range == planes.color_range and frame.color_trc == planes.color_trc
     for one, other in zip(frame.planes, planes.planes, strict=True):

@@ -11,7 +11,7 @@ from commands import Run, one_line
 from conftest import picture, picture_frames
 
 from liquidvision.errors import SinkError, UsageError
-from liquidvision.video.write.image_folder import FORMATS, FrameFolder
+from liquidvision.video.write.image_folder import IMAGE_FORMATS, FrameFolder
 
 MakeVideo = Callable[..., Path]
 
@@ -49,7 +49,7 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match="cannot make the folder"):
         FrameFolder(tmp_path / "file" / "frames")
-    assert FORMATS == ("png", "jpg")
+    assert IMAGE_FORMATS == ("png", "jpg")
 
 
 def test_save_frames(run: Run, make_video: MakeVideo, model_folder: Path) -> None:

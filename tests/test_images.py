@@ -11,7 +11,7 @@ from conftest import picture
 from liquidvision.data.dataset import Clip
 from liquidvision.evaluation.evaluate import STILLS, ClipResult, video_rows
 from liquidvision.metrics.classification import ClipScores
-from liquidvision.video.write.images import image_data_uri
+from liquidvision.video.write.images import encode_data_uri
 
 FRAMES = 20
 
@@ -35,9 +35,9 @@ def watched(path: Path, *, sure: float, at: int = 7, name: str = "clip.mp4") -> 
 @pytest.mark.parametrize("size", [(640, 360), (360, 640), (241, 3)])
 def test_a_still_is_small(size):
     """A picture of any shape keeps its shape, at most 240 pixels long; a small one is not made larger."""
-    small = pixels(image_data_uri(picture(0, *size)))
+    small = pixels(encode_data_uri(picture(0, *size)))
     assert max(small.shape) == 240 and min(small.shape[:2]) == max(1, round(min(size) * 240 / max(size)))
-    assert pixels(image_data_uri(picture(0, 64, 48))).shape == (48, 64, 3)
+    assert pixels(encode_data_uri(picture(0, 64, 48))).shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize("at", [0, 7, FRAMES - 1])

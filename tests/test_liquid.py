@@ -31,8 +31,8 @@ from torch.nn import functional
 
 from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import as_dt
-from liquidvision.liquid.conductance import OPENNESS, ConductanceLTC, inverse_softplus
-from liquidvision.liquid.ltc import LTC, MOST_UNFOLDS, log_uniform
+from liquidvision.liquid.conductance import INITIAL_WEIGHT_SUM, ConductanceLTC, inverse_softplus
+from liquidvision.liquid.ltc import LTC, MAX_UNFOLDS, log_uniform
 from liquidvision.liquid.wiring import full
 
 few = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -170,7 +170,7 @@ def test_no_time_changes_nothing(form, solver, path, dtype):
     x, _, start = case(cell, 4)
     outputs, state = cell(x * 1e6, 0.0, start)
     assert torch.equal(state, start)
-    assert torch.equal(outputs, cell.read(start)[:, None].expand_as(outputs))
+    assert torch.equal(outputs, cell.read_out(start)[:, None].expand_as(outputs))
 
 
 @every_form
@@ -222,9 +222,9 @@ def test_longest_steps_are_divided_for_each_stream_alone(form, solver, path, dty
 def test_there_is_a_most_of_solver_steps():
     """`max_step` divides a Δt into 10,000 steps at most; more unfolds than that are taken as given."""
     dt = torch.tensor([[0.0, 1e-3, 1e6, 3e38]])
-    assert LTC(2, 2, max_step=1e-3).counts(dt).tolist() == [[1, 1, MOST_UNFOLDS, MOST_UNFOLDS]]
-    assert LTC(2, 2, max_step=1e-30, unfolds=20_000).counts(dt).tolist() == [[20_000] * 4]
-    assert LTC(2, 2, unfolds=3).counts(dt).tolist() == [[3] * 4]
+    assert LTC(2, 2, max_step=1e-3).step_counts(dt).tolist() == [[1, 1, MAX_UNFOLDS, MAX_UNFOLDS]]
+    assert LTC(2, 2, max_step=1e-30, unfolds=20_000).step_counts(dt).tolist() == [[20_000] * 4]
+    assert LTC(2, 2, unfolds=3).step_counts(dt).tolist() == [[3] * 4]
 
 
 @every_form
@@ -376,7 +376,7 @@ def test_synapses_are_scaled_by_fan_in(form, inputs):
     for synapses in (cell.sensory, cell.recurrent):
         weight = matrix(synapses, functional.softplus(synapses.raw_weight))
         heard = weight.sum(0)[weight.any(0)]
-        assert (heard >= 0.01 * OPENNESS).all() and (heard <= OPENNESS).all()
+        assert (heard >= 0.01 * INITIAL_WEIGHT_SUM).all() and (heard <= INITIAL_WEIGHT_SUM).all()
         assert (synapses.slope >= 3).all() and (synapses.slope <= 8).all()
         assert (synapses.reversal.abs() == 1).all()
     near(cell.leak, torch.ones_like(cell.leak), 1e-6)

@@ -26,7 +26,7 @@ MILLISECOND = Fraction(1, 1000)
 
 @pytest.fixture(autouse=True)
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "FIRST_DELAY", 0.02)
+    monkeypatch.setattr(live_module, "FIRST_RETRY_DELAY", 0.02)
 
 
 class Feed(VideoReader):
@@ -108,7 +108,7 @@ def test_without_tries_a_loss_is_raised_and_an_end_is_an_end() -> None:
 
 def test_closing_ends_the_waiting_for_a_lost_source(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that waits to try again is closed at once, not after its delay."""
-    monkeypatch.setattr(live_module, "FIRST_DELAY", 60.0)
+    monkeypatch.setattr(live_module, "FIRST_RETRY_DELAY", 60.0)
     reader = LiveReader(Feed([1]), connect_to(), ReadWindow(), LiveOptions(reconnect=None))
     began = time.monotonic()
     with Prefetcher(reader, 2) as frames:

@@ -68,7 +68,7 @@ class Whole(Faulty):
 
 
 def reading_threads() -> int:
-    return sum(thread.name == "liquidvision-ahead" for thread in threading.enumerate())
+    return sum(thread.name == "liquidvision-prefetch" for thread in threading.enumerate())
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def write(path: Path, frames: Sequence[Frame], info: VideoInfo = INFO, **options
     with AVVideoSink(path, info, **options) as sink:
         for frame in frames:
             sink.write(frame)
-        sink.end(whole=True)
+        sink.finish_side_tracks(whole=True)
     return path
 
 
@@ -80,8 +80,8 @@ def test_the_last_picture_is_kept_wherever_a_fragment_ends(tmp_path: Path, codec
 def test_a_clock_that_does_not_begin_at_zero(tmp_path: Path) -> None:
     """What `begin` says becomes 0 in the output; the frames keep their distances."""
     frames = frames_at([6400 + p for p in VARIABLE])
-    assert times_of(write(tmp_path / "out.mp4", frames, begin=Fraction(1, 2))) == [p * TICK for p in VARIABLE]
-    late = times_of(write(tmp_path / "late.mp4", frames, begin=Fraction(1, 4)))
+    assert times_of(write(tmp_path / "out.mp4", frames, start_time=Fraction(1, 2))) == [p * TICK for p in VARIABLE]
+    late = times_of(write(tmp_path / "late.mp4", frames, start_time=Fraction(1, 4)))
     assert late == [Fraction(1, 4) + p * TICK for p in VARIABLE]
 
 
@@ -168,10 +168,10 @@ def test_a_picture_that_the_encoder_refuses(tmp_path: Path) -> None:
 def test_an_encoder_in_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first hardware encoder that opens is taken, those that this build or machine lacks are passed over."""
     candidates = {"no_such_encoder": {}, "libx264": {"preset": "ultrafast"}}  # the second stands for a GPU's
-    monkeypatch.setitem(codecs.HARDWARE, "h264", candidates)
+    monkeypatch.setitem(codecs.HARDWARE_ENCODERS, "h264", candidates)
     path = write(tmp_path / "out.mp4", frames_at(VARIABLE), codec="h264-hardware")
     assert times_of(path) == [tick * TICK for tick in VARIABLE]
-    monkeypatch.setitem(codecs.HARDWARE, "h264", {"no_such_encoder": {}})
+    monkeypatch.setitem(codecs.HARDWARE_ENCODERS, "h264", {"no_such_encoder": {}})
     with pytest.raises(UsageError, match="no_such_encoder") as error:
         check_codec(Path("out.mp4"), "h264-hardware")
     assert "--codec h264" in str(error.value) and "\n" not in str(error.value)
@@ -192,10 +192,10 @@ def test_sound_is_copied(tmp_path: Path, make_video: MakeVideo, suffix: str, beg
     """The audio packets come through untouched: as many, the same bytes, and in step with the pictures."""
     source = make_video("in.mp4", sound=True)
     with open_video(source, start=begin) as video:
-        tracks = video.tracks()
+        tracks = video.side_tracks()
         assert tracks is not None
         out = tmp_path / f"out{suffix}"
-        write(out, list(video), video.info, begin=Fraction(begin), tracks=tracks)
+        write(out, list(video), video.info, start_time=Fraction(begin), side_tracks=tracks)
         tracks.close()
         tracks.close()
     # Matroska begins with the sound, AAC's priming comes before 0: what counts is the distance to the pictures.
@@ -346,7 +346,7 @@ def test_a_clock_that_starts_anew_keeps_its_distances(tmp_path: Path) -> None:
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that is full is one SinkError, whose line names the file."""
-    monkeypatch.setattr("liquidvision.video.write.sink.claim_part", full_part)
+    monkeypatch.setattr("liquidvision.video.write.sink.create_part_file", full_part)
     with pytest.raises(SinkError) as error, RecordSink(tmp_path / "out.jsonl") as sink:
         for i in range(200):
             sink.write(prediction(i))
@@ -358,7 +358,7 @@ def test_a_disk_that_fills_up_under_a_video(tmp_path: Path, monkeypatch: pytest.
     """The same for a video."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    monkeypatch.setattr("liquidvision.video.write.sink.claim_part", full_part)
+    monkeypatch.setattr("liquidvision.video.write.sink.create_part_file", full_part)
     rng = np.random.default_rng(0)
     with pytest.raises(SinkError) as error, AVVideoSink(tmp_path / "out.mkv", INFO) as sink:
         for i in range(60):

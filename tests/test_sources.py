@@ -48,8 +48,8 @@ def plain_video(path: Path, color: tuple[int, int, int], size: tuple[int, int] =
     return path
 
 
-def ahead_threads() -> int:
-    return sum(thread.name == "liquidvision-ahead" for thread in threading.enumerate())
+def prefetch_threads() -> int:
+    return sum(thread.name == "liquidvision-prefetch" for thread in threading.enumerate())
 
 
 @both
@@ -70,7 +70,7 @@ def test_a_clock_that_does_not_begin_at_zero(make_video: MakeVideo, name: str) -
     path = make_video(name, pts=range(64000, 64000 + 20 * 512, 512))
     with open_video(path) as video:
         times = [frame.time for frame in video]
-        assert float(video.begin) == pytest.approx(5, abs=1e-3)
+        assert float(video.start_time) == pytest.approx(5, abs=1e-3)
     assert times == pytest.approx([5 + 0.04 * i for i in range(20)], abs=1e-3)
     with open_video(path, start=0.2, stop=0.4) as video:
         assert [frame.time for frame in video] == pytest.approx(times[5:10], abs=1e-3)
@@ -231,8 +231,8 @@ def test_tags_in_another_encoding(make_video: MakeVideo, tmp_path: Path, name: s
     path.write_bytes(content.replace(b"Cafe", "Café".encode("latin-1")))
     with open_video(path) as video:
         assert len(list(video)) == 20
-        sound = video.tracks()
-        assert sound is not None and list(sound.until(Fraction(9)))
+        sound = video.side_tracks()
+        assert sound is not None and list(sound.packets_until(Fraction(9)))
         sound.close()
 
 
@@ -265,16 +265,16 @@ def test_a_url_and_its_password() -> None:
 def test_stamps_are_the_files_own() -> None:
     """A stamp that is missing is made of the dts, or one frame on; one that repeats or runs backwards stays."""
     stamps = Timestamps(Fraction(25), TICK, by_dts=False)
-    assert stamps.of(1000, 900, 0) == 1000
-    assert stamps.of(None, 1100, 0) == 1100  # no pts: the dts
-    assert stamps.of(None, None, 0) == 1100 + 512  # neither: one frame on, by the rate
-    assert stamps.of(None, None, 100) == 1612 + 100  # ... by the packet's duration
-    assert stamps.of(1712, 600, 100) == 1712  # repeated
-    assert stamps.of(500, 600, 100) == 500  # backwards: the Session's to judge
-    assert stamps.of(5000, 0, 0) == 5000
-    assert Timestamps(None, TICK, by_dts=False).of(None, None, 0) == 0
+    assert stamps.resolve(1000, 900, 0) == 1000
+    assert stamps.resolve(None, 1100, 0) == 1100  # no pts: the dts
+    assert stamps.resolve(None, None, 0) == 1100 + 512  # neither: one frame on, by the rate
+    assert stamps.resolve(None, None, 100) == 1612 + 100  # ... by the packet's duration
+    assert stamps.resolve(1712, 600, 100) == 1712  # repeated
+    assert stamps.resolve(500, 600, 100) == 500  # backwards: the Session's to judge
+    assert stamps.resolve(5000, 0, 0) == 5000
+    assert Timestamps(None, TICK, by_dts=False).resolve(None, None, 0) == 0
     by_dts = Timestamps(Fraction(25), TICK, by_dts=True)
-    assert [by_dts.of(pts, dts, 0) for pts, dts in ((3, 0), (1, 1), (2, None))] == [0, 1, 513]
+    assert [by_dts.resolve(pts, dts, 0) for pts, dts in ((3, 0), (1, 1), (2, None))] == [0, 1, 513]
 
 
 def test_arrays_in_one_buffer() -> None:
@@ -382,13 +382,13 @@ def test_ahead_is_bounded() -> None:
             yield i
 
     with Prefetcher(items(), 4) as ahead:
-        assert ahead_threads() == 1
+        assert prefetch_threads() == 1
         for taken, item in enumerate(ahead, start=1):
             assert item == taken - 1
             time.sleep(0.002)
             assert len(given) - taken <= 4 + 1
         assert taken == 50
-    assert ahead_threads() == 0
+    assert prefetch_threads() == 0
 
 
 def test_ahead_hands_over_some_at_once() -> None:
@@ -407,14 +407,14 @@ def test_ahead_hands_over_some_at_once() -> None:
         handed.set()
         return [*found, *rest]
 
-    with ThreadPoolExecutor(1) as pool, Prefetcher(items(), 8, at_once=4) as ahead:
+    with ThreadPoolExecutor(1) as pool, Prefetcher(items(), 8, burst=4) as ahead:
         found = pool.submit(take)
         assert not handed.wait(0.2)  # it waits
         begin.set()
         assert not handed.wait(0.2)
         more.set()
         assert found.result(10) == list(range(101))
-    assert ahead_threads() == 0
+    assert prefetch_threads() == 0
 
 
 def test_ahead_raises_the_error_in_its_place() -> None:
@@ -429,7 +429,7 @@ def test_ahead_raises_the_error_in_its_place() -> None:
         for item in ahead:
             taken.append(item)  # noqa: PERF402
     assert taken == list(range(5))
-    assert ahead_threads() == 0
+    assert prefetch_threads() == 0
 
 
 def test_leaving_ahead_early() -> None:
@@ -438,11 +438,11 @@ def test_leaving_ahead_early() -> None:
         for item in ahead:
             if item == 7:
                 break
-    assert ahead_threads() == 0
+    assert prefetch_threads() == 0
     with pytest.raises(KeyError), Prefetcher(count(), 3) as ahead:
         next(iter(ahead))
         raise KeyError
-    assert ahead_threads() == 0
+    assert prefetch_threads() == 0
 
 
 class Camera:
@@ -514,8 +514,8 @@ def test_a_file_url(make_video: MakeVideo) -> None:
     path = make_video("a clip.mp4", sound=True)
     with open_video(path.as_uri()) as video:
         assert len(list(video)) == 20 and not video.info.live
-        sound = video.tracks()
-        assert sound is not None and list(sound.until(9.0))
+        sound = video.side_tracks()
+        assert sound is not None and list(sound.packets_until(9.0))
         sound.close()
 
 
@@ -529,4 +529,4 @@ def test_a_name_of_digits(tmp_path: Path, make_video: MakeVideo, monkeypatch: py
 
 def test_base_has_no_tracks() -> None:
     """A source without sound and subtitles says so."""
-    assert VideoReader.tracks(open_array(rate=25)) is None
+    assert VideoReader.side_tracks(open_array(rate=25)) is None

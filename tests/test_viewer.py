@@ -79,7 +79,7 @@ def watch(model: Model, tmp_path: Path) -> Watch:
         paths = (tmp_path / f"rec{number}.mp4" for number in range(9))
         with open_video(source, live=live) as reader:
             summary = Viewer(reader, session or Session(model), stage, lambda: next(paths)).run()
-        assert "liquidvision-ahead" not in {thread.name for thread in threading.enumerate()}
+        assert "liquidvision-prefetch" not in {thread.name for thread in threading.enumerate()}
         return summary
 
     return watch
@@ -234,7 +234,7 @@ def test_a_closed_file_is_waited_for_no_more(held: bool) -> None:
     play = Playback(Played(0, 3_600_000))
     pictures = play.pictures()
     next(pictures)
-    play.hold(held)
+    play.set_paused(held)
     closer = threading.Timer(0.1, play.close)
     closer.start()
     assert not list(pictures)

@@ -55,7 +55,7 @@ def written(sink: Slow, expected: list[int]) -> list[int]:
 def no_thread_is_left():
     """The thread ends with its context, whatever happened in it."""
     yield
-    assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-behind"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "liquidvision-write"]
 
 
 def test_everything_is_written_in_order() -> None:
@@ -81,10 +81,10 @@ def test_few_frames_wait() -> None:
 
 def test_files_are_written_in_bursts_and_streams_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a file frames wait until there are some of them, of a stream none waits for another."""
-    monkeypatch.setattr(behind_module, "MAX_WAITING_SECONDS", 60.0)
-    for at_once, early in ((1, [0, 1]), (3, [])):
+    monkeypatch.setattr(behind_module, "MAX_BURST_WAIT_SECONDS", 60.0)
+    for burst, early in ((1, [0, 1]), (3, [])):
         sink = Slow()
-        with WriteBehind(sink.write, 6, at_once) as behind:
+        with WriteBehind(sink.write, 6, burst) as behind:
             for frame in frames(2):
                 behind.write(frame)
             assert written(sink, early) == early
@@ -104,7 +104,7 @@ def test_large_pictures_have_less_room(live: bool) -> None:
     """So many frames may wait as memory allows, and never fewer than two; no burst is larger than the room."""
     small, large, huge = (queue_limits(3 * side * side // 2, live=live) for side in (640, 4096, 20000))
     assert small[0] > large[0] >= huge[0] == 2
-    assert all(1 <= at_once <= room for room, at_once in (small, large, huge))
+    assert all(1 <= burst <= room for room, burst in (small, large, huge))
     assert not live or small[1] == large[1] == huge[1] == 1
 
 
@@ -152,7 +152,7 @@ def test_a_full_disk_in_the_middle(
 
     def fails(self: AVVideoSink, frame: Frame) -> None:
         if frame.index == 12:
-            raise self.failure(OSError(28, "No space left on device"))
+            raise self.sink_error(OSError(28, "No space left on device"))
         write(self, frame)
 
     monkeypatch.setattr(AVVideoSink, "write", fails)
@@ -176,7 +176,7 @@ def test_many_cores_draw_the_same(make_video, model: Model, tmp_path: Path, monk
 
     monkeypatch.setattr(Overlay, "annotate", drawn)
     video = make_video(pts=range(0, 60 * 512, 512))
-    for cores, name in ((1, "MainThread"), (16, "liquidvision-behind")):
+    for cores, name in ((1, "MainThread"), (16, "liquidvision-write")):
         monkeypatch.setattr(infer_source, "available_cores", lambda cores=cores: cores)
         out, stopped, folder = (tmp_path / f"{name}{kind}" for kind in (".mp4", "stopped.mp4", "frames"))
         infer(video, model, video=out, frames=FrameFolder(folder))

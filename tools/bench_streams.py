@@ -27,7 +27,7 @@ from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoRead
 class Paced(VideoReader):
     """A clip over and over, each frame decoded when it is due."""
 
-    live = LiveOptions(policy="wait")
+    live_options = LiveOptions(policy="wait")
 
     def __init__(self, clip: Path, rate: float, seconds: float, started: float) -> None:
         super().__init__(ReadWindow())

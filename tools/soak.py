@@ -107,9 +107,9 @@ def opened(count: int) -> Iterator[None]:
     for _ in range(count):
         with open_video(SAMPLE) as video:
             list(islice(video, 2))
-            tracks = video.tracks()
+            tracks = video.side_tracks()
             assert tracks is not None
-            list(tracks.until(0.5))
+            list(tracks.packets_until(0.5))
             tracks.close()
         yield
 

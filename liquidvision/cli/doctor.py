@@ -54,12 +54,12 @@ def doctor_command(
     except ImportError as error:
         problems.append(f"OpenCV cannot be loaded ({error}); on Debian or Ubuntu: apt-get install libgl1 libglib2.0-0")
     try:
-        from liquidvision.video.read.hardware import devices
+        from liquidvision.video.read.hardware import working_devices
         from liquidvision.video.write.codecs import available_codecs
 
         for codec, encoder, here in available_codecs():
             typer.echo(f"  {codec:15} {encoder}{'' if here else ' (not in this build of PyAV)'}")
-        typer.echo(f"  decoding GPUs   {', '.join(devices()) or 'none'}")
+        typer.echo(f"  decoding GPUs   {', '.join(working_devices()) or 'none'}")
     except ImportError as error:
         problems.append(f"PyAV cannot be loaded ({error}): pip install --force-reinstall av")
     for problem in problems:

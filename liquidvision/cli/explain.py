@@ -71,7 +71,7 @@ def explain_command(
         loop = predict(opened, loaded, session=session)
         try:
             with report.progress(opened, max_frames) as on_frame:
-                for frame, prediction in patience.over(loop):
+                for frame, prediction in patience.interruptible(loop):
                     chart.write(frame, prediction)
                     summary.count(prediction, last)
                     first = first or prediction
@@ -89,7 +89,7 @@ def explain_command(
         if first is None or last is None:
             raise SourceError(f"{opened.info.name} has no frame in the part that was asked for")
         summary.damaged, summary.media_seconds = opened.counts.damaged, last.time - first.time
-    summary.interrupted |= patience.asked
+    summary.interrupted |= patience.requested
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
     summary.wall_seconds = time.perf_counter() - started
     report.done(opened.info.name, summary)

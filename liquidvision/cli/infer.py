@@ -108,7 +108,7 @@ def infer_command(
     from liquidvision.rendering.overlay import Overlay
     from liquidvision.video.read.open import open_video
     from liquidvision.video.read.reader import LiveOptions
-    from liquidvision.video.write.image_folder import FrameFolder, check_format
+    from liquidvision.video.write.image_folder import FrameFolder, check_image_format
     from liquidvision.video.write.open import check_video_output
     from liquidvision.workflows.infer_source import infer as run_infer
     from liquidvision.workflows.monitoring import serve_monitoring
@@ -118,7 +118,7 @@ def infer_command(
         return Overlay(parts, top_k=top_k, conf=conf, compare=compare)
 
     live = LiveOptions(policy, max_staleness, tries, timeout)
-    check_format(frames_format)
+    check_image_format(frames_format)
     draw()  # a wrong name is told before anything is read
     for video in videos:
         if video is not None:
@@ -170,7 +170,7 @@ def infer_command(
                         time_constants=time_constants,
                         hidden_state=hidden_state,
                     )
-                    stack.callback(record.drop_unused)
+                    stack.callback(record.remove_empty_part)
                     records.append(record)
             watched = None if metrics is None else stack.enter_context(metrics.watch(opened, session))
             with report.progress(opened, max_frames, watched) as on_frame:

@@ -61,7 +61,7 @@ class InferOutput:
                 elapsed = time.monotonic() - started
                 self._bars.update(
                     task,
-                    completed=frames if max_frames else prediction.time - float(reader.begin) - window.start,
+                    completed=frames if max_frames else prediction.time - float(reader.start_time) - window.start,
                     frames=frames,
                     rate=frames / elapsed if elapsed else 0.0,
                     label=prediction.label,

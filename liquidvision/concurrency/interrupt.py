@@ -15,41 +15,41 @@ class DeferredInterrupt:
     A context manager. Does nothing outside the main thread, or where the signals are handled otherwise.
 
     Attributes:
-        asked: whether Ctrl-C came.
+        requested: whether Ctrl-C came.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._waiting = False  # for a frame: nothing is half done
-        self._numbers: list[int] = []
+        self.requested = False
+        self._between_items = False  # for a frame: nothing is half done
+        self._signals: list[int] = []
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is signal.default_int_handler:
-                    self._numbers.append(number)
-                    signal.signal(number, self._ask)
+                    self._signals.append(number)
+                    signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in self._numbers:
+        for number in self._signals:
             signal.signal(number, signal.default_int_handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        again, self.asked = self.asked, True
-        if again or self._waiting:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again, self.requested = self.requested, True
+        if again or self._between_items:
             raise KeyboardInterrupt
 
-    def over(self, items: Iterator[T]) -> Iterator[T]:
+    def interruptible(self, items: Iterator[T]) -> Iterator[T]:
         """The items; KeyboardInterrupt before the next one where Ctrl-C came."""
         while True:
-            self._waiting = True
-            if self.asked:
+            self._between_items = True
+            if self.requested:
                 raise KeyboardInterrupt
             try:
                 item = next(items)
             except StopIteration:
                 return
             finally:
-                self._waiting = False
+                self._between_items = False
             yield item

@@ -141,8 +141,8 @@ def read_frame_span(path: Path) -> FrameSpan:
         for picture in reader.pictures():
             if not times:
                 # That its colours can be read; doing so for every frame would take most of the time.
-                _ = Frame(picture.made(), 0, picture.pts, picture.time_base).image
-            times.append(picture.pts * picture.time_base - reader.begin)
+                _ = Frame(picture.frame_pixels(), 0, picture.pts, picture.time_base).image
+            times.append(picture.pts * picture.time_base - reader.start_time)
             last = None if picture.duration is None else picture.duration * picture.time_base
         if not times:
             raise SourceError(f"{path.name} holds no picture that can be decoded")

@@ -228,7 +228,7 @@ class EmbeddingStore:
                     shown += [frame for frame, _ in chunk]
                     for _ in found:
                         on_frame()
-            begin, damaged = reader.begin, reader.counts.damaged
+            begin, damaged = reader.start_time, reader.counts.damaged
         every = torch.cat(embeddings)
         pts = torch.tensor([frame.pts for frame in shown])
         durations = torch.tensor([frame.duration or 0 for frame in shown])

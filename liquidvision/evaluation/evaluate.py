@@ -28,7 +28,7 @@ from liquidvision.metrics.classification import ClipScores, classification_metri
 from liquidvision.metrics.segments import last_frame_end
 from liquidvision.models.model import Model
 from liquidvision.video.read.open import open_video
-from liquidvision.video.write.images import image_data_uri
+from liquidvision.video.write.images import encode_data_uri
 
 POINTS = 400  # of a video's timeline
 STILLS = 6  # worst clips that are shown by a picture
@@ -208,7 +208,7 @@ def worst_frame(watched: ClipResult) -> dict[str, Any]:
     time = max(0.0, float(track.times[place]))
     try:
         with open_video(watched.clip.path, start=time) as reader:
-            picture = image_data_uri(next(iter(reader)).image)
+            picture = encode_data_uri(next(iter(reader)).image)
     except (SourceError, StopIteration):
         return {}
     return {

@@ -84,25 +84,25 @@ def embed_chunks(
         return
     size = batch or (at_once if source.info.live else ADAPTIVE_BATCH if adaptive else FILE_BATCH)
     with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
-        if not source.ahead:
+        if not source.allows_prefetch:
             yield from _embedded(_prepared(source, session.gaze), embed, size)
             return
         picture = source.info.width * source.info.height * 3
-        if source.live is None:
+        if source.live_options is None:
             depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
-            prepared = threads.enter_context(Prefetcher(_prepared(source, session.gaze), depth, at_once=depth // 2))
+            prepared = threads.enter_context(Prefetcher(_prepared(source, session.gaze), depth, burst=depth // 2))
             yield from threads.enter_context(Prefetcher(_embedded(prepared, embed, size), 1))
         else:
             depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))
             ahead = Prefetcher(
                 source,
                 depth,
-                policy=source.live.policy,
-                max_staleness=source.live.max_staleness,
+                policy=source.live_options.policy,
+                max_staleness=source.live_options.max_staleness,
                 counts=source.counts,
             )
             shrunk = _prepared(threads.enter_context(ahead), session.gaze)
-            yield from _embedded(shrunk, embed, size, more=partial(ahead.ready, 0.0))
+            yield from _embedded(shrunk, embed, size, more=partial(ahead.wait_ready, 0.0))
 
 
 def _prepared(frames: Iterable[Frame], gaze: MotionCrop) -> Iterator[tuple[Frame, Tensor]]:

@@ -49,7 +49,7 @@ class RecordSink(Sink):
             # Line by line on disk, so that a crash leaves every record written before it.
             self._file = self.part.open("w", buffering=1, encoding="utf-8", newline="" if self._csv else "\n")
         except OSError as error:
-            raise self.failure(error) from error
+            raise self.sink_error(error) from error
         self._rows = csv.writer(self._file)
         self._headed = False
 
@@ -61,7 +61,7 @@ class RecordSink(Sink):
             else:
                 self._file.write(json.dumps(self._record(prediction), ensure_ascii=False) + "\n")
         except OSError as error:
-            raise self.failure(error) from error
+            raise self.sink_error(error) from error
 
     def _record(self, prediction: Prediction) -> dict[str, Any]:
         record: dict[str, Any] = {

@@ -91,7 +91,7 @@ class Session:
         if handed_over and step <= 0:
             # The next segment of a feed, with a clock that starts again: it follows at once.
             step = self._last_seconds
-        seconds = frame.seconds
+        seconds = frame.duration_seconds
         self._last_seconds = seconds if seconds is not None else max(step, 0.0) or self._last_seconds
         self._last_time = time
         if last is None:

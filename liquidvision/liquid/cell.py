@@ -164,7 +164,7 @@ def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tenso
     return (torch.arange(steps, device=like.device)[None] < given[:, None]).to(like.dtype)
 
 
-def held(new: Tensor, old: Tensor, dt: Tensor) -> Tensor:
+def hold_at_zero_dt(new: Tensor, old: Tensor, dt: Tensor) -> Tensor:
     """`new` (batch, n) where time passed, `old` where Δt (batch, 1) is 0: for cells that Δt = 0 alone would move."""
     return torch.where(dt > 0, new, old)
 

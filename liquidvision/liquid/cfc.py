@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import Cell, Prepared, check_sizes, held
+from liquidvision.liquid.cell import Cell, Prepared, check_sizes, hold_at_zero_dt
 
 MODES = ("default", "pure", "no_gate")
-LONGEST = 1e6  # seconds; a gate that stands still has no time constant, and records take finite numbers only
+MAX_TIME_CONSTANT = 1e6  # seconds; a gate that stands still has no time constant, and records take finite numbers only
 
 
 class CfC(Cell):
@@ -147,5 +147,5 @@ class CfC(Cell):
             s = torch.sigmoid(a * dt + b)
             rate = torch.maximum(a * s, a * (s - 1))
             new = p + s * (q if self.mode == "no_gate" else q - p)
-        new = held(new, state, dt)
-        return new, new, 1 / rate.clamp_min(1 / LONGEST)
+        new = hold_at_zero_dt(new, state, dt)
+        return new, new, 1 / rate.clamp_min(1 / MAX_TIME_CONSTANT)

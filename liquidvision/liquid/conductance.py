@@ -14,7 +14,8 @@ from liquidvision.liquid.ltc import LiquidCell, Rates, log_uniform
 from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.wiring import Wiring, full
 
-OPENNESS = 8.0  # the most that a neuron's synapses from one layer sum to at the start; about half of it on average
+# The initial weights of a neuron's synapses from one layer sum to at most this, and to about half of it on average.
+INITIAL_WEIGHT_SUM = 8.0
 
 
 class Synapses(nn.Module):
@@ -32,7 +33,7 @@ class Synapses(nn.Module):
         super().__init__()
         sign = torch.from_numpy(polarity.astype(np.float32))
         self.sources, self.units = sign.shape
-        weight = torch.empty(sign.shape).uniform_(0.01, 1.0) * OPENNESS / (sign != 0).sum(0).clamp_min(1)
+        weight = torch.empty(sign.shape).uniform_(0.01, 1.0) * INITIAL_WEIGHT_SUM / (sign != 0).sum(0).clamp_min(1)
         pre, post = sign.nonzero(as_tuple=True)
         self.dense = len(pre) == sign.numel()
         if not self.dense:
@@ -48,13 +49,14 @@ class Synapses(nn.Module):
 
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
         """Potentials (..., sources) to total conductance Σ w s and current Σ w E s, each (..., units)."""
-        synapses = self.laid_out()
-        if dispatch.worth(source.numel() // self.sources) and dispatch.fits(source, *self.parameters()):
+        synapses = self.parameters_by_synapse()
+        worth = dispatch.worth_compiling(source.numel() // self.sources)
+        if worth and dispatch.kernels_apply(source, *self.parameters()):
             return dispatch.synapses(source, self.units, synapses)
         return self.sums(source, synapses)
 
-    def sums(self, source: Tensor, synapses: dispatch.SynapseLayout) -> tuple[Tensor, Tensor]:
-        """The same by plain torch, with what `laid_out` gave."""
+    def sums(self, source: Tensor, synapses: dispatch.SynapseParameters) -> tuple[Tensor, Tensor]:
+        """The same by plain torch, with what `parameters_by_synapse` gave."""
         weight, slope, centre, reversal, pre, post = synapses
         if self.dense:
             open_ = weight * torch.sigmoid(slope * (source[..., None] - centre))
@@ -63,10 +65,10 @@ class Synapses(nn.Module):
         zeros = open_.new_zeros(*open_.shape[:-1], self.units)
         return zeros.index_add(-1, post, open_), zeros.index_add(-1, post, open_ * reversal)
 
-    def laid_out(self) -> dispatch.SynapseLayout:
+    def parameters_by_synapse(self) -> dispatch.SynapseParameters:
         """The parameters, the weights made positive."""
         weight = functional.softplus(self.raw_weight)
-        return dispatch.SynapseLayout(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
+        return dispatch.SynapseParameters(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
 
 
 class ConductanceLTC(LiquidCell):
@@ -130,7 +132,7 @@ class ConductanceLTC(LiquidCell):
         return self.sensory(x * self.input_scale + self.input_shift)
 
     def rates(self, prepared: Prepared) -> Rates:
-        leak, capacitance, synapses = self.leak, self.capacitance, self.recurrent.laid_out()
+        leak, capacitance, synapses = self.leak, self.capacitance, self.recurrent.parameters_by_synapse()
         leak_total, leak_drive = leak + prepared[0], leak * self.leak_potential + prepared[1]
 
         def at(state: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,15 +141,15 @@ class ConductanceLTC(LiquidCell):
 
         return at
 
-    def read(self, state: Tensor) -> Tensor:
+    def read_out(self, state: Tensor) -> Tensor:
         return state[..., : self.output_size] * self.output_scale + self.output_shift
 
-    def run_quick(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    def run_compiled(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         leak = self.leak
         neurons = leak, leak * self.leak_potential, self.capacitance
         exponential = self.solver == "exponential"
         return dispatch.conductance(
-            prepared, state, dt, counts, neurons, self.recurrent.laid_out(), exponential=exponential
+            prepared, state, dt, counts, neurons, self.recurrent.parameters_by_synapse(), exponential=exponential
         )
 
 

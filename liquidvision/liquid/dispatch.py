@@ -17,19 +17,19 @@ from torch.nn import functional
 
 LOG2E = math.log2(math.e)
 log = logging.getLogger(__name__)
-switched_off: ContextVar[bool] = ContextVar("switched_off", default=False)
-SHORT = 16  # see `worth`
-GRAIN = 1_000_000  # operations that are worth a thread of their own
-WIDTH = 32  # numbers that the kernels' inner loops take at once; what is left over costs several times as much
+kernels_disabled: ContextVar[bool] = ContextVar("kernels_disabled", default=False)
+MIN_LOOPS = 16  # see `worth_compiling`
+MIN_OPERATIONS_PER_THREAD = 1_000_000  # operations that are worth a thread of their own
+VECTOR_WIDTH = 32  # numbers that the kernels' inner loops take at once; what is left over costs several times as much
 
 
-def worth(loops: int) -> bool:
+def worth_compiling(loops: int) -> bool:
     """Whether a call that would loop so often in Python pays for the kernels.
 
     Short calls without gradients, as those of a stream that comes frame by frame, take no longer without, and
     spare a program that makes no others the kernels' compilation.
     """
-    return loops >= SHORT or torch.is_grad_enabled()
+    return loops >= MIN_LOOPS or torch.is_grad_enabled()
 
 
 @cache
@@ -50,18 +50,18 @@ def compiled_kernels() -> Any:
 @contextmanager
 def plain_torch() -> Iterator[None]:
     """Inside, all cells run by plain torch: slower, and differentiable any number of times."""
-    token = switched_off.set(True)
+    token = kernels_disabled.set(True)
     try:
         yield
     finally:
-        switched_off.reset(token)
+        kernels_disabled.reset(token)
 
 
-def fits(*tensors: Tensor) -> bool:
+def kernels_apply(*tensors: Tensor) -> bool:
     """Whether the kernels can take these: all on the CPU, all float32 or all float64, outside of any tracing."""
     kind = tensors[0].dtype
     return (
-        not switched_off.get()
+        not kernels_disabled.get()
         and kind in (torch.float32, torch.float64)
         and all(tensor.device.type == "cpu" and tensor.dtype == kind for tensor in tensors)
         and not torch.compiler.is_compiling()
@@ -72,7 +72,7 @@ def fits(*tensors: Tensor) -> bool:
     )
 
 
-def once(backward: Callable) -> Callable:
+def first_order_only(backward: Callable) -> Callable:
     """A backward that has no derivatives of its own, and says so where they are asked for."""
 
     def checked(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -85,12 +85,12 @@ def once(backward: Callable) -> Callable:
     return checked
 
 
-def share_rows(work: Callable[[slice], Any], rows: int, cost: int) -> list[Any]:
+def run_in_parallel(work: Callable[[slice], Any], rows: int, cost: int) -> list[Any]:
     """`work` on slices of `rows`, on as many threads as torch may use and `cost` operations are worth.
 
     The threads live as long as this call.
     """
-    threads = min(torch.get_num_threads(), rows, cost // GRAIN)
+    threads = min(torch.get_num_threads(), rows, cost // MIN_OPERATIONS_PER_THREAD)
     if threads < 2:
         return [work(slice(0, rows))]
     cuts = min(rows, 4 * threads)  # more parts than threads, for a core that others slow down
@@ -104,7 +104,7 @@ def as_arrays(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-class SynapseLayout(NamedTuple):
+class SynapseParameters(NamedTuple):
     """Parameters of the synapses between two layers.
 
     Attributes:
@@ -120,7 +120,7 @@ class SynapseLayout(NamedTuple):
     post: Tensor
 
 
-def synapse_layout(synapses: SynapseLayout, *, backward: bool) -> list[Any]:
+def pack_synapses(synapses: SynapseParameters, *, backward: bool) -> list[Any]:
     """`table`, `pre`, `post` and `lanes` as the kernels take them."""
     weight, slope, centre, reversal, *_ = synapses
     scale = -LOG2E * slope
@@ -128,13 +128,13 @@ def synapse_layout(synapses: SynapseLayout, *, backward: bool) -> list[Any]:
     table = torch.stack([scale, -scale * centre, *last])
     pre, post = synapses.pre, synapses.post
     if weight.ndim == 2:
-        table = functional.pad(table, (0, -weight.shape[-1] % WIDTH))
+        table = functional.pad(table, (0, -weight.shape[-1] % VECTOR_WIDTH))
     elif not len(pre):  # one of weight 0, or the kernels would take the layer for a dense one
         table, pre, post = functional.pad(table, (0, 1)), pre.new_zeros(1), post.new_zeros(1)
     return [*as_arrays(table.flatten(1), pre, post), table.shape[-1]]
 
 
-def by_synapses(sums: list[Tensor], synapses: SynapseLayout) -> tuple[Tensor | None, ...]:
+def synapse_gradients(sums: list[Tensor], synapses: SynapseParameters) -> tuple[Tensor | None, ...]:
     """Gradients by w, a, μ, E, and none by pre and post, from the kernels' sums, each (4, n)."""
     weight, slope, centre, *_ = synapses
     total = torch.stack(sums).sum(0).view(4, *weight.shape[:-1], -1)[..., : weight.shape[-1]]
@@ -147,42 +147,42 @@ def by_synapses(sums: list[Tensor], synapses: SynapseLayout) -> tuple[Tensor | N
 class _Synapses(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, units: int, *given: Tensor) -> tuple[Tensor, Tensor]:
-        synapses = SynapseLayout(*given)
+        synapses = SynapseParameters(*given)
         total, current = x.new_zeros(len(x), units), x.new_zeros(len(x), units)
-        flat = synapse_layout(synapses, backward=False)
+        flat = pack_synapses(synapses, backward=False)
         rows = as_arrays(x, total, current)
 
         def work(part: slice) -> None:
             compiled_kernels().synapses.synapses_forward(*flat, *(r[part] for r in rows))
 
-        share_rows(work, len(x), len(x) * synapses.weight.numel())
+        run_in_parallel(work, len(x), len(x) * synapses.weight.numel())
         ctx.save_for_backward(x, *synapses)
         return total, current
 
     @staticmethod
-    @once
+    @first_order_only
     def backward(ctx: Any, by_total: Tensor, by_current: Tensor) -> tuple[Tensor | None, ...]:
         x, *given = ctx.saved_tensors
-        synapses = SynapseLayout(*given)
+        synapses = SynapseParameters(*given)
         by_x = torch.zeros_like(x, memory_format=torch.contiguous_format)
-        flat, rows = synapse_layout(synapses, backward=True), as_arrays(x, by_total, by_current, by_x)
+        flat, rows = pack_synapses(synapses, backward=True), as_arrays(x, by_total, by_current, by_x)
 
         def work(part: slice) -> Tensor:
             sums = x.new_zeros(flat[0].shape)
             compiled_kernels().synapses.synapses_backward(*flat, *(r[part] for r in rows), sums.numpy())
             return sums
 
-        sums = share_rows(work, len(x), 2 * len(x) * synapses.weight.numel())
-        return by_x / -LOG2E, None, *by_synapses(sums, synapses)
+        sums = run_in_parallel(work, len(x), 2 * len(x) * synapses.weight.numel())
+        return by_x / -LOG2E, None, *synapse_gradients(sums, synapses)
 
 
-def synapses(x: Tensor, units: int, given: SynapseLayout) -> tuple[Tensor, Tensor]:
+def synapses(x: Tensor, units: int, given: SynapseParameters) -> tuple[Tensor, Tensor]:
     """Σ w s and Σ w E s of potentials x (..., sources), each (..., units); see `conductance.Synapses`."""
     total, current = _Synapses.apply(x.reshape(-1, x.shape[-1]), units, *given)
     return total.view(*x.shape[:-1], units), current.view(*x.shape[:-1], units)
 
 
-def path_of(counts: Tensor, like: Tensor, wanted: bool) -> Tensor:
+def allocate_path(counts: Tensor, like: Tensor, wanted: bool) -> Tensor:
     """Room for three rows of every solver step, (batch, unfolds in all, 3, units), if it is wanted."""
     unfolds = int(counts.sum(1).max()) if wanted and len(counts) else 0
     return like.new_empty(len(counts) if wanted else 0, unfolds, 3, like.shape[-1])
@@ -192,28 +192,28 @@ class _Conductance(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, counts: Tensor, exponential: bool, recorded: bool, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         total_in, current_in, start, dt, leak, leak_drive, capacitance, *given = tensors
-        synapses = SynapseLayout(*given)
+        synapses = SynapseParameters(*given)
         states, taus = (torch.empty_like(total_in, memory_format=torch.contiguous_format) for _ in range(2))
-        path = path_of(counts, total_in, recorded and any(ctx.needs_input_grad))
-        flat = synapse_layout(synapses, backward=False) + as_arrays(leak, leak_drive, capacitance)
+        path = allocate_path(counts, total_in, recorded and any(ctx.needs_input_grad))
+        flat = pack_synapses(synapses, backward=False) + as_arrays(leak, leak_drive, capacitance)
         rows, results = as_arrays(total_in, current_in, dt, counts, start), as_arrays(states, taus, path)
 
         def work(part: slice) -> None:
             inputs, filled = (r[part] for r in rows), (r[part] for r in results)
             compiled_kernels().synapses.conductance_forward(*flat, *inputs, exponential, *filled)
 
-        share_rows(work, len(dt), int(counts.sum()) * synapses.weight.numel())
+        run_in_parallel(work, len(dt), int(counts.sum()) * synapses.weight.numel())
         ctx.save_for_backward(capacitance, dt, counts, path, *synapses)
         ctx.exponential = exponential
         return states, taus
 
     @staticmethod
-    @once
+    @first_order_only
     def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
         capacitance, dt, counts, path, *given = ctx.saved_tensors
-        synapses = SynapseLayout(*given)
+        synapses = SynapseParameters(*given)
         batch, steps, units = by_states.shape
-        flat = synapse_layout(synapses, backward=True) + as_arrays(capacitance)
+        flat = pack_synapses(synapses, backward=True) + as_arrays(capacitance)
         times, results = as_arrays(dt, counts), as_arrays(path, by_states, by_taus)
         by_start, by_dt = by_states.new_zeros(batch, units), by_states.new_zeros(batch, steps)
         by_total, by_current = by_states.new_zeros(2, batch, steps, units)
@@ -227,10 +227,10 @@ class _Conductance(torch.autograd.Function):
             )
             return sums, neurons
 
-        parts = share_rows(work, batch, 2 * int(counts.sum()) * synapses.weight.numel())
+        parts = run_in_parallel(work, batch, 2 * int(counts.sum()) * synapses.weight.numel())
         by_leak, by_leak_drive, by_capacitance = torch.stack([neurons for _, neurons in parts]).sum(0)
         by_neurons = by_leak, by_leak_drive, by_capacitance
-        by_weights = by_synapses([sums for sums, _ in parts], synapses)
+        by_weights = synapse_gradients([sums for sums, _ in parts], synapses)
         return None, None, None, by_total, by_current, by_start, by_dt, *by_neurons, *by_weights
 
 
@@ -240,7 +240,7 @@ def conductance(
     dt: Tensor,
     counts: Tensor,
     neurons: tuple[Tensor, Tensor, Tensor],
-    given: SynapseLayout,
+    given: SynapseParameters,
     *,
     exponential: bool,
 ) -> tuple[Tensor, Tensor]:

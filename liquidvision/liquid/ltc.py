@@ -14,7 +14,7 @@ from liquidvision.liquid.cell import Cell, Prepared, check_sizes
 
 Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
 SOLVERS = ("exponential", "fused", "euler", "rk4")
-MOST_UNFOLDS = 10_000
+MAX_UNFOLDS = 10_000
 
 
 class LiquidCell(Cell):
@@ -57,32 +57,34 @@ class LiquidCell(Cell):
     def rates(self, prepared: Prepared) -> Rates:
         """At this input, the function from states (batch, units) to G in 1/s and the drive G x∞, (batch, units)."""
 
-    def run_quick(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor] | None:
+    def run_compiled(
+        self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor
+    ) -> tuple[Tensor, Tensor] | None:
         """All frames in one kernel of `dispatch`: states and time constants (batch, steps, units); None without one."""
         return None
 
-    def counts(self, dt: Tensor) -> Tensor:
+    def step_counts(self, dt: Tensor) -> Tensor:
         """How many solver steps each Δt takes: dt of any shape, int32 of the same."""
         counts = torch.full_like(dt, self.unfolds, dtype=torch.int32)
         if self.max_step is None:
             return counts
-        return torch.maximum(counts, (dt / self.max_step).ceil().clamp_max(MOST_UNFOLDS).to(torch.int32))
+        return torch.maximum(counts, (dt / self.max_step).ceil().clamp_max(MAX_UNFOLDS).to(torch.int32))
 
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        counts = self.counts(dt)
+        counts = self.step_counts(dt)
         h = dt / counts
         most = self.unfolds if self.max_step is None or not len(counts) else int(counts.max())
         rates, taus = self.rates(prepared), torch.zeros_like(state)
         for unfold in range(most):
-            new, tau = self.solve(rates, state, h)
+            new, tau = self.solver_step(rates, state, h)
             if unfold < self.unfolds:
                 state, taus = new, tau
             else:  # each stream takes its own number of steps, whatever the others in the batch take
                 going = unfold < counts
                 state, taus = torch.where(going, new, state), torch.where(going, tau, taus)
-        return self.read(state), state, taus
+        return self.read_out(state), state, taus
 
-    def solve(self, rates: Rates, state: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def solver_step(self, rates: Rates, state: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """The state (batch, units) after h (batch, 1) seconds, and the time constants 1 / G at their beginning."""
         rate, drive = rates(state)
         if self.solver == "exponential":
@@ -101,19 +103,19 @@ class LiquidCell(Cell):
             new = state + h / 6 * (slopes[0] + 2 * slopes[1] + 2 * slopes[2] + slopes[3])
         return new, 1 / rate
 
-    def read(self, state: Tensor) -> Tensor:
+    def read_out(self, state: Tensor) -> Tensor:
         """What is given out of states (..., units): (..., output_size)."""
         return state
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        known = self.solver in ("exponential", "fused") and dispatch.worth(dt.shape[1] * self.unfolds)
-        if not known or not dispatch.fits(*prepared, state, dt, *self.parameters()):
+        known = self.solver in ("exponential", "fused") and dispatch.worth_compiling(dt.shape[1] * self.unfolds)
+        if not known or not dispatch.kernels_apply(*prepared, state, dt, *self.parameters()):
             return super().run(prepared, state, dt)
-        done = self.run_quick(prepared, state, dt, self.counts(dt))
+        done = self.run_compiled(prepared, state, dt, self.step_counts(dt))
         if done is None:
             return super().run(prepared, state, dt)
         states, taus = done
-        return self.read(states), states[:, -1], taus
+        return self.read_out(states), states[:, -1], taus
 
 
 class LTC(LiquidCell):
@@ -166,11 +168,11 @@ class LTC(LiquidCell):
 
         return at
 
-    def run_quick(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    def run_compiled(self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         equilibrium = self.log_tau.new_zeros(0) if self.gated else self.equilibrium
         neurons = torch.exp(-self.log_tau), self.log_gain.exp(), equilibrium
         exponential = self.solver == "exponential"
-        return gates(prepared[0], self.recurrent.weight, neurons, state, dt, counts, exponential=exponential)
+        return run_gates(prepared[0], self.recurrent.weight, neurons, state, dt, counts, exponential=exponential)
 
 
 class GatedLTC(LTC):
@@ -208,7 +210,7 @@ class _Gates(torch.autograd.Function):
         prepared, recurrent, leak, gain, equilibrium, start, dt = tensors
         batch, steps, width = prepared.shape
         states, taus = prepared.new_empty(2, batch, steps, len(leak))
-        path = dispatch.path_of(counts, start, recorded and any(ctx.needs_input_grad))
+        path = dispatch.allocate_path(counts, start, recorded and any(ctx.needs_input_grad))
         flat = dispatch.as_arrays(recurrent.T, leak, gain, equilibrium)
         rows, results = dispatch.as_arrays(prepared, dt, counts, start), dispatch.as_arrays(states, taus, path)
 
@@ -218,13 +220,13 @@ class _Gates(torch.autograd.Function):
                 inputs, *flat, *times, exponential, *(r[part] for r in results)
             )
 
-        dispatch.share_rows(work, batch, int(counts.sum()) * len(leak) * width // 4)
+        dispatch.run_in_parallel(work, batch, int(counts.sum()) * len(leak) * width // 4)
         ctx.save_for_backward(recurrent, leak, gain, equilibrium, dt, counts, path)
         ctx.exponential = exponential
         return states, taus
 
     @staticmethod
-    @dispatch.once
+    @dispatch.first_order_only
     def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
         recurrent, leak, gain, equilibrium, dt, counts, path = ctx.saved_tensors
         batch, steps, units = by_states.shape
@@ -246,7 +248,7 @@ class _Gates(torch.autograd.Function):
             )
             return neurons
 
-        parts = dispatch.share_rows(work, batch, int(counts.sum()) * units * width // 2)
+        parts = dispatch.run_in_parallel(work, batch, int(counts.sum()) * units * width // 2)
         by_leak, by_gain, by_equilibrium = torch.stack(parts).sum(0)
         # Places beyond a stream's own unfolds were never written.
         own = torch.arange(path.shape[1])[None] < counts.sum(1, keepdim=True)
@@ -256,7 +258,7 @@ class _Gates(torch.autograd.Function):
         return None, None, None, by_prepared, by_recurrent, by_leak, by_gain, by_equilibrium, by_start, by_dt
 
 
-def gates(
+def run_gates(
     prepared: Tensor,
     recurrent: Tensor,
     neurons: tuple[Tensor, Tensor, Tensor],

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from liquidvision.liquid.cell import Cell, Prepared, held
+from liquidvision.liquid.cell import Cell, Prepared, hold_at_zero_dt
 
 
 class MixedMemory(Cell):
@@ -42,6 +42,6 @@ class MixedMemory(Cell):
         h, c = state.chunk(2, -1)
         u, i, f, o = (prepared[0] + self.recurrent(h)).chunk(4, -1)
         c = c * torch.sigmoid(f + 1) + torch.tanh(u) * torch.sigmoid(i)
-        h, c = held(torch.cat([torch.tanh(c) * torch.sigmoid(o), c], -1), state, dt).chunk(2, -1)
+        h, c = hold_at_zero_dt(torch.cat([torch.tanh(c) * torch.sigmoid(o), c], -1), state, dt).chunk(2, -1)
         output, h, taus = self.cell.advance(prepared[1:], h, dt)
         return output, torch.cat([h, c], -1), taus

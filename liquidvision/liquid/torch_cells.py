@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from liquidvision.liquid.cell import Cell, Prepared, check_sizes, held
+from liquidvision.liquid.cell import Cell, Prepared, check_sizes, hold_at_zero_dt
 
 Frames = TypeVar("Frames", Tensor, PackedSequence)
 
@@ -43,7 +43,7 @@ class TorchCell(Cell):
 
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         _, new = self.sequence(prepared[0][:, None], state)
-        new = held(new, state, dt)
+        new = hold_at_zero_dt(new, state, dt)
         return new[:, : self.output_size], new, dt.new_zeros(len(dt), 0)
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,7 +58,7 @@ class TorchCell(Cell):
         lengths = moves.sum(1).clamp_min(1).cpu()
         packed = pack_padded_sequence(prepared[0], lengths, batch_first=True, enforce_sorted=False)
         ran, new = self.sequence(packed, state)
-        new = held(new, state, dt[:, :1])
+        new = hold_at_zero_dt(new, state, dt[:, :1])
         outputs, _ = pad_packed_sequence(ran, batch_first=True, total_length=dt.shape[1])
         return torch.where(moves[..., None], outputs, new[:, None, : self.output_size]), new, taus
 

@@ -67,8 +67,8 @@ class Traces(Cell):
             self.log_taus = nn.Parameter(log_taus)
         else:
             self.register_buffer("log_taus", log_taus, persistent=False)
-        self.places: Tensor  # the nodes to average over, for the kernel; none
-        self.register_buffer("places", torch.zeros(0, 4, dtype=torch.int64), persistent=False)
+        self.layout_table: Tensor  # the nodes to average over, for the kernel; none
+        self.register_buffer("layout_table", torch.zeros(0, 4, dtype=torch.int64), persistent=False)
 
     @property
     def taus(self) -> Tensor:
@@ -81,12 +81,12 @@ class Traces(Cell):
     def prepare(self, x: Tensor) -> Prepared:
         return (x,)
 
-    def read(self, deviations: Tensor) -> Tensor:
+    def read_out(self, deviations: Tensor) -> Tensor:
         """What is given out of deviations (..., units, input_size): (..., units, n)."""
         return deviations
 
-    def finish(self, read: Tensor) -> Tensor:
-        """Outputs (..., output_size) from what `read` gave."""
+    def finish_outputs(self, read: Tensor) -> Tensor:
+        """Outputs (..., output_size) from what `read_out` gave."""
         return read.flatten(-2)
 
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,7 +101,7 @@ class Traces(Cell):
         passed = dt > 0
         traces = torch.where(passed[..., None], stepped, old)
         state = torch.cat([traces.flatten(1), torch.maximum(seen, passed.to(seen.dtype))], 1)
-        return self.finish(self.read(deviation)), state, self.taus.expand(len(z), -1)
+        return self.finish_outputs(self.read_out(deviation)), state, self.taus.expand(len(z), -1)
 
     def _advance_straight(self, z: Tensor, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         old, last, seen = self._parts(state)
@@ -113,7 +113,7 @@ class Traces(Cell):
         passed = dt > 0
         kept = torch.where(passed[..., None], deviation, old).flatten(1)
         state = torch.cat([kept, torch.where(passed, z, last), torch.maximum(seen, passed.to(seen.dtype))], 1)
-        return self.finish(self.read(deviation)), state, self.taus.expand(len(z), -1)
+        return self.finish_outputs(self.read_out(deviation)), state, self.taus.expand(len(z), -1)
 
     def _parts(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Where it is straight: traces (batch, units, input_size), the last input, whether there was one (batch, 1)."""
@@ -123,32 +123,32 @@ class Traces(Cell):
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (z,) = prepared
         by_others = z.requires_grad or state.requires_grad or dt.requires_grad or (self.straight and self.learn)
-        by_torch = (by_others and torch.is_grad_enabled()) or not dispatch.worth(dt.shape[1])
-        if by_torch or not dispatch.fits(z, state, dt, self.log_taus):
+        by_torch = (by_others and torch.is_grad_enabled()) or not dispatch.worth_compiling(dt.shape[1])
+        if by_torch or not dispatch.kernels_apply(z, state, dt, self.log_taus):
             return super().run(prepared, state, dt)
         if self.straight:
             return self._run_straight(z, state, dt)
         old, seen = state[:, :-1].unflatten(1, (self.units, self.input_size)), state[:, -1]
-        size = self.read(z[:0, 0, None]).shape[-1]
-        out, traces, seen = _Leaky.apply(self.taus, size, z, dt, self.places, old, seen)
+        size = self.read_out(z[:0, 0, None]).shape[-1]
+        out, traces, seen = _Leaky.apply(self.taus, size, z, dt, self.layout_table, old, seen)
         state = torch.cat([traces.flatten(1), seen[:, None]], 1)
-        return self.finish(out), state, self.taus.expand(*dt.shape, -1)
+        return self.finish_outputs(out), state, self.taus.expand(*dt.shape, -1)
 
     def _run_straight(self, z: Tensor, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The compiled kernel over all frames."""
         # Stepped in place, so copies.
         traces, last, seen = (part.clone(memory_format=torch.contiguous_format) for part in self._parts(state))
-        out = z.new_empty(*dt.shape, self.units, self.read(z[:0, 0, None]).shape[-1])
-        flat = dispatch.as_arrays(self.taus, self.places)
+        out = z.new_empty(*dt.shape, self.units, self.read_out(z[:0, 0, None]).shape[-1])
+        flat = dispatch.as_arrays(self.taus, self.layout_table)
         rows = dispatch.as_arrays(z, dt, traces, last, seen[:, 0], out)
 
         def work(part: slice) -> None:
             z, dt, *filled = (r[part] for r in rows)
             dispatch.compiled_kernels().leaky.straight(z, dt, *flat, *filled)
 
-        dispatch.share_rows(work, len(z), z.numel() * self.units)
+        dispatch.run_in_parallel(work, len(z), z.numel() * self.units)
         state = torch.cat([traces.flatten(1), last, seen], 1)
-        return self.finish(out), state, self.taus.expand(*dt.shape, -1)
+        return self.finish_outputs(out), state, self.taus.expand(*dt.shape, -1)
 
 
 class Magnitudes(Traces):
@@ -182,10 +182,10 @@ class Magnitudes(Traces):
         for layout in self.layouts:
             self.rows.append((start, layout.channels, layout.cells, min(groups, layout.channels)))
             start += layout.size
-        self.places = torch.tensor(self.rows)
+        self.layout_table = torch.tensor(self.rows)
         self.output_size = self.units * sum(row[3] if row[2] == 1 else row[1] + row[2] for row in self.rows)
 
-    def read(self, deviations: Tensor) -> Tensor:
+    def read_out(self, deviations: Tensor) -> Tensor:
         parts = []
         for start, channels, cells, groups in self.rows:
             part = deviations[..., start : start + channels * cells].abs()
@@ -197,7 +197,7 @@ class Magnitudes(Traces):
                 parts += [grid.mean(-1), grid.mean(-2)]
         return torch.cat(parts, -1)
 
-    def finish(self, read: Tensor) -> Tensor:
+    def finish_outputs(self, read: Tensor) -> Tensor:
         return torch.log(0.02 + read).flatten(-2)
 
 
@@ -223,13 +223,13 @@ class _Leaky(torch.autograd.Function):
             z, dt, *filled = (r[part] for r in rows)
             dispatch.compiled_kernels().leaky.leaky(z, dt, *flat, *filled)
 
-        dispatch.share_rows(work, batch, batch * steps * len(taus) * width)
+        dispatch.run_in_parallel(work, batch, batch * steps * len(taus) * width)
         ctx.save_for_backward(slopes, drift)
         ctx.mark_non_differentiable(seen)
         return out, traces, seen
 
     @staticmethod
-    @dispatch.once
+    @dispatch.first_order_only
     def backward(ctx: Any, by_out: Tensor, by_traces: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         slopes, drift = ctx.saved_tensors
         by_taus = (by_out * slopes).sum((0, 1, 3)) + (by_traces * drift).sum((0, 2))

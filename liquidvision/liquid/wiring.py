@@ -54,7 +54,7 @@ def full(inputs: int, neurons: int, *, outputs: int | None = None, seed: int = 0
     """Every input and every neuron to every neuron; signs at random, one as likely as the other."""
     check_sizes(inputs=inputs, neurons=neurons)
     random = np.random.default_rng(seed)
-    sensory, recurrent = (signs(random, (n, neurons)) for n in (inputs, neurons))
+    sensory, recurrent = (random_signs(random, (n, neurons)) for n in (inputs, neurons))
     return Wiring(sensory, recurrent, neurons if outputs is None else outputs)
 
 
@@ -104,11 +104,11 @@ def ncp(
     motors, commands, inters = slice(0, motor), slice(motor, motor + command), slice(motor + command, neurons)
     sensory = np.zeros((inputs, neurons), np.int8)
     recurrent = np.zeros((neurons, neurons), np.int8)
-    sensory[:, inters] = layer(random, inputs, inter, sensory_fanout)
-    recurrent[inters, commands] = layer(random, inter, command, inter_fanout)
+    sensory[:, inters] = connect_layer(random, inputs, inter, sensory_fanout)
+    recurrent[inters, commands] = connect_layer(random, inter, command, inter_fanout)
     among = random.integers(command, size=(2, recurrent_command)) + motor
-    recurrent[among[0], among[1]] = signs(random, (recurrent_command,))
-    recurrent[commands, motors] = layer(random, motor, command, motor_fanin).T
+    recurrent[among[0], among[1]] = random_signs(random, (recurrent_command,))
+    recurrent[commands, motors] = connect_layer(random, motor, command, motor_fanin).T
     return Wiring(sensory, recurrent, motor)
 
 
@@ -143,7 +143,7 @@ def auto_ncp(inputs: int, neurons: int, outputs: int, *, sparsity: float = 0.5, 
     )
 
 
-def layer(random: np.random.Generator, sources: int, targets: int, fanout: int) -> np.ndarray:
+def connect_layer(random: np.random.Generator, sources: int, targets: int, fanout: int) -> np.ndarray:
     """(sources, targets) signs: `fanout` targets for each source; a target left out gets the mean number of sources."""
     chosen = np.zeros((sources, targets), bool)
     for row in chosen:
@@ -151,9 +151,9 @@ def layer(random: np.random.Generator, sources: int, targets: int, fanout: int) 
     mean_fanin = max(round(sources * fanout / targets), 1)
     for target in np.flatnonzero(~chosen.any(0)):
         chosen[random.choice(sources, min(mean_fanin, sources), replace=False), target] = True
-    return np.where(chosen, signs(random, chosen.shape), 0).astype(np.int8)
+    return np.where(chosen, random_signs(random, chosen.shape), 0).astype(np.int8)
 
 
-def signs(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def random_signs(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """-1 and 1 at random."""
     return (2 * random.integers(2, size=shape) - 1).astype(np.int8)

@@ -112,7 +112,7 @@ class MotionCrop:
             _, ground, moved, place = self._past[-1]
             seconds = frame.time - self._past[-1].time
             if seconds < 0:  # the clock started again, as that of a feed's next segment: it follows at once
-                seconds = frame.seconds or 0.0
+                seconds = frame.duration_seconds or 0.0
             moved = moved + decay_fraction(seconds, MOTION_TAU) * (
                 np.maximum(np.abs(light - ground) - NOISE_FLOOR, 0) - moved
             )

@@ -49,7 +49,7 @@ class Canvas:
     def lift(self, planes: Planes, boxes: Iterable[Box]) -> DrawnPixels:
         """The picture with the boxes as they were drawn."""
         y, u, v = planes.y.copy(), planes.u.copy(), planes.v.copy()
-        drawn = Planes(y, u, v, *planes.kind)
+        drawn = Planes(y, u, v, *planes.color_tags)
         to_yuv = conversion_matrices(planes.matrix, planes.full_range)[1]
         for box in boxes:
             x0, y0, x1, y1 = even(box)

@@ -81,7 +81,7 @@ class StreamHistory:
             self.repeats.append(time)
             top, alone = top_before, alone_before  # a repeated frame is no change of mind
         self._last = time, top, alone
-        self._last_seconds = frame.seconds
+        self._last_seconds = frame.duration_seconds
         if number % self._every == 0:
             hidden = prediction.hidden_state
             norm = None if hidden is None else float(np.linalg.norm(hidden))

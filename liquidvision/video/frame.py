@@ -42,7 +42,7 @@ class Frame:
         return float(self.pts * self.time_base)
 
     @property
-    def seconds(self) -> float | None:
+    def duration_seconds(self) -> float | None:
         """How long the frame is shown, in seconds, where the source says so."""
         return float(self.duration * self.time_base) if self.duration else None
 

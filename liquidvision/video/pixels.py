@@ -30,7 +30,7 @@ class Planes:
     transfer: int = 2
 
     @property
-    def kind(self) -> tuple[int, bool, int, int]:
+    def color_tags(self) -> tuple[int, bool, int, int]:
         """What pictures of one video have in common."""
         return self.matrix, self.full_range, self.primaries, self.transfer
 
@@ -49,10 +49,10 @@ class Pixels(ABC):
         """Upright pixels (height, width, 3) uint8; the same array in every call."""
 
     @abstractmethod
-    def resized(self, height: int, width: int, part: tuple[slice, slice] = WHOLE_PICTURE) -> np.ndarray | None:
+    def resized(self, height: int, width: int, region: tuple[slice, slice] = WHOLE_PICTURE) -> np.ndarray | None:
         """The upright picture shrunk or stretched: (3, height, width) float32 RGB, 0..255, an array of one's own.
 
-        Of it only `part`, its rows and columns. None where only `rgb` gives this picture's colours.
+        Of it only `region`, its rows and columns. None where only `rgb` gives this picture's colours.
         """
 
     @abstractmethod

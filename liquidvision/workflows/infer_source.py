@@ -81,9 +81,11 @@ def infer(
             stack.enter_context(record)
         reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
         target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
-        if reader.live is None:
+        if reader.live_options is None:
             stack.enter_context(batch_scheduling())
-        room, burst = queue_limits(reader.info.width * reader.info.height * 3 // 2, live=reader.live is not None)
+        room, burst = queue_limits(
+            reader.info.width * reader.info.height * 3 // 2, live=reader.live_options is not None
+        )
         encoder = stack.enter_context(WriteBehind(target.write, room, burst)) if target is not None else None
         writers = [sink.write for sink in (encoder, frames) if sink is not None]
 
@@ -96,12 +98,12 @@ def infer(
         drawer = stack.enter_context(WriteBehind(draw, burst, 1)) if aside else None
         show = draw if drawer is None else drawer.write
         # Frames that may not grow stale are not kept waiting for each other.
-        at_once = FILE_BATCH if reader.live is None or reader.live.max_staleness is None else 1
+        at_once = FILE_BATCH if reader.live_options is None or reader.live_options.max_staleness is None else 1
         last: Prediction | None = None
         first_time = 0.0
         try:
             with closing(embed_chunks(reader, session, batch, adaptive, at_once=at_once)) as chunks:
-                for shown, embeddings, looked in patience.over(chunks):
+                for shown, embeddings, looked in patience.interruptible(chunks):
                     if max_frames is not None:
                         shown = shown[: max_frames - summary.frames]
                     summary.still += looked[: len(shown)].count(False)
@@ -128,14 +130,14 @@ def infer(
             if behind is not None:
                 behind.flush()
         if target is not None:
-            target.end(whole=not summary.interrupted and summary.frames != max_frames)
+            target.finish_side_tracks(whole=not summary.interrupted and summary.frames != max_frames)
             summary.notes += target.notes
         for name in ("damaged", "dropped", "stale", "reconnects"):
             setattr(summary, name, getattr(reader.counts, name))
         summary.media_seconds = last.time - first_time if last else 0.0
         if summary.interrupted and whole:
             raise UnfinishedError
-    summary.interrupted |= patience.asked
+    summary.interrupted |= patience.requested
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
     files = [Path(video)] if video and Path(video) != STDOUT else []
     files += [record.path for record in records]

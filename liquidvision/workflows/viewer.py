@@ -69,7 +69,7 @@ class Recorder:
             self.close()
             return
         if self._sink is None:
-            self._sink = AVVideoSink(self._free(), self._info, begin=frame.pts * frame.time_base)
+            self._sink = AVVideoSink(self._free(), self._info, start_time=frame.pts * frame.time_base)
             self._begin = frame.time
         self._sink.write(frame)
 
@@ -139,11 +139,11 @@ class Viewer:
         ):
             loop = predict(self._frames(ahead), self._session.model, session=self._session, batch=1)
             try:
-                for frame, prediction in patience.over(loop):
+                for frame, prediction in patience.interruptible(loop):
                     self._last = frame, prediction
                     self._recorder.write(self._annotate(frame, prediction))
                     self._newest = time.monotonic()
-                    self._shown.append((self._newest, self._newest - ahead.came))
+                    self._shown.append((self._newest, self._newest - ahead.arrival_time))
                     self._show()
                     summary.count(prediction, last)
                     first = first or prediction
@@ -168,7 +168,7 @@ class Viewer:
             self._listen(TICK if self._paused else 0.0)
             if self._quit:
                 return
-            if self._paused or not ahead.ready(TICK):
+            if self._paused or not ahead.wait_ready(TICK):
                 if time.monotonic() - self._told > RECENT / 4:
                     self._show()
                 continue
@@ -183,7 +183,7 @@ class Viewer:
             self._quit = True
         elif key == " ":
             self._paused = not self._paused
-            self._source.hold(self._paused)
+            self._source.set_paused(self._paused)
             self._shown.clear()  # the pause is no delay
         elif key == "r":
             self._forget()

@@ -1,1 +1,1 @@
-"""Kernels that numba compiles at first use, and keeps on disk; imported by liquid/quick.py alone."""
+"""Kernels that numba compiles at first use, and keeps on disk; imported by liquid/dispatch.py alone."""

@@ -41,7 +41,7 @@ def pool(layouts, values, weights, out):
 
 
 @inlined
-def give(layouts, deviation, sign, out):
+def write_output(layouts, deviation, sign, out):
     """Put out deviations (width,), or by `layouts` the means of their magnitudes, whose signs (width,) are set."""
     zero, one = deviation.dtype.type(0), deviation.dtype.type(1)
     if layouts.shape[0]:
@@ -82,7 +82,7 @@ def leaky(z, dt, taus, layouts, traces, seen, out, slopes, drift):
                         deviation[c] = now[c] - e[c]
                 ratio = dt[b, t] / taus[k]
                 gain = z.dtype.type(-math.expm1(-ratio))
-                give(layouts, deviation, sign, out[b, t, k])
+                write_output(layouts, deviation, sign, out[b, t, k])
                 if seen[b] != 0:
                     for c in range(width):
                         e[c] += gain * deviation[c]
@@ -124,7 +124,7 @@ def straight(z, dt, taus, layouts, traces, last, seen, out):
                 gain = z.dtype.type(-math.expm1(-ratio) / ratio) if ratio > 0 else one
                 for c in range(width):
                     deviation[c] = decay * traces[b, k, c] + gain * moved[c]
-                give(layouts, deviation, sign, out[b, t, k])
+                write_output(layouts, deviation, sign, out[b, t, k])
                 if dt[b, t] > 0:
                     traces[b, k] = deviation
             if dt[b, t] > 0:

@@ -12,7 +12,7 @@ from numba import config, njit, types
 from numba.extending import intrinsic, overload
 
 # Sums may be reordered and contracted, so that loops vectorise; NaN and infinity keep their meaning.
-FAST = {"contract", "reassoc", "nsz", "arcp"}
+FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 LOG2E = math.log2(math.e)
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("NUMBA_DISABLE_JIT is set")
@@ -28,7 +28,7 @@ _C1, _C2, _C3, _C4, _C5 = (
 
 def kernel(function: Callable) -> Any:
     """Compile for this machine; without the interpreter's lock, so that threads may share a batch."""
-    options: dict[str, Any] = {"fastmath": FAST, "nogil": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"fastmath": FASTMATH, "nogil": True, "error_model": "numpy"}
     try:
         kept = njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep it in
@@ -48,7 +48,7 @@ def kernel(function: Callable) -> Any:
 
 def inlined(function: Callable) -> Any:
     """Compile as a part of the kernels that call it."""
-    return njit(forceinline=True, fastmath=FAST, error_model="numpy")(function)
+    return njit(forceinline=True, fastmath=FASTMATH, error_model="numpy")(function)
 
 
 @intrinsic
@@ -92,13 +92,13 @@ def _exp2(x):
     return single
 
 
-def gap(x: float) -> float:
+def one_minus_exp(x: float) -> float:
     """1 - exp(-x) for x of 0 or more, exact to the last digits for small x too."""
     raise NotImplementedError
 
 
-@overload(gap, jit_options={"fastmath": FAST, "error_model": "numpy", "forceinline": True})
-def _gap(x):
+@overload(one_minus_exp, jit_options={"fastmath": FASTMATH, "error_model": "numpy", "forceinline": True})
+def _one_minus_exp(x):
     if x == types.float64:
         return lambda x: -np.expm1(-x)
 
@@ -118,7 +118,7 @@ def step(v, rate, drive, h, exponential):
     """One solver step over h seconds of dv/dt = drive - rate v: exponential Euler, or the fused step of Eq. 3."""
     one = type(v)(1)
     if exponential:
-        return v + (drive / rate - v) * gap(h * rate)
+        return v + (drive / rate - v) * one_minus_exp(h * rate)
     return (v + h * drive) / (one + h * rate)
 
 
@@ -127,7 +127,7 @@ def step_adjoint(v, rate, drive, h, exponential):
     """The derivatives of `step` by v, rate, drive and h."""
     one = type(v)(1)
     if exponential:
-        lost = gap(h * rate)
+        lost = one_minus_exp(h * rate)
         rest = drive / rate
         pull = (one - lost) * (rest - v)
         return one - lost, h * pull - lost * rest / rate, lost / rate, rate * pull

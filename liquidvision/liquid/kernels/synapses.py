@@ -47,7 +47,7 @@ def add_sums(table, pre, post, v, total, current, scratch):
 @inlined
 def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch):
     """The adjoint of `add_sums`: by_v (sources,) gets its gradient times -log2(e), and the rows of sums (4, n)
-    what the gradients by w, E, a and μ are made of; see `quick.by_synapses`."""
+    what the gradients by w, E, a and μ are made of; see `dispatch.synapse_gradients`."""
     scale, shift, pull, reversal = table[0], table[1], table[2], table[3]
     by_weight, by_reversal, by_argument, by_slope = sums[0], sums[1], sums[2], sums[3]
     lanes = scratch.shape[1]

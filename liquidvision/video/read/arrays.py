@@ -30,7 +30,7 @@ class ArrayReader(VideoReader):
         SourceError: there is no picture.
     """
 
-    ahead = False
+    allows_prefetch = False
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class ArrayReader(VideoReader):
         first = next(timed, None)
         if first is None:
             raise SourceError("the iterable holds no picture")
-        self.begin = first[0] * first[1]
+        self.start_time = first[0] * first[1]
         self._items: Iterator[tuple[int, Fraction, np.ndarray]] = chain([first], timed)
         height, width = first[2].shape[:2]
         self.info = VideoInfo("arrays", width, height, rate=self._rate, live=True, codec="arrays")

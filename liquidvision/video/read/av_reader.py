@@ -13,19 +13,26 @@ import av
 from liquidvision.concurrency.cores import half_of_cores
 from liquidvision.errors import SourceError
 from liquidvision.video.frame import VideoInfo
-from liquidvision.video.read.container import ALWAYS_LIVE, TIMEOUT, open_container, public_name, reason, video_stream
+from liquidvision.video.read.container import (
+    ALWAYS_LIVE,
+    DEFAULT_TIMEOUT,
+    error_reason,
+    find_video_stream,
+    open_container,
+    public_name,
+)
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
-from liquidvision.video.read.hardware import accelerator, planar
+from liquidvision.video.read.hardware import find_accelerator, to_planar
 from liquidvision.video.read.reader import MAX_PIXELS, DecodedPicture, ReadWindow, VideoReader
-from liquidvision.video.read.tracks import AVSideTracks
+from liquidvision.video.read.side_tracks import AVSideTracks
 
 log = logging.getLogger(__name__)
 
 MICROSECOND = Fraction(1, 1_000_000)
-ENDLESS = ("http", "https")  # live where no duration is told
+HTTP_SCHEMES = ("http", "https")  # live where no duration is told
 # What cameras send without any time: FFmpeg makes up 25 a second, so their arrival is taken.
-WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
-MOST_DAMAGE = 10_000  # broken packets in a row without a picture between them
+FORMATS_WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
+MAX_CONSECUTIVE_DAMAGE = 10_000  # broken packets in a row without a picture between them
 
 
 class AVReader(VideoReader):
@@ -38,7 +45,7 @@ class AVReader(VideoReader):
         max_pixels: of one picture; a larger one is refused before memory is taken for it.
         timeout: seconds without data after which a URL counts as lost, and a file that is followed as ended.
         follow: at the end of a file wait for more.
-        hwaccel: the kind of GPU that decodes, see `accelerator`; None: none does.
+        hwaccel: the kind of GPU that decodes, see `find_accelerator`; None: none does.
 
     Raises:
         UsageError: a URL of a kind that is not read, or a GPU that is not there.
@@ -52,7 +59,7 @@ class AVReader(VideoReader):
         *,
         strict: bool = False,
         max_pixels: int = MAX_PIXELS,
-        timeout: float = TIMEOUT,
+        timeout: float = DEFAULT_TIMEOUT,
         follow: bool = False,
         hwaccel: str | None = None,
     ) -> None:
@@ -65,22 +72,22 @@ class AVReader(VideoReader):
             max_pixels=max_pixels,
             timeout=timeout,
             follow=follow,
-            hwaccel=accelerator(hwaccel) if hwaccel else None,
+            hwaccel=find_accelerator(hwaccel) if hwaccel else None,
         )
         self._scaler = Scaler()
-        self._in_a_row = 0  # broken packets since the last picture
-        self._first: DecodedPicture | None = None
-        self._decoded: Iterator[DecodedPicture] = iter(())
+        self._consecutive_damage = 0  # broken packets since the last picture
+        self._first_picture: DecodedPicture | None = None
+        self._pictures: Iterator[DecodedPicture] = iter(())
         self._packets: Iterator[av.Packet] = iter(())
         try:
-            self._begin_to_read()
+            self._start_reading()
         except BaseException:
             self.close()
             raise
 
-    def _begin_to_read(self) -> None:
+    def _start_reading(self) -> None:
         container, name = self._container, public_name(self._source)
-        stream = video_stream(container)
+        stream = find_video_stream(container)
         if stream is None:
             kinds = {
                 "video of an unknown codec" if s.type == "video" and s.codec_context is None else s.type
@@ -89,32 +96,34 @@ class AVReader(VideoReader):
             holds = ", ".join(sorted(kinds)) or "nothing"
             raise SourceError(f"{name} holds no video (only {holds}); expected a file with a video stream")
         if stream.width * stream.height > self._max_pixels:
-            raise SourceError(self._too_large(stream.width, stream.height))
+            raise SourceError(self._too_large_message(stream.width, stream.height))
         self._stream = stream
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         # The rest of the cores run the network and the encoder.
         stream.codec_context.thread_count = half_of_cores()
         kind, url = container.format.name, str(self._source)
         scheme = urlsplit(url).scheme.lower() if "://" in url else ""
-        self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in ENDLESS and container.duration is None)
+        self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in HTTP_SCHEMES and container.duration is None)
         # Threads that decode several pictures at once hand each out later: not where it is wanted at once.
         stream.thread_type = "SLICE" if self._live else "AUTO"
-        self._by_arrival = self._live and not self._follow and kind in WITHOUT_TIMES
+        self._use_arrival_time = self._live and not self._follow and kind in FORMATS_WITHOUT_TIMES
         # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
-        self._time_base = MICROSECOND if self._by_arrival else stream.time_base or Fraction(1, av.time_base)
-        self._stamps = Timestamps(stream.guessed_rate, self._time_base, by_dts=kind == "avi")
+        self._time_base = MICROSECOND if self._use_arrival_time else stream.time_base or Fraction(1, av.time_base)
+        self._timestamps = Timestamps(stream.guessed_rate, self._time_base, by_dts=kind == "avi")
         start = container.start_time
-        self.begin = Fraction(start, av.time_base) if start is not None and not self._by_arrival else Fraction(0)
+        self.start_time = (
+            Fraction(start, av.time_base) if start is not None and not self._use_arrival_time else Fraction(0)
+        )
         self._opened = time.monotonic()
         self._seek()
-        self._decoded = self._decode()
+        self._pictures = self._decode()
         # The first picture tells what a header does not: whether it can be decoded, and how it is turned.
-        self._first = next(self._decoded, None)
-        if self._first is None:
+        self._first_picture = next(self._pictures, None)
+        if self._first_picture is None:
             raise SourceError(f"{name} holds no picture that can be decoded")
         self.info = self._describe(name)
 
-    def _too_large(self, width: int, height: int) -> str:
+    def _too_large_message(self, width: int, height: int) -> str:
         return (
             f"{public_name(self._source)} has pictures of {width} x {height}, more than {self._max_pixels:,} pixels; "
             "raise --max-pixels if that is meant"
@@ -122,7 +131,7 @@ class AVReader(VideoReader):
 
     def _seek(self) -> None:
         if self.window.start > 0:
-            tick = int((self.begin + Fraction(self.window.start)) / self._time_base)
+            tick = int((self.start_time + Fraction(self.window.start)) / self._time_base)
             try:
                 self._container.seek(tick, stream=self._stream, backward=True)
             except av.error.FFmpegError:  # not seekable: the frames before are decoded and passed over
@@ -131,7 +140,7 @@ class AVReader(VideoReader):
     def _describe(self, name: str) -> VideoInfo:
         stream, container = self._stream, self._container
         width, height, aspect = self._size[0], self._size[1], stream.sample_aspect_ratio or Fraction(1)
-        if self._turns % 2:
+        if self._quarter_turns % 2:
             width, height, aspect = height, width, 1 / aspect
         duration = None
         if stream.duration and stream.time_base:
@@ -150,17 +159,17 @@ class AVReader(VideoReader):
             pixel_aspect=aspect,
             codec=stream.codec_context.name,
             num_frames_from_header=stream.frames or None,
-            rotation=self._turns * 90,
+            rotation=self._quarter_turns * 90,
             container=container.format.name,
             pixel_format=stream.codec_context.pix_fmt or "",
             audio_codec=audio[0].codec_context.name if audio else "",
         )
 
     def pictures(self) -> Iterator[DecodedPicture]:
-        if self._first is not None:
-            first, self._first = self._first, None
+        if self._first_picture is not None:
+            first, self._first_picture = self._first_picture, None
             yield first
-        yield from self._decoded
+        yield from self._pictures
 
     def _decode(self) -> Iterator[DecodedPicture]:
         self._packets = self._container.demux(self._stream)
@@ -183,11 +192,11 @@ class AVReader(VideoReader):
             return []
         except (av.error.ExitError, av.error.TimeoutError):  # nothing came in time
             if not self._follow:
-                raise self._broke_off("nothing came in time") from None
+                raise self._source_lost("nothing came in time") from None
             self._packets = iter(())  # it grows no more; the decoder still holds its last pictures
             return [self._picture(frame) for frame in self._stream.codec_context.decode(None)]
         except av.error.FFmpegError as error:
-            raise self._broke_off(reason(error)) from None
+            raise self._source_lost(error_reason(error)) from None
         if packet is None:
             return None
         if packet.is_corrupt:  # by the container's own reckoning: a part is missing
@@ -198,45 +207,47 @@ class AVReader(VideoReader):
             self._count_damage(error)
             return []
         except av.error.FFmpegError as error:
-            raise self._broke_off(reason(error)) from None
+            raise self._source_lost(error_reason(error)) from None
 
-    def _broke_off(self, why: str) -> SourceError:
+    def _source_lost(self, why: str) -> SourceError:
         """To be raised from None: PyAV's own error holds the URL with its password."""
         return SourceError(f"{public_name(self._source)} broke off: {why}")
 
     def _picture(self, frame: av.VideoFrame) -> DecodedPicture:
         if frame.width * frame.height > self._max_pixels:
-            raise SourceError(self._too_large(frame.width, frame.height))
+            raise SourceError(self._too_large_message(frame.width, frame.height))
         if frame.is_corrupt:
             self._count_damage(None)
-        self._in_a_row = 0
-        self._turns = round(frame.rotation / 90) % 4  # counter-clockwise
+        self._consecutive_damage = 0
+        self._quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
         self._size = frame.width, frame.height
-        upright = DecodedPixels(planar(frame), self._turns, self._scaler)
-        if self._by_arrival:
+        upright = DecodedPixels(to_planar(frame), self._quarter_turns, self._scaler)
+        if self._use_arrival_time:
             return DecodedPicture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
-        pts = self._stamps.of(frame.pts, frame.dts, frame.duration)
+        pts = self._timestamps.resolve(frame.pts, frame.dts, frame.duration)
         return DecodedPicture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
 
     def _count_damage(self, error: Exception | None) -> None:
         """Count what could not be decoded, or (without an error) only in part."""
         self.counts.damaged += 1
-        self._in_a_row += 1
-        what = "a part is missing" if error is None else reason(error)
+        self._consecutive_damage += 1
+        what = "a part is missing" if error is None else error_reason(error)
         if self._strict:
             raise SourceError(f"{public_name(self._source)} is damaged: {what}; leave out --strict to go on behind it")
-        if self._in_a_row > MOST_DAMAGE:
-            raise SourceError(f"{public_name(self._source)} is damaged beyond reading: {MOST_DAMAGE:,} broken packets")
+        if self._consecutive_damage > MAX_CONSECUTIVE_DAMAGE:
+            raise SourceError(
+                f"{public_name(self._source)} is damaged beyond reading: {MAX_CONSECUTIVE_DAMAGE:,} broken packets"
+            )
         log.info("damage passed over: %s", what)
 
-    def tracks(self) -> AVSideTracks | None:
-        return None if self.info.live else AVSideTracks(open_container(self._source), self.window, self.begin)
+    def side_tracks(self) -> AVSideTracks | None:
+        return None if self.info.live else AVSideTracks(open_container(self._source), self.window, self.start_time)
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             # The generators hold this object, and it them: let go, the decoder's memory is free at once.
-            self._first, self._decoded, self._packets = None, iter(()), iter(())
+            self._first_picture, self._pictures, self._packets = None, iter(()), iter(())
             self._container.close()
 
 
@@ -248,7 +259,7 @@ class Timestamps:
         self._step = max(1, round(1 / (rate * time_base))) if rate else 1
         self._last: int | None = None
 
-    def of(self, pts: int | None, dts: int | None, duration: int) -> int:
+    def resolve(self, pts: int | None, dts: int | None, duration: int) -> int:
         """The pts (the dts, if `by_dts`) as it is, be it repeated or before the last; without one, one frame on."""
         stamp = dts if self._by_dts else pts if pts is not None else dts
         if stamp is None:

@@ -13,13 +13,13 @@ from av.stream import Disposition
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.video.read.reader import MAX_PIXELS
 
-TIMEOUT = 15.0  # seconds without data after which a URL counts as lost
+DEFAULT_TIMEOUT = 15.0  # seconds without data after which a URL counts as lost
 
 _HTTP = "http,https,tcp,tls,crypto,httpproxy"
 _RTSP = "rtsp,rtsps,rtp,udp,tcp,tls"
 _RTMP = "rtmp,rtmps,rtmpt,rtmpts,rtmpe,rtmpte,ffrtmphttp,ffrtmpcrypt,tcp,tls,http,https"
 # What a source may open in its turn, by its own scheme: a stream from one host reaches for no file of this machine.
-PROTOCOLS = {
+ALLOWED_PROTOCOLS = {
     "http": _HTTP,
     "https": _HTTP,
     "rtsp": _RTSP,
@@ -32,18 +32,18 @@ PROTOCOLS = {
     "srt": "srt,udp",
     "tcp": "tcp",
 }
-ALWAYS_LIVE = frozenset(PROTOCOLS) - {"http", "https"}
+ALWAYS_LIVE = frozenset(ALLOWED_PROTOCOLS) - {"http", "https"}
 # Demuxers that open what a file names: another file, a host, a device, a script's output.
-REACHING = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs", "vapoursynth", "lavfi", "image2"})
-NO_FILE = 1  # libavformat's AVFMT_NOFILE: it opens what it reads by itself
-PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
+FORMATS_OPENING_OTHERS = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs", "vapoursynth", "lavfi", "image2"})
+AVFMT_NOFILE = 1  # libavformat's AVFMT_NOFILE: it opens what it reads by itself
+PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
 def open_container(
     source: str | Path,
     *,
     max_pixels: int = MAX_PIXELS,
-    timeout: float = TIMEOUT,
+    timeout: float = DEFAULT_TIMEOUT,
     follow: bool = False,
     hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
@@ -59,13 +59,13 @@ def open_container(
     remote = "://" in url
     options = {"max_pixels": str(max_pixels)}  # of pictures decoded to learn about the streams
     if remote:
-        options["protocol_whitelist"] = protocols_of(url)
-        url, listen = without_listen(url)
+        options["protocol_whitelist"] = allowed_protocols(url)
+        url, listen = split_listen_option(url)
         options |= listen
     else:
-        check_file(url)
+        check_is_file(url)
         options["protocol_whitelist"] = "file,crypto,data"
-        options["format_whitelist"] = formats_of_files()
+        options["format_whitelist"] = self_contained_formats()
         if follow:
             options["follow"] = "1"
     try:
@@ -84,18 +84,18 @@ def open_container(
             ) from error
         # PyAV's own error holds the URL with its password: a traceback must not show it.
         cause = None if remote else error
-        raise SourceError(f"{public_name(source)} cannot be opened as video: {reason(error)}") from cause
+        raise SourceError(f"{public_name(source)} cannot be opened as video: {error_reason(error)}") from cause
 
 
-def protocols_of(url: str) -> str:
+def allowed_protocols(url: str) -> str:
     """What a URL may open in its turn, or UsageError where it is of no kind that is read."""
     scheme = urlsplit(url).scheme.lower()
-    if scheme not in PROTOCOLS:
-        raise UsageError(f"{scheme}:// is not read; expected a file or one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[scheme]
+    if scheme not in ALLOWED_PROTOCOLS:
+        raise UsageError(f"{scheme}:// is not read; expected a file or one of {', '.join(ALLOWED_PROTOCOLS)}")
+    return ALLOWED_PROTOCOLS[scheme]
 
 
-def without_listen(url: str) -> tuple[str, dict[str, str]]:
+def split_listen_option(url: str) -> tuple[str, dict[str, str]]:
     """What FFmpeg takes for a URL that waits for a sender, `?listen=1`: with RTMP, other than with TCP, an option."""
     parts = urlsplit(url)
     if not parts.scheme.lower().startswith("rtmp") or parts.query != "listen=1":
@@ -103,7 +103,7 @@ def without_listen(url: str) -> tuple[str, dict[str, str]]:
     return urlunsplit(parts._replace(query="")), {"listen": "1"}
 
 
-def check_file(path: str) -> None:
+def check_is_file(path: str) -> None:
     if not Path(path).exists():
         raise SourceError(f"no such file: {path}")
     if Path(path).is_dir():
@@ -111,7 +111,7 @@ def check_file(path: str) -> None:
 
 
 @cache
-def formats_of_files() -> str:
+def self_contained_formats() -> str:
     """Names of the demuxers that read nothing but the file itself, as FFmpeg lists them."""
     names = []
     for name in sorted(av.formats_available):
@@ -119,8 +119,8 @@ def formats_of_files() -> str:
             demuxer = av.ContainerFormat(name, "r")
         except ValueError:  # writes only
             continue
-        opens_by_itself = bool(demuxer.flags & NO_FILE)
-        if not opens_by_itself and not REACHING & set(name.split(",")):
+        opens_by_itself = bool(demuxer.flags & AVFMT_NOFILE)
+        if not opens_by_itself and not FORMATS_OPENING_OTHERS & set(name.split(",")):
             names.append(name)
     return ",".join(names)
 
@@ -128,12 +128,12 @@ def formats_of_files() -> str:
 def is_playlist(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(16).lstrip().startswith(PLAYLISTS)
+            return file.read(16).lstrip().startswith(PLAYLIST_STARTS)
     except OSError:
         return False
 
 
-def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+def find_video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
     """The first video stream that is neither a cover picture nor of a codec that FFmpeg does not know."""
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
@@ -150,7 +150,7 @@ def public_name(source: str | Path) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def reason(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
     """FFmpeg's reason in its own words, without the numbers and the name around it."""
     if isinstance(error, av.error.ExitError):  # of the time-out that was set
         return "nothing came in time"

@@ -11,7 +11,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from liquidvision.errors import SourceError
 from liquidvision.video.color import LUMA_WEIGHTS, planes_to_rgb
 from liquidvision.video.pixels import WHOLE_PICTURE, Pixels, Planes
-from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, matrix_of, rgb
+from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, color_matrix, frame_to_rgb
 
 YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # beginnings of FFmpeg's names of formats without alpha
 
@@ -25,8 +25,8 @@ class Scaler:
 
     def convert(self, frame: av.VideoFrame, form: str, width: int, height: int) -> av.VideoFrame:
         """A Y'CbCr picture in another form and size, of the same matrix and range."""
-        span = range_of(frame)
-        if frame.colorspace == BT2020_CONSTANT_LUMINANCE:  # which swscale refuses: see `matrix_of`
+        span = color_range(frame)
+        if frame.colorspace == BT2020_CONSTANT_LUMINANCE:  # which swscale refuses: see `color_matrix`
             frame.colorspace = BT2020
         with self._lock:
             if len(self._reformatters) > 8:  # a stream that changes its size again and again
@@ -48,13 +48,13 @@ class Scaler:
 class DecodedPixels(Pixels):
     """A frame as the decoder gave it, turned upright by quarter turns counter-clockwise."""
 
-    def __init__(self, frame: av.VideoFrame, turns: int, scaler: Scaler) -> None:
-        self._frame, self._turns, self._scaler = frame, turns, scaler
-        self.size = (frame.height, frame.width) if turns % 2 == 0 else (frame.width, frame.height)
+    def __init__(self, frame: av.VideoFrame, quarter_turns: int, scaler: Scaler) -> None:
+        self._frame, self._quarter_turns, self._scaler = frame, quarter_turns, scaler
+        self.size = (frame.height, frame.width) if quarter_turns % 2 == 0 else (frame.width, frame.height)
 
     @cached_property
     def _rgb(self) -> np.ndarray:
-        return rgb(self._frame, self._turns)
+        return frame_to_rgb(self._frame, self._quarter_turns)
 
     def rgb(self) -> np.ndarray:
         return self._rgb
@@ -65,19 +65,21 @@ class DecodedPixels(Pixels):
         frame, name = self._frame, self._frame.format.name
         if not name.startswith(YUV) or frame.color_trc in (PQ, HLG):
             return None
-        return LUMA_WEIGHTS.get(matrix_of(frame))
+        return LUMA_WEIGHTS.get(color_matrix(frame))
 
-    def resized(self, height: int, width: int, part: tuple[slice, slice] = WHOLE_PICTURE) -> np.ndarray | None:
+    def resized(self, height: int, width: int, region: tuple[slice, slice] = WHOLE_PICTURE) -> np.ndarray | None:
         luma = self._luma
         if luma is None:
             return None
-        lying = (height, width) if self._turns % 2 == 0 else (width, height)
+        stored = (height, width) if self._quarter_turns % 2 == 0 else (width, height)
         try:
-            small = self._scaler.convert(self._frame, "yuv444p10le", lying[1], lying[0])
+            small = self._scaler.convert(self._frame, "yuv444p10le", stored[1], stored[0])
         except (av.error.FFmpegError, ValueError) as error:
             raise SourceError(f"a picture of format {self._frame.format.name} cannot be resized: {error}") from error
-        upright = (np.rot90(plane_of(plane, lying[1], "<u2"), self._turns)[part] for plane in small.planes)
-        return planes_to_rgb(np.stack(list(upright)), luma, 10, full_range=range_of(self._frame) == ColorRange.JPEG)
+        upright = (
+            np.rot90(plane_array(plane, stored[1], "<u2"), self._quarter_turns)[region] for plane in small.planes
+        )
+        return planes_to_rgb(np.stack(list(upright)), luma, 10, full_range=color_range(self._frame) == ColorRange.JPEG)
 
     def planes(self) -> Planes | None:
         frame = self._frame
@@ -90,25 +92,25 @@ class DecodedPixels(Pixels):
                 raise SourceError(f"a picture of format {frame.format.name} cannot be converted: {error}") from error
         width = frame.width
         y, u, v = (
-            plane_of(plane, size)
+            plane_array(plane, size)
             for plane, size in zip(frame.planes, (width, -(-width // 2), -(-width // 2)), strict=True)
         )
         if y.shape[0] % 2 or y.shape[1] % 2:
             y = np.pad(y, ((0, y.shape[0] % 2), (0, y.shape[1] % 2)), "edge")
-        if self._turns:
-            y, u, v = (np.rot90(plane, self._turns) for plane in (y, u, v))
-        full = range_of(self._frame) == ColorRange.JPEG
+        if self._quarter_turns:
+            y, u, v = (np.rot90(plane, self._quarter_turns) for plane in (y, u, v))
+        full = color_range(self._frame) == ColorRange.JPEG
         return Planes(
-            y, u, v, matrix_of(self._frame), full, int(self._frame.color_primaries), int(self._frame.color_trc)
+            y, u, v, color_matrix(self._frame), full, int(self._frame.color_primaries), int(self._frame.color_trc)
         )
 
 
-def range_of(frame: av.VideoFrame) -> ColorRange:
+def color_range(frame: av.VideoFrame) -> ColorRange:
     """Full where the format's name or the stream says so, else limited."""
     full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
     return ColorRange.JPEG if full else ColorRange.MPEG
 
 
-def plane_of(plane: Any, width: int, dtype: str = "u1") -> np.ndarray:
+def plane_array(plane: Any, width: int, dtype: str = "u1") -> np.ndarray:
     """A plane's own memory as (height, width), without the padding of its rows."""
     return np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, :width]

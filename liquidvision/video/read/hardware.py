@@ -8,12 +8,12 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from liquidvision.errors import UsageError
 
 AUTO = "auto"
-TRIED = ("h264", "hevc", "av1")  # a kind of device that decodes none of them is of no use
-PLANAR = {"nv12": "yuv420p", "p010le": "yuv420p10le"}  # what GPUs hand out, and the same as decoders here do
+PROBE_CODECS = ("h264", "hevc", "av1")  # a kind of device that decodes none of them is of no use
+PLANAR_FORMATS = {"nv12": "yuv420p", "p010le": "yuv420p10le"}  # what GPUs hand out, and the same as decoders here do
 
 
 @cache
-def accelerator(name: str) -> HWAccel | None:
+def find_accelerator(name: str) -> HWAccel | None:
     """What opens a container with the GPU's decoder; what the GPU cannot decode is then decoded without it.
 
     Args:
@@ -25,24 +25,24 @@ def accelerator(name: str) -> HWAccel | None:
     """
     built = hwdevices_available()
     if name == AUTO:
-        return next((HWAccel(kind) for kind in built if works(kind)), None)
+        return next((HWAccel(kind) for kind in built if device_works(kind)), None)
     if name not in built:
         raise UsageError(f"hwaccel is {name!r}; this build of FFmpeg knows {', '.join([*built, AUTO])}")
-    if not works(name):
-        others = ", ".join(devices()) or "none"
+    if not device_works(name):
+        others = ", ".join(working_devices()) or "none"
         raise UsageError(f"hwaccel is {name!r}, and no such device works here; those that do: {others}")
     return HWAccel(name)
 
 
-def devices() -> list[str]:
+def working_devices() -> list[str]:
     """The kinds of devices that decode video on this machine."""
-    return [kind for kind in hwdevices_available() if works(kind)]
+    return [kind for kind in hwdevices_available() if device_works(kind)]
 
 
 @cache
-def works(kind: str) -> bool:
+def device_works(kind: str) -> bool:
     """Whether a device of this kind can be opened to decode with."""
-    for codec in TRIED:
+    for codec in PROBE_CODECS:
         try:
             HWAccel(kind).create(av.Codec(codec, "r"))
         except (NotImplementedError, OSError, ValueError):  # not for this codec; no device; no such decoder
@@ -51,7 +51,7 @@ def works(kind: str) -> bool:
     return False
 
 
-def planar(frame: av.VideoFrame) -> av.VideoFrame:
+def to_planar(frame: av.VideoFrame) -> av.VideoFrame:
     """A picture that a GPU decoded as decoders here give it: luma and chroma in planes of their own."""
-    form = PLANAR.get(frame.format.name)
+    form = PLANAR_FORMATS.get(frame.format.name)
     return frame if form is None else frame.reformat(format=form)

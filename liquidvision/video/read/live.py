@@ -12,11 +12,11 @@ from liquidvision.errors import SourceError
 from liquidvision.video.read.reader import DecodedPicture, LiveOptions, ReadWindow, VideoReader
 
 log = logging.getLogger(__name__)
-FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0  # seconds before the first new try, and at most; doubled from try to try
+FIRST_RETRY_DELAY, MAX_RETRY_DELAY = 0.5, 30.0  # seconds; the delay doubles with each attempt
 
 
 class LiveReader(VideoReader):
-    """Reads a live source, and opens it anew when it is lost.
+    """Reads a live source, and opens it again when it is lost.
 
     Times are the source's own. After an outage they go on by the seconds that passed on the monotonic clock,
     whatever the source's new clock says, in ticks of the first connection's time base.
@@ -25,22 +25,22 @@ class LiveReader(VideoReader):
         first: the source, open.
         connect: opens it again; what it raises as SourceError counts as a try.
         window: the part that is wanted, counted from the first connection.
-        live: see `LiveOptions`.
+        live_options: see `LiveOptions`.
     """
 
     def __init__(
-        self, first: VideoReader, connect: Callable[[], VideoReader], window: ReadWindow, live: LiveOptions
+        self, first: VideoReader, connect: Callable[[], VideoReader], window: ReadWindow, live_options: LiveOptions
     ) -> None:
         super().__init__(window)
-        self._live = self.live = live
-        self.begin, self.info, self.counts = first.begin, replace(first.info, live=True), first.counts
+        self.live_options, self._max_attempts = live_options, live_options.reconnect
+        self.start_time, self.info, self.counts = first.start_time, replace(first.info, live=True), first.counts
         self._reader, self._connect = first, connect
         self._closed, self._lock = threading.Event(), threading.Lock()
-        self._tries = 0  # since the last picture
+        self._attempts = 0  # since the last picture
 
     def pictures(self) -> Iterator[DecodedPicture]:
         base: Fraction | None = None
-        last, arrived, shift, anew = 0, 0.0, 0, False
+        last, arrived, shift, reconnected = 0, 0.0, 0, False
         while True:
             lost: SourceError | None = None
             try:
@@ -48,29 +48,29 @@ class LiveReader(VideoReader):
                     now = time.monotonic()
                     base = base or picture.time_base
                     pts = picture.pts if picture.time_base == base else round(picture.pts * picture.time_base / base)
-                    if anew:
-                        shift, anew = last + max(1, round((now - arrived) / base)) - pts, False
+                    if reconnected:
+                        shift, reconnected = last + max(1, round((now - arrived) / base)) - pts, False
                         log.warning("%s is back after %.1f s", self.info.name, now - arrived)
-                    last, arrived, self._tries = pts + shift, now, 0
+                    last, arrived, self._attempts = pts + shift, now, 0
                     yield replace(picture, pts=last, time_base=base)
             except SourceError as error:
                 lost = error
             if self._closed.is_set():
                 return
             arrived = arrived or time.monotonic()
-            if not self._open_again(str(lost or f"{self.info.name} ended")):
+            if not self._reconnect(str(lost or f"{self.info.name} ended")):
                 if lost is None:  # it ended as streams end, and did not come back
                     return
                 raise lost
-            anew = base is not None
+            reconnected = base is not None
 
-    def _open_again(self, why: str) -> bool:
+    def _reconnect(self, why: str) -> bool:
         """Try until the source is there, the tries are used up, or this reader is closed; whether it is there."""
         self._reader.close()
-        while self._live.reconnect is None or self._tries < self._live.reconnect:
-            delay = min(LONGEST_DELAY, FIRST_DELAY * 2**self._tries) * random.uniform(0.5, 1.5)
+        while self._max_attempts is None or self._attempts < self._max_attempts:
+            delay = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2**self._attempts) * random.uniform(0.5, 1.5)
             log.warning("%s; trying again in %.1f s", why, delay)
-            self._tries += 1
+            self._attempts += 1
             if self._closed.wait(delay):
                 return False
             try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from liquidvision.video.read.reader import DecodedPicture, VideoReader
 
-LATE = 0.5  # seconds behind a file's own pace after which the lost time is let go
+MAX_LAG = 0.5  # seconds behind a file's own pace after which the lost time is let go
 
 
 class Playback(VideoReader):
@@ -20,11 +20,12 @@ class Playback(VideoReader):
 
     def __init__(self, reader: VideoReader) -> None:
         super().__init__(reader.window)
-        self.info, self.begin, self.counts, self.live = reader.info, reader.begin, reader.counts, reader.live
-        self._reader, self._change = reader, threading.Condition()
+        self.info, self.start_time, self.counts = reader.info, reader.start_time, reader.counts
+        self.live_options = reader.live_options
+        self._reader, self._condition = reader, threading.Condition()
         self._closed = False
-        self._zero: float | None = None  # the monotonic time at which the source's clock is at 0
-        self._held: float | None = None  # since when, on the monotonic clock
+        self._clock_origin: float | None = None  # the monotonic time at which the source's clock is at 0
+        self._paused_since: float | None = None  # since when, on the monotonic clock
 
     def pictures(self) -> Iterator[DecodedPicture]:
         for picture in self._reader.pictures():
@@ -34,29 +35,33 @@ class Playback(VideoReader):
 
     def _wait(self, seconds: float) -> bool:
         """Wait until a picture is due; whether it is still wanted."""
-        with self._change:
+        with self._condition:
             now = time.monotonic()
-            if self._zero is None or (self._held is None and now - self._zero - seconds > LATE):
-                self._zero = now - seconds
+            if self._clock_origin is None or (
+                self._paused_since is None and now - self._clock_origin - seconds > MAX_LAG
+            ):
+                self._clock_origin = now - seconds
             while not self._closed:
-                left = None if self._held is not None else self._zero + seconds - time.monotonic()
+                left = None if self._paused_since is not None else self._clock_origin + seconds - time.monotonic()
                 if left is not None and left <= 0:
                     return True
-                self._change.wait(left)
+                self._condition.wait(left)
             return False
 
-    def hold(self, held: bool) -> None:
+    def set_paused(self, paused: bool) -> None:
         """Stop a file's clock, or let it go on; what is live goes on by itself."""
-        with self._change:
+        with self._condition:
             now = time.monotonic()
-            if held and self._held is None:
-                self._held = now
-            elif not held and self._held is not None:
-                self._zero, self._held = None if self._zero is None else self._zero + now - self._held, None
-            self._change.notify_all()
+            if paused and self._paused_since is None:
+                self._paused_since = now
+            elif not paused and self._paused_since is not None:
+                if self._clock_origin is not None:
+                    self._clock_origin += now - self._paused_since
+                self._paused_since = None
+            self._condition.notify_all()
 
     def close(self) -> None:
-        with self._change:
+        with self._condition:
             self._closed = True
-            self._change.notify_all()
+            self._condition.notify_all()
         self._reader.close()

@@ -30,7 +30,7 @@ class DecodedPicture:
     duration: int | None
     pixels: Callable[[], np.ndarray] | Pixels
 
-    def made(self) -> np.ndarray | Pixels:
+    def frame_pixels(self) -> np.ndarray | Pixels:
         """What a Frame holds of it."""
         return self.pixels if isinstance(self.pixels, Pixels) else self.pixels()
 
@@ -107,7 +107,7 @@ class SideTracks(ABC):
     picture_tags: Mapping[str, str]
 
     @abstractmethod
-    def until(self, seconds: float) -> Iterator[Any]:
+    def packets_until(self, seconds: float) -> Iterator[Any]:
         """The packets up to a time on the source's clock that have not been given yet."""
 
     @abstractmethod
@@ -120,16 +120,16 @@ class VideoReader(ABC):
 
     Attributes:
         info: what the source says of itself.
-        begin: seconds on the source's clock that `ReadWindow.start` counts from.
+        start_time: seconds on the source's clock that `ReadWindow.start` counts from.
         counts: what was damaged or left out so far.
-        live: how frames that come by themselves are read, see `LiveOptions`; None: they wait until they are wanted.
-        ahead: whether a thread may read ahead; not where the caller's own code makes the pictures.
+        live_options: how a live source is read; None for sources that wait until a frame is wanted.
+        allows_prefetch: whether a thread may read ahead; not where the caller's own code makes the pictures.
     """
 
     info: VideoInfo
-    begin: Fraction = Fraction(0)
-    live: LiveOptions | None = None
-    ahead: bool = True
+    start_time: Fraction = Fraction(0)
+    live_options: LiveOptions | None = None
+    allows_prefetch: bool = True
 
     def __init__(self, window: ReadWindow) -> None:
         self.window, self.counts = window, SourceCounts()
@@ -142,14 +142,14 @@ class VideoReader(ABC):
     def close(self) -> None:
         """Let go of the file or device; harmless when done twice."""
 
-    def tracks(self) -> SideTracks | None:
+    def side_tracks(self) -> SideTracks | None:
         """What lies beside the pictures, where the source can be read a second time for it."""
         return None
 
     def __iter__(self) -> Iterator[Frame]:
         window, index = self.window, 0
         for picture in self.pictures():
-            time = picture.pts * picture.time_base - self.begin
+            time = picture.pts * picture.time_base - self.start_time
             # A time that is meant to be the limit may lie a rounding beside it.
             slack = picture.time_base / 2
             if time < window.start - slack:
@@ -157,7 +157,7 @@ class VideoReader(ABC):
             if window.stop is not None and time >= window.stop - slack:
                 return
             if index % window.stride == 0:
-                yield Frame(picture.made(), index, picture.pts, picture.time_base, picture.duration)
+                yield Frame(picture.frame_pixels(), index, picture.pts, picture.time_base, picture.duration)
             index += 1
 
     def __enter__(self) -> Self:

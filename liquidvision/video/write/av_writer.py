@@ -13,17 +13,18 @@ from liquidvision.concurrency.cores import restore_priority
 from liquidvision.errors import SinkError
 from liquidvision.video.frame import Frame, VideoInfo
 from liquidvision.video.pixels import Pixels, Planes
-from liquidvision.video.write.codecs import check_codec, container_of
+from liquidvision.video.read.reader import SideTracks
+from liquidvision.video.write.codecs import check_codec, container_suffix
+from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, to_ticks
 from liquidvision.video.write.sink import STDOUT, VideoSink
-from liquidvision.video.write.tracks import SUBTITLES, TrackSource, TrackWriter, to_ticks
 
 log = logging.getLogger(__name__)
 # On disk at once, not when 32 KiB have come together: of a small picture that is a minute. Fragments and
 # clusters last half a second, and no track waits longer than that for the packets of another.
-AT_ONCE = {"flush_packets": "1", "max_interleave_delta": "500000"}
-MATROSKA = {"cluster_time_limit": "500"}
+FLUSH_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "500000"}
+MATROSKA_OPTIONS = {"cluster_time_limit": "500"}
 # swscale's names of matrices, by their numbers in ISO/IEC 23091-2 (H.273); what is not among them is BT.601.
-SWSCALE = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
+SWSCALE_MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
 
 
 class AVVideoSink(VideoSink):
@@ -34,9 +35,9 @@ class AVVideoSink(VideoSink):
     Args:
         path: the file; its ending chooses the container.
         info: the source's size, aspect and mean rate.
-        begin: seconds on the source's clock that become 0 in the output.
+        start_time: seconds on the source's clock that become 0 in the output.
         codec: one of `CODECS`.
-        tracks: sound, subtitles, chapters and tags to write beside the pictures, or None.
+        side_tracks: sound, subtitles, chapters and tags to write beside the pictures, or None.
 
     Raises:
         UsageError: an unknown codec, or one that the container does not hold.
@@ -48,22 +49,22 @@ class AVVideoSink(VideoSink):
         path: str | Path,
         info: VideoInfo,
         *,
-        begin: Fraction = Fraction(0),
+        start_time: Fraction = Fraction(0),
         codec: str = "h264",
-        tracks: TrackSource | None = None,
+        side_tracks: SideTracks | None = None,
     ) -> None:
         self._codec = check_codec(Path(path), codec)
         super().__init__(path)
         self.notes: list[str] = []
-        self._info, self._begin, self._tracks = info, begin, tracks
+        self._info, self._start_time, self._side_tracks = info, start_time, side_tracks
         try:
             self._container = self._open()
         except OSError as error:
-            raise self.failure(error) from error
+            raise self.sink_error(error) from error
         self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
         self._stream: av.VideoStream | None = None
-        self._beside: TrackWriter | None = None
-        self._colors = self._codec.colors  # what is encoded: see `Planes.kind`
+        self._side_track_writer: SideTrackWriter | None = None
+        self._color_tags = self._codec.color_tags  # what is encoded: see `Planes.color_tags`
         self._last_pts: int | None = None
         self._last_source_pts = self._offset = 0
         self._frames = 0
@@ -73,10 +74,13 @@ class AVVideoSink(VideoSink):
         # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
         # to 1/90000 s.
         fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
-        if not any(source.type == SUBTITLES for source in (self._tracks.streams if self._tracks else ())):
+        if not any(source.type == SUBTITLES for source in (self._side_tracks.streams if self._side_tracks else ())):
             # Else a fragment ends with each key frame only: FFmpeg misplaces subtitles in those it cuts itself.
             fragments["frag_duration"] = "500000"
-        options = {**AT_ONCE, **(fragments if container_of(self.path) in (".mp4", ".mov") else MATROSKA)}
+        options = {
+            **FLUSH_OPTIONS,
+            **(fragments if container_suffix(self.path) in (".mp4", ".mov") else MATROSKA_OPTIONS),
+        }
         return av.open(f"file:{self.part}", "w", options=options)
 
     def _open_streams(self, frame: Frame) -> av.VideoStream:
@@ -92,16 +96,22 @@ class AVVideoSink(VideoSink):
         context.gop_size = max(1, round(2 * rate))  # a key frame every two seconds, to seek and to recover
         context.time_base = stream.time_base = frame.time_base
         context.sample_aspect_ratio = self._info.pixel_aspect
-        matrix, span, primaries, transfer = self._colors = self._codec.colors if planes is None else planes.kind
+        matrix, span, primaries, transfer = self._color_tags = (
+            self._codec.color_tags if planes is None else planes.color_tags
+        )
         context.colorspace, context.color_range = matrix, int(ColorRange.JPEG if span else ColorRange.MPEG)
         context.color_primaries, context.color_trc = primaries, transfer
         if self._codec.tag:
             context.codec_tag = self._codec.tag
-        if self._tracks is not None:
-            self._beside = TrackWriter(
-                self._container, self._tracks, self._begin, container_of(self.path), piped=self.path == STDOUT
+        if self._side_tracks is not None:
+            self._side_track_writer = SideTrackWriter(
+                self._container,
+                self._side_tracks,
+                self._start_time,
+                container_suffix(self.path),
+                piped=self.path == STDOUT,
             )
-            self.notes = self._beside.notes
+            self.notes = self._side_track_writer.notes
         return stream
 
     def write(self, frame: Frame) -> None:
@@ -110,7 +120,7 @@ class AVVideoSink(VideoSink):
                 self._stream = self._open_streams(frame)
             context = self._stream.codec_context
             picture = self._picture(frame, context.width, context.height)
-            pts = self._place(to_ticks(frame.time_base * frame.pts - self._begin, context.time_base))
+            pts = self._output_pts(to_ticks(frame.time_base * frame.pts - self._start_time, context.time_base))
             self._frames += 1
             picture.pts, picture.time_base = pts, context.time_base
             picture.duration = to_ticks((frame.duration or 0) * frame.time_base, context.time_base)
@@ -118,11 +128,11 @@ class AVVideoSink(VideoSink):
             with nullcontext() if context.is_open else restore_priority():
                 packets = self._stream.encode(picture)
             self._container.mux(packets)
-            self._end = frame.time + (frame.seconds or 0.0)
-            if self._beside is not None:
-                self._beside.write(frame.time)
+            self._end = frame.time + (frame.duration_seconds or 0.0)
+            if self._side_track_writer is not None:
+                self._side_track_writer.write(frame.time)
         except (OSError, av.error.FFmpegError) as error:
-            raise self.failure(error) from error
+            raise self.sink_error(error) from error
 
     def _planes_of(self, frame: Frame) -> Planes | None:
         """A picture's own planes, where they are what the encoder takes."""
@@ -132,13 +142,13 @@ class AVVideoSink(VideoSink):
 
     def _picture(self, frame: Frame, width: int, height: int) -> av.VideoFrame:
         planes = self._planes_of(frame)
-        if planes is not None and planes.kind == self._colors and planes.y.shape == (height, width):
+        if planes is not None and planes.color_tags == self._color_tags and planes.y.shape == (height, width):
             picture = av.VideoFrame(width, height, "yuv420p")
             for plane, pixels in zip(picture.planes, (planes.y, planes.u, planes.v), strict=True):
                 rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)
                 rows[:, : pixels.shape[1]] = pixels
             return picture
-        matrix, span, *_ = self._colors
+        matrix, span, *_ = self._color_tags
         picture = av.VideoFrame.from_ndarray(pad_even(frame.image), format="rgb24")
         return self._reformatter.reformat(
             picture,
@@ -146,12 +156,12 @@ class AVVideoSink(VideoSink):
             height,
             self._codec.pixels,
             src_color_range=ColorRange.JPEG,
-            dst_colorspace=SWSCALE.get(matrix, Colorspace.ITU601),
+            dst_colorspace=SWSCALE_MATRICES.get(matrix, Colorspace.ITU601),
             dst_color_range=ColorRange.JPEG if span else ColorRange.MPEG,
             threads=1,
         )
 
-    def _place(self, source_pts: int) -> int:
+    def _output_pts(self, source_pts: int) -> int:
         """The output's pts: the source's own, but increasing, since a container takes no two pictures at one time."""
         pts = source_pts + self._offset
         if self._last_pts is not None and pts <= self._last_pts:
@@ -161,14 +171,14 @@ class AVVideoSink(VideoSink):
         self._last_pts, self._last_source_pts = pts, source_pts
         return pts
 
-    def end(self, *, whole: bool) -> None:
-        if self._beside is None:
+    def finish_side_tracks(self, *, whole: bool) -> None:
+        if self._side_track_writer is None:
             return
         try:
             self._end = float("inf") if whole else self._end
-            self._beside.write(self._end)
+            self._side_track_writer.write(self._end)
         except (OSError, av.error.FFmpegError) as error:
-            raise self.failure(error) from error
+            raise self.sink_error(error) from error
 
     def _finish(self) -> None:
         if self._stream is None:
@@ -184,11 +194,11 @@ class AVVideoSink(VideoSink):
                 if self._frames <= 2:  # of so few libx265 leaves the dts to chance
                     packet.dts = packet.pts
                 self._container.mux(packet)
-            if self._beside is not None:
-                self._beside.finish(self._end)
+            if self._side_track_writer is not None:
+                self._side_track_writer.finish(self._end)
             self._container.close()
         except av.error.FFmpegError as error:
-            raise self.failure(error) from error
+            raise self.sink_error(error) from error
 
     def _release(self) -> None:
         try:
@@ -204,14 +214,14 @@ class StdoutVideoSink(AVVideoSink):
         self,
         info: VideoInfo,
         *,
-        begin: Fraction = Fraction(0),
+        start_time: Fraction = Fraction(0),
         codec: str = "h264",
-        tracks: TrackSource | None = None,
+        side_tracks: SideTracks | None = None,
     ) -> None:
-        super().__init__(STDOUT, info, begin=begin, codec=codec, tracks=tracks)
+        super().__init__(STDOUT, info, start_time=start_time, codec=codec, side_tracks=side_tracks)
 
     def _open(self) -> av.container.OutputContainer:
-        return av.open("pipe:1", "w", format="matroska", options={**AT_ONCE, **MATROSKA})
+        return av.open("pipe:1", "w", format="matroska", options={**FLUSH_OPTIONS, **MATROSKA_OPTIONS})
 
     def _claim(self) -> None:
         return
@@ -222,10 +232,10 @@ class StdoutVideoSink(AVVideoSink):
     def discard(self) -> None:
         self._release()
 
-    def drop_unused(self) -> None:
+    def remove_empty_part(self) -> None:
         return
 
-    def failure(self, error: Exception) -> SinkError:
+    def sink_error(self, error: Exception) -> SinkError:
         return SinkError(f"cannot write to standard output: {getattr(error, 'strerror', None) or error}")
 
 

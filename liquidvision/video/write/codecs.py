@@ -16,7 +16,7 @@ class Codec:
 
     Attributes:
         pixels: FFmpeg's name of the encoded pictures' format.
-        colors: what of Y'CbCr pictures become that come as RGB, see `Planes.kind`.
+        color_tags: what of Y'CbCr pictures become that come as RGB, see `Planes.color_tags`.
         tag: the container's name for the codec, where FFmpeg's own choice will not do.
     """
 
@@ -24,7 +24,7 @@ class Codec:
     suffixes: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
     pixels: str = "yuv420p"
-    colors: tuple[int, bool, int, int] = (1, False, 1, 1)  # BT.709
+    color_tags: tuple[int, bool, int, int] = (1, False, 1, 1)  # BT.709
     tag: str | None = None
 
 
@@ -66,7 +66,7 @@ CODECS = {
 
 
 # Encoders in hardware, with settings of about the same quality; the first that works is taken for CODEC-hardware.
-HARDWARE = {
+HARDWARE_ENCODERS = {
     "h264": {
         "h264_nvenc": {"preset": "p4", "rc": "vbr", "cq": "23"},
         "h264_videotoolbox": {"q": "60"},
@@ -81,7 +81,7 @@ HARDWARE = {
     },
     "av1": {"av1_nvenc": {"preset": "p4", "rc": "vbr", "cq": "30"}, "av1_qsv": {"global_quality": "30"}, "av1_amf": {}},
 }
-ASKED = "-hardware"
+HARDWARE_SUFFIX = "-hardware"
 
 
 def check_codec(path: Path, codec: str) -> Codec:
@@ -91,20 +91,20 @@ def check_codec(path: Path, codec: str) -> Codec:
         UsageError: an unknown codec, one that the file's container does not hold, or CODEC-hardware where
             no such hardware works.
     """
-    name = codec.removesuffix(ASKED)
-    if name not in (CODECS if name == codec else HARDWARE):
-        known = [*CODECS, *(f"{name}{ASKED}" for name in HARDWARE)]
+    name = codec.removesuffix(HARDWARE_SUFFIX)
+    if name not in (CODECS if name == codec else HARDWARE_ENCODERS):
+        known = [*CODECS, *(f"{name}{HARDWARE_SUFFIX}" for name in HARDWARE_ENCODERS)]
         raise UsageError(f"codec is {codec!r}; expected one of {', '.join(known)}")
     chosen = CODECS[name]
-    if container_of(path) not in chosen.suffixes:
+    if container_suffix(path) not in chosen.suffixes:
         ending = path.suffix or "a name without ending"
         raise UsageError(f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {ending}")
-    return chosen if name == codec else in_hardware(name, chosen)
+    return chosen if name == codec else with_hardware_encoder(name, chosen)
 
 
-def in_hardware(name: str, codec: Codec) -> Codec:
+def with_hardware_encoder(name: str, codec: Codec) -> Codec:
     """The codec with the first of its hardware encoders that opens on this machine."""
-    for encoder, options in HARDWARE[name].items():
+    for encoder, options in HARDWARE_ENCODERS[name].items():
         for pixels in ("yuv420p", "nv12"):
             try:
                 trial = av.CodecContext.create(encoder, "w")
@@ -115,10 +115,12 @@ def in_hardware(name: str, codec: Codec) -> Codec:
             except (ValueError, av.error.FFmpegError):  # not in this build of PyAV, or no such hardware
                 continue
             return replace(codec, encoder=encoder, options=options, pixels=pixels)
-    raise UsageError(f"no hardware encoder of {name} works here ({', '.join(HARDWARE[name])}); use --codec {name}")
+    raise UsageError(
+        f"no hardware encoder of {name} works here ({', '.join(HARDWARE_ENCODERS[name])}); use --codec {name}"
+    )
 
 
-def container_of(path: Path) -> str:
+def container_suffix(path: Path) -> str:
     """The ending of the files that hold such a container: the path's own; a stream is Matroska."""
     return ".mkv" if path == STDOUT else path.suffix.lower()
 

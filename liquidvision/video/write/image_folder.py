@@ -6,7 +6,7 @@ from liquidvision.errors import SinkError, UsageError
 from liquidvision.video.frame import Frame
 from liquidvision.video.write.images import encode_image
 
-FORMATS = ("png", "jpg")
+IMAGE_FORMATS = ("png", "jpg")
 
 
 class FrameFolder:
@@ -16,7 +16,7 @@ class FrameFolder:
 
     Args:
         path: the folder; it is made where it is not there.
-        form: one of `FORMATS`.
+        form: one of `IMAGE_FORMATS`.
 
     Raises:
         UsageError: an unknown format.
@@ -24,7 +24,7 @@ class FrameFolder:
     """
 
     def __init__(self, path: str | Path, form: str = "png") -> None:
-        check_format(form)
+        check_image_format(form)
         self.path, self._form = Path(path), form
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class FrameFolder:
             raise SinkError(f"cannot write {target}: {error.strerror}") from error
 
 
-def check_format(form: str) -> None:
-    """Raise UsageError where `form` is none of `FORMATS`."""
-    if form not in FORMATS:
-        raise UsageError(f"the frames' format is {form!r}; expected one of {', '.join(FORMATS)}")
+def check_image_format(form: str) -> None:
+    """Raise UsageError where `form` is none of `IMAGE_FORMATS`."""
+    if form not in IMAGE_FORMATS:
+        raise UsageError(f"the frames' format is {form!r}; expected one of {', '.join(IMAGE_FORMATS)}")

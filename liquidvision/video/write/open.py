@@ -27,13 +27,13 @@ def open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, st
         return OpenCVVideoSink(path, replace(reader.info, rate=rate))
     from liquidvision.video.write.av_writer import AVVideoSink, StdoutVideoSink
 
-    tracks = reader.tracks()
-    if tracks is not None:
-        stack.callback(tracks.close)
-    begin = reader.begin + Fraction(reader.window.start)
+    side_tracks = reader.side_tracks()
+    if side_tracks is not None:
+        stack.callback(side_tracks.close)
+    start_time = reader.start_time + Fraction(reader.window.start)
     if path == STDOUT:
-        return StdoutVideoSink(reader.info, begin=begin, codec=codec, tracks=tracks)
-    return AVVideoSink(path, reader.info, begin=begin, codec=codec, tracks=tracks)
+        return StdoutVideoSink(reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks)
+    return AVVideoSink(path, reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks)
 
 
 def check_video_output(path: Path, codec: str, writer: str) -> None:

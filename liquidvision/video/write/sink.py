@@ -39,7 +39,7 @@ class Sink(ABC):
         except OSError as error:
             raise SinkError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
         try:
-            self.part = claim_part(self.path)  # what cannot be written is told before the work, not after it
+            self.part = create_part_file(self.path)  # what cannot be written is told before the work, not after it
         except OSError as error:
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -61,12 +61,12 @@ class Sink(ABC):
             self._publish()
         except SinkError:  # says already what is wrong
             self._release()
-            self.drop_unused()
+            self.remove_empty_part()
             raise
         except OSError as error:
             self._release()
-            self.drop_unused()
-            raise self.failure(error) from error
+            self.remove_empty_part()
+            raise self.sink_error(error) from error
         except BaseException:  # Ctrl-C, impatient
             self.discard()
             raise
@@ -77,20 +77,20 @@ class Sink(ABC):
             self._finish()
         except OSError:
             self._release()
-        self.drop_unused()
+        self.remove_empty_part()
 
     def discard(self) -> None:
         """Stop, and leave nothing behind."""
         self._release()
         self.part.unlink(missing_ok=True)
 
-    def drop_unused(self) -> None:
+    def remove_empty_part(self) -> None:
         """Remove the temporary file where nothing was ever written to it; harmless at any other time."""
         with suppress(OSError):
             if self.part.stat().st_size == 0:
                 self.part.unlink()
 
-    def failure(self, error: Exception) -> SinkError:
+    def sink_error(self, error: Exception) -> SinkError:
         """The one line for an output that cannot be written."""
         what = getattr(error, "strerror", None) or str(error)
         kept = f"; what was written is in {self.part}" if self.part.is_file() and self.part.stat().st_size else ""
@@ -108,7 +108,7 @@ class Sink(ABC):
             self.discard()
 
 
-def claim_part(path: Path) -> Path:
+def create_part_file(path: Path) -> Path:
     """An empty file beside `path`, under a name that nothing else has: neither a source nor an earlier part."""
     number = 1
     while True:
@@ -133,6 +133,6 @@ class VideoSink(Sink):
     def write(self, frame: Frame) -> None:
         """Append a frame at its own time. Frames of another size than the first are fitted to it."""
 
-    def end(self, *, whole: bool) -> None:
+    def finish_side_tracks(self, *, whole: bool) -> None:
         """Say that the last frame is written; copy the rest of the sound: all of it after the `whole` video."""
         return

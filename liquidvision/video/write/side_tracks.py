@@ -1,39 +1,29 @@
 """What goes beside the pictures of a written video: sound and subtitles, chapters, tags."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 import av
 from av.audio.resampler import AudioResampler
 from av.bitstream import BitStreamFilterContext
 
-from liquidvision.video.frame import Chapter
+from liquidvision.video.read.reader import SideTracks
 
 log = logging.getLogger(__name__)
 
 SUBTITLES = "subtitle"  # PyAV's name of the kind
 # The sound that every player of such a file knows: FFmpeg's encoder, its name to show, bits a second for each channel.
 OPUS, AAC = ("libopus", "Opus", 64_000), ("aac", "AAC", 96_000)
-NAMES = ("language", "title")  # tags of a track that are true of its copy
+COPIED_TAGS = ("language", "title")  # tags of a track that are true of its copy
 # Channels that both encoders place as decoders do; of any others a stereo mix is made.
-LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
-NEAR = Fraction(1, 100)  # seconds; a time so near to the end of the sound before means to follow it without a gap
+CHANNEL_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
+# Seconds. Sound that begins this close to the end of the sound before it follows without a gap.
+MAX_JOIN_GAP = Fraction(1, 100)
 
 
-class TrackSource(Protocol):
-    """What a source has beside its pictures: PyAV's streams, and its packets up to a time; names."""
-
-    streams: Sequence[Any]
-    chapters: Sequence[Chapter]
-    tags: Mapping[str, str]
-    picture_tags: Mapping[str, str]
-
-    def until(self, seconds: float) -> Iterator[Any]: ...
-
-
-class TrackWriter:
+class SideTrackWriter:
     """Writes a source's tracks into a container, as they are where it can hold them.
 
     Sound that it cannot hold is encoded anew; subtitles that it cannot hold are left out.
@@ -41,7 +31,7 @@ class TrackWriter:
     Args:
         container: where the packets go; it has its video track, and is not yet begun.
         tracks: what to write.
-        begin: seconds on the source's clock that become 0 in the output.
+        start_time: seconds on the source's clock that become 0 in the output.
         suffix: the container's file ending.
         piped: whether nothing can be written anywhere but at its end.
 
@@ -52,18 +42,18 @@ class TrackWriter:
     def __init__(
         self,
         container: av.container.OutputContainer,
-        tracks: TrackSource,
-        begin: Fraction,
+        tracks: SideTracks,
+        start_time: Fraction,
         suffix: str,
         *,
         piped: bool = False,
     ) -> None:
         self.notes: list[str] = []
-        self._container, self._source, self._begin = container, tracks, begin
-        self._tracks: dict[int, Copied | Encoded] = {}
+        self._container, self._source, self._start_time = container, tracks, start_time
+        self._tracks: dict[int, CopiedTrack | EncodedTrack] = {}
         self._last: dict[int, int] = {}  # each track's last time, in its ticks
         container.metadata.update(tracks.tags)
-        name_track(container.streams.video[0], tracks.picture_tags)
+        copy_track_tags(container.streams.video[0], tracks.picture_tags)
         # A Matroska file takes its chapters last, when it is known where the pictures end; MP4 and a pipe only first.
         self._chapters_last = suffix in (".mkv", ".webm") and not piped
         if not self._chapters_last:
@@ -73,7 +63,7 @@ class TrackWriter:
             track = self._open(source, suffix, holds)
             if track is not None:
                 track.stream.disposition = source.disposition
-                name_track(track.stream, source.metadata)
+                copy_track_tags(track.stream, source.metadata)
                 self._tracks[source.index] = track
 
     def _set_chapters(self, stop: float) -> None:
@@ -84,8 +74,8 @@ class TrackWriter:
             [
                 {
                     "id": number,
-                    "start": max(0, to_ticks(start - self._begin, milli)),
-                    "end": to_ticks(end - self._begin, milli),
+                    "start": max(0, to_ticks(start - self._start_time, milli)),
+                    "end": to_ticks(end - self._start_time, milli),
                     "time_base": milli,
                     "metadata": tags,
                 }
@@ -94,19 +84,19 @@ class TrackWriter:
             ]
         )
 
-    def _open(self, source: Any, suffix: str, holds: set[str]) -> "Copied | Encoded | None":
+    def _open(self, source: Any, suffix: str, holds: set[str]) -> "CopiedTrack | EncodedTrack | None":
         kind = "subtitles" if source.type == SUBTITLES else "sound"
         if source.codec_context is None:
             self._note(f"{kind} left out: there is no decoder for what the source has")
             return None
         if source.codec_context.name in holds:
-            return Copied(self._container, source, self._begin)
+            return CopiedTrack(self._container, source, self._start_time)
         name = source.codec_context.codec.canonical_name
         why = f"{suffix} cannot hold {name}"
         if kind == "sound":
             encoder, shown, bits = OPUS if suffix == ".webm" else AAC
             try:
-                track = Encoded(self._container, source, self._begin, encoder, bits)
+                track = EncodedTrack(self._container, source, self._start_time, encoder, bits)
             except (av.error.FFmpegError, ValueError) as error:
                 log.info("%s: %s", encoder, error)
             else:
@@ -121,7 +111,7 @@ class TrackWriter:
 
     def write(self, seconds: float) -> None:
         """Write what is played up to a time on the source's clock."""
-        for packet in self._source.until(seconds):
+        for packet in self._source.packets_until(seconds):
             track, stamp = self._tracks.get(packet.stream_index), packet.pts if packet.dts is None else packet.dts
             if track is None or stamp is None:
                 continue
@@ -132,31 +122,31 @@ class TrackWriter:
                 self._note(f"{kind} left out where the clock of the {kind} runs backwards")
                 continue
             self._last[packet.stream_index] = stamp
-            self._container.mux(list(track.take(packet)))
+            self._container.mux(list(track.convert(packet)))
 
     def finish(self, seconds: float) -> None:
         """Write what encoders hold back, and the chapters up to a time on the source's clock, where it can be told."""
         if self._chapters_last:
             self._set_chapters(seconds)
         for track in self._tracks.values():
-            self._container.mux(list(track.rest()))
+            self._container.mux(list(track.flush()))
 
 
-class Copied:
+class CopiedTrack:
     """A track whose packets are written as they are, but for their times."""
 
-    def __init__(self, container: av.container.OutputContainer, source: Any, begin: Fraction) -> None:
+    def __init__(self, container: av.container.OutputContainer, source: Any, start_time: Fraction) -> None:
         self.stream = container.add_stream_from_template(source)
-        self._begin = begin
+        self._start_time = start_time
         # As MPEG-TS carries AAC: its headers go from each packet into the container.
         bare = source.codec_context.name != "aac" or source.codec_context.extradata
-        self._unframe = None if bare else BitStreamFilterContext("aac_adtstoasc", source)
+        self._adts_filter = None if bare else BitStreamFilterContext("aac_adtstoasc", source)
         # Between MP4's subtitles stand empty ones; FFmpeg's own lose their lengths where a fragment ends.
         self._filled = 0 if source.codec_context.name == "mov_text" else None
 
-    def take(self, packet: Any) -> Iterator[Any]:
+    def convert(self, packet: Any) -> Iterator[Any]:
         """The packet as the output is to have it."""
-        shift = to_ticks(self._begin, packet.time_base)
+        shift = to_ticks(self._start_time, packet.time_base)
         packet.dts = None if packet.dts is None else packet.dts - shift
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
         if self._filled is not None:
@@ -167,34 +157,34 @@ class Copied:
                 nothing.stream = self.stream
                 yield nothing
             self._filled = packet.pts + packet.duration
-        for ready in [packet] if self._unframe is None else self._unframe.filter(packet):
+        for ready in [packet] if self._adts_filter is None else self._adts_filter.filter(packet):
             ready.stream = self.stream
             yield ready
 
-    def rest(self) -> Iterable[Any]:
+    def flush(self) -> Iterable[Any]:
         return ()
 
 
-class Encoded:
+class EncodedTrack:
     """Sound that is decoded and encoded anew, in step with the source's times."""
 
     def __init__(
-        self, container: av.container.OutputContainer, source: Any, begin: Fraction, encoder: str, bits: int
+        self, container: av.container.OutputContainer, source: Any, start_time: Fraction, encoder: str, bits: int
     ) -> None:
         rate, layout = source.codec_context.sample_rate, source.codec_context.layout.name.removesuffix("(side)")
         stream = container.add_stream(encoder)
         assert isinstance(stream, av.AudioStream)
         self.stream, context = stream, stream.codec_context
         context.sample_rate = rate if rate in (context.codec.audio_rates or ()) else 48_000
-        context.layout = layout if layout in LAYOUTS else "stereo"
+        context.layout = layout if layout in CHANNEL_LAYOUTS else "stereo"
         context.bit_rate = bits * context.layout.nb_channels
         context.open()  # what cannot be is told now
-        self._source, self._begin = source, begin
+        self._source, self._start_time = source, start_time
         self._form: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
         self._end: Fraction | None = None  # seconds at which ends what was taken
 
-    def take(self, packet: Any) -> Iterator[Any]:
+    def convert(self, packet: Any) -> Iterator[Any]:
         """The packet's sound in new packets, as far as the encoder gives it."""
         try:
             frames = packet.decode()
@@ -212,10 +202,10 @@ class Encoded:
             self._resampler = AudioResampler(to.format, to.layout, to.sample_rate)
             self._form = form
         if frame.pts is not None and frame.time_base is not None:
-            time = frame.pts * frame.time_base - self._begin
-            if self._end is None or time - self._end > NEAR:
+            time = frame.pts * frame.time_base - self._start_time
+            if self._end is None or time - self._end > MAX_JOIN_GAP:
                 self._end = time
-            elif self._end - time > NEAR:  # laid over what was heard already: an encoder knows no such thing
+            elif self._end - time > MAX_JOIN_GAP:  # laid over what was heard already: an encoder knows no such thing
                 return
         start = self._end or Fraction(0)
         frame.pts, frame.time_base = round(start * frame.sample_rate), Fraction(1, frame.sample_rate)
@@ -229,7 +219,7 @@ class Encoded:
             if frame is not None:
                 yield from self.stream.encode(frame)
 
-    def rest(self) -> Iterator[Any]:
+    def flush(self) -> Iterator[Any]:
         """What decoder, resampler and encoder still hold."""
         for frame in self._source.codec_context.decode(None):
             yield from self._encode(frame)
@@ -237,9 +227,9 @@ class Encoded:
         yield from self.stream.encode(None)
 
 
-def name_track(stream: Any, tags: Mapping[str, str]) -> None:
+def copy_track_tags(stream: Any, tags: Mapping[str, str]) -> None:
     """Give a track of the output the language and the title that its source has."""
-    stream.metadata.update({key: tags[key] for key in NAMES if key in tags})
+    stream.metadata.update({key: tags[key] for key in COPIED_TAGS if key in tags})
 
 
 def to_ticks(seconds: Fraction, time_base: Fraction) -> int:

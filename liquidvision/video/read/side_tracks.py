@@ -12,7 +12,7 @@ from liquidvision.video.read.reader import ReadWindow, SideTracks
 
 log = logging.getLogger(__name__)
 
-OF_THE_FILE = {"encoder", "software", "major_brand", "minor_version", "compatible_brands", "duration"}
+FILE_TAGS = {"encoder", "software", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 
 class AVSideTracks(SideTracks):
@@ -21,18 +21,18 @@ class AVSideTracks(SideTracks):
     `streams` are PyAV's, to make the output's streams after; packets keep their own time base.
     """
 
-    def __init__(self, container: av.container.InputContainer, window: ReadWindow, begin: Fraction) -> None:
+    def __init__(self, container: av.container.InputContainer, window: ReadWindow, start_time: Fraction) -> None:
         self._container = container
         self.streams = [stream for stream in container.streams if stream.type in ("audio", "subtitle")]
         # What tells of the file and not of what is in it is untrue of the next file.
-        self.tags = {key: value for key, value in container.metadata.items() if key.lower() not in OF_THE_FILE}
+        self.tags = {key: value for key, value in container.metadata.items() if key.lower() not in FILE_TAGS}
         self.picture_tags = next((stream.metadata for stream in container.streams.video), {})
-        self._late, self._from = window.start > 0, begin + Fraction(window.start)
-        self._to = None if window.stop is None else begin + Fraction(window.stop)
+        self._has_start, self._start = window.start > 0, start_time + Fraction(window.start)
+        self._stop = None if window.stop is None else start_time + Fraction(window.stop)
         self.chapters = list(self._chapters())
         if window.start > 0:
             with suppress(av.error.FFmpegError):  # not seekable: packets before are passed over below
-                self._container.seek(int(self._from * av.time_base), backward=True)
+                self._container.seek(int(self._start * av.time_base), backward=True)
         self._packets = self._read()
         self._next: av.Packet | None = next(self._packets, None)
 
@@ -40,10 +40,10 @@ class AVSideTracks(SideTracks):
         for chapter in self._container.chapters():
             second = 1 / (chapter["time_base"] or Fraction(1))
             start, stop = chapter["start"] / second, chapter["end"] / second
-            if self._late:
-                start = max(start, self._from)
-            if self._to is not None:
-                stop = min(stop, self._to)
+            if self._has_start:
+                start = max(start, self._start)
+            if self._stop is not None:
+                stop = min(stop, self._stop)
             if start < stop:
                 yield Chapter(start, stop, chapter["metadata"])
 
@@ -58,10 +58,10 @@ class AVSideTracks(SideTracks):
                     continue
                 if packet.stream.type == "subtitle":
                     self._cut(packet)
-                seconds = packet_seconds(packet)
-                if self._late and seconds < self._from:  # from the beginning on, nothing is too early
+                seconds = packet_time(packet)
+                if self._has_start and seconds < self._start:  # from the beginning on, nothing is too early
                     continue
-                if self._to is not None and seconds >= self._to:
+                if self._stop is not None and seconds >= self._stop:
                     running.discard(packet.stream_index)
                     if not running:
                         return
@@ -72,17 +72,17 @@ class AVSideTracks(SideTracks):
 
     def _cut(self, packet: av.Packet) -> None:
         """What is to be read across an edge of the window is to be read up to it, or from it on."""
-        start = packet_seconds(packet)
+        start = packet_time(packet)
         stop = start + (packet.duration or 0) * packet.time_base
-        if self._late and start < self._from < stop:
-            start = self._from
+        if self._has_start and start < self._start < stop:
+            start = self._start
             packet.pts = packet.dts = round(start / packet.time_base)
         if packet.duration and stop > start:
-            stop = stop if self._to is None else min(stop, max(start, self._to))
+            stop = stop if self._stop is None else min(stop, max(start, self._stop))
             packet.duration = round((stop - start) / packet.time_base)
 
-    def until(self, seconds: float) -> Iterator[av.Packet]:
-        while self._next is not None and packet_seconds(self._next) <= seconds:
+    def packets_until(self, seconds: float) -> Iterator[av.Packet]:
+        while self._next is not None and packet_time(self._next) <= seconds:
             packet, self._next = self._next, next(self._packets, None)
             yield packet
 
@@ -92,7 +92,7 @@ class AVSideTracks(SideTracks):
         self._container.close()
 
 
-def packet_seconds(packet: av.Packet) -> Fraction:
+def packet_time(packet: av.Packet) -> Fraction:
     """When a packet is played, on the source's clock."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return (stamp or 0) * packet.time_base

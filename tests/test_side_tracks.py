@@ -12,7 +12,7 @@ import pytest
 from conftest import picture, picture_frames
 
 from liquidvision import Model, VideoInfo, infer, open_video
-from liquidvision.video.write import tracks as written
+from liquidvision.video.write import side_tracks as written
 from liquidvision.video.write.av_writer import AVVideoSink
 
 MILLI = Fraction(1, 1000)
@@ -79,13 +79,13 @@ def clicks_of(path: Path) -> list[float]:
 def copy(source: Path, out: Path, start: float = 0.0, stop: float | None = None) -> list[str]:
     """Write a video with its tracks; the notes."""
     with open_video(source, start=start, stop=stop) as video:
-        tracks = video.tracks()
-        zero = video.begin + Fraction(start)
+        tracks = video.side_tracks()
+        zero = video.start_time + Fraction(start)
         codec = CODEC.get(out.suffix, "h264")
-        with AVVideoSink(out, video.info, begin=zero, codec=codec, tracks=tracks) as sink:
+        with AVVideoSink(out, video.info, start_time=zero, codec=codec, side_tracks=tracks) as sink:
             for frame in video:
                 sink.write(frame)
-            sink.end(whole=True)
+            sink.finish_side_tracks(whole=True)
         assert tracks is not None
         tracks.close()
     return sink.notes
@@ -131,10 +131,10 @@ def test_without_a_decoder_a_track_is_left_out(tmp_path: Path) -> None:
         streams: Sequence[Any] = [SimpleNamespace(type="audio", codec_context=None, index=0)]
         chapters, tags, picture_tags = (), {}, {}
 
-        def until(self, seconds: float) -> Iterator[Any]:
+        def packets_until(self, seconds: float) -> Iterator[Any]:
             yield from ()
 
-    with AVVideoSink(tmp_path / "out.mp4", VideoInfo("clip", 64, 48), tracks=Strange()) as sink:
+    with AVVideoSink(tmp_path / "out.mp4", VideoInfo("clip", 64, 48), side_tracks=Strange()) as sink:
         sink.write(picture_frames(1)[0])
     assert sink.notes == ["sound left out: there is no decoder for what the source has"]
     assert (tmp_path / "out.mp4").exists()
@@ -153,11 +153,11 @@ def test_sound_that_changes(tmp_path: Path) -> None:
     context = SimpleNamespace(sample_rate=48_000, layout=layout, decode=lambda _: [])
     out = tmp_path / "out.mp4"
     with av.open(str(out), "w") as container:
-        track = written.Encoded(container, SimpleNamespace(codec_context=context), Fraction(0), "aac", 64_000)
+        track = written.EncodedTrack(container, SimpleNamespace(codec_context=context), Fraction(0), "aac", 64_000)
         places = [(place, "mono" if place < 2400 else "stereo") for place in (*range(0, 9600, 480), 6000, 9600)]
         for place, name in places:
-            container.mux(list(track.take(packet(place, name))))
-        container.mux(list(track.rest()))
+            container.mux(list(track.convert(packet(place, name))))
+        container.mux(list(track.flush()))
     with av.open(str(out)) as container:
         frames = list(container.decode(audio=0))
     loud = [f.time + int(i) / 48_000 for f in frames for i in np.flatnonzero(np.abs(f.to_ndarray()[0]) > 0.2)]
