@@ -1,17 +1,28 @@
 """The README's promises: each of its snippets runs, and its commands are those that CI runs."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
+CI = Path(__file__).parents[1] / ".ci" / "run"
 LIQUID = Path(__file__).parents[1] / "docs" / "liquid.md"
 
 
 def snippets_of(page: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def command_after(marker: str) -> str:
+    """The code block that directly follows `<!-- ci: MARKER -->`, as .ci/run finds it."""
+    found = re.findall(
+        rf"^<!-- ci: {marker} -->\n```\w*\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert len(found) == 1, f"README.md needs one code block directly after <!-- ci: {marker} -->"
+    return found[0].strip()
 
 
 SNIPPETS = snippets_of(README)
@@ -44,6 +55,31 @@ class FakeCamera:
 def test_the_readme_has_its_snippets():
     """File, camera, arrays, session, whole job and own head: the README shows six snippets."""
     assert len(SNIPPETS) == 6
+
+
+def test_the_set_up_commands_are_marked():
+    """One marked command installs the package and runs the main job; the other installs the tests and runs them."""
+    run, test = command_after("install-and-run"), command_after("install-and-test")
+    assert run.startswith("python3 -m venv .venv && ") and "\n" not in run
+    assert "pip install . " in run and "liquidvision infer samples/" in run
+    assert test.startswith("python3 -m venv .venv && ") and "\n" not in test
+    assert "pip install -e '.[test]'" in test and test.endswith("python -m pytest")
+
+
+def test_ci_runs_the_marked_commands():
+    """.ci/run extracts exactly the two marked commands."""
+    script = CI.read_text(encoding="utf-8")
+    function = script[script.index("readme_command() {") :].split("\n}\n")[0] + "\n}\n"
+    for marker in ("install-and-run", "install-and-test"):
+        assert f"$(readme_command {marker})" in script
+        ran = subprocess.run(
+            ["bash", "-euc", f"{function}readme_command {marker}"],
+            cwd=README.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stdout.strip() == command_after(marker)
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda text: re.sub(r"\W+", " ", text)[-40:].strip())
