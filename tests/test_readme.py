@@ -9,7 +9,7 @@ import pytest
 
 README = Path(__file__).parents[1] / "README.md"
 CI = Path(__file__).parents[1] / ".ci" / "run"
-LIQUID = Path(__file__).parents[1] / "docs" / "liquid.md"
+LIQUID = Path(__file__).parents[1] / "docs" / "guides" / "liquid.md"
 
 
 def snippets_of(page: Path) -> list[str]:
@@ -96,7 +96,7 @@ def test_each_snippet_runs(snippet, tmp_path, monkeypatch):
 
 
 def test_the_page_of_the_liquid_core_shows_what_runs():
-    """The snippets of docs/liquid.md run as they stand, and the toy task is learnt."""
+    """The snippets of docs/guides/liquid.md run as they stand, and the toy task is learnt."""
     contract, task = snippets_of(LIQUID)
     exec(compile(contract, str(LIQUID), "exec"), {})
     names: dict = {}

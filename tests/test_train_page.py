@@ -1,4 +1,4 @@
-"""docs/train.md: what it shows runs as it stands, on clips that are rendered here."""
+"""docs/guides/train.md: what it shows runs as it stands, on clips that are rendered here."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "train.md"
+PAGE = Path(__file__).parents[1] / "docs" / "guides" / "train.md"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""docs/webcam.md keeps its word: its client runs as it is written, and its tables are those of the code."""
+"""docs/guides/webcam.md keeps its word: its client runs as it is written, and its tables are those of the code."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from liquidvision import predict
 from liquidvision.web.protocol import COMMANDS
 from liquidvision.web.server import MOST_CONNECTIONS
 
-PAGE = (Path(__file__).parents[1] / "docs" / "webcam.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "guides" / "webcam.md").read_text(encoding="utf-8")
 
 
 def test_the_client_runs(make_video, tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ from typer.main import get_command
 from liquidvision.cli.main import app
 
 FOLDER = Path(__file__).parents[1] / "docs" / "cli"
-NOTE = "<!-- Made by tools/render_cli_reference.py from the command line itself. Change the help text, not this page. -->"
+NOTE = (
+    "<!-- Made by tools/render_cli_reference.py from the command line itself. Change the help text, not this page. -->"
+)
 PLACEHOLDERS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 DEFAULT_PANEL = "Options"
 DEFAULT_GROUP = "Commands"
@@ -68,7 +70,12 @@ def render_help(text: str) -> str:
 
 def render_default(option: Any, default: object) -> str:
     """A sentence with the option's default, empty where there is none or the help says it."""
-    if option.show_default is False or default is None or isinstance(default, bool) or default is inspect.Parameter.empty:
+    if (
+        option.show_default is False
+        or default is None
+        or isinstance(default, bool)
+        or default is inspect.Parameter.empty
+    ):
         return ""
     return f" Default: `{default}`."
 

@@ -1,4 +1,4 @@
-"""What clients may say over the WebSocket; docs/webcam.md is its page."""
+"""What clients may say over the WebSocket; docs/guides/webcam.md is its page."""
 
 import json
 import math
