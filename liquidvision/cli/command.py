@@ -79,7 +79,7 @@ def job_command(
 
     Args:
         job_type: a dataclass; a field's type and default are those of its option.
-        options: for each field how it is given; fields are shown in their order.
+        options: for each field how it is given; the help shows them in this order.
         quiet, verbose: whether the command has these options; every command has --debug.
     """
 
@@ -113,20 +113,19 @@ def start_messages(messages: Messages) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _parameters(
-    job_type: type, options: Mapping[str, Option]
-) -> tuple[list[inspect.Parameter], dict[str, OldOption]]:
+def _parameters(job_type: type, options: Mapping[str, Option]) -> tuple[list[inspect.Parameter], dict[str, OldOption]]:
     """Return a job's fields as parameters of a command, and their earlier names by field."""
     parameters, old_names = [], {}
     hints = get_type_hints(job_type)
-    for field in fields(job_type):
-        option = options[field.name]
-        parameters.append(_parameter(field, hints[field.name], option))
+    by_name = {field.name: field for field in fields(job_type)}
+    assert by_name.keys() == options.keys(), by_name.keys() ^ options.keys()
+    for name, option in options.items():
+        parameters.append(_parameter(by_name[name], hints[name], option))
         if option.old is not None:
-            old_names[field.name] = option.old
-            kind = hints[field.name] if option.old.values is None else str
+            old_names[name] = option.old
+            kind = hints[name] if option.old.values is None else str
             hidden = typer.Option(option.old.flag, hidden=True)
-            parameters.append(_keyword(f"old_{field.name}", Annotated[kind | None, hidden], None))
+            parameters.append(_keyword(f"old_{name}", Annotated[kind | None, hidden], None))
     return parameters, old_names
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from liquidvision.cli.command import Messages
 from liquidvision.cli.startup import import_torch
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.workflows import io_paths
@@ -62,7 +63,7 @@ def explain_command(
     # The other half of the cores decode; small networks gain nothing from more.
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     loaded = Model.from_pretrained(model, device=device)
-    report, session, summary = InferOutput(quiet=quiet, verbose=False), Session(loaded), Summary(outputs=[path])
+    report, session, summary = InferOutput(Messages(quiet=quiet)), Session(loaded), Summary(outputs=[path])
     started, first, last = time.perf_counter(), None, None
     with ExitStack() as stack:
         patience = stack.enter_context(DeferredInterrupt())
@@ -92,5 +93,5 @@ def explain_command(
     summary.interrupted |= patience.requested
     summary.repeated, summary.backwards, summary.gaps = session.repeated, session.backwards, session.gaps
     summary.wall_seconds = time.perf_counter() - started
-    report.done(opened.info.name, summary)
+    report.finished(opened.info.name, summary)
     raise typer.Exit(130 if summary.interrupted else 0)

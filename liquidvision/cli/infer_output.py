@@ -1,4 +1,4 @@
-"""What `infer` tells the person at the terminal: progress while it runs, a summary at the end."""
+"""What `infer`, `explain` and `webcam` print: progress while they run, a summary at the end."""
 
 import sys
 import threading
@@ -9,22 +9,27 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from liquidvision.cli.command import Messages
+from liquidvision.errors import SinkError, SourceError
 from liquidvision.inference.summary import Summary
 from liquidvision.prediction import Prediction
 from liquidvision.video.read.reader import VideoReader
-from liquidvision.workflows.monitoring import MonitoredSource
+from liquidvision.workflows.infer import InferListener
+from liquidvision.workflows.infer_plan import InferPlan
 
 
-class InferOutput:
-    """Progress on the error stream, where that is a terminal; summaries on the output stream.
+class InferOutput(InferListener):
+    """Prints progress on the error stream, if that is a terminal, and summaries on the output stream.
 
-    Where a video is on the output stream (`piped`), the summaries too are on the error stream. Where there are
-    `many` sources at once, lines say of which they speak.
+    Args:
+        messages: what the user wants to read.
+        plan: of the job. Where it sends a video to the output stream, summaries go to the error stream. Where several
+            sources run at once, each line names its source. Default: one source, no video there.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool, piped: bool = False, many: bool = False) -> None:
-        self._quiet, self._verbose, self._many = quiet, verbose, many
-        self._out = Console(stderr=piped, highlight=False, soft_wrap=True)
+    def __init__(self, messages: Messages, plan: InferPlan | None = None) -> None:
+        self._messages, self._plan = messages, plan
+        self._out = Console(stderr=plan is not None and plan.piped, highlight=False, soft_wrap=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -32,14 +37,17 @@ class InferOutput:
             TimeRemainingColumn(),
         )
         err = Console(stderr=True, highlight=False)
-        self._bars = Progress(*columns, console=err, transient=True, disable=quiet or not sys.stderr.isatty())
+        self._bars = Progress(*columns, console=err, transient=True, disable=messages.quiet or not sys.stderr.isatty())
         self._lock, self._shown = threading.Lock(), 0
 
+    def begin(self, plan: InferPlan) -> None:
+        """Print how many sources are skipped."""
+        if plan.resumed and not self._messages.quiet:
+            print(f"{plan.done_before} of {plan.count} sources are already complete", file=sys.stderr)
+
     @contextmanager
-    def progress(
-        self, reader: VideoReader, max_frames: int | None, watched: MonitoredSource | None = None
-    ) -> Iterator[Callable[[Prediction], None]]:
-        """A bar with frames per second and time left; gives what to call with each prediction."""
+    def progress(self, reader: VideoReader, max_frames: int | None) -> Iterator[Callable[[Prediction], None]]:
+        """Show a bar with frames per second and the time left; yields what to call with each prediction."""
         info, window = reader.info, reader.window
         end = info.duration if window.stop is None else min(window.stop, info.duration or window.stop)
         total = max_frames if max_frames else None if end is None else max(end - window.start, 0.0)
@@ -50,14 +58,12 @@ class InferOutput:
             def on_frame(prediction: Prediction) -> None:
                 nonlocal last, frames
                 frames += 1
-                if self._verbose and (last is None or prediction.label != last.label):
-                    where = f"{info.name}  " if self._many else ""
+                if self._messages.verbose and (last is None or prediction.label != last.label):
+                    where = f"{info.name}  " if self._plan is not None and self._plan.at_once > 1 else ""
                     self._out.print(
                         f"{where}{prediction.time:9.3f} s  {prediction.label}  {prediction.score:.0%}", markup=False
                     )
                 last = prediction
-                if watched is not None:
-                    watched.count(prediction)
                 elapsed = time.monotonic() - started
                 self._bars.update(
                     task,
@@ -71,7 +77,7 @@ class InferOutput:
 
     @contextmanager
     def _bar(self, name: str, total: float | None) -> Iterator[TaskID]:
-        """A bar of its own; they are on the screen while there is one."""
+        """Show a bar for one source; the bars are on the screen while there is at least one."""
         with self._lock:
             self._shown += 1
             if self._shown == 1:
@@ -86,9 +92,15 @@ class InferOutput:
                 if self._shown == 0:
                     self._bars.stop()
 
-    def done(self, name: str, summary: Summary) -> None:
-        """What came of one source."""
-        if self._quiet:
+    def failed(self, name: str, error: SourceError | SinkError) -> None:
+        """Print why a source failed; raise it where there is no other source, or the user is debugging."""
+        if self._messages.debug or self._plan is None or self._plan.count == 1:
+            raise error
+        print(f"liquidvision: {error}", file=sys.stderr)
+
+    def finished(self, name: str, summary: Summary) -> None:
+        """Print the summary of one source."""
+        if self._messages.quiet:
             return
         rate = summary.frames / summary.wall_seconds if summary.wall_seconds else 0.0
         pace = summary.media_seconds / summary.wall_seconds if summary.wall_seconds else 0.0

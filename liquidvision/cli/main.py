@@ -8,9 +8,8 @@ import typer
 
 import liquidvision
 from liquidvision.cli import bench, check, doctor, evaluate, explain, extract, infer, info, models, train, webcam
+from liquidvision.cli.command import DONE, FAILED, INTERRUPTED, USAGE
 from liquidvision.errors import LiquidVisionError, UsageError
-
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 app = typer.Typer(
     help="Video classification with a memory: a liquid network carries context from frame to frame.",
@@ -27,7 +26,6 @@ app.command("eval", no_args_is_help=True)(evaluate.evaluate_command)
 app.command("check", no_args_is_help=True)(check.check_command)
 app.command("extract", no_args_is_help=True)(extract.extract_command)
 app.command("bench")(bench.bench_command)
-app.command("webcam")(webcam.webcam_command)
 app.command("info", no_args_is_help=True)(info.info_command)
 app.command("models")(models.models_command)
 app.command("doctor")(doctor.doctor_command)

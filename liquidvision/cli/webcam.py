@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from liquidvision.cli.command import Messages
 from liquidvision.cli.startup import import_torch
 from liquidvision.errors import UsageError
 from liquidvision.workflows import io_paths
@@ -125,5 +126,5 @@ def show_window(source: str, model: str, out: Path, device: str) -> int:
         with ScreenWindow(f"liquidvision · {info.name}", info.width, info.height, info.pixel_aspect) as screen:
             viewer = Viewer(reader, Session(loaded), screen, lambda: io_paths.free_file(out, stem, ".mp4"))
             summary = viewer.run()
-    InferOutput(quiet=False, verbose=False).done(info.name, summary)
+    InferOutput(Messages()).finished(info.name, summary)
     return 130 if summary.interrupted else 0

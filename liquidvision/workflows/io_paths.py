@@ -56,15 +56,6 @@ def read_source_list(path: Path) -> list[str]:
     return named
 
 
-def parse_reconnect(text: str) -> int | None:
-    """What --reconnect says: a number, or None for ever."""
-    if text == "forever":
-        return None
-    if not text.isdecimal():
-        raise UsageError(f"--reconnect is {text!r}; expected how many times, or forever")
-    return int(text)
-
-
 def output_stem(source: str) -> str:
     """A safe file name, without ending, for a source's outputs; it never holds a password."""
     if "://" in source:

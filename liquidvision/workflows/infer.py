@@ -1,0 +1,248 @@
+"""run_infer(): everything that `liquidvision infer` does, from a job to its outputs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from liquidvision.errors import SinkError, SourceError, UsageError
+from liquidvision.inference.batching import batched_model
+from liquidvision.inference.records import RecordSink
+from liquidvision.inference.session import Session, read_session_state
+from liquidvision.inference.summary import Summary
+from liquidvision.models.model import Model
+from liquidvision.prediction import Prediction
+from liquidvision.rendering.overlay import Overlay
+from liquidvision.video.read.open import open_video
+from liquidvision.video.read.reader import LiveOptions, VideoReader
+from liquidvision.video.write.image_folder import FrameFolder, check_image_format
+from liquidvision.video.write.open import check_video_output
+from liquidvision.workflows.infer_plan import InferPlan, SourceOutputs, plan_infer
+from liquidvision.workflows.infer_source import infer
+from liquidvision.workflows.jobs import InferJob
+from liquidvision.workflows.monitoring import SourceMonitor, serve_monitoring
+from liquidvision.workflows.source_pool import SourcePool
+
+OnFrame = Callable[[Prediction], None]
+
+
+@dataclass(frozen=True, slots=True)
+class InferResult:
+    """What `run_infer` did.
+
+    Attributes:
+        summaries: of the sources that ran, by name, in the order in which they ended.
+        errors: of the sources that failed, by name.
+        done_before: how many sources were skipped, since their outputs were complete.
+        interrupted: whether Ctrl-C ended the job.
+    """
+
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    errors: dict[str, SourceError | SinkError] = field(default_factory=dict)
+    done_before: int = 0
+    interrupted: bool = False
+
+
+class InferListener:
+    """What `run_infer` reports while it runs. Does nothing; override what is of interest.
+
+    Sources that run at the same time report from threads of their own.
+    """
+
+    def begin(self, plan: InferPlan) -> None:
+        """Called once, when the job is checked and the model is loaded."""
+
+    @contextmanager
+    def progress(self, reader: VideoReader, max_frames: int | None) -> Iterator[OnFrame]:
+        """Entered while a source runs; yields what to call with each prediction."""
+        yield lambda prediction: None
+
+    def finished(self, name: str, summary: Summary) -> None:
+        """Called when a source has ended and its outputs are written."""
+
+    def failed(self, name: str, error: SourceError | SinkError) -> None:
+        """Called when a source could not be run. What this raises ends the job."""
+
+
+def run_infer(job: InferJob, listener: InferListener | None = None, *, plan: InferPlan | None = None) -> InferResult:
+    """Run a model over all sources of a job, and write what it asks for.
+
+    A source that fails does not end the others. Ctrl-C ends the job; sources that have ended keep their outputs.
+
+    Args:
+        job: what to do.
+        listener: told of progress and of the end of each source.
+        plan: from `plan_infer(job)`, where the caller has it already.
+
+    Raises:
+        UsageError: options with impossible values, or an output that already exists.
+        ModelError, WeightsError: the model cannot be loaded.
+        SinkError: the metrics port is not free, or the folder for the state cannot be made.
+        DependencyError: metrics are asked for, and prometheus-client is not installed.
+    """
+    listener, plan = listener or InferListener(), plan or plan_infer(job)
+    check_infer(job, plan)
+    model = Model.from_pretrained(job.model, device=job.device, half=job.half)
+    listener.begin(plan)
+    with ExitStack() as stack:
+        monitor = None
+        if job.metrics_port is not None:
+            monitor = stack.enter_context(serve_monitoring(job.metrics_port, 2 * job.timeout))
+        if plan.at_once > 1:
+            model = stack.enter_context(batched_model(model))
+        return _InferRun(job, plan, model, listener, monitor).run()
+
+
+def check_infer(job: InferJob, plan: InferPlan) -> None:
+    """Raise UsageError for impossible values, before the model is loaded; make the folder for `state_out`.
+
+    Raises:
+        UsageError: a value out of its range.
+        SinkError: the folder cannot be made.
+        ModelError: `state_out` exists and is not a saved state, which is never overwritten.
+    """
+    _live_options(job)
+    check_image_format(job.frames_format)
+    _overlay(job)
+    for outputs in plan.sources:
+        if outputs.video is not None:
+            check_video_output(outputs.video, job.codec, job.writer)
+    for name, value in (("--batch", job.batch), ("--max-frames", job.max_frames), ("--jobs", job.jobs)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}; expected 1 or more")
+    if job.state_out:
+        _make_parent(job.state_out)
+        if job.state_out.exists():
+            read_session_state(job.state_out)
+
+
+class _InferRun:
+    """Runs the sources of one job."""
+
+    def __init__(
+        self,
+        job: InferJob,
+        plan: InferPlan,
+        model: Model,
+        listener: InferListener,
+        monitor: SourceMonitor | None,
+    ) -> None:
+        self._job, self._plan, self._model = job, plan, model
+        self._listener, self._monitor = listener, monitor
+        self._pool, self._result = SourcePool(plan.at_once), InferResult(done_before=plan.done_before)
+
+    def run(self) -> InferResult:
+        try:
+            self._pool.over(self._plan.sources, self._attempt)
+        except _InterruptedError:
+            return replace(self._result, interrupted=True)
+        return self._result
+
+    def _attempt(self, outputs: SourceOutputs) -> None:
+        """Run one source; a fault of the source or of its outputs does not end the others."""
+        try:
+            summary = self._run_source(outputs)
+        except (SourceError, SinkError) as error:
+            self._result.errors[outputs.source] = error
+            self._listener.failed(outputs.source, error)
+            return
+        self._result.summaries[outputs.source] = summary
+        if summary.interrupted:
+            raise _InterruptedError
+
+    def _run_source(self, outputs: SourceOutputs) -> Summary:
+        """Run one source, from opening it to the final names of its outputs."""
+        job = self._job
+        session = Session(self._model, max_gap=job.max_gap, gap_policy=job.gap_policy)
+        if job.state_in:
+            session.load(job.state_in)
+        with ExitStack() as stack:
+            reader = stack.enter_context(_open_source(job, outputs.source))
+            stack.enter_context(self._pool.reading(reader))
+            records = [_record_sink(job, path, stack) for path in (outputs.json, outputs.csv) if path is not None]
+            watched = None if self._monitor is None else stack.enter_context(self._monitor.watch(reader, session))
+            with self._listener.progress(reader, job.max_frames) as on_frame:
+                summary = infer(
+                    reader,
+                    self._model,
+                    video=outputs.video,
+                    records=records,
+                    frames=FrameFolder(outputs.frames, job.frames_format) if outputs.frames else None,
+                    overlay=_overlay(job),
+                    codec=job.codec,
+                    writer=job.writer,
+                    session=session,
+                    batch=job.batch,
+                    adaptive=job.adaptive,
+                    max_frames=job.max_frames,
+                    whole=job.resume or self._plan.count > 1,
+                    on_frame=self._pool.ends(on_frame if watched is None else _both(on_frame, watched.count)),
+                )
+        if job.state_out:
+            _save_state(session, job.state_out)
+        self._listener.finished(reader.info.name, summary)
+        return summary
+
+
+class _InterruptedError(Exception):
+    """Ends the other sources after Ctrl-C has ended one."""
+
+
+def _both(first: OnFrame, second: OnFrame) -> OnFrame:
+    def on_frame(prediction: Prediction) -> None:
+        first(prediction)
+        second(prediction)
+
+    return on_frame
+
+
+def _live_options(job: InferJob) -> LiveOptions:
+    return LiveOptions(job.policy, job.max_staleness, job.reconnect, job.timeout)
+
+
+def _overlay(job: InferJob) -> Overlay:
+    parts = [] if job.overlay == "none" else [part.strip() for part in job.overlay.split(",")]
+    return Overlay(parts, top_k=job.top_k, conf=job.conf, compare=job.compare)
+
+
+def _open_source(job: InferJob, source: str) -> VideoReader:
+    return open_video(
+        source,
+        start=job.start,
+        stop=job.end,
+        stride=job.vid_stride,
+        reader=job.reader,
+        strict=job.strict,
+        max_pixels=job.max_pixels,
+        live=_live_options(job),
+        follow=job.follow,
+        hwaccel=job.hwaccel,
+    )
+
+
+def _record_sink(job: InferJob, path: Path, stack: ExitStack) -> RecordSink:
+    """Return a sink for records; the stack removes its file where nothing was written to it."""
+    sink = RecordSink(
+        path,
+        top_k=job.top_k,
+        conf=job.conf,
+        per_frame=job.per_frame,
+        time_constants=job.time_constants,
+        hidden_state=job.hidden_state,
+    )
+    stack.callback(sink.remove_empty_part)
+    return sink
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"cannot make the folder {path.parent}: {error.strerror}") from error
+
+
+def _save_state(session: Session, path: Path) -> None:
+    try:
+        session.save(path)
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,100 @@
+"""What an `InferJob` will read and write, found out before anything slow is imported."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from liquidvision.errors import UsageError
+from liquidvision.workflows import io_paths
+from liquidvision.workflows.jobs import InferJob
+
+STDOUT = "-"  # as `InferJob.out`
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOutputs:
+    """A source and the paths of its outputs; None where an output is not written.
+
+    Attributes:
+        source: a path, a URL, or a camera index.
+        video: the annotated video.
+        json, csv: the records.
+        frames: the folder of the annotated frames.
+    """
+
+    source: str
+    video: Path | None
+    json: Path | None
+    csv: Path | None
+    frames: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class InferPlan:
+    """What a job will do.
+
+    Attributes:
+        sources: what is to be run, with the outputs.
+        count: how many sources the job names.
+        resumed: whether sources with complete outputs were left out of `sources`.
+        at_once: how many sources run at the same time, 1 or more.
+        piped: whether a video goes to standard output.
+    """
+
+    sources: Sequence[SourceOutputs]
+    count: int
+    resumed: bool
+    at_once: int
+    piped: bool
+
+    @property
+    def done_before(self) -> int:
+        """How many sources are skipped, since their outputs are complete."""
+        return self.count - len(self.sources)
+
+
+def plan_infer(job: InferJob) -> InferPlan:
+    """Return the sources that a job stands for, with the paths of their outputs. Nothing is created.
+
+    Raises:
+        UsageError: options that contradict each other, or an output that already exists.
+        SourceError: a list of sources that cannot be read.
+    """
+    names = io_paths.expand_sources(job.sources)
+    if len(names) > 1 and (job.state_in or job.state_out):
+        raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
+    exist_ok = job.exist_ok or job.resume
+    outputs = list(
+        zip(
+            names,
+            _video_paths(job, names, exist_ok=exist_ok),
+            io_paths.record_paths(names, job.save_json, (".jsonl", ".json"), exist_ok=exist_ok),
+            io_paths.record_paths(names, job.save_csv, (".csv",), exist_ok=exist_ok),
+            io_paths.frame_folders(names, job.save_frames, exist_ok=exist_ok),
+            strict=True,
+        )
+    )
+    sources = [SourceOutputs(*each) for each in outputs]
+    if job.resume:
+        sources = [each for each in sources if not io_paths.outputs_complete((each.video, each.json, each.csv))]
+    live = any(io_paths.may_be_live(name) for name in names)
+    at_once = min(len(sources), job.jobs or (len(sources) if live else 1))
+    return InferPlan(sources, len(names), job.resume, max(1, at_once), _is_piped(job))
+
+
+def _is_piped(job: InferJob) -> bool:
+    return str(job.out) == STDOUT and not job.no_save
+
+
+def _video_paths(job: InferJob, names: Sequence[str], *, exist_ok: bool) -> Sequence[Path | None]:
+    """Return where each source's annotated video goes."""
+    if job.no_save:
+        return [None] * len(names)
+    if not _is_piped(job):
+        return io_paths.output_paths(names, job.out, exist_ok=exist_ok)
+    if len(names) > 1:
+        raise UsageError(f"-o - is one stream for {len(names)} sources; give a folder")
+    if sys.stdout.isatty():
+        raise UsageError("-o - would print the video on the terminal; pipe it into a program, or name a file")
+    return [job.out]
