@@ -16,7 +16,7 @@ from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
-from liquidvision.video.read.open import open_video
+from liquidvision.video.read.open import as_reader
 from liquidvision.video.read.reader import VideoReader
 
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
@@ -77,11 +77,7 @@ def embed_chunks(
     A file's are decoded and shrunk in one thread and embedded in another, ahead of the caller.
     """
     embed = AdaptiveEmbedder(session).embed if adaptive else partial(_embed_all, session.model)
-    if isinstance(source, str | Path | int):
-        source = open_video(source)
-    if not isinstance(source, VideoReader):
-        yield from _embedded(_prepared(source, session.gaze), embed, batch or 1)
-        return
+    source = as_reader(source)
     size = batch or (at_once if source.info.live else ADAPTIVE_BATCH if adaptive else FILE_BATCH)
     with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
         if not source.allows_prefetch:
@@ -108,8 +104,6 @@ def embed_chunks(
 def _prepared(frames: Iterable[Frame], gaze: MotionCrop) -> Iterator[tuple[Frame, Tensor]]:
     """Frames with what the network takes of them."""
     for frame in frames:
-        if not isinstance(frame, Frame):
-            raise UsageError(f"got {type(frame).__name__}; expected Frames (ArrayReader makes them of arrays)")
         yield frame, gaze.prepare(frame)
 
 

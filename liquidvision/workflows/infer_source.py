@@ -1,7 +1,7 @@
 """infer(): run a model over one source and write its outputs."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.overlay import Overlay
 from liquidvision.video.frame import Frame
-from liquidvision.video.read.open import open_video
+from liquidvision.video.read.open import as_reader
 from liquidvision.video.read.reader import ReadWindow, VideoReader
 from liquidvision.video.write.image_folder import FrameFolder
 from liquidvision.video.write.open import open_video_sink
@@ -27,7 +27,7 @@ MANY_CORES = 4  # on fewer, a thread more costs a few percent
 
 
 def infer(
-    source: str | Path | int | VideoReader,
+    source: str | Path | int | VideoReader | Iterable[Frame],
     model: Model,
     *,
     video: str | Path | None = None,
@@ -49,7 +49,7 @@ def infer(
     was written until then is kept under the temporary name; any other failure leaves no file behind.
 
     Args:
-        source: a path, a URL, a camera's index, or a reader that `open_video` gave.
+        source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
         model: see `Model.from_pretrained`.
         video: the annotated video to write; its ending chooses the container; "-" streams Matroska
             to standard output.
@@ -79,7 +79,7 @@ def infer(
         patience = stack.enter_context(DeferredInterrupt())
         for record in records:
             stack.enter_context(record)
-        reader = stack.enter_context(source if isinstance(source, VideoReader) else open_video(source))
+        reader = stack.enter_context(as_reader(source))
         target = stack.enter_context(open_video_sink(Path(video), reader, codec, writer, stack)) if video else None
         if reader.live_options is None:
             stack.enter_context(batch_scheduling())

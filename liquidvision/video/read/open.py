@@ -1,9 +1,11 @@
 """Picks the reader for a source."""
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from liquidvision.errors import UsageError
+from liquidvision.video.frame import Frame
 from liquidvision.video.read.live import LiveReader
 from liquidvision.video.read.reader import MAX_PIXELS, LiveOptions, ReadWindow, VideoReader
 
@@ -78,6 +80,27 @@ def open_video(
     if not opened.info.live or follow:
         return opened
     return LiveReader(opened, connect, window, live)
+
+
+def as_reader(source: str | Path | int | VideoReader | Iterable[Frame]) -> VideoReader:
+    """Return a reader for anything that `predict` and `infer` take; a reader is returned as it is.
+
+    Args:
+        source: a path, a URL, a camera index, a reader, or an iterable of frames.
+
+    Raises:
+        UsageError: something else.
+        SourceError: the source cannot be opened or holds no video.
+    """
+    if isinstance(source, VideoReader):
+        return source
+    if isinstance(source, str | Path | int):
+        return open_video(source)
+    if isinstance(source, Iterable):
+        from liquidvision.video.read.frames import FrameReader
+
+        return FrameReader(source)
+    raise UsageError(f"the source is {type(source).__name__}; expected a path, URL, camera index, reader or frames")
 
 
 def camera_index(source: str | Path | int) -> int | None:
