@@ -2,6 +2,7 @@
 
 import copy
 import json
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -166,3 +167,16 @@ def test_an_unknown_device(model_folder: Path) -> None:
     """A device that is unknown is told with those that are known."""
     with pytest.raises(UsageError, match="openvino"):
         Model.from_pretrained(model_folder, device="abacus")
+
+
+def test_threads_share_a_model(here: Path) -> None:
+    """Threads that embed with one model at the same time, as streams do, get their own embeddings."""
+    model = build_model().to("openvino")
+    images = [picture(i) for i in range(4)]
+    wanted = [model.embed([image]) for image in images]
+
+    def embed(number: int) -> bool:
+        return all(torch.equal(model.embed([images[number]]), wanted[number]) for _ in range(100))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(embed, range(4)))

@@ -6,6 +6,7 @@ import os
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import platformdirs
@@ -41,6 +42,7 @@ class OpenVINO:
             raise DependencyError("device openvino needs OpenVINO: pip install 'liquidvision[openvino]'")
         self._half = half
         self._compiled: Any = None
+        self._lock = Lock()  # one request at a time: streams that share a model call it from their own threads
 
     def __deepcopy__(self, _: dict[int, Any]) -> "OpenVINO":
         return OpenVINO(half=self._half)  # a copy of a network may get other weights
@@ -50,10 +52,11 @@ class OpenVINO:
 
     def __call__(self, network: nn.Module, pixels: Tensor) -> Tensor:
         """What `network` gives for these pictures; the same network in every call."""
-        if self._compiled is None:
-            self._compiled = compile_network(network, tuple(pixels.shape[2:]), half=self._half)
-        # The array belongs to OpenVINO, which fills it anew in its next call.
-        return torch.from_numpy(self._compiled(pixels.contiguous().numpy())[0].copy())
+        with self._lock:
+            if self._compiled is None:
+                self._compiled = compile_network(network, tuple(pixels.shape[2:]), half=self._half)
+            # The array belongs to OpenVINO, which overwrites it in its next call.
+            return torch.from_numpy(self._compiled(pixels.contiguous().numpy())[0].copy())
 
 
 def compile_network(network: nn.Module, size: tuple[int, ...], *, half: bool) -> Any:
