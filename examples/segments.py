@@ -11,8 +11,7 @@ model = lv.Model.from_pretrained("actions")
 
 session = lv.Session(model)
 with lv.open_video(CLIP, stop=2.0) as segment:
-    for _, prediction in lv.predict(segment, model, session=session):
-        pass
+    *_, (_, prediction) = lv.predict(segment, model, session=session)
 session.save(STATE)
 print(f"first segment ends at {prediction.time:.2f} s: {prediction.label}")
 
