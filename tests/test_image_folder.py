@@ -47,7 +47,7 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'gif'; expected one of png, jpg"):
         FrameFolder(tmp_path, "gif")
     (tmp_path / "file").touch()
-    with pytest.raises(SinkError, match="cannot make the folder"):
+    with pytest.raises(SinkError, match="cannot create the folder"):
         FrameFolder(tmp_path / "file" / "frames")
     assert IMAGE_FORMATS == ("png", "jpg")
 

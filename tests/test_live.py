@@ -206,7 +206,7 @@ def test_a_stream_that_falls_silent_is_lost(model: Model) -> None:
         server.pieces = segment(30, (64, 48))
         reader = open_video(server.url, live=LiveOptions(reconnect=0, timeout=0.4))
         began, count = time.monotonic(), 0
-        with pytest.raises(SourceError, match="nothing came in time"):
+        with pytest.raises(SourceError, match="no data arrived in time"):
             for _ in predict(reader, model):
                 count += 1
                 server.pace = 20.0

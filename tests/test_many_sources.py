@@ -118,4 +118,4 @@ def test_a_sender_comes_by_rtmp(make_video) -> None:
 def test_no_sender_comes(run: Run, model_folder: Path, url: str) -> None:
     """Where no sender comes within the time-out, one line says so."""
     ran = run("infer", url.format(free_port()), "-m", model_folder, "--no-save", "--timeout", "0.5", "--reconnect", "0")
-    assert ran.code == 1 and "nothing came in time" in one_line(ran)
+    assert ran.code == 1 and "no data arrived in time" in one_line(ran)

@@ -136,7 +136,7 @@ def test_without_a_decoder_a_track_is_left_out(tmp_path: Path) -> None:
 
     with AVVideoSink(tmp_path / "out.mp4", VideoInfo("clip", 64, 48), side_tracks=Strange()) as sink:
         sink.write(picture_frames(1)[0])
-    assert sink.notes == ["sound left out: there is no decoder for what the source has"]
+    assert sink.notes == ["sound left out: FFmpeg has no decoder for the source's codec"]
     assert (tmp_path / "out.mp4").exists()
 
 

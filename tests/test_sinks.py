@@ -423,7 +423,7 @@ def test_opencv_writer(tmp_path: Path, suffix: str) -> None:
         frames = list(video)
     assert len(frames) == 12
     assert np.abs(frames[5].image.astype(int) - picture(5)).mean() < 15
-    assert "no sound" in sink.notes[0] and "25 frames a second" in sink.notes[0]
+    assert "no sound" in sink.notes[0] and "25 frames per second" in sink.notes[0]
 
 
 def test_opencv_writer_refuses(tmp_path: Path) -> None:

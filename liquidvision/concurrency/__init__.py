@@ -1,1 +1,1 @@
-"""Threads, interrupts and cores: the few places where work runs side by side."""
+"""Threads, interrupts and processor cores."""

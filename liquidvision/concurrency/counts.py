@@ -1,16 +1,16 @@
-"""Counters of what happened to a source's frames on the way."""
+"""Counters of damaged and dropped frames and of reconnections."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class SourceCounts:
-    """What happened to a source's frames on the way.
+    """Counts what a source lost while it was read.
 
     Attributes:
-        damaged: packets and pictures that were damaged or could not be decoded; reading went on after them.
-        dropped: frames left out because later ones came before there was time for them.
-        stale: frames left out because they had waited too long.
+        damaged: packets and frames that were damaged or could not be decoded; reading continued after them.
+        dropped: frames dropped because newer frames arrived before they were used.
+        stale: frames dropped because they had waited too long.
         reconnects: times that a lost source was opened again.
     """
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, so that they never leave a frame in one file and not in the other."""
+"""Delays Ctrl-C and SIGTERM until every output file holds the same frames."""
 
 import signal
 import threading
@@ -10,17 +10,19 @@ T = TypeVar("T")
 
 
 class DeferredInterrupt:
-    """Ctrl-C waits until the frames in hand are in every file, and while files are finished; twice, it does not wait.
+    """Context manager that delays Ctrl-C and SIGTERM until the frames in progress are written to every file.
 
-    A context manager. Does nothing outside the main thread, or where the signals are handled otherwise.
+    Inside the block, KeyboardInterrupt is raised only between two items of `interruptible`, so it never interrupts the
+    writing of a frame or the closing of files. A second signal raises it at once. The context manager does nothing
+    outside the main thread, or for a signal that has another handler than Python's default for Ctrl-C.
 
     Attributes:
-        requested: whether Ctrl-C came.
+        requested: whether a signal arrived.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._between_items = False  # for a frame: nothing is half done
+        self._between_items = False  # True while waiting for the next item: no frame is half written
         self._signals: list[int] = []
 
     def __enter__(self) -> Self:
@@ -41,7 +43,7 @@ class DeferredInterrupt:
             raise KeyboardInterrupt
 
     def interruptible(self, items: Iterator[T]) -> Iterator[T]:
-        """The items; KeyboardInterrupt before the next one where Ctrl-C came."""
+        """Yield the items; raise KeyboardInterrupt before the next one if a signal arrived."""
         while True:
             self._between_items = True
             if self.requested:

@@ -1,4 +1,4 @@
-"""The one thread: reads ahead of the consumer, a bounded number of items, and ends with it."""
+"""A thread that reads ahead of its consumer through a bounded queue."""
 
 import threading
 import time
@@ -13,20 +13,20 @@ T = TypeVar("T")
 
 
 class Prefetcher(Generic[T]):
-    """Iterates over `items` in a thread of its own, at most `depth` items ahead. A context manager.
+    """Context manager and iterator that reads `items` in a thread of its own, at most `depth` items ahead.
 
-    What the items' iteration raises is raised again here, in its place. Leaving the context stops
-    the thread and joins it, also while it waits for room.
+    An exception of the iteration is raised again in the consumer, after the items that came before it. Leaving the
+    context stops and joins the thread, even while the thread waits for room in the queue.
 
     Args:
-        items: what to read.
-        depth: how many items may wait, 1 or more.
-        burst: items that must be there before a consumer who waits is told, at most half of `depth`; the thread,
-            too, goes on when there is room for so many: fewer, longer turns on a core.
-        policy: what happens when so many wait: "wait" (the thread waits; nothing is lost), "drop-oldest"
-            (the one that has waited longest is left out), or "latest" (only the newest ever waits).
-        max_staleness: seconds; what has waited longer is left out. None: nothing.
-        counts: where what is left out is counted.
+        items: the items to read.
+        depth: maximum number of items in the queue, 1 or more.
+        burst: number of queued items at which a waiting consumer is woken, at most half of `depth`. The thread is woken
+            when there is room for that many. Larger bursts mean fewer and longer turns on a core.
+        policy: what happens when the queue is full: "wait" (the thread waits, nothing is lost), "drop-oldest"
+            (the item that has waited longest is dropped), or "latest" (the queue holds only the newest item).
+        max_staleness: seconds; items that have waited longer are dropped. None: none are.
+        counts: counts dropped and stale items.
 
     Attributes:
         arrival_time: monotonic time at which the item handed out last was read; 0.0 before the first.
@@ -46,7 +46,7 @@ class Prefetcher(Generic[T]):
         self._depth = 1 if policy == "latest" else max(1, depth)
         self._burst = min(burst, max(1, self._depth // 2))
         self._counts = counts or SourceCounts()
-        self._queue: deque[tuple[float, T]] = deque()  # with the monotonic time at which they arrived
+        self._queue: deque[tuple[float, T]] = deque()  # (monotonic time of arrival, item)
         self._condition = threading.Condition()
         self.arrival_time = 0.0
         self._ended = self._stopped = False
@@ -64,7 +64,7 @@ class Prefetcher(Generic[T]):
         self._thread.join()
 
     def wait_ready(self, timeout: float) -> bool:
-        """Wait no longer than so many seconds; whether the next item, or the end, is there without waiting."""
+        """Wait at most `timeout` seconds; return whether the next item, or the end, is available without waiting."""
         with self._condition:
             return self._condition.wait_for(lambda: bool(self._queue) or self._ended, timeout)
 
@@ -91,14 +91,14 @@ class Prefetcher(Generic[T]):
             for item in self._items:
                 if not self._put(item):
                     return
-        except BaseException as error:  # handed to the consumer, who raises it again
+        except BaseException as error:  # raised again in the consumer
             self._error = error
         with self._condition:
             self._ended = True
             self._condition.notify_all()
 
     def _put(self, item: T) -> bool:
-        """Let an item wait; whether more is wanted."""
+        """Put an item into the queue; return whether to read on."""
         arrived = time.monotonic()
         with self._condition:
             while len(self._queue) >= self._depth and not self._stopped:

@@ -1,4 +1,4 @@
-"""A thread that works a few frames behind its maker, who need not wait: for the encoder, or for the drawing."""
+"""A thread that encodes or draws frames a little behind the thread that produces them."""
 
 import threading
 from collections import deque
@@ -7,30 +7,32 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
-MAX_QUEUED_BYTES = 64 * 2**20  # pictures that may wait
-MAX_BURST_WAIT_SECONDS = 0.1  # seconds that a frame waits for others
+MAX_QUEUED_BYTES = 64 * 2**20  # of frames in the queue
+MAX_BURST_WAIT_SECONDS = 0.1  # longest time that a frame waits for its burst to fill
 
 
 def queue_limits(frame_bytes: int, *, live: bool) -> tuple[int, int]:
-    """How many frames of so many bytes may wait, and how many are written at once: see `WriteBehind`.
+    """Return the `capacity` and the `burst` of a `WriteBehind` for frames of a size.
 
-    A file's go by the half of what may wait: threads that take turns less often find more in their caches. What
-    arrives live is written as it comes.
+    Frames of a file are written in bursts of half the capacity: threads that take turns less often find more in their
+    caches. Frames of a live source are written as they come.
     """
     capacity = max(2, min(6 if live else 16, MAX_QUEUED_BYTES // max(1, frame_bytes)))
     return capacity, 1 if live else capacity // 2
 
 
 class WriteBehind(Generic[T]):
-    """Does its work on items, one for each frame, in their order, in a thread of its own. A context manager.
+    """Context manager that runs `work` on each item, in order, in a thread of its own.
 
-    What the work raises is raised again by the next `write` or `flush`. Leaving the context ends the thread: after the
-    items that wait where nothing failed or a file is to be kept, at once where it is not.
+    An exception of `work` is raised again by the next `write` or `flush`. Leaving the context ends the thread. The
+    thread first finishes the queued items, unless the block raised an exception that is not an OSError: then the
+    output is discarded (see `Sink`), and so are the queued items.
 
     Args:
-        work: what to do with an item; what it writes to is closed by whoever opened it, after the context.
-        capacity: items that may wait.
-        burst: items that are waited for, a moment long, before they are worked on; at most `capacity`.
+        work: called with each item. Files that it writes to are closed by their owner, after this context.
+        capacity: maximum number of items in the queue.
+        burst: number of queued items to wait for, at most MAX_BURST_WAIT_SECONDS, before working on them; at most
+            `capacity`.
     """
 
     def __init__(self, work: Callable[[T], object], capacity: int, burst: int) -> None:
@@ -42,7 +44,7 @@ class WriteBehind(Generic[T]):
         self._thread = threading.Thread(target=self._run, name="liquidvision-write", daemon=True)
 
     def write(self, item: T) -> None:
-        """Have an item worked on; waits where there is no capacity."""
+        """Put an item into the queue; wait while the queue is full."""
         with self._condition:
             self._condition.wait_for(lambda: len(self._queue) < self._capacity or self._error is not None)
             self._raise_error()
@@ -51,7 +53,7 @@ class WriteBehind(Generic[T]):
                 self._condition.notify_all()
 
     def flush(self) -> None:
-        """Wait until every item is done."""
+        """Wait until all items are done."""
         with self._condition:
             self._flushed = True
             self._condition.notify_all()
@@ -68,11 +70,11 @@ class WriteBehind(Generic[T]):
             try:
                 for _ in range(count):
                     with self._condition:
-                        if not self._queue:  # thrown away
+                        if not self._queue:  # discarded by __exit__
                             break
                         item = self._queue.popleft()
                     self._work(item)
-            except BaseException as error:  # handed to the maker, who raises it again
+            except BaseException as error:  # raised again by write and flush
                 self._error = error
             with self._condition:
                 self._busy = False
@@ -81,7 +83,7 @@ class WriteBehind(Generic[T]):
                     return
 
     def _wait_for_work(self) -> int:
-        """How many items to work on next, once it is time; 0 at the end."""
+        """Wait for the next burst; return its number of items, 0 at the end."""
         with self._condition:
             while not self._queue and not self._ended:
                 self._condition.wait(MAX_BURST_WAIT_SECONDS)
@@ -97,7 +99,7 @@ class WriteBehind(Generic[T]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         with self._condition:
-            if kind is not None and not issubclass(kind, OSError):  # the file is discarded: see `Sink.__exit__`
+            if kind is not None and not issubclass(kind, OSError):  # the output is discarded: see `Sink.__exit__`
                 self._queue.clear()
             self._ended = True
             self._condition.notify_all()

@@ -1,1 +1,1 @@
-"""Frames: pixels at exact times, read from and written to video."""
+"""Video frames: pixels at exact times, their readers and writers."""

@@ -1,10 +1,10 @@
-"""Y'CbCr to R'G'B': matrices and conversion (ISO/IEC 23091-2)."""
+"""Conversion from Y'CbCr to R'G'B' (ISO/IEC 23091-2, ITU-T H.273)."""
 
 from functools import cache
 
 import numpy as np
 
-# Kr and Kb of ISO/IEC 23091-2 (H.273), table 4, by matrix number.
+# Kr and Kb of H.273, table 4, by matrix number.
 LUMA_WEIGHTS = {
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -13,18 +13,18 @@ LUMA_WEIGHTS = {
     7: (0.212, 0.087),
     9: (0.2627, 0.0593),
 }
-
-
-BT601 = 6  # what any matrix that is not in `LUMA_WEIGHTS` is taken for
+BT601 = 6  # matrix number used for matrices that are not in LUMA_WEIGHTS
 
 
 @cache
 def yuv_to_rgb_matrix(luma: tuple[float, float], bits: int, full_range: bool) -> np.ndarray:
-    """(3, 4) float64: Y'CbCr of so many bits, then 1, to R'G'B' of 0..255 (H.273, equations 20 to 28 and 38 to 43).
+    """Return the (3, 4) float64 matrix that maps (Y', Cb, Cr, 1) to R'G'B' in 0..255.
+
+    Source: H.273, equations 20 to 28 and 38 to 43.
 
     Args:
         luma: Kr and Kb.
-        bits: of a sample.
+        bits: bits of a Y'CbCr sample.
         full_range: see `Planes`.
     """
     kr, kb = luma
@@ -37,7 +37,7 @@ def yuv_to_rgb_matrix(luma: tuple[float, float], bits: int, full_range: bool) ->
 
 
 def planes_to_rgb(planes: np.ndarray, luma: tuple[float, float], bits: int, *, full_range: bool) -> np.ndarray:
-    """R'G'B' (3, h, w) float32, 0..255, of Y', Cb and Cr (3, h, w) of so many bits."""
+    """Convert Y', Cb and Cr (3, h, w) with `bits` bits per sample to R'G'B' (3, h, w) float32 in 0..255."""
     matrix = yuv_to_rgb_matrix(luma, bits, full_range).astype(np.float32)
     image = matrix[:, :3] @ planes.reshape(3, -1).astype(np.float32)
     image += matrix[:, 3:]

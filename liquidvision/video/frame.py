@@ -1,4 +1,4 @@
-"""A frame: pixels at an exact instant of one source, and what is known of the source itself."""
+"""Frames with exact times, and descriptions of the sources they come from."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,15 +10,14 @@ from liquidvision.video.pixels import Pixels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One upright picture and the tick at which it is shown.
+    """One upright picture and the time at which it is shown.
 
     Attributes:
-        pixels: (height, width, 3) uint8 RGB, or what can become that: see `image`.
-        index: the number of the frame in its source, counted from 0 where reading began;
-            frames passed over by a stride count too.
+        pixels: (height, width, 3) uint8 RGB, or a `Pixels` that converts to it on request; see `image`.
+        index: number of the frame, counted from 0 where reading started; frames that a stride skips count too.
         pts: presentation time stamp in ticks of `time_base`.
         time_base: seconds per tick.
-        duration: how long the frame is shown, in ticks, where the source says so.
+        duration: how long the frame is shown, in ticks; None where the source does not state it.
     """
 
     pixels: np.ndarray | Pixels
@@ -29,41 +28,41 @@ class Frame:
 
     @property
     def image(self) -> np.ndarray:
-        """Pixels, (height, width, 3) uint8, RGB.
+        """The RGB pixels, (height, width, 3) uint8.
 
         Raises:
-            SourceError: the source's pixel format cannot be turned into RGB.
+            SourceError: the source's pixel format cannot be converted to RGB.
         """
         return self.pixels.rgb() if isinstance(self.pixels, Pixels) else self.pixels
 
     @property
     def time(self) -> float:
-        """Seconds on the source's own clock."""
+        """Time of the frame in seconds, on the source's own clock."""
         return float(self.pts * self.time_base)
 
     @property
     def duration_seconds(self) -> float | None:
-        """How long the frame is shown, in seconds, where the source says so."""
+        """How long the frame is shown, in seconds; None where the source does not state it."""
         return float(self.duration * self.time_base) if self.duration else None
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a source says of itself before a frame is read. Figures from a header are estimates.
+    """What a source reports before its frames are read. Figures from a header are estimates.
 
     Attributes:
-        name: a short name to show; never holds a password.
-        width, height: pixels of the upright picture.
-        rate: mean frames per second as the header states it; None where unknown. For display only:
-            every computation uses the frames' own times.
-        duration: seconds, None where unknown (a camera).
-        live: True where frames arrive at their own pace and cannot be read again.
-        has_audio: True where there is sound to copy.
-        pixel_aspect: width of a pixel over its height, of the upright picture.
-        codec: the video codec's name, or the capture interface's.
-        num_frames_from_header: the header's frame count, None where it has none.
-        rotation: degrees by which the stored pictures are turned to be upright, counter-clockwise.
-        container, pixel_format, audio_codec: as FFmpeg names them, empty where unknown.
+        name: short name for display; never contains a password.
+        width, height: size of the upright picture in pixels.
+        rate: mean frames per second from the header; None where unknown. For display only: computations use the
+            frames' own times.
+        duration: seconds; None where unknown (a camera).
+        live: True if frames arrive at their own pace and cannot be read again.
+        has_audio: True if there is sound to copy.
+        pixel_aspect: width of a pixel divided by its height, in the upright picture.
+        codec: name of the video codec, or of the capture interface.
+        num_frames_from_header: frame count from the header; None where it has none.
+        rotation: degrees, counter-clockwise, by which the stored pictures are rotated to be upright.
+        container, pixel_format, audio_codec: FFmpeg's names; empty where unknown.
     """
 
     name: str
@@ -84,11 +83,11 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A part of a source that has a name.
+    """A named part of a source.
 
     Attributes:
         start, stop: seconds on the source's clock.
-        tags: its title, and what else is said of it.
+        tags: metadata, such as the title.
     """
 
     start: Fraction

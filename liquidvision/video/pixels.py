@@ -1,4 +1,4 @@
-"""Pictures in the form in which a source holds them: decoded planes, RGB on request."""
+"""Pictures in their source's own format, converted to RGB on request."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ WHOLE_PICTURE = slice(None), slice(None)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Planes:
-    """A picture as video stores it: Y'CbCr of 8 bits, the colour at half the resolution (4:2:0).
+    """A picture as 8-bit Y'CbCr planes with chroma at half resolution (4:2:0), the usual form in video files.
 
     Attributes:
-        y: (height, width) uint8, both even; a source's odd side is padded by its last row or column.
+        y: (height, width) uint8; both sides are even, an odd side of the source is padded with its last row or column.
         u, v: (height / 2, width / 2) uint8.
-        matrix: how they come from R'G'B', as ISO/IEC 23091-2 (H.273) numbers it: 1 BT.709, 5 and 6 BT.601,
-            9 BT.2020.
-        full_range: whether black and white are 0 and 255, not 16 and 235.
-        primaries, transfer: H.273's numbers for what the colours mean, 2 where the source does not say.
+        matrix: number of the conversion matrix in ISO/IEC 23091-2 (H.273): 1 BT.709, 5 and 6 BT.601, 9 BT.2020.
+        full_range: True if black and white are 0 and 255; False if they are 16 and 235.
+        primaries, transfer: numbers of the primaries and the transfer function in H.273; 2 (unspecified) where the
+            source does not state them.
     """
 
     y: np.ndarray
@@ -31,12 +31,12 @@ class Planes:
 
     @property
     def color_tags(self) -> tuple[int, bool, int, int]:
-        """What pictures of one video have in common."""
+        """Matrix, range, primaries and transfer function: the properties that all pictures of one video share."""
         return self.matrix, self.full_range, self.primaries, self.transfer
 
 
 class Pixels(ABC):
-    """A picture that its source still holds in a form of its own; RGB is made only when somebody wants it.
+    """A picture in its source's own format. Conversion to RGB happens only on request.
 
     Attributes:
         size: height and width of the upright picture.
@@ -46,15 +46,20 @@ class Pixels(ABC):
 
     @abstractmethod
     def rgb(self) -> np.ndarray:
-        """Upright pixels (height, width, 3) uint8; the same array in every call."""
+        """Return the upright picture, (height, width, 3) uint8; every call returns the same array."""
 
     @abstractmethod
     def resized(self, height: int, width: int, region: tuple[slice, slice] = WHOLE_PICTURE) -> np.ndarray | None:
-        """The upright picture shrunk or stretched: (3, height, width) float32 RGB, 0..255, an array of one's own.
+        """Return the upright picture resized to (height, width), as a new (3, h, w) float32 RGB array in 0..255.
 
-        Of it only `region`, its rows and columns. None where only `rgb` gives this picture's colours.
+        Args:
+            height, width: size to resize the whole picture to.
+            region: rows and columns of the resized picture to return.
+
+        Returns:
+            The region, or None if only `rgb` can convert this picture's colours.
         """
 
     @abstractmethod
     def planes(self) -> Planes | None:
-        """The upright picture's planes, not to be written to; None where `rgb` alone gives its colours."""
+        """Return the upright picture's planes (read-only), or None if only `rgb` can convert its colours."""

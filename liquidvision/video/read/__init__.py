@@ -1,4 +1,4 @@
-"""Where frames come from: files, URLs, cameras and arrays, all with their true times."""
+"""Readers of files, URLs, cameras and arrays; every frame has its true time."""
 
 VIDEO_SUFFIXES = frozenset(
     f".{name}"

@@ -1,4 +1,4 @@
-"""Frames from arrays: any Python iterable of pictures with their times."""
+"""Reads frames from any Python iterable of arrays."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -17,17 +17,17 @@ TimedArray = tuple[float, np.ndarray]
 
 
 class ArrayReader(VideoReader):
-    """Reads (seconds, picture) pairs, or bare pictures at a constant rate, one at a time as they come.
+    """Reads (seconds, picture) pairs, or pictures at a constant rate. The iterable is consumed lazily.
 
     Args:
-        items: pairs (seconds, (h, w, 3) uint8), or pictures alone where `rate` is given.
-        rate: frames per second of bare pictures.
-        color: "rgb", or "bgr" for arrays of OpenCV's.
+        items: pairs of a time in seconds and an (h, w, 3) uint8 array, or arrays alone if `rate` is given.
+        rate: frames per second of arrays without times.
+        color: "rgb", or "bgr" for arrays from OpenCV.
+        window: the part to read; None reads everything.
 
     Raises:
-        UsageError: an unknown colour order, a rate that is not positive, or an item that is no
-            picture of that kind.
-        SourceError: there is no picture.
+        UsageError: an unknown colour order, a rate that is not positive, or an item of another kind.
+        SourceError: the iterable is empty.
     """
 
     allows_prefetch = False
@@ -50,7 +50,7 @@ class ArrayReader(VideoReader):
         timed = self._timed(items)
         first = next(timed, None)
         if first is None:
-            raise SourceError("the iterable holds no picture")
+            raise SourceError("the iterable is empty; expected at least one picture")
         self.start_time = first[0] * first[1]
         self._items: Iterator[tuple[int, Fraction, np.ndarray]] = chain([first], timed)
         height, width = first[2].shape[:2]
@@ -66,9 +66,9 @@ class ArrayReader(VideoReader):
                 pts = round(float(seconds) / MICROSECOND)
             except (TypeError, ValueError, OverflowError):
                 raise UsageError(
-                    f"item {number} is not a pair (seconds, picture); give pairs, or rate= for bare pictures"
+                    f"item {number} is not a pair (seconds, picture); give pairs, or rate= for pictures without times"
                 ) from None
-            yield pts, MICROSECOND, check_array(image, number).copy()  # the caller may fill the same buffer again
+            yield pts, MICROSECOND, check_array(image, number).copy()  # the caller may reuse its buffer
 
     def pictures(self) -> Iterator[DecodedPicture]:
         for pts, time_base, image in self._items:
@@ -82,7 +82,7 @@ class ArrayReader(VideoReader):
 
 
 def check_array(image: object, number: int) -> np.ndarray:
-    """The picture, or UsageError where it is not (h, w, 3) uint8."""
+    """Return the array; raise UsageError if it is not (h, w, 3) uint8."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         got = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise UsageError(f"picture {number} is {got}; expected a numpy array (height, width, 3) of uint8")

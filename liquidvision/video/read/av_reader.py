@@ -1,4 +1,4 @@
-"""Files and URLs by PyAV: exact time stamps, upright pictures, right colours."""
+"""Reads files and URLs with PyAV: exact time stamps, upright pictures, correct colours."""
 
 import logging
 import threading
@@ -29,10 +29,10 @@ from liquidvision.video.read.side_tracks import AVSideTracks
 log = logging.getLogger(__name__)
 
 MICROSECOND = Fraction(1, 1_000_000)
-HTTP_SCHEMES = ("http", "https")  # live where no duration is told
-# What cameras send without any time: FFmpeg makes up 25 a second, so their arrival is taken.
+HTTP_SCHEMES = ("http", "https")  # live if the container states no duration
+# Formats that carry no times. FFmpeg would assume 25 frames per second, so the time of arrival is used instead.
 FORMATS_WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
-MAX_CONSECUTIVE_DAMAGE = 10_000  # broken packets in a row without a picture between them
+MAX_CONSECUTIVE_DAMAGE = 10_000  # broken packets in a row, without a picture between them
 
 
 class AVReader(VideoReader):
@@ -40,16 +40,16 @@ class AVReader(VideoReader):
 
     Args:
         source: a path or URL.
-        window: the part that is wanted.
-        strict: break off where a decoder reports damage; else it is counted, and reading goes on.
-        max_pixels: of one picture; a larger one is refused before memory is taken for it.
-        timeout: seconds without data after which a URL counts as lost, and a file that is followed as ended.
-        follow: at the end of a file wait for more.
-        hwaccel: the kind of GPU that decodes, see `find_accelerator`; None: none does.
+        window: the part to read.
+        strict: raise a SourceError if the decoder reports damage. By default damage is counted and reading continues.
+        max_pixels: maximum number of pixels of one picture; a larger picture is refused before memory is allocated.
+        timeout: seconds without data after which a URL counts as lost and a followed file as ended.
+        follow: wait for more data at the end of a file.
+        hwaccel: kind of GPU to decode with, see `find_accelerator`; None: decode on the CPU.
 
     Raises:
-        UsageError: a URL of a kind that is not read, or a GPU that is not there.
-        SourceError: the source cannot be opened, holds no video, or cannot be decoded.
+        UsageError: a URL scheme that is not supported, or a GPU that is not available.
+        SourceError: the source cannot be opened, has no video, or cannot be decoded.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class AVReader(VideoReader):
     ) -> None:
         super().__init__(window or ReadWindow())
         self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
-        # FFmpeg crashes when it is read after, or while, it is closed.
+        # FFmpeg crashes if a container is read after or while it is closed.
         self._lock, self._closed = threading.Lock(), False
         self._container = open_container(
             source,
@@ -94,20 +94,20 @@ class AVReader(VideoReader):
                 for s in container.streams
             }
             holds = ", ".join(sorted(kinds)) or "nothing"
-            raise SourceError(f"{name} holds no video (only {holds}); expected a file with a video stream")
+            raise SourceError(f"{name} has no video (only {holds}); expected a file with a video stream")
         if stream.width * stream.height > self._max_pixels:
             raise SourceError(self._too_large_message(stream.width, stream.height))
         self._stream = stream
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
-        # The rest of the cores run the network and the encoder.
+        # The other cores run the network and the encoder.
         stream.codec_context.thread_count = half_of_cores()
         kind, url = container.format.name, str(self._source)
         scheme = urlsplit(url).scheme.lower() if "://" in url else ""
         self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in HTTP_SCHEMES and container.duration is None)
-        # Threads that decode several pictures at once hand each out later: not where it is wanted at once.
+        # Frame threads decode several pictures at once, which delays each of them; live sources need each at once.
         stream.thread_type = "SLICE" if self._live else "AUTO"
         self._use_arrival_time = self._live and not self._follow and kind in FORMATS_WITHOUT_TIMES
-        # AVI stores no pts: what stands there is the order of storing, and only the dts runs evenly.
+        # AVI stores no pts: FFmpeg fills in the storage order, and only the dts is evenly spaced.
         self._time_base = MICROSECOND if self._use_arrival_time else stream.time_base or Fraction(1, av.time_base)
         self._timestamps = Timestamps(stream.guessed_rate, self._time_base, by_dts=kind == "avi")
         start = container.start_time
@@ -117,16 +117,16 @@ class AVReader(VideoReader):
         self._opened = time.monotonic()
         self._seek()
         self._pictures = self._decode()
-        # The first picture tells what a header does not: whether it can be decoded, and how it is turned.
+        # The first picture shows what the header does not: whether it can be decoded, and its rotation.
         self._first_picture = next(self._pictures, None)
         if self._first_picture is None:
-            raise SourceError(f"{name} holds no picture that can be decoded")
+            raise SourceError(f"{name} has no picture that can be decoded; expected a file with intact video")
         self.info = self._describe(name)
 
     def _too_large_message(self, width: int, height: int) -> str:
         return (
             f"{public_name(self._source)} has pictures of {width} x {height}, more than {self._max_pixels:,} pixels; "
-            "raise --max-pixels if that is meant"
+            "raise --max-pixels to read it"
         )
 
     def _seek(self) -> None:
@@ -134,7 +134,7 @@ class AVReader(VideoReader):
             tick = int((self.start_time + Fraction(self.window.start)) / self._time_base)
             try:
                 self._container.seek(tick, stream=self._stream, backward=True)
-            except av.error.FFmpegError:  # not seekable: the frames before are decoded and passed over
+            except av.error.FFmpegError:  # not seekable: frames before the start are decoded and skipped
                 log.info("cannot seek; reading from the beginning")
 
     def _describe(self, name: str) -> VideoInfo:
@@ -183,23 +183,23 @@ class AVReader(VideoReader):
             yield from pictures
 
     def _decode_next(self) -> list[DecodedPicture] | None:
-        """The pictures that one more packet makes ready, None at the end."""
+        """Decode one more packet; return the pictures it completes, None at the end."""
         try:
             packet = next(self._packets, None)
-        except av.error.InvalidDataError as error:  # a broken packet in the container: go on behind it
+        except av.error.InvalidDataError as error:  # a broken packet in the container: continue after it
             self._count_damage(error)
             self._packets = self._container.demux(self._stream)
             return []
-        except (av.error.ExitError, av.error.TimeoutError):  # nothing came in time
+        except (av.error.ExitError, av.error.TimeoutError):  # no data arrived in time
             if not self._follow:
-                raise self._source_lost("nothing came in time") from None
-            self._packets = iter(())  # it grows no more; the decoder still holds its last pictures
+                raise self._source_lost("no data arrived in time") from None
+            self._packets = iter(())  # the file has stopped growing; the decoder still holds its last pictures
             return [self._picture(frame) for frame in self._stream.codec_context.decode(None)]
         except av.error.FFmpegError as error:
             raise self._source_lost(error_reason(error)) from None
         if packet is None:
             return None
-        if packet.is_corrupt:  # by the container's own reckoning: a part is missing
+        if packet.is_corrupt:  # the container reports that a part is missing
             self._count_damage(None)
         try:
             return [self._picture(frame) for frame in packet.decode()]
@@ -210,7 +210,7 @@ class AVReader(VideoReader):
             raise self._source_lost(error_reason(error)) from None
 
     def _source_lost(self, why: str) -> SourceError:
-        """To be raised from None: PyAV's own error holds the URL with its password."""
+        """Return the error of a lost source. Raise it from None: PyAV's error contains the URL with its password."""
         return SourceError(f"{public_name(self._source)} broke off: {why}")
 
     def _picture(self, frame: av.VideoFrame) -> DecodedPicture:
@@ -228,17 +228,17 @@ class AVReader(VideoReader):
         return DecodedPicture(pts, frame.time_base or self._time_base, frame.duration or None, upright)
 
     def _count_damage(self, error: Exception | None) -> None:
-        """Count what could not be decoded, or (without an error) only in part."""
+        """Count a packet or picture that could not be decoded, or (without an error) only in part."""
         self.counts.damaged += 1
         self._consecutive_damage += 1
         what = "a part is missing" if error is None else error_reason(error)
         if self._strict:
-            raise SourceError(f"{public_name(self._source)} is damaged: {what}; leave out --strict to go on behind it")
+            raise SourceError(f"{public_name(self._source)} is damaged: {what}; leave out --strict to skip the damage")
         if self._consecutive_damage > MAX_CONSECUTIVE_DAMAGE:
             raise SourceError(
-                f"{public_name(self._source)} is damaged beyond reading: {MAX_CONSECUTIVE_DAMAGE:,} broken packets"
+                f"{public_name(self._source)} is too damaged to read: {MAX_CONSECUTIVE_DAMAGE:,} broken packets"
             )
-        log.info("damage passed over: %s", what)
+        log.info("skipped damage: %s", what)
 
     def side_tracks(self) -> AVSideTracks | None:
         return None if self.info.live else AVSideTracks(open_container(self._source), self.window, self.start_time)
@@ -246,13 +246,13 @@ class AVReader(VideoReader):
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            # The generators hold this object, and it them: let go, the decoder's memory is free at once.
+            # The generators and this object refer to each other. Drop the references, so that memory is freed at once.
             self._first_picture, self._pictures, self._packets = None, iter(()), iter(())
             self._container.close()
 
 
 class Timestamps:
-    """Time stamps of frames, made up only where a container has none."""
+    """Time stamps of frames; they are made up only where the container has none."""
 
     def __init__(self, rate: Fraction | None, time_base: Fraction, *, by_dts: bool) -> None:
         self._by_dts = by_dts
@@ -260,7 +260,7 @@ class Timestamps:
         self._last: int | None = None
 
     def resolve(self, pts: int | None, dts: int | None, duration: int) -> int:
-        """The pts (the dts, if `by_dts`) as it is, be it repeated or before the last; without one, one frame on."""
+        """Return the pts (with `by_dts`, the dts), even if it repeats or steps back; without one, add a frame."""
         stamp = dts if self._by_dts else pts if pts is not None else dts
         if stamp is None:
             stamp = 0 if self._last is None else self._last + (duration or self._step)

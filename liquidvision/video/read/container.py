@@ -1,4 +1,4 @@
-"""Opening a container with PyAV: no more protocols, formats and pixels than the source itself needs."""
+"""Opens containers with PyAV, limited to the protocols, formats and pixels that the source itself needs."""
 
 import errno
 from functools import cache
@@ -18,7 +18,7 @@ DEFAULT_TIMEOUT = 15.0  # seconds without data after which a URL counts as lost
 _HTTP = "http,https,tcp,tls,crypto,httpproxy"
 _RTSP = "rtsp,rtsps,rtp,udp,tcp,tls"
 _RTMP = "rtmp,rtmps,rtmpt,rtmpts,rtmpe,rtmpte,ffrtmphttp,ffrtmpcrypt,tcp,tls,http,https"
-# What a source may open in its turn, by its own scheme: a stream from one host reaches for no file of this machine.
+# The protocols that a source may use to open further data, by its own scheme: a stream must not open local files.
 ALLOWED_PROTOCOLS = {
     "http": _HTTP,
     "https": _HTTP,
@@ -33,9 +33,9 @@ ALLOWED_PROTOCOLS = {
     "tcp": "tcp",
 }
 ALWAYS_LIVE = frozenset(ALLOWED_PROTOCOLS) - {"http", "https"}
-# Demuxers that open what a file names: another file, a host, a device, a script's output.
+# Demuxers that open what a file names: another file, a host, a device, the output of a script.
 FORMATS_OPENING_OTHERS = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs", "vapoursynth", "lavfi", "image2"})
-AVFMT_NOFILE = 1  # libavformat's AVFMT_NOFILE: it opens what it reads by itself
+AVFMT_NOFILE = 1  # libavformat's flag of formats that open their input themselves
 PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
@@ -47,17 +47,17 @@ def open_container(
     follow: bool = False,
     hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
-    """Open a file or URL for reading.
+    """Open a file or URL for reading; for the arguments see `AVReader`.
 
     Raises:
-        UsageError: a URL of a kind that is not read.
-        SourceError: it is not there, or not a video.
+        UsageError: a URL scheme that is not supported.
+        SourceError: the source does not exist or is not a video.
     """
     url = str(source)
     if url.startswith("file://"):
         url = url2pathname(urlsplit(url).path)
     remote = "://" in url
-    options = {"max_pixels": str(max_pixels)}  # of pictures decoded to learn about the streams
+    options = {"max_pixels": str(max_pixels)}  # also limits pictures decoded while FFmpeg probes the streams
     if remote:
         options["protocol_whitelist"] = allowed_protocols(url)
         url, listen = split_listen_option(url)
@@ -69,7 +69,7 @@ def open_container(
         if follow:
             options["follow"] = "1"
     try:
-        # No tag is used to decode: one that is not UTF-8, as old cameras write, must not refuse the file.
+        # Tags are not needed to decode. Tags that are not UTF-8, as old cameras write them, must not make opening fail.
         return av.open(
             url if remote else f"file:{url}",
             options=options,
@@ -80,23 +80,23 @@ def open_container(
     except av.error.FFmpegError as error:
         if not remote and is_playlist(Path(url)):
             raise SourceError(
-                f"{public_name(source)} is a playlist, and a file may not open others; give the videos it names"
+                f"{public_name(source)} is a playlist, and a file may not open others; give the videos that it names"
             ) from error
-        # PyAV's own error holds the URL with its password: a traceback must not show it.
+        # PyAV's error contains the URL with its password; a traceback must not show it.
         cause = None if remote else error
         raise SourceError(f"{public_name(source)} cannot be opened as video: {error_reason(error)}") from cause
 
 
 def allowed_protocols(url: str) -> str:
-    """What a URL may open in its turn, or UsageError where it is of no kind that is read."""
+    """Return the protocols that a URL may use; raise UsageError for a scheme that is not supported."""
     scheme = urlsplit(url).scheme.lower()
     if scheme not in ALLOWED_PROTOCOLS:
-        raise UsageError(f"{scheme}:// is not read; expected a file or one of {', '.join(ALLOWED_PROTOCOLS)}")
+        raise UsageError(f"{scheme}:// is not supported; expected a file or one of {', '.join(ALLOWED_PROTOCOLS)}")
     return ALLOWED_PROTOCOLS[scheme]
 
 
 def split_listen_option(url: str) -> tuple[str, dict[str, str]]:
-    """What FFmpeg takes for a URL that waits for a sender, `?listen=1`: with RTMP, other than with TCP, an option."""
+    """Return the URL and FFmpeg's options for it: with RTMP, unlike TCP, `?listen=1` has to be passed as an option."""
     parts = urlsplit(url)
     if not parts.scheme.lower().startswith("rtmp") or parts.query != "listen=1":
         return url, {}
@@ -104,6 +104,7 @@ def split_listen_option(url: str) -> tuple[str, dict[str, str]]:
 
 
 def check_is_file(path: str) -> None:
+    """Raise SourceError if a path does not exist or is a folder."""
     if not Path(path).exists():
         raise SourceError(f"no such file: {path}")
     if Path(path).is_dir():
@@ -112,20 +113,20 @@ def check_is_file(path: str) -> None:
 
 @cache
 def self_contained_formats() -> str:
-    """Names of the demuxers that read nothing but the file itself, as FFmpeg lists them."""
+    """Return FFmpeg's list of the demuxers that read only the file itself, separated by commas."""
     names = []
     for name in sorted(av.formats_available):
         try:
             demuxer = av.ContainerFormat(name, "r")
-        except ValueError:  # writes only
+        except ValueError:  # a format that can only be written
             continue
-        opens_by_itself = bool(demuxer.flags & AVFMT_NOFILE)
-        if not opens_by_itself and not FORMATS_OPENING_OTHERS & set(name.split(",")):
+        if not demuxer.flags & AVFMT_NOFILE and not FORMATS_OPENING_OTHERS & set(name.split(",")):
             names.append(name)
     return ",".join(names)
 
 
 def is_playlist(path: Path) -> bool:
+    """Return whether a file begins like a playlist, manifest or session description."""
     try:
         with path.open("rb") as file:
             return file.read(16).lstrip().startswith(PLAYLIST_STARTS)
@@ -134,7 +135,7 @@ def is_playlist(path: Path) -> bool:
 
 
 def find_video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The first video stream that is neither a cover picture nor of a codec that FFmpeg does not know."""
+    """Return the first video stream that has a known codec and is not a cover picture; None without one."""
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             return stream
@@ -142,7 +143,7 @@ def find_video_stream(container: av.container.InputContainer) -> av.VideoStream 
 
 
 def public_name(source: str | Path) -> str:
-    """A source's name to show: a file's own name, a URL without user, password and query."""
+    """Return a source's name for display: a file's name, or a URL without user, password and query."""
     url = str(source)
     if "://" not in url:
         return Path(url).name
@@ -151,9 +152,9 @@ def public_name(source: str | Path) -> str:
 
 
 def error_reason(error: Exception) -> str:
-    """FFmpeg's reason in its own words, without the numbers and the name around it."""
-    if isinstance(error, av.error.ExitError):  # of the time-out that was set
-        return "nothing came in time"
+    """Return FFmpeg's reason for an error, without error numbers and file names."""
+    if isinstance(error, av.error.ExitError):  # the timeout
+        return "no data arrived in time"
     number = getattr(error, "errno", None)
     if number == errno.ENOENT:
         return "not found"

@@ -1,4 +1,4 @@
-"""Decoded pictures that stay Y'CbCr: RGB of the full size is the costliest thing that most jobs can do without."""
+"""Decoded pictures kept as Y'CbCr: converting to full-size RGB is expensive, and most jobs do not need it."""
 
 import threading
 from functools import cached_property
@@ -13,26 +13,26 @@ from liquidvision.video.color import LUMA_WEIGHTS, planes_to_rgb
 from liquidvision.video.pixels import WHOLE_PICTURE, Pixels, Planes
 from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, color_matrix, frame_to_rgb
 
-YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # beginnings of FFmpeg's names of formats without alpha
+YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # prefixes of FFmpeg's names of Y'CbCr formats without alpha
 
 
 class Scaler:
-    """One reader's conversions: kept, because to set one up costs as much as to convert a picture."""
+    """Caches one reader's conversion contexts: setting one up costs as much as converting a picture. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reformatters: dict[tuple[str, int, int], VideoReformatter] = {}
 
     def convert(self, frame: av.VideoFrame, form: str, width: int, height: int) -> av.VideoFrame:
-        """A Y'CbCr picture in another form and size, of the same matrix and range."""
+        """Convert a Y'CbCr picture to another pixel format and size; matrix and range stay the same."""
         span = color_range(frame)
-        if frame.colorspace == BT2020_CONSTANT_LUMINANCE:  # which swscale refuses: see `color_matrix`
+        if frame.colorspace == BT2020_CONSTANT_LUMINANCE:  # swscale does not support it: see `color_matrix`
             frame.colorspace = BT2020
         with self._lock:
-            if len(self._reformatters) > 8:  # a stream that changes its size again and again
+            if len(self._reformatters) > 8:  # a stream may change its size repeatedly
                 self._reformatters.clear()
             reformatter = self._reformatters.setdefault((form, width, height), VideoReformatter())
-            # On shrinking, swscale's bilinear filter is a triangle as wide as torchvision's with antialias.
+            # For shrinking, swscale's bilinear filter is as wide as torchvision's with antialias.
             return reformatter.reformat(
                 frame,
                 width,
@@ -46,7 +46,7 @@ class Scaler:
 
 
 class DecodedPixels(Pixels):
-    """A frame as the decoder gave it, turned upright by quarter turns counter-clockwise."""
+    """A decoded frame, rotated upright by counter-clockwise quarter turns on request."""
 
     def __init__(self, frame: av.VideoFrame, quarter_turns: int, scaler: Scaler) -> None:
         self._frame, self._quarter_turns, self._scaler = frame, quarter_turns, scaler
@@ -61,7 +61,7 @@ class DecodedPixels(Pixels):
 
     @property
     def _luma(self) -> tuple[float, float] | None:
-        """Kr and Kb; None where the picture is no Y'CbCr of standard range."""
+        """Kr and Kb; None if the picture is not Y'CbCr of standard dynamic range."""
         frame, name = self._frame, self._frame.format.name
         if not name.startswith(YUV) or frame.color_trc in (PQ, HLG):
             return None
@@ -106,11 +106,11 @@ class DecodedPixels(Pixels):
 
 
 def color_range(frame: av.VideoFrame) -> ColorRange:
-    """Full where the format's name or the stream says so, else limited."""
+    """Return JPEG (full range) if the pixel format or the stream states it, otherwise MPEG (limited range)."""
     full = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
     return ColorRange.JPEG if full else ColorRange.MPEG
 
 
 def plane_array(plane: Any, width: int, dtype: str = "u1") -> np.ndarray:
-    """A plane's own memory as (height, width), without the padding of its rows."""
+    """Return a plane as a (height, width) view of its memory, without the padding of its rows."""
     return np.frombuffer(plane, dtype).reshape(plane.height, -1)[:, :width]

@@ -1,4 +1,4 @@
-"""Decoding by a GPU, where that is asked for and there is one."""
+"""Decoding on a GPU."""
 
 from functools import cache
 
@@ -8,26 +8,31 @@ from av.codec.hwaccel import HWAccel, hwdevices_available
 from liquidvision.errors import UsageError
 
 AUTO = "auto"
-PROBE_CODECS = ("h264", "hevc", "av1")  # a kind of device that decodes none of them is of no use
-PLANAR_FORMATS = {"nv12": "yuv420p", "p010le": "yuv420p10le"}  # what GPUs hand out, and the same as decoders here do
+PROBE_CODECS = ("h264", "hevc", "av1")  # a device that decodes none of them is of no use
+PLANAR_FORMATS = {"nv12": "yuv420p", "p010le": "yuv420p10le"}  # by the format of a GPU's output
 
 
 @cache
 def find_accelerator(name: str) -> HWAccel | None:
-    """What opens a container with the GPU's decoder; what the GPU cannot decode is then decoded without it.
+    """Return the accelerator for opening a container with a GPU's decoder.
+
+    Videos that the GPU cannot decode are decoded on the CPU.
 
     Args:
-        name: of a kind of device, as FFmpeg has them (cuda, vaapi, videotoolbox, ...), or "auto": the first
-            kind that works here, None where none does.
+        name: FFmpeg's name of a kind of device (cuda, vaapi, videotoolbox, ...), or "auto" for the first kind that
+            works on this machine.
+
+    Returns:
+        The accelerator; None for "auto" if no device works.
 
     Raises:
-        UsageError: FFmpeg was built without this kind, or there is no such device.
+        UsageError: FFmpeg was built without this kind of device, or there is no such device.
     """
     built = hwdevices_available()
     if name == AUTO:
         return next((HWAccel(kind) for kind in built if device_works(kind)), None)
     if name not in built:
-        raise UsageError(f"hwaccel is {name!r}; this build of FFmpeg knows {', '.join([*built, AUTO])}")
+        raise UsageError(f"hwaccel is {name!r}; this build of FFmpeg supports {', '.join([*built, AUTO])}")
     if not device_works(name):
         others = ", ".join(working_devices()) or "none"
         raise UsageError(f"hwaccel is {name!r}, and no such device works here; those that do: {others}")
@@ -35,23 +40,23 @@ def find_accelerator(name: str) -> HWAccel | None:
 
 
 def working_devices() -> list[str]:
-    """The kinds of devices that decode video on this machine."""
+    """Return the kinds of devices that can decode video on this machine."""
     return [kind for kind in hwdevices_available() if device_works(kind)]
 
 
 @cache
 def device_works(kind: str) -> bool:
-    """Whether a device of this kind can be opened to decode with."""
+    """Return whether a device of this kind can be opened for decoding."""
     for codec in PROBE_CODECS:
         try:
             HWAccel(kind).create(av.Codec(codec, "r"))
-        except (NotImplementedError, OSError, ValueError):  # not for this codec; no device; no such decoder
+        except (NotImplementedError, OSError, ValueError):  # unsupported codec, no device, or no such decoder
             continue
         return True
     return False
 
 
 def to_planar(frame: av.VideoFrame) -> av.VideoFrame:
-    """A picture that a GPU decoded as decoders here give it: luma and chroma in planes of their own."""
+    """Convert a GPU's picture with interleaved chroma to separate planes; return other pictures unchanged."""
     form = PLANAR_FORMATS.get(frame.format.name)
     return frame if form is None else frame.reformat(format=form)

@@ -1,4 +1,4 @@
-"""Live sources that vanish and come back: reconnection with back-off, on one clock that shows gaps as they were."""
+"""Reconnects to live sources that are lost, with exponential back-off and one continuous clock."""
 
 import logging
 import random
@@ -16,15 +16,15 @@ FIRST_RETRY_DELAY, MAX_RETRY_DELAY = 0.5, 30.0  # seconds; the delay doubles wit
 
 
 class LiveReader(VideoReader):
-    """Reads a live source, and opens it again when it is lost.
+    """Reads a live source, and reopens it when it is lost.
 
-    Times are the source's own. After an outage they go on by the seconds that passed on the monotonic clock,
-    whatever the source's new clock says, in ticks of the first connection's time base.
+    Times are the source's own, in ticks of the first connection's time base. After an outage they continue by the
+    seconds that passed on the monotonic clock, whatever the clock of the new connection shows.
 
     Args:
-        first: the source, open.
-        connect: opens it again; what it raises as SourceError counts as a try.
-        window: the part that is wanted, counted from the first connection.
+        first: the open source.
+        connect: reopens the source; a SourceError counts as a failed attempt.
+        window: the part to read, counted from the first connection.
         live_options: see `LiveOptions`.
     """
 
@@ -59,13 +59,13 @@ class LiveReader(VideoReader):
                 return
             arrived = arrived or time.monotonic()
             if not self._reconnect(str(lost or f"{self.info.name} ended")):
-                if lost is None:  # it ended as streams end, and did not come back
+                if lost is None:  # the stream ended normally and did not come back
                     return
                 raise lost
             reconnected = base is not None
 
     def _reconnect(self, why: str) -> bool:
-        """Try until the source is there, the tries are used up, or this reader is closed; whether it is there."""
+        """Retry until the source opens, no attempt is left, or this reader is closed; return whether it opened."""
         self._reader.close()
         while self._max_attempts is None or self._attempts < self._max_attempts:
             delay = min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2**self._attempts) * random.uniform(0.5, 1.5)
@@ -76,7 +76,7 @@ class LiveReader(VideoReader):
             try:
                 reader = self._connect()
             except SourceError as error:
-                why = str(error)  # the error itself would hold the failed reader, and its decoder's memory
+                why = str(error)  # keeping the error would keep the failed reader and its decoder's memory
                 continue
             self.counts.damaged += reader.counts.damaged
             reader.counts = self.counts

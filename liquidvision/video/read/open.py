@@ -1,4 +1,4 @@
-"""Picks the reader for a source."""
+"""Opens a source with the right reader."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -28,36 +28,41 @@ def open_video(
     """Open a file, a URL or a camera for reading.
 
     Args:
-        source: a path, a URL, or a camera's index (0, "0").
-        start: seconds from the source's beginning.
-        stop: seconds from the source's beginning at which to end.
-        stride: every how-manieth frame is wanted; the frames keep their own times.
-        reader: "av" (FFmpeg's libraries: exact times), "opencv", or "auto": OpenCV for cameras, else av.
+        source: a path, a URL, or the index of a camera (0 or "0").
+        start: seconds from the beginning of the source at which to start.
+        stop: seconds from the beginning of the source at which to stop; None reads to the end.
+        stride: read every Nth frame; the frames keep their own times.
+        reader: "av" (FFmpeg's libraries, exact times), "opencv", or "auto" (OpenCV for cameras, otherwise av).
+        strict: stop with a SourceError if the decoder reports damage. By default damage is counted and reading
+            continues.
+        max_pixels: maximum number of pixels of one picture of a file or URL; larger pictures are refused.
+        live: how a camera or stream is read, see `LiveOptions`. Has no effect on files.
+        follow: at the end of a file, wait for more data, as for a file that is still being written. Reading ends when
+            no data has arrived for `live.timeout` seconds.
+        hwaccel: kind of GPU to decode with: "cuda", "vaapi", "videotoolbox" or another that FFmpeg supports, or "auto"
+            (the first that works on this machine, if any). What the GPU cannot decode is decoded on the CPU.
 
-        strict: break off where a decoder reports damage; else it is counted, and reading goes on.
-        max_pixels: of one picture of a file or URL; a larger one is refused.
-        live: how a camera or stream is read, see `LiveOptions`; it says nothing for what does not run by itself.
-        follow: at the end of a file wait for more, as of one that is being written, until nothing has come
-            for `live.timeout` seconds.
-        hwaccel: the kind of GPU that decodes: cuda, vaapi, videotoolbox or another that FFmpeg knows, or "auto",
-            the first that works here, if one does. What it cannot decode is decoded without it.
+    Returns:
+        A reader. Use it as a context manager and iterate over its frames.
 
     Raises:
-        UsageError: an unknown reader, a window that cannot be, or a GPU that is not there.
-        SourceError: the source cannot be opened or holds no video.
+        UsageError: an unknown reader, an impossible window, or a GPU that is not available.
+        SourceError: the source cannot be opened or has no video.
     """
     if reader not in READERS:
         raise UsageError(f"reader is {reader!r}; expected one of {', '.join(READERS)}")
     window = ReadWindow(start, stop, stride)
     camera = camera_index(source)
     if camera is not None and reader == "av":
-        raise UsageError("cameras are read by OpenCV; leave out --reader av")
+        raise UsageError("cameras can only be read with OpenCV; leave out --reader av")
     live = live or LiveOptions()
     if follow and (camera is not None or reader == "opencv" or "://" in str(source)):
-        raise UsageError("only a file that av reads can be followed")
+        raise UsageError(
+            "only files read with av can be followed; leave out --follow for cameras, URLs and --reader opencv"
+        )
     if hwaccel and (camera is not None or reader == "opencv"):
-        raise UsageError("hwaccel is for what av reads; leave it out for cameras and for OpenCV's reader")
-    # Imported here, so that a file costs no OpenCV and a camera no PyAV.
+        raise UsageError("hwaccel works only with the av reader; leave it out for cameras and for --reader opencv")
+    # Imported here, so that files do not load OpenCV and cameras do not load PyAV.
     if camera is not None or reader == "opencv":
         from liquidvision.video.read.opencv_reader import OpenCVReader
 
@@ -104,7 +109,7 @@ def as_reader(source: str | Path | int | VideoReader | Iterable[Frame]) -> Video
 
 
 def camera_index(source: str | Path | int) -> int | None:
-    """The index of a camera, given as a number or as a name of digits that is no file."""
+    """Return a camera's index, given as a number or as digits that do not name a file; None for other sources."""
     if isinstance(source, int):
         return source
     name = str(source)

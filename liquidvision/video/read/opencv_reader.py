@@ -1,4 +1,4 @@
-"""Cameras, and files where asked, by OpenCV."""
+"""Reads cameras, and files on request, with OpenCV."""
 
 import os
 import threading
@@ -21,12 +21,12 @@ MICROSECOND = Fraction(1, 1_000_000)
 class OpenCVReader(VideoReader):
     """Reads a camera by its index, or a file by its path.
 
-    A camera's frames carry the monotonic clock at their capture, from 0; a file's carry what OpenCV
-    says of their time, rounded to microseconds, where that increases, and one frame on where not.
+    The time of a camera's frame is the monotonic clock at its capture, counted from 0. The time of a file's frame is
+    the one that OpenCV reports, rounded to microseconds; where that does not increase, the frame before plus one step.
 
     Raises:
         UsageError: the source is a URL.
-        SourceError: the camera or file cannot be opened, or gives no picture.
+        SourceError: the camera or file cannot be opened, or delivers no picture.
     """
 
     def __init__(self, source: int | str | Path, window: ReadWindow | None = None) -> None:
@@ -34,7 +34,7 @@ class OpenCVReader(VideoReader):
         live = isinstance(source, int)
         self._lock, self._closed = threading.Lock(), False
         if not live and "://" in str(source):
-            raise UsageError("URLs are read by av; leave out --reader opencv")
+            raise UsageError("URLs can only be read with av; leave out --reader opencv")
         if isinstance(source, int):
             self._capture, name = open_capture(source), f"camera {source}"
         elif Path(source).is_file():
@@ -44,13 +44,13 @@ class OpenCVReader(VideoReader):
         else:
             raise SourceError(f"no such file: {source}")
         if not self._capture.isOpened():
-            hint = "is it plugged in, and free?" if live else "try the other reader: --reader av"
+            hint = "check that it is plugged in and not in use" if live else "try the other reader: --reader av"
             raise SourceError(f"{name} cannot be opened by OpenCV; {hint}")
         ok, first = self._capture.read()
         if not ok:
             self.close()
             hint = "" if live else "; try the other reader: --reader av"
-            raise SourceError(f"{name} gives no picture{hint}")
+            raise SourceError(f"{name} delivers no picture{hint}")
         self._live, self._first, self._name, self._origin = live, first, name, time.monotonic()
         get = self._capture.get
         rate = Fraction(get(cv2.CAP_PROP_FPS)).limit_denominator(1001) if get(cv2.CAP_PROP_FPS) > 0 else None
@@ -72,18 +72,18 @@ class OpenCVReader(VideoReader):
         while True:
             seconds = captured - self._origin if self._live else self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             pts = round(seconds / MICROSECOND)
-            if last is not None and pts <= last:  # OpenCV may say 0 for a file's last frames
+            if last is not None and pts <= last:  # OpenCV may report 0 for a file's last frames
                 pts = last + self._step
             last = pts
             yield DecodedPicture(pts, MICROSECOND, None, partial(bgr_to_rgb, image))
-            with self._lock:  # not to be read while it is closed
+            with self._lock:  # the capture must not be read while it is closed
                 if self._closed:
                     return
                 ok, image = self._capture.read()
             captured = time.monotonic()
             if not ok:
                 if self._live:
-                    raise SourceError(f"{self._name} stopped giving pictures; was it unplugged?")
+                    raise SourceError(f"{self._name} stopped delivering pictures; check that it is plugged in")
                 return
 
     def close(self) -> None:
@@ -93,10 +93,9 @@ class OpenCVReader(VideoReader):
 
 
 def open_capture(source: int | str) -> cv2.VideoCapture:
-    """OpenCV's capture, without its own messages on the error stream: what fails is told by SourceError."""
-    os.environ.setdefault(
-        "OPENCV_FFMPEG_LOGLEVEL", "-8"
-    )  # quiet; read by the FFmpeg inside OpenCV when it is first used
+    """Open a capture without OpenCV's own messages on the error stream; failures are reported as SourceError."""
+    # -8 is quiet. The FFmpeg inside OpenCV reads the variable when it is first used.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         return cv2.VideoCapture(source)
@@ -105,5 +104,5 @@ def open_capture(source: int | str) -> cv2.VideoCapture:
 
 
 def bgr_to_rgb(image: np.ndarray) -> np.ndarray:
-    """OpenCV's order of channels to the one used everywhere here."""
+    """Convert a picture from OpenCV's channel order to RGB."""
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -1,4 +1,4 @@
-"""A source as one watches it: a file's pictures come when they are due, as a camera's do by themselves."""
+"""Plays a source in real time: a file's pictures are delivered when they are due, as a camera's are."""
 
 import threading
 import time
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 from liquidvision.video.read.reader import DecodedPicture, VideoReader
 
-MAX_LAG = 0.5  # seconds behind a file's own pace after which the lost time is let go
+MAX_LAG = 0.5  # seconds of delay after which playback continues from now instead of catching up
 
 
 class Playback(VideoReader):
-    """Gives another reader's pictures, those of a file each at its own time after the first.
+    """Delivers another reader's pictures; those of a file each at its own time after the first.
 
-    A clock that runs backwards, or a decoder that is slower than the file, moves all that follows.
+    Where a file's clock steps back, or decoding falls behind by more than MAX_LAG, playback continues from there.
 
     Args:
-        reader: what to play; it is closed with this one.
+        reader: the reader to play; it is closed with this one.
     """
 
     def __init__(self, reader: VideoReader) -> None:
@@ -24,8 +24,8 @@ class Playback(VideoReader):
         self.live_options = reader.live_options
         self._reader, self._condition = reader, threading.Condition()
         self._closed = False
-        self._clock_origin: float | None = None  # the monotonic time at which the source's clock is at 0
-        self._paused_since: float | None = None  # since when, on the monotonic clock
+        self._clock_origin: float | None = None  # monotonic time at which the source's clock is 0
+        self._paused_since: float | None = None  # monotonic time; None while playing
 
     def pictures(self) -> Iterator[DecodedPicture]:
         for picture in self._reader.pictures():
@@ -34,7 +34,7 @@ class Playback(VideoReader):
             yield picture
 
     def _wait(self, seconds: float) -> bool:
-        """Wait until a picture is due; whether it is still wanted."""
+        """Wait until a picture is due; return False if the reader was closed."""
         with self._condition:
             now = time.monotonic()
             if self._clock_origin is None or (
@@ -49,7 +49,7 @@ class Playback(VideoReader):
             return False
 
     def set_paused(self, paused: bool) -> None:
-        """Stop a file's clock, or let it go on; what is live goes on by itself."""
+        """Pause or resume a file's clock; has no effect on live sources."""
         with self._condition:
             now = time.monotonic()
             if paused and self._paused_since is None:

@@ -1,4 +1,4 @@
-"""The contract of every source: frames in order, each with its exact time; closes whatever happens."""
+"""The interface of all readers: frames in order, each with its exact time."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,16 +13,17 @@ from liquidvision.errors import UsageError
 from liquidvision.video.frame import Chapter, Frame, VideoInfo
 from liquidvision.video.pixels import Pixels
 
-MAX_PIXELS = 100_000_000  # of one picture: more than 12,000 x 8,000; in RGB 300 MB
-LIVE_POLICIES = ("wait", "drop-oldest", "latest")  # what happens to frames that come quicker than they are used
+MAX_PIXELS = 100_000_000  # of one picture: more than 12,000 x 8,000, or 300 MB in RGB
+LIVE_POLICIES = ("wait", "drop-oldest", "latest")  # for frames that arrive faster than they are used
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedPicture:
-    """A decoded picture at its tick.
+    """A decoded picture and its time.
 
     Attributes:
-        pixels: what makes its RGB, (height, width, 3) uint8, or gives it in other forms too.
+        pts, time_base, duration: see `Frame`.
+        pixels: a function that returns the RGB pixels, (height, width, 3) uint8, or a `Pixels`.
     """
 
     pts: int
@@ -31,22 +32,23 @@ class DecodedPicture:
     pixels: Callable[[], np.ndarray] | Pixels
 
     def frame_pixels(self) -> np.ndarray | Pixels:
-        """What a Frame holds of it."""
+        """Return the value for `Frame.pixels`."""
         return self.pixels if isinstance(self.pixels, Pixels) else self.pixels()
 
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """How a source is read that does not wait: a camera or a stream.
+    """How to read a camera or a stream, which do not wait for their reader.
 
     Attributes:
-        policy: what happens when frames come quicker than they are used: see `Ahead`.
-        max_staleness: seconds after which a waiting frame is left out; None: none is.
-        reconnect: new tries in a row before a lost source is given up; None: for ever.
+        policy: what happens to frames that arrive faster than they are used: "wait", "drop-oldest" or "latest"; see
+            `Prefetcher`.
+        max_staleness: seconds after which a waiting frame is dropped; None: never.
+        reconnect: number of attempts in a row to reopen a lost source; None: no limit.
         timeout: seconds without data after which a stream counts as lost.
 
     Raises:
-        UsageError: an unknown policy, or a number that cannot be.
+        UsageError: an unknown policy or a number out of range.
     """
 
     policy: str = "drop-oldest"
@@ -60,22 +62,22 @@ class LiveOptions:
         if self.max_staleness is not None and not 0 < self.max_staleness < float("inf"):
             raise UsageError(f"max_staleness is {self.max_staleness}; expected seconds above 0")
         if self.reconnect is not None and self.reconnect < 0:
-            raise UsageError(f"reconnect is {self.reconnect}; expected how many times, 0 or more")
+            raise UsageError(f"reconnect is {self.reconnect}; expected a number of attempts, 0 or more")
         if not 0 < self.timeout < float("inf"):
             raise UsageError(f"timeout is {self.timeout}; expected seconds above 0")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadWindow:
-    """Which part of a source is wanted.
+    """The part of a source to read.
 
     Attributes:
-        start: seconds from the source's beginning.
-        stop: seconds from the source's beginning at which to end, None for all.
-        stride: every how-manieth frame is wanted.
+        start: seconds from the beginning of the source.
+        stop: seconds from the beginning of the source at which to stop; None reads to the end.
+        stride: read every Nth frame.
 
     Raises:
-        UsageError: a negative start, a stop not after it, or a stride below 1.
+        UsageError: a negative start, a stop that is not after the start, or a stride below 1.
     """
 
     start: float = 0.0
@@ -92,13 +94,15 @@ class ReadWindow:
 
 
 class SideTracks(ABC):
-    """What belongs to a reader's pictures, within its window: sound and subtitles still compressed, and names.
+    """The sound, subtitles, chapters and tags that accompany a reader's frames, cut to its window.
+
+    Sound and subtitles stay compressed.
 
     Attributes:
-        streams: one for each track, to make an output's streams after.
-        chapters: the parts that have names, cut to the window.
-        tags: title, artist and the like.
-        picture_tags: the same, of the track of the pictures.
+        streams: PyAV's stream of each track, as templates for the output's streams.
+        chapters: chapters, cut to the window.
+        tags: metadata of the file: title, artist and so on.
+        picture_tags: metadata of the video track.
     """
 
     streams: Sequence[Any]
@@ -108,22 +112,24 @@ class SideTracks(ABC):
 
     @abstractmethod
     def packets_until(self, seconds: float) -> Iterator[Any]:
-        """The packets up to a time on the source's clock that have not been given yet."""
+        """Yield the packets up to a time on the source's clock, from where the previous call stopped."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file; harmless when done twice."""
+        """Close the file; harmless when called twice."""
 
 
 class VideoReader(ABC):
-    """Frames of one source, once, in order. A context manager; `close` may be called at any time.
+    """Iterator over the frames of one source, in order and once. A context manager.
+
+    `close` may be called at any time, also from another thread.
 
     Attributes:
-        info: what the source says of itself.
-        start_time: seconds on the source's clock that `ReadWindow.start` counts from.
-        counts: what was damaged or left out so far.
-        live_options: how a live source is read; None for sources that wait until a frame is wanted.
-        allows_prefetch: whether a thread may read ahead; not where the caller's own code makes the pictures.
+        info: what the source reports about itself.
+        start_time: time on the source's clock, in seconds, at which the source begins; the window counts from it.
+        counts: damaged and dropped frames so far.
+        live_options: how a live source is read; None for a source that waits for its reader.
+        allows_prefetch: whether a thread may read ahead; False where the caller's own code produces the pictures.
     """
 
     info: VideoInfo
@@ -136,21 +142,21 @@ class VideoReader(ABC):
 
     @abstractmethod
     def pictures(self) -> Iterator[DecodedPicture]:
-        """Decoded pictures in order, from `window.start` or somewhat before."""
+        """Yield the decoded pictures in order, from `window.start` or a little before it."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file or device; harmless when done twice."""
+        """Close the file or device; harmless when called twice."""
 
     def side_tracks(self) -> SideTracks | None:
-        """What lies beside the pictures, where the source can be read a second time for it."""
+        """Open the sound, subtitles, chapters and tags; None if the source has none or cannot be read a second time."""
         return None
 
     def __iter__(self) -> Iterator[Frame]:
         window, index = self.window, 0
         for picture in self.pictures():
             time = picture.pts * picture.time_base - self.start_time
-            # A time that is meant to be the limit may lie a rounding beside it.
+            # A time that equals a limit may differ from it by a rounding error.
             slack = picture.time_base / 2
             if time < window.start - slack:
                 continue

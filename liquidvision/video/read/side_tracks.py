@@ -1,4 +1,4 @@
-"""What a file holds beside its pictures: sound and subtitles still compressed, chapters, tags."""
+"""Reads the sound, subtitles, chapters and tags of a file, without decoding them."""
 
 import logging
 from collections.abc import Iterator
@@ -12,26 +12,23 @@ from liquidvision.video.read.reader import ReadWindow, SideTracks
 
 log = logging.getLogger(__name__)
 
+# Tags that describe the file, not its content; they are wrong for a file written from it.
 FILE_TAGS = {"encoder", "software", "major_brand", "minor_version", "compatible_brands", "duration"}
 
 
 class AVSideTracks(SideTracks):
-    """The tracks of a file, read a second time beside its pictures, with a container of its own.
-
-    `streams` are PyAV's, to make the output's streams after; packets keep their own time base.
-    """
+    """The side tracks of a file, read through a container of their own. Packets keep their own time base."""
 
     def __init__(self, container: av.container.InputContainer, window: ReadWindow, start_time: Fraction) -> None:
         self._container = container
         self.streams = [stream for stream in container.streams if stream.type in ("audio", "subtitle")]
-        # What tells of the file and not of what is in it is untrue of the next file.
         self.tags = {key: value for key, value in container.metadata.items() if key.lower() not in FILE_TAGS}
         self.picture_tags = next((stream.metadata for stream in container.streams.video), {})
         self._has_start, self._start = window.start > 0, start_time + Fraction(window.start)
         self._stop = None if window.stop is None else start_time + Fraction(window.stop)
         self.chapters = list(self._chapters())
         if window.start > 0:
-            with suppress(av.error.FFmpegError):  # not seekable: packets before are passed over below
+            with suppress(av.error.FFmpegError):  # not seekable: earlier packets are skipped below
                 self._container.seek(int(self._start * av.time_base), backward=True)
         self._packets = self._read()
         self._next: av.Packet | None = next(self._packets, None)
@@ -50,16 +47,16 @@ class AVSideTracks(SideTracks):
     def _read(self) -> Iterator[av.Packet]:
         if not self.streams:
             return
-        # Sound runs on without a break: when all of it has passed the window's end, nothing is to come.
+        # Sound is continuous: once all sound tracks have passed the end of the window, nothing more follows.
         running = {s.index for s in self.streams if s.type == "audio"} or {s.index for s in self.streams}
         try:
             for packet in self._container.demux(self.streams):
-                if not packet.size:  # the mark of a stream's end
+                if not packet.size:  # marks the end of a stream
                     continue
                 if packet.stream.type == "subtitle":
                     self._cut(packet)
                 seconds = packet_time(packet)
-                if self._has_start and seconds < self._start:  # from the beginning on, nothing is too early
+                if self._has_start and seconds < self._start:  # without a start, no packet is too early
                     continue
                 if self._stop is not None and seconds >= self._stop:
                     running.discard(packet.stream_index)
@@ -71,7 +68,7 @@ class AVSideTracks(SideTracks):
             log.warning("sound and subtitles broke off: %s", error.strerror)
 
     def _cut(self, packet: av.Packet) -> None:
-        """What is to be read across an edge of the window is to be read up to it, or from it on."""
+        """Shorten a subtitle that crosses an edge of the window to the part inside it."""
         start = packet_time(packet)
         stop = start + (packet.duration or 0) * packet.time_base
         if self._has_start and start < self._start < stop:
@@ -87,12 +84,12 @@ class AVSideTracks(SideTracks):
             yield packet
 
     def close(self) -> None:
-        # Nothing more is read from the closed container, and the generator, which holds this object, goes at once.
+        # Nothing is read from the closed container, and the generator, which refers to this object, is freed now.
         self._next, self._packets = None, iter(())
         self._container.close()
 
 
 def packet_time(packet: av.Packet) -> Fraction:
-    """When a packet is played, on the source's clock."""
+    """Return the time in seconds at which a packet is played, on the source's clock."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     return (stamp or 0) * packet.time_base

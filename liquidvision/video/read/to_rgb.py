@@ -1,8 +1,8 @@
-"""Decoded pictures as upright RGB for a usual screen: matrix, range, alpha, and high dynamic range brought to standard.
+"""Converts decoded pictures to upright RGB for a standard screen: matrix, range, alpha and high dynamic range.
 
-High dynamic range (ITU-R BT.2100: PQ or HLG, BT.2020 primaries) becomes BT.709 as a screen of standard range
-shows it: diffuse white at 203 cd/m² (ITU-R BT.2408) as its white, what is brighter rolled off along the
-EETF of ITU-R BT.2390 by each pixel's largest component, so that hues stay.
+High dynamic range (ITU-R BT.2100: PQ or HLG, BT.2020 primaries) is tone-mapped to BT.709 of standard range. Diffuse
+white, 203 cd/m² (ITU-R BT.2408), becomes the screen's white. Brighter light is rolled off along the EETF of ITU-R
+BT.2390, by the largest component of each pixel, which preserves hues.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ from av.video.reformatter import Colorspace
 
 from liquidvision.errors import SourceError
 
-# As ISO/IEC 23091-2 (H.273) and FFmpeg number them.
+# Numbers of matrices and transfer functions in ISO/IEC 23091-2 (H.273) and FFmpeg.
 BT2020_CONSTANT_LUMINANCE, BT2020, UNSPECIFIED, BT709, BT601 = 10, 9, 2, 1, 6
 PQ, HLG = 16, 18
 DIFFUSE_WHITE = 203.0  # cd/m²
@@ -23,13 +23,15 @@ TABLE_SIZE = 4096  # entries of each lookup table
 TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], dtype=np.float32
 )
-LUMINANCE = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)  # of linear BT.2020
+LUMINANCE = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)  # weights of linear BT.2020
 
 
 def frame_to_rgb(frame: av.VideoFrame, quarter_turns: int) -> np.ndarray:
-    """Upright RGB pixels (h, w, 3) uint8 of a decoded frame, turned counter-clockwise.
+    """Convert a decoded frame to upright RGB pixels, (h, w, 3) uint8; transparent parts are blended over black.
 
-    What is transparent lies over black.
+    Args:
+        frame: the decoded frame.
+        quarter_turns: counter-clockwise quarter turns that make it upright.
 
     Raises:
         SourceError: the pixel format cannot be converted.
@@ -47,15 +49,15 @@ def frame_to_rgb(frame: av.VideoFrame, quarter_turns: int) -> np.ndarray:
         else:
             image = frame.to_ndarray(format="rgb24", src_colorspace=matrix)
     except (av.error.FFmpegError, ValueError) as error:
-        raise SourceError(f"a picture of format {frame.format.name} cannot be turned into RGB: {error}") from error
+        raise SourceError(f"a picture of format {frame.format.name} cannot be converted to RGB: {error}") from error
     return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
 
 
 def color_matrix(frame: av.VideoFrame) -> int:
-    """H.273's number of a Y'CbCr frame's matrix.
+    """Return the number (H.273) of a Y'CbCr frame's matrix.
 
-    Untagged, high definition is taken for BT.709 and the rest for BT.601, as players do. Constant luminance is
-    taken for the usual: swscale knows none, and phones that tag it do not use it either.
+    As in players, untagged high-definition video is assumed to be BT.709 and other untagged video BT.601. BT.2020 with
+    constant luminance is treated as BT.2020: swscale does not support it, and phones that tag it do not use it.
     """
     if frame.colorspace == BT2020_CONSTANT_LUMINANCE:
         return BT2020
@@ -65,7 +67,7 @@ def color_matrix(frame: av.VideoFrame) -> int:
 
 
 def blend_over_black(image: np.ndarray) -> np.ndarray:
-    """RGB (h, w, 3) uint8 of RGBA (h, w, 4) uint8, straight alpha, over black."""
+    """Blend RGBA (h, w, 4) uint8 with straight alpha over black; return RGB (h, w, 3) uint8."""
     alpha = image[..., 3:]
     if alpha.min() == 255:
         return np.ascontiguousarray(image[..., :3])
@@ -73,9 +75,9 @@ def blend_over_black(image: np.ndarray) -> np.ndarray:
 
 
 def hdr_to_sdr(codes: np.ndarray, transfer: int) -> np.ndarray:
-    """BT.709 RGB (h, w, 3) uint8 of PQ or HLG codes (h, w, 3) uint16 in BT.2020 primaries."""
-    light = linear_light(transfer)[codes >> 4]  # 12 bits are what a table needs; of PEAK_LUMINANCE
-    if transfer == HLG:  # the display's part of HLG (BT.2100, OOTF): a gamma of 1.2 at 1,000 cd/m²
+    """Tone-map PQ or HLG codes (h, w, 3) uint16 in BT.2020 primaries to BT.709 RGB (h, w, 3) uint8."""
+    light = linear_light(transfer)[codes >> 4]  # 12 bits suffice; light as a share of PEAK_LUMINANCE
+    if transfer == HLG:  # HLG's OOTF (BT.2100): a display gamma of 1.2 at 1,000 cd/m²
         light *= np.maximum(light @ LUMINANCE, 1e-6)[..., None] ** np.float32(0.2)
     brightest = light.max(-1)
     place = np.minimum(np.sqrt(np.sqrt(brightest)) * (TABLE_SIZE - 1), TABLE_SIZE - 1).astype(np.int32)
@@ -98,14 +100,14 @@ def linear_light(transfer: int) -> np.ndarray:
 
 
 def pq_light(code: np.ndarray) -> np.ndarray:
-    """cd/m² of PQ codes 0..1 (BT.2100, table 4)."""
+    """Return the light in cd/m² of PQ codes 0..1 (EOTF of BT.2100, table 4)."""
     m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
     root = code ** (1 / m2)
     return 10_000 * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)
 
 
 def pq_code(light: np.ndarray) -> np.ndarray:
-    """PQ codes 0..1 of cd/m², the inverse of `pq_light`."""
+    """Return the PQ codes 0..1 of light in cd/m², the inverse of `pq_light`."""
     m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
     power = (light / 10_000) ** m1
     return ((c1 + c2 * power) / (1 + c3 * power)) ** m2
@@ -133,6 +135,6 @@ def roll_off_gain() -> np.ndarray:
 
 @cache
 def display_codes() -> np.ndarray:
-    """8-bit codes (4096,) of the square root of light 0..1, for a screen of gamma 2.4 (ITU-R BT.1886)."""
+    """Return 8-bit codes (4096,) for a display gamma of 2.4 (ITU-R BT.1886), by the square root of light 0..1."""
     light = (np.arange(TABLE_SIZE) / (TABLE_SIZE - 1)) ** 2
     return np.round(255 * light ** (1 / 2.4)).astype(np.uint8)

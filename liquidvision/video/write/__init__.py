@@ -1,1 +1,1 @@
-"""Writers: annotated video, images, copied audio and subtitles."""
+"""Writers of video, images, and copied sound and subtitles."""

@@ -1,4 +1,4 @@
-"""Video files by PyAV: every frame at its own time, the source's other tracks beside it."""
+"""Writes video files with PyAV: every frame at its own time, with the source's sound and subtitles."""
 
 import logging
 from contextlib import nullcontext
@@ -19,28 +19,28 @@ from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, to_
 from liquidvision.video.write.sink import STDOUT, VideoSink
 
 log = logging.getLogger(__name__)
-# On disk at once, not when 32 KiB have come together: of a small picture that is a minute. Fragments and
-# clusters last half a second, and no track waits longer than that for the packets of another.
+# Write packets to disk at once instead of in blocks of 32 KiB, which small pictures take a minute to fill. Fragments
+# and clusters last half a second, and no track waits longer than that for the packets of another.
 FLUSH_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "500000"}
 MATROSKA_OPTIONS = {"cluster_time_limit": "500"}
-# swscale's names of matrices, by their numbers in ISO/IEC 23091-2 (H.273); what is not among them is BT.601.
+# swscale's matrices by their numbers in ISO/IEC 23091-2 (H.273); any other matrix becomes BT.601.
 SWSCALE_MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
 
 
 class AVVideoSink(VideoSink):
     """Writes H.264 (or another of `CODECS`) at the frames' own times, exact to the tick.
 
-    While it is written, an MP4 is fragmented, so that what is there plays also after a crash.
+    While an MP4 is being written it is fragmented, so that the part on disk plays even after a crash.
 
     Args:
-        path: the file; its ending chooses the container.
-        info: the source's size, aspect and mean rate.
-        start_time: seconds on the source's clock that become 0 in the output.
+        path: the file; its suffix chooses the container.
+        info: the source's pixel aspect and mean rate.
+        start_time: time on the source's clock, in seconds, that becomes 0 in the output.
         codec: one of `CODECS`.
-        side_tracks: sound, subtitles, chapters and tags to write beside the pictures, or None.
+        side_tracks: sound, subtitles, chapters and tags to copy, or None.
 
     Raises:
-        UsageError: an unknown codec, or one that the container does not hold.
+        UsageError: an unknown codec, or a codec that the container cannot hold.
         SinkError: the file cannot be written.
     """
 
@@ -61,21 +61,20 @@ class AVVideoSink(VideoSink):
             self._container = self._open()
         except OSError as error:
             raise self.sink_error(error) from error
-        self._reformatter = VideoReformatter()  # kept: to set one up costs as much as a conversion
+        self._reformatter = VideoReformatter()  # reused: setting one up costs as much as a conversion
         self._stream: av.VideoStream | None = None
         self._side_track_writer: SideTrackWriter | None = None
-        self._color_tags = self._codec.color_tags  # what is encoded: see `Planes.color_tags`
+        self._color_tags = self._codec.color_tags  # of the encoded pictures
         self._last_pts: int | None = None
         self._last_source_pts = self._offset = 0
         self._frames = 0
         self._end = 0.0  # seconds on the source's clock at which the last frame ends
 
     def _open(self) -> av.container.OutputContainer:
-        # Fragments play after a crash; a delayed header can say where each track begins (edit lists),
-        # to 1/90000 s.
+        # Fragments play after a crash. The delayed header can state where each track begins (edit lists), to 1/90000 s.
         fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
         if not any(source.type == SUBTITLES for source in (self._side_tracks.streams if self._side_tracks else ())):
-            # Else a fragment ends with each key frame only: FFmpeg misplaces subtitles in those it cuts itself.
+            # With subtitles, fragments end only at key frames: FFmpeg misplaces subtitles in fragments of a set length.
             fragments["frag_duration"] = "500000"
         options = {
             **FLUSH_OPTIONS,
@@ -90,10 +89,10 @@ class AVVideoSink(VideoSink):
         stream = self._container.add_stream(self._codec.encoder, rate=rate, options=self._codec.options)
         assert isinstance(stream, av.VideoStream)
         context = stream.codec_context
-        # Chroma of 4:2:0 goes by twos: an odd side is padded by one row or column.
+        # 4:2:0 chroma needs even sides: an odd side is padded with one row or column.
         context.width, context.height = width + width % 2, height + height % 2
         context.pix_fmt = self._codec.pixels
-        context.gop_size = max(1, round(2 * rate))  # a key frame every two seconds, to seek and to recover
+        context.gop_size = max(1, round(2 * rate))  # a key frame every two seconds, for seeking and recovery
         context.time_base = stream.time_base = frame.time_base
         context.sample_aspect_ratio = self._info.pixel_aspect
         matrix, span, primaries, transfer = self._color_tags = (
@@ -135,7 +134,7 @@ class AVVideoSink(VideoSink):
             raise self.sink_error(error) from error
 
     def _planes_of(self, frame: Frame) -> Planes | None:
-        """A picture's own planes, where they are what the encoder takes."""
+        """Return a frame's own planes if the encoder can use them, otherwise None."""
         if self._codec.pixels != "yuv420p" or not isinstance(frame.pixels, Pixels):
             return None
         return frame.pixels.planes()
@@ -162,11 +161,11 @@ class AVVideoSink(VideoSink):
         )
 
     def _output_pts(self, source_pts: int) -> int:
-        """The output's pts: the source's own, but increasing, since a container takes no two pictures at one time."""
+        """Return the output's pts: the source's own, made to increase, as containers require."""
         pts = source_pts + self._offset
         if self._last_pts is not None and pts <= self._last_pts:
             pts = self._last_pts + 1
-            if source_pts < self._last_source_pts:  # the clock started anew: what follows keeps its distances
+            if source_pts < self._last_source_pts:  # the clock restarted: later frames keep their distances
                 self._offset = pts - source_pts
         self._last_pts, self._last_source_pts = pts, source_pts
         return pts
@@ -187,11 +186,11 @@ class AVVideoSink(VideoSink):
         try:
             packets = self._stream.encode(None)
             if packets and self._last_pts is not None and packets[-1].pts is not None:
-                # FFmpeg's edit list ends with the last packet, which need not be that of the last picture.
+                # FFmpeg's edit list ends with the last packet, which may not belong to the last picture.
                 step = to_ticks(1 / (self._info.rate or Fraction(30)), self._stream.codec_context.time_base)
                 packets[-1].duration = self._last_pts - packets[-1].pts + max(1, step)
             for packet in packets:
-                if self._frames <= 2:  # of so few libx265 leaves the dts to chance
+                if self._frames <= 2:  # for so few frames libx265 leaves the dts undefined
                     packet.dts = packet.pts
                 self._container.mux(packet)
             if self._side_track_writer is not None:
@@ -208,7 +207,7 @@ class AVVideoSink(VideoSink):
 
 
 class StdoutVideoSink(AVVideoSink):
-    """Streams Matroska to standard output, where nothing else may then be written: no file, no name."""
+    """Streams Matroska to standard output; nothing else may be written there. There is no file to rename or keep."""
 
     def __init__(
         self,
@@ -240,6 +239,6 @@ class StdoutVideoSink(AVVideoSink):
 
 
 def pad_even(image: np.ndarray) -> np.ndarray:
-    """The picture with even sides, its last row and column repeated where that takes one more."""
+    """Return the picture with even sides; an odd side is padded by repeating the last row or column."""
     height, width = image.shape[:2]
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge") if height % 2 or width % 2 else image

@@ -1,4 +1,4 @@
-"""The codecs of written videos: each one's encoder, its settings, and the files that hold it."""
+"""The codecs of written videos: encoders, their settings, and the containers that hold them."""
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -12,12 +12,15 @@ from liquidvision.video.write.sink import STDOUT
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """An encoder, its settings, and the file endings whose containers hold its streams.
+    """An encoder with its settings.
 
     Attributes:
-        pixels: FFmpeg's name of the encoded pictures' format.
-        color_tags: what of Y'CbCr pictures become that come as RGB, see `Planes.color_tags`.
-        tag: the container's name for the codec, where FFmpeg's own choice will not do.
+        encoder: FFmpeg's name of the encoder.
+        suffixes: file suffixes of the containers that can hold its streams.
+        options: options of the encoder.
+        pixels: FFmpeg's name of the pixel format to encode.
+        color_tags: the kind of Y'CbCr that RGB pictures are converted to, see `Planes.color_tags`.
+        tag: the container's name of the codec, where FFmpeg's choice is not suitable.
     """
 
     encoder: str
@@ -28,21 +31,21 @@ class Codec:
     tag: str | None = None
 
 
-# None holds back more than two dozen frames: after a crash they are lost.
+# No encoder holds back more than 24 frames: those are lost after a crash.
 CODECS = {
-    # As good and as small on busy pictures as preset veryfast at crf 20, and more than twice as quick: what
-    # ultrafast leaves out, but for the three that pay. Without B-frames no frame waits for later ones.
+    # Preset ultrafast plus the three tools that pay off. On busy pictures it matches preset veryfast at crf 20 in
+    # quality and size, at more than twice the speed. Without B-frames no frame waits for later ones.
     "h264": Codec(
         "libx264",
         (".mp4", ".mov", ".mkv"),
         {"preset": "ultrafast", "crf": "23", "x264-params": "cabac=1:no-deblock=0:subme=1"},
     ),
-    # One frame at a time: with two, libx265 (build 216) has waited for ever in its rate control at the flush.
+    # One frame thread: with two, libx265 (build 216) has hung in its rate control at the flush.
     "h265": Codec(
         "libx265",
         (".mp4", ".mov", ".mkv"),
         {"preset": "veryfast", "crf": "22", "x265-params": "log-level=error:rc-lookahead=10:bframes=3:frame-threads=1"},
-        tag="hvc1",  # Apple's players know HEVC by no other
+        tag="hvc1",  # the only HEVC tag that Apple's players accept
     ),
     "vp9": Codec(
         "libvpx-vp9",
@@ -58,14 +61,15 @@ CODECS = {
     "mjpeg": Codec(
         "mjpeg",
         (".mov", ".mkv"),
-        {"flags": "+qscale", "global_quality": "354", "huffman": "default"},  # 3 of 2 (best) to 31, by 118
+        # Quantiser 3, of 2 (best) to 31, times FFmpeg's FF_QP2LAMBDA, 118.
+        {"flags": "+qscale", "global_quality": "354", "huffman": "default"},
         "yuvj420p",
-        (6, True, 1, 1),  # BT.601, as JFIF has it: decoders take no tag for another
+        (6, True, 1, 1),  # BT.601, as in JFIF: decoders ignore tags for another
     ),
 }
 
 
-# Encoders in hardware, with settings of about the same quality; the first that works is taken for CODEC-hardware.
+# Hardware encoders, with settings of about the same quality. CODEC-hardware uses the first that works.
 HARDWARE_ENCODERS = {
     "h264": {
         "h264_nvenc": {"preset": "p4", "rc": "vbr", "cq": "23"},
@@ -85,11 +89,11 @@ HARDWARE_SUFFIX = "-hardware"
 
 
 def check_codec(path: Path, codec: str) -> Codec:
-    """The codec's settings.
+    """Return the settings of a codec for a file.
 
     Raises:
-        UsageError: an unknown codec, one that the file's container does not hold, or CODEC-hardware where
-            no such hardware works.
+        UsageError: an unknown codec, a codec that the file's container cannot hold, or CODEC-hardware where no
+            hardware encoder works.
     """
     name = codec.removesuffix(HARDWARE_SUFFIX)
     if name not in (CODECS if name == codec else HARDWARE_ENCODERS):
@@ -97,13 +101,13 @@ def check_codec(path: Path, codec: str) -> Codec:
         raise UsageError(f"codec is {codec!r}; expected one of {', '.join(known)}")
     chosen = CODECS[name]
     if container_suffix(path) not in chosen.suffixes:
-        ending = path.suffix or "a name without ending"
-        raise UsageError(f"{path.name}: {codec} video goes into {', '.join(chosen.suffixes)}, not {ending}")
+        suffix = path.suffix or "a name without suffix"
+        raise UsageError(f"{path.name}: {codec} video needs {', '.join(chosen.suffixes)}, not {suffix}")
     return chosen if name == codec else with_hardware_encoder(name, chosen)
 
 
 def with_hardware_encoder(name: str, codec: Codec) -> Codec:
-    """The codec with the first of its hardware encoders that opens on this machine."""
+    """Return the codec with the first hardware encoder that opens on this machine; raise UsageError if none does."""
     for encoder, options in HARDWARE_ENCODERS[name].items():
         for pixels in ("yuv420p", "nv12"):
             try:
@@ -115,16 +119,15 @@ def with_hardware_encoder(name: str, codec: Codec) -> Codec:
             except (ValueError, av.error.FFmpegError):  # not in this build of PyAV, or no such hardware
                 continue
             return replace(codec, encoder=encoder, options=options, pixels=pixels)
-    raise UsageError(
-        f"no hardware encoder of {name} works here ({', '.join(HARDWARE_ENCODERS[name])}); use --codec {name}"
-    )
+    tried = ", ".join(HARDWARE_ENCODERS[name])
+    raise UsageError(f"no hardware encoder for {name} works on this machine ({tried}); use --codec {name}")
 
 
 def container_suffix(path: Path) -> str:
-    """The ending of the files that hold such a container: the path's own; a stream is Matroska."""
+    """Return the suffix that names the container: that of the path; standard output streams Matroska."""
     return ".mkv" if path == STDOUT else path.suffix.lower()
 
 
 def available_codecs() -> list[tuple[str, str, bool]]:
-    """Name, encoder, and whether this build of PyAV has it, for each of `CODECS`."""
+    """Return (name, encoder, whether this build of PyAV has the encoder) for each of `CODECS`."""
     return [(name, codec.encoder, codec.encoder in av.codecs_available) for name, codec in CODECS.items()]

@@ -1,4 +1,4 @@
-"""Annotated frames as pictures in a folder, one file each."""
+"""Writes annotated frames as images into a folder, one file per frame."""
 
 from pathlib import Path
 
@@ -10,17 +10,17 @@ IMAGE_FORMATS = ("png", "jpg")
 
 
 class FrameFolder:
-    """Writes each frame as a picture `0000012_0.480s.png`: the frame's number and its time in seconds.
+    """Writes each frame as an image such as `0000012_0.480s.png`, named by the frame's index and its time in seconds.
 
-    The numbers are those of the records, and the names sort in the order of the frames.
+    The index is that of the records, and names sort in the order of the frames.
 
     Args:
-        path: the folder; it is made where it is not there.
+        path: the folder; it is created if it does not exist.
         form: one of `IMAGE_FORMATS`.
 
     Raises:
         UsageError: an unknown format.
-        SinkError: the folder cannot be made.
+        SinkError: the folder cannot be created.
     """
 
     def __init__(self, path: str | Path, form: str = "png") -> None:
@@ -29,13 +29,13 @@ class FrameFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SinkError(f"cannot make the folder {self.path}: {error.strerror}") from error
+            raise SinkError(f"cannot create the folder {self.path}: {error.strerror}") from error
 
     def write(self, frame: Frame) -> None:
-        """Write one picture; it has its name only when it is whole.
+        """Write one image; it gets its final name only when it is complete.
 
         Raises:
-            SinkError: it cannot be written.
+            SinkError: the image cannot be written.
         """
         target = self.path / f"{frame.index:07d}_{frame.time:.3f}s.{self._form}"
         part = target.with_suffix(".part")
@@ -48,6 +48,6 @@ class FrameFolder:
 
 
 def check_image_format(form: str) -> None:
-    """Raise UsageError where `form` is none of `IMAGE_FORMATS`."""
+    """Raise UsageError if `form` is not one of `IMAGE_FORMATS`."""
     if form not in IMAGE_FORMATS:
         raise UsageError(f"the frames' format is {form!r}; expected one of {', '.join(IMAGE_FORMATS)}")

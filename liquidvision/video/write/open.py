@@ -1,4 +1,4 @@
-"""Which writer an output video gets."""
+"""Opens the right writer for an output video."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,10 +13,17 @@ WRITERS = ("av", "opencv")
 
 
 def open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, stack: ExitStack) -> VideoSink:
-    """A sink for a reader's pictures; the stack closes what it reads beside them.
+    """Open a sink for a video made from a reader's frames.
+
+    Args:
+        path: the file to write; `STDOUT` streams to standard output.
+        reader: the source, whose sound, subtitles, chapters and tags are copied.
+        codec: one of `CODECS`.
+        writer: one of `WRITERS`.
+        stack: closes the reader's side tracks.
 
     Raises:
-        UsageError: no such video can be written to `path`.
+        UsageError: the path, codec and writer do not fit together.
         SinkError: the file cannot be written.
     """
     check_video_output(path, codec, writer)
@@ -37,7 +44,7 @@ def open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, st
 
 
 def check_video_output(path: Path, codec: str, writer: str) -> None:
-    """Raise UsageError, before anything is read, where no such video can be written to `path`."""
+    """Raise UsageError if a video with this codec and writer cannot be written to `path`."""
     if writer not in WRITERS:
         raise UsageError(f"writer is {writer!r}; expected one of {', '.join(WRITERS)}")
     if writer == "opencv":

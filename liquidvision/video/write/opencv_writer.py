@@ -1,4 +1,4 @@
-"""Video files by OpenCV: no sound and a constant rate, for machines where nothing else will do."""
+"""Writes video files with OpenCV: constant rate, no sound. For machines where PyAV does not work."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ FOURCC = {".mp4": "mp4v", ".avi": "MJPG", ".webm": "VP90"}
 
 
 class OpenCVVideoSink(VideoSink):
-    """Writes MPEG-4, MJPEG or VP9, by the file's ending, at the source's mean rate.
+    """Writes MPEG-4, MJPEG or VP9, chosen by the file's suffix, at the source's mean rate.
 
     Raises:
-        UsageError: an ending that OpenCV's encoders do not write.
+        UsageError: a suffix that OpenCV's encoders do not support.
         SinkError: the file cannot be written.
     """
 
@@ -26,7 +26,7 @@ class OpenCVVideoSink(VideoSink):
         self._fourcc = cv2.VideoWriter.fourcc(*FOURCC[suffix])
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
-        self.notes = [f"written by OpenCV: no sound, and {self._rate:.3g} frames a second throughout"]
+        self.notes = [f"written with OpenCV: no sound, and a constant rate of {self._rate:.3g} frames per second"]
 
     def write(self, frame: Frame) -> None:
         if self._writer is None:
@@ -35,7 +35,7 @@ class OpenCVVideoSink(VideoSink):
             if not self._writer.isOpened():
                 raise SinkError(f"cannot write {self.path}: OpenCV has no encoder for it, or the folder is read-only")
         image = frame.image
-        if (image.shape[1], image.shape[0]) != self._size:  # OpenCV drops such frames without a word
+        if (image.shape[1], image.shape[0]) != self._size:  # OpenCV drops such frames silently
             image = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
@@ -50,7 +50,7 @@ class OpenCVVideoSink(VideoSink):
 
 
 def check_opencv_suffix(path: Path) -> str:
-    """The file's ending, or UsageError where OpenCV's encoders do not write it."""
+    """Return the file's suffix; raise UsageError if OpenCV's encoders do not support it."""
     suffix = path.suffix.lower()
     if suffix not in FOURCC:
         raise UsageError(f"{path.name}: the OpenCV writer writes {', '.join(FOURCC)}")

@@ -1,4 +1,4 @@
-"""What goes beside the pictures of a written video: sound and subtitles, chapters, tags."""
+"""Writes the sound, subtitles, chapters and tags of a source into an output video."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,30 +13,30 @@ from liquidvision.video.read.reader import SideTracks
 
 log = logging.getLogger(__name__)
 
-SUBTITLES = "subtitle"  # PyAV's name of the kind
-# The sound that every player of such a file knows: FFmpeg's encoder, its name to show, bits a second for each channel.
+SUBTITLES = "subtitle"  # PyAV's name of this type of stream
+# Sound codecs that every player supports: FFmpeg's encoder, name for display, bits per second and channel.
 OPUS, AAC = ("libopus", "Opus", 64_000), ("aac", "AAC", 96_000)
-COPIED_TAGS = ("language", "title")  # tags of a track that are true of its copy
-# Channels that both encoders place as decoders do; of any others a stereo mix is made.
+COPIED_TAGS = ("language", "title")  # tags of a track that also apply to its copy
+# Channel layouts that both encoders support in the usual order; any other is mixed to stereo.
 CHANNEL_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 # Seconds. Sound that begins this close to the end of the sound before it follows without a gap.
 MAX_JOIN_GAP = Fraction(1, 100)
 
 
 class SideTrackWriter:
-    """Writes a source's tracks into a container, as they are where it can hold them.
+    """Copies a source's side tracks into a container.
 
-    Sound that it cannot hold is encoded anew; subtitles that it cannot hold are left out.
+    Sound that the container cannot hold is re-encoded; subtitles that it cannot hold are left out.
 
     Args:
-        container: where the packets go; it has its video track, and is not yet begun.
-        tracks: what to write.
-        start_time: seconds on the source's clock that become 0 in the output.
-        suffix: the container's file ending.
-        piped: whether nothing can be written anywhere but at its end.
+        container: the output; its video stream exists, and its header is not written yet.
+        tracks: the side tracks to copy.
+        start_time: time on the source's clock, in seconds, that becomes 0 in the output.
+        suffix: the container's file suffix.
+        piped: whether the output can only be appended to.
 
     Attributes:
-        notes: what could not be kept as it was, a line each.
+        notes: one line for everything that was changed or left out.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class SideTrackWriter:
         self.notes: list[str] = []
         self._container, self._source, self._start_time = container, tracks, start_time
         self._tracks: dict[int, CopiedTrack | EncodedTrack] = {}
-        self._last: dict[int, int] = {}  # each track's last time, in its ticks
+        self._last: dict[int, int] = {}  # time of each track's last packet, in its ticks
         container.metadata.update(tracks.tags)
         copy_track_tags(container.streams.video[0], tracks.picture_tags)
-        # A Matroska file takes its chapters last, when it is known where the pictures end; MP4 and a pipe only first.
+        # Matroska files can take chapters last, when the end of the pictures is known; MP4 and pipes only first.
         self._chapters_last = suffix in (".mkv", ".webm") and not piped
         if not self._chapters_last:
             self._set_chapters(float("inf"))
@@ -67,7 +67,7 @@ class SideTrackWriter:
                 self._tracks[source.index] = track
 
     def _set_chapters(self, stop: float) -> None:
-        """Tell the container the chapters, up to a time on the source's clock."""
+        """Set the container's chapters, up to a time on the source's clock."""
         milli = Fraction(1, 1000)
         chapters = [(c.start, c.stop if c.stop < stop else Fraction(stop), c.tags) for c in self._source.chapters]
         self._container.set_chapters(
@@ -87,7 +87,7 @@ class SideTrackWriter:
     def _open(self, source: Any, suffix: str, holds: set[str]) -> "CopiedTrack | EncodedTrack | None":
         kind = "subtitles" if source.type == SUBTITLES else "sound"
         if source.codec_context is None:
-            self._note(f"{kind} left out: there is no decoder for what the source has")
+            self._note(f"{kind} left out: FFmpeg has no decoder for the source's codec")
             return None
         if source.codec_context.name in holds:
             return CopiedTrack(self._container, source, self._start_time)
@@ -106,17 +106,17 @@ class SideTrackWriter:
         return None
 
     def _note(self, note: str) -> None:
-        if note not in self.notes:  # of two tracks alike one is enough
+        if note not in self.notes:  # one note is enough for several tracks
             self.notes.append(note)
 
     def write(self, seconds: float) -> None:
-        """Write what is played up to a time on the source's clock."""
+        """Write the packets that are played up to a time on the source's clock."""
         for packet in self._source.packets_until(seconds):
             track, stamp = self._tracks.get(packet.stream_index), packet.pts if packet.dts is None else packet.dts
             if track is None or stamp is None:
                 continue
             last, is_text = self._last.get(packet.stream_index), packet.stream.type == SUBTITLES
-            # As in files laid end to end. Only subtitles can begin together: MP4 takes no such sound.
+            # Concatenated files have such clocks. Only subtitles may share a time: MP4 refuses sound packets that do.
             if last is not None and (stamp < last or (stamp == last and not is_text)):
                 kind = "subtitles" if is_text else "sound"
                 self._note(f"{kind} left out where the clock of the {kind} runs backwards")
@@ -125,7 +125,7 @@ class SideTrackWriter:
             self._container.mux(list(track.convert(packet)))
 
     def finish(self, seconds: float) -> None:
-        """Write what encoders hold back, and the chapters up to a time on the source's clock, where it can be told."""
+        """Write what encoders still hold and, if they go last, the chapters up to a time on the source's clock."""
         if self._chapters_last:
             self._set_chapters(seconds)
         for track in self._tracks.values():
@@ -133,25 +133,25 @@ class SideTrackWriter:
 
 
 class CopiedTrack:
-    """A track whose packets are written as they are, but for their times."""
+    """A track whose packets are copied; only their times change."""
 
     def __init__(self, container: av.container.OutputContainer, source: Any, start_time: Fraction) -> None:
         self.stream = container.add_stream_from_template(source)
         self._start_time = start_time
-        # As MPEG-TS carries AAC: its headers go from each packet into the container.
+        # AAC from MPEG-TS has a header in every packet, which has to move into the container.
         bare = source.codec_context.name != "aac" or source.codec_context.extradata
         self._adts_filter = None if bare else BitStreamFilterContext("aac_adtstoasc", source)
-        # Between MP4's subtitles stand empty ones; FFmpeg's own lose their lengths where a fragment ends.
+        # MP4 needs empty subtitles in between; those that FFmpeg adds lose their length at the end of a fragment.
         self._filled = 0 if source.codec_context.name == "mov_text" else None
 
     def convert(self, packet: Any) -> Iterator[Any]:
-        """The packet as the output is to have it."""
+        """Yield the packets to write for a packet of the source."""
         shift = to_ticks(self._start_time, packet.time_base)
         packet.dts = None if packet.dts is None else packet.dts - shift
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
         if self._filled is not None:
             if packet.pts > self._filled:
-                nothing = av.Packet(b"\0\0")  # a text of no characters
+                nothing = av.Packet(b"\0\0")  # a text of length 0
                 nothing.pts = nothing.dts = self._filled
                 nothing.duration, nothing.time_base = packet.pts - self._filled, packet.time_base
                 nothing.stream = self.stream
@@ -162,11 +162,12 @@ class CopiedTrack:
             yield ready
 
     def flush(self) -> Iterable[Any]:
+        """Return the packets still held: none."""
         return ()
 
 
 class EncodedTrack:
-    """Sound that is decoded and encoded anew, in step with the source's times."""
+    """A sound track that is decoded and re-encoded, in sync with the source's times."""
 
     def __init__(
         self, container: av.container.OutputContainer, source: Any, start_time: Fraction, encoder: str, bits: int
@@ -178,25 +179,25 @@ class EncodedTrack:
         context.sample_rate = rate if rate in (context.codec.audio_rates or ()) else 48_000
         context.layout = layout if layout in CHANNEL_LAYOUTS else "stereo"
         context.bit_rate = bits * context.layout.nb_channels
-        context.open()  # what cannot be is told now
+        context.open()  # fails now if the settings are not supported
         self._source, self._start_time = source, start_time
         self._form: tuple[str, str, int] | None = None
         self._resampler: AudioResampler | None = None
-        self._end: Fraction | None = None  # seconds at which ends what was taken
+        self._end: Fraction | None = None  # seconds at which the encoded sound ends
 
     def convert(self, packet: Any) -> Iterator[Any]:
-        """The packet's sound in new packets, as far as the encoder gives it."""
+        """Yield the encoded packets that a packet of the source completes."""
         try:
             frames = packet.decode()
         except av.error.InvalidDataError as error:
-            log.info("damaged sound was passed over: %s", error.strerror)
+            log.info("skipped damaged sound: %s", error.strerror)
             return
         for frame in frames:
             yield from self._encode(frame)
 
     def _encode(self, frame: av.AudioFrame) -> Iterator[Any]:
         form = frame.format.name, frame.layout.name, frame.sample_rate
-        if form != self._form:  # a broadcast may change from mono to stereo and back
+        if form != self._form:  # a broadcast may switch between mono and stereo
             yield from self._drain()
             to = self.stream.codec_context
             self._resampler = AudioResampler(to.format, to.layout, to.sample_rate)
@@ -205,7 +206,7 @@ class EncodedTrack:
             time = frame.pts * frame.time_base - self._start_time
             if self._end is None or time - self._end > MAX_JOIN_GAP:
                 self._end = time
-            elif self._end - time > MAX_JOIN_GAP:  # laid over what was heard already: an encoder knows no such thing
+            elif self._end - time > MAX_JOIN_GAP:  # overlaps sound that is already encoded
                 return
         start = self._end or Fraction(0)
         frame.pts, frame.time_base = round(start * frame.sample_rate), Fraction(1, frame.sample_rate)
@@ -220,7 +221,7 @@ class EncodedTrack:
                 yield from self.stream.encode(frame)
 
     def flush(self) -> Iterator[Any]:
-        """What decoder, resampler and encoder still hold."""
+        """Yield the packets that decoder, resampler and encoder still hold."""
         for frame in self._source.codec_context.decode(None):
             yield from self._encode(frame)
         yield from self._drain()
@@ -228,10 +229,10 @@ class EncodedTrack:
 
 
 def copy_track_tags(stream: Any, tags: Mapping[str, str]) -> None:
-    """Give a track of the output the language and the title that its source has."""
+    """Copy language and title from a source track's tags to an output track."""
     stream.metadata.update({key: tags[key] for key in COPIED_TAGS if key in tags})
 
 
 def to_ticks(seconds: Fraction, time_base: Fraction) -> int:
-    """The nearest tick."""
+    """Return the nearest tick."""
     return round(seconds / time_base)

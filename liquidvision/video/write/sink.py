@@ -1,4 +1,4 @@
-"""The contract of every output file: it has its final name only when it is whole."""
+"""The interface of output files, which get their final name only when they are complete."""
 
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -9,22 +9,21 @@ from typing import Self
 from liquidvision.errors import SinkError, SourceError
 from liquidvision.video.frame import Frame
 
-STDOUT = Path("-")  # as the name of a video: a stream on standard output
+STDOUT = Path("-")  # the path that stands for standard output
 
 
 class Sink(ABC):
-    """An output file, written beside its target as `name.part.suffix` and renamed when it is whole.
+    """An output file, written next to its target as `name.part.suffix` and renamed when it is complete.
 
-    A context manager: leaving it finishes the file. Leaving it because a source broke off or a disk
-    is full keeps what was written under the temporary name; leaving it by any other exception
-    discards it.
+    A context manager: leaving it finishes the file. If the source broke off or the output failed (SourceError,
+    SinkError), what was written is kept under the temporary name; after any other exception it is deleted.
 
     Attributes:
         path: the target.
-        part: where the file is written.
+        part: the temporary file.
 
     Raises:
-        SinkError: the folder cannot be made, or the file cannot be written.
+        SinkError: the folder cannot be created, or the file cannot be written.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -37,9 +36,9 @@ class Sink(ABC):
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SinkError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
+            raise SinkError(f"cannot create the folder {self.path.parent}: {error.strerror}") from error
         try:
-            self.part = create_part_file(self.path)  # what cannot be written is told before the work, not after it
+            self.part = create_part_file(self.path)  # an output that cannot be written fails now, not after the work
         except OSError as error:
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -48,18 +47,18 @@ class Sink(ABC):
 
     @abstractmethod
     def _finish(self) -> None:
-        """Write what is still held back, and close the file."""
+        """Write what is buffered, and close the file."""
 
     @abstractmethod
     def _release(self) -> None:
-        """Close the file without caring what is in it; harmless when done twice."""
+        """Close the file without writing what is buffered; harmless when called twice."""
 
     def close(self) -> None:
         """Finish the file and give it its final name."""
         try:
             self._finish()
             self._publish()
-        except SinkError:  # says already what is wrong
+        except SinkError:  # already states what is wrong
             self._release()
             self.remove_empty_part()
             raise
@@ -67,12 +66,12 @@ class Sink(ABC):
             self._release()
             self.remove_empty_part()
             raise self.sink_error(error) from error
-        except BaseException:  # Ctrl-C, impatient
+        except BaseException:  # a second Ctrl-C
             self.discard()
             raise
 
     def keep(self) -> None:
-        """Finish the file as far as it goes, under its temporary name; an empty one is not worth keeping."""
+        """Finish the file as far as possible under its temporary name; delete it if it is empty."""
         try:
             self._finish()
         except OSError:
@@ -80,18 +79,18 @@ class Sink(ABC):
         self.remove_empty_part()
 
     def discard(self) -> None:
-        """Stop, and leave nothing behind."""
+        """Close and delete the temporary file."""
         self._release()
         self.part.unlink(missing_ok=True)
 
     def remove_empty_part(self) -> None:
-        """Remove the temporary file where nothing was ever written to it; harmless at any other time."""
+        """Delete the temporary file if it is empty."""
         with suppress(OSError):
             if self.part.stat().st_size == 0:
                 self.part.unlink()
 
     def sink_error(self, error: Exception) -> SinkError:
-        """The one line for an output that cannot be written."""
+        """Return the SinkError for a failed write."""
         what = getattr(error, "strerror", None) or str(error)
         kept = f"; what was written is in {self.part}" if self.part.is_file() and self.part.stat().st_size else ""
         return SinkError(f"cannot write {self.path}: {what}{kept}")
@@ -109,7 +108,7 @@ class Sink(ABC):
 
 
 def create_part_file(path: Path) -> Path:
-    """An empty file beside `path`, under a name that nothing else has: neither a source nor an earlier part."""
+    """Create an empty file next to `path` with a name of its own, different from any source or earlier part."""
     number = 1
     while True:
         part = path.with_name(f"{path.stem}.part{'' if number == 1 else number}{path.suffix}")
@@ -124,15 +123,15 @@ class VideoSink(Sink):
     """An output video.
 
     Attributes:
-        notes: what the output could not keep of the source, a line each.
+        notes: one line for everything of the source that the output could not keep.
     """
 
     notes: list[str]
 
     @abstractmethod
     def write(self, frame: Frame) -> None:
-        """Append a frame at its own time. Frames of another size than the first are fitted to it."""
+        """Append a frame at its own time. Frames that differ in size from the first are resized to it."""
 
     def finish_side_tracks(self, *, whole: bool) -> None:
-        """Say that the last frame is written; copy the rest of the sound: all of it after the `whole` video."""
+        """Copy the remaining sound and subtitles: after the `whole` video all, otherwise up to the last frame's end."""
         return
