@@ -77,7 +77,7 @@ def render_default(option: Any, default: object) -> str:
         or default is inspect.Parameter.empty
     ):
         return ""
-    return f" Default: `{default}`."
+    return f" Default: `{f'{default:g}' if isinstance(default, float) else default}`."
 
 
 def render_options(rows: list[tuple[Any, Any, object]]) -> str:
@@ -87,7 +87,7 @@ def render_options(rows: list[tuple[Any, Any, object]]) -> str:
         argument = option.param_type_name == "argument"
         names = [option.name.upper()] if argument else [*option.opts, *option.secondary_opts]
         value = "" if argument or hint is bool else " " + text_or(option.metavar, placeholder(hint))
-        shown = ", ".join(f"`{name}{value}`" for name in sorted(names, key=len, reverse=True))
+        shown = ", ".join(f"`{name}{value}`".replace("|", r"\|") for name in sorted(names, key=len, reverse=True))
         required = " Required." if option.required and not argument else ""
         help_text = as_markdown(option.help or "")
         lines.append(f"| {shown} | {help_text}{required}{render_default(option, default)} |")
