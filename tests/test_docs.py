@@ -114,8 +114,14 @@ def test_contributing_lists_who_imports_what():
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, flags=re.MULTILINE)
     table = {library: {f"{name}.py" for name in re.findall(r"`([\w/]+)`", files)} for library, files in rows}
     assert {library: table.get(library) for library in IMPORTERS} == IMPORTERS
-    order = [room for line in re.findall(r"^\d+\. (.*)$", text, flags=re.MULTILINE) for room in re.findall(r"`(\w+)/?`", line)]
-    assert [room for room in order if room in {r for rooms in ROOMS for r in rooms}] == [r for rooms in ROOMS for r in rooms]
+    order = [
+        room
+        for line in re.findall(r"^\d+\. (.*)$", text, flags=re.MULTILINE)
+        for room in re.findall(r"`(\w+)/?`", line)
+    ]
+    assert [room for room in order if room in {r for rooms in ROOMS for r in rooms}] == [
+        r for rooms in ROOMS for r in rooms
+    ]
 
 
 def test_contributing_lists_where_threads_start():

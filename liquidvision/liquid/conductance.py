@@ -83,9 +83,12 @@ class ConductanceLTC(LiquidCell):
     elementwise scale and shift, which start as the identity.
 
     Args:
-        units: number of neurons, densely wired, or a `Wiring`, whose motor neurons are given out.
+        input_size: width of the input.
+        units: number of neurons, densely wired, or a `Wiring`, whose motor neurons are the outputs.
+        unfolds: see `LiquidCell`.
+        solver: see `LiquidCell`.
+        max_step: see `LiquidCell`.
         tau: the range of cm / g at the start, in seconds.
-        input_size, unfolds, solver, max_step: see `LiquidCell`.
 
     Raises:
         UsageError: as `LiquidCell`, or a wiring for another number of inputs.

@@ -127,9 +127,13 @@ class LTC(LiquidCell):
     second, so that the units together span quick and slow from the first step.
 
     Args:
+        input_size: width of the input.
+        units: number of neurons.
+        unfolds: see `LiquidCell`.
+        solver: see `LiquidCell`.
+        max_step: see `LiquidCell`.
         tau: the range of τ at the start, in seconds.
         gain: the range of k at the start, per second.
-        input_size, units, unfolds, solver, max_step: see `LiquidCell`.
     """
 
     gated: ClassVar[bool] = False

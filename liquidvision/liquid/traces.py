@@ -159,7 +159,9 @@ class Magnitudes(Traces):
 
     Args:
         layouts: the nodes of the embedding, in order.
-        taus, learn, straight: see `Traces`.
+        taus: see `Traces`.
+        learn: see `Traces`.
+        straight: see `Traces`.
         groups: number of groups that a globally pooled node's channels are averaged over.
 
     Raises:

@@ -76,7 +76,9 @@ def ncp(
 
     Args:
         inputs: number of inputs.
-        inter, command, motor: number of neurons in each layer.
+        inter: number of inter neurons.
+        command: number of command neurons.
+        motor: number of motor neurons, which are the outputs.
         sensory_fanout: inter neurons that each input goes to.
         inter_fanout: command neurons that each inter neuron goes to.
         recurrent_command: synapses drawn among the command neurons; one drawn twice counts once.
@@ -116,7 +118,9 @@ def auto_ncp(inputs: int, neurons: int, outputs: int, *, sparsity: float = 0.5, 
     """An NCP of a given size: two fifths of the neurons that are not motor neurons are command neurons.
 
     Args:
-        inputs, neurons, outputs: numbers; the motor neurons are the outputs.
+        inputs: number of inputs.
+        neurons: number of neurons in all layers.
+        outputs: number of motor neurons, which are the outputs.
         sparsity: 0 to 0.9; the share of a layer's possible synapses that are left out.
         seed: of every draw.
 

@@ -60,7 +60,8 @@ def infer(
             for an encoder of this machine's GPU.
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         session: the memory to continue with; None starts a new one.
-        batch, adaptive: see `predict`; of a live source up to 8 waiting frames are embedded at once.
+        batch: see `predict`; of a live source up to 8 waiting frames are embedded at once.
+        adaptive: see `predict`.
         max_frames: stop after this many frames.
         whole: when Ctrl-C ends the loop, leave the files under their temporary names: they play, but are incomplete.
         on_frame: called with each prediction.
