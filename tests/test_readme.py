@@ -1,4 +1,4 @@
-"""The README's promises: each of its snippets runs, and its commands are those that CI runs."""
+"""Python shown in README and guides runs as it stands, and the README's set-up commands are those that CI runs."""
 
 import re
 import subprocess
@@ -7,9 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
-CI = Path(__file__).parents[1] / ".ci" / "run"
-LIQUID = Path(__file__).parents[1] / "docs" / "guides" / "liquid.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CI = ROOT / ".ci" / "run"
+LIQUID = ROOT / "docs" / "guides" / "liquid.md"
+# Pages whose snippets need nothing but the samples; other tests run those of liquid, train, evaluate and webcam.
+PAGES = [
+    README,
+    *(ROOT / "docs" / f"{name}.md" for name in ("index", "getting-started", "guides/infer", "guides/streams")),
+]
 
 
 def snippets_of(page: Path) -> list[str]:
@@ -25,8 +31,11 @@ def command_after(marker: str) -> str:
     return found[0].strip()
 
 
-SNIPPETS = snippets_of(README)
-SAMPLES = Path(__file__).parents[1] / "samples"
+SNIPPETS = [
+    pytest.param(snippet, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, snippet in enumerate(snippets_of(page), start=1)
+]
 
 
 class FakeCamera:
@@ -52,9 +61,10 @@ class FakeCamera:
         pass
 
 
-def test_the_readme_has_its_snippets():
-    """File, camera, arrays, session, whole job and own head: the README shows six snippets."""
-    assert len(SNIPPETS) == 6
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_has_snippets(page):
+    """Each of these pages shows how its job is done in Python."""
+    assert snippets_of(page)
 
 
 def test_the_set_up_commands_are_marked():
@@ -82,17 +92,18 @@ def test_ci_runs_the_marked_commands():
         assert ran.stdout.strip() == command_after(marker)
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda text: re.sub(r"\W+", " ", text)[-40:].strip())
+@pytest.mark.parametrize("snippet", SNIPPETS)
 def test_each_snippet_runs(snippet, tmp_path, monkeypatch):
-    """A snippet of the README, pasted into a file, runs."""
+    """A snippet, pasted into a file, runs."""
     import cv2
 
     ticks = iter(range(10**6))
     monkeypatch.setattr(cv2, "VideoCapture", FakeCamera)
     monkeypatch.setattr("liquidvision.video.read.opencv_reader.time.monotonic", lambda: next(ticks) * 0.5)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "samples").symlink_to(SAMPLES)
-    exec(compile(snippet, "README.md", "exec"), {"__name__": "readme"})
+    (tmp_path / "samples").symlink_to(ROOT / "samples")
+    (tmp_path / "clip.mp4").symlink_to(ROOT / "samples" / "actions_vfr.mp4")
+    exec(compile(snippet, "snippet", "exec"), {"__name__": "snippet"})
 
 
 def test_the_page_of_the_liquid_core_shows_what_runs():

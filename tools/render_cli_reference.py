@@ -111,7 +111,9 @@ def render_command(name: str, command: Any) -> str:
     for option, hint, _ in arguments:
         shown = option.name.upper() + ("..." if get_origin(hint) is list else "")
         usage.append(shown if option.required else f"[{shown}]")
-    parts = [NOTE, f"# {PROGRAM} {name}", render_help(command.help or ""), f"```text\n{' '.join(usage)}\n```"]
+    first, *rest = inspect.cleandoc(command.help or "").split("\n\n")
+    parts = [NOTE, f"# {PROGRAM} {name}", render_help(first), f"```text\n{' '.join(usage)}\n```"]
+    parts += [render_help("\n\n".join(rest))] if rest else []
     if arguments:
         parts += ["## Arguments", render_options(arguments).replace("| option |", "| argument |")]
     for panel, rows in panels.items():
