@@ -1,7 +1,9 @@
 """`explain`: what is remembered of a stream, the picture drawn of it, and the command."""
 
+import re
 import signal
 import sys
+import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import picture
+from live import segment, station
 
 from liquidvision import Frame, Prediction
 from liquidvision.cli.main import main
@@ -34,8 +37,8 @@ def step(time: float, top: int = 0, alone: int = 0, units: int = 4, index: int =
 
 def history_of(times, tops=None) -> StreamHistory:
     history = StreamHistory()
-    for i, time in enumerate(times):
-        history.add(*step(time, tops[i] if tops else 0, i % 2))
+    for i, seconds in enumerate(times):
+        history.add(*step(seconds, tops[i] if tops else 0, i % 2))
     return history
 
 
@@ -238,3 +241,19 @@ def test_interrupted(run, make_video, monkeypatch):
     code, out, err = run(make_video("clip.mp4"), "-o", "out.png")
     assert (code, err) == (130, "") and "7 frames" in out and "interrupted" in out
     assert [path.name for path in Path().iterdir()] == ["out.png"]
+
+
+def test_dropped_frames_are_reported(run, monkeypatch):
+    """Frames of a live source that are dropped because drawing is slower are counted in the summary, as by `infer`."""
+    write = ChartSink.write
+
+    def slow(chart: ChartSink, frame: Frame, prediction: Prediction) -> None:
+        time.sleep(0.1)
+        write(chart, frame, prediction)
+
+    monkeypatch.setattr(ChartSink, "write", slow)
+    with station() as server:
+        server.pieces = segment(500, (64, 48))
+        code, out, err = run(server.url, "-o", "out.png", "--max-frames", 25)
+    assert (code, err) == (0, "") and "25 frames" in out
+    assert re.search(r"[1-9]\d* frames dropped", out), out

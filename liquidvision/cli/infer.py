@@ -5,8 +5,8 @@ import typer
 from liquidvision.cli.command import DONE, FAILED, INTERRUPTED, SOME_FAILED, Messages, Option, job_command
 from liquidvision.cli.options import INPUT, MODEL, OUTPUT, SHARED
 from liquidvision.cli.startup import prepare_torch
-from liquidvision.workflows.infer_plan import plan_infer
 from liquidvision.workflows.jobs import InferJob
+from liquidvision.workflows.plans import plan_infer
 
 RECORDS, OVERLAY, LIVE, MEMORY = "Records", "What is drawn", "Cameras, streams, growing files", "Memory"
 

@@ -14,11 +14,11 @@ from liquidvision.errors import SinkError, SourceError
 from liquidvision.inference.summary import Summary
 from liquidvision.prediction import Prediction
 from liquidvision.video.read.reader import VideoReader
-from liquidvision.workflows.infer import InferListener
-from liquidvision.workflows.infer_plan import InferPlan
+from liquidvision.workflows.listener import SourceListener
+from liquidvision.workflows.plans import InferPlan
 
 
-class InferOutput(InferListener):
+class InferOutput(SourceListener):
     """Prints progress on the error stream, if that is a terminal, and summaries on the output stream.
 
     Args:
@@ -115,14 +115,14 @@ class InferOutput(InferListener):
             lines.append(f"  labels: {seen}{', ...' if len(shares) > 6 else ''}")
             lines.append(f"  flips: {summary.flips} with memory, {summary.frame_flips} by each frame alone")
         counted = {
-            "times ran backwards": summary.backwards,
+            "steps back in time": summary.backwards,
             "repeated frames": summary.repeated,
             "gaps": summary.gaps,
             "damaged packets or pictures": summary.damaged,
-            "frames dropped, since later ones were there": summary.dropped,
-            "frames dropped, since they had waited too long": summary.stale,
-            "times lost and connected again": summary.reconnects,
-            "frames added nothing, and were not embedded": summary.still,
+            "frames dropped because later ones had arrived": summary.dropped,
+            "frames dropped because they had waited too long": summary.stale,
+            "times reconnected": summary.reconnects,
+            "frames skipped because they add nothing new": summary.still,
         }
         lines += [f"  {count} {what}" for what, count in counted.items() if count]
         lines += [f"  {note}" for note in summary.notes]

@@ -32,7 +32,7 @@ def predict(
     session: Session | None = None,
     batch: int | None = None,
     adaptive: bool = False,
-) -> Iterator[tuple[Frame, Prediction]]:
+) -> Generator[tuple[Frame, Prediction], None, None]:
     """Frames of a source with what the model makes of them, one after the other; nothing is kept.
 
     Stop whenever you like: the source is closed and the reading thread ended with the generator.

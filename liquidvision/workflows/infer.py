@@ -1,7 +1,6 @@
 """run_infer(): everything that `liquidvision infer` does, from a job to its outputs."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,13 +16,12 @@ from liquidvision.video.read.open import open_video
 from liquidvision.video.read.reader import LiveOptions, VideoReader
 from liquidvision.video.write.image_folder import FrameFolder, check_image_format
 from liquidvision.video.write.open import check_video_output
-from liquidvision.workflows.infer_plan import InferPlan, SourceOutputs, plan_infer
 from liquidvision.workflows.infer_source import infer
 from liquidvision.workflows.jobs import InferJob
+from liquidvision.workflows.listener import OnFrame, SourceListener
 from liquidvision.workflows.monitoring import SourceMonitor, serve_monitoring
+from liquidvision.workflows.plans import InferPlan, SourceOutputs, plan_infer
 from liquidvision.workflows.source_pool import SourcePool
-
-OnFrame = Callable[[Prediction], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +41,14 @@ class InferResult:
     interrupted: bool = False
 
 
-class InferListener:
-    """What `run_infer` reports while it runs. Does nothing; override what is of interest.
-
-    Sources that run at the same time report from threads of their own.
-    """
-
-    def begin(self, plan: InferPlan) -> None:
-        """Called once, when the job is checked and the model is loaded."""
-
-    @contextmanager
-    def progress(self, reader: VideoReader, max_frames: int | None) -> Iterator[OnFrame]:
-        """Entered while a source runs; yields what to call with each prediction."""
-        yield lambda prediction: None
-
-    def finished(self, name: str, summary: Summary) -> None:
-        """Called when a source has ended and its outputs are written."""
-
-    def failed(self, name: str, error: SourceError | SinkError) -> None:
-        """Called when a source could not be run. What this raises ends the job."""
-
-
-def run_infer(job: InferJob, listener: InferListener | None = None, *, plan: InferPlan | None = None) -> InferResult:
+def run_infer(job: InferJob, listener: SourceListener | None = None, *, plan: InferPlan | None = None) -> InferResult:
     """Run a model over all sources of a job, and write what it asks for.
 
     A source that fails does not end the others. Ctrl-C ends the job; sources that have ended keep their outputs.
 
     Args:
         job: what to do.
-        listener: told of progress and of the end of each source.
+        listener: gets progress, and the summary or the error of each source.
         plan: from `plan_infer(job)`, where the caller has it already.
 
     Raises:
@@ -80,7 +57,7 @@ def run_infer(job: InferJob, listener: InferListener | None = None, *, plan: Inf
         SinkError: the metrics port is not free, or the folder for the state cannot be made.
         DependencyError: metrics are asked for, and prometheus-client is not installed.
     """
-    listener, plan = listener or InferListener(), plan or plan_infer(job)
+    listener, plan = listener or SourceListener(), plan or plan_infer(job)
     check_infer(job, plan)
     model = Model.from_pretrained(job.model, device=job.device, half=job.half)
     listener.begin(plan)
@@ -124,7 +101,7 @@ class _InferRun:
         job: InferJob,
         plan: InferPlan,
         model: Model,
-        listener: InferListener,
+        listener: SourceListener,
         monitor: SourceMonitor | None,
     ) -> None:
         self._job, self._plan, self._model = job, plan, model

@@ -82,3 +82,57 @@ class InferJob:
     state_in: Path | None = None
     state_out: Path | None = None
     metrics_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainJob:
+    """Everything that a run of `explain` needs; `run_explain` runs it.
+
+    Attributes:
+        source: a file, a URL, or a camera index.
+        model: a bundled model, a model folder, or torchvision:NAME.
+        out: a .png, .svg or .pdf, or a folder. None: runs/explain.
+        exist_ok: replace a picture that already exists.
+        start, end: the part of the source, in seconds from its beginning.
+        vid_stride: use every Nth frame.
+        max_frames: stop after this many frames.
+        reader: see `open_video`.
+        device: see `Model.from_pretrained`.
+    """
+
+    source: str
+    _: KW_ONLY
+    model: str = "objects"
+    out: Path | None = None
+    exist_ok: bool = False
+    start: float = 0.0
+    end: float | None = None
+    vid_stride: int = 1
+    max_frames: int | None = None
+    reader: str = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchJob:
+    """Everything that a run of `bench` needs; `run_bench` runs it.
+
+    Attributes:
+        source: a video file. None: a generated clip.
+        model: a bundled model, a model folder, or torchvision:NAME.
+        frames: measure the first N frames.
+        rounds: how often everything is measured.
+        codec: see `infer`.
+        device, half: see `Model.from_pretrained`.
+        save_json: where to write the figures.
+    """
+
+    source: str | None = None
+    _: KW_ONLY
+    model: str = "objects"
+    frames: int = 300
+    rounds: int = 3
+    codec: str = "h264"
+    device: str = "auto"
+    half: bool = False
+    save_json: Path | None = None

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -15,14 +16,19 @@ from liquidvision.errors import SinkError
 from liquidvision.inference.pipeline import predict
 from liquidvision.inference.session import Session
 from liquidvision.inference.summary import Summary
+from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.overlay import Overlay
 from liquidvision.rendering.panels import format_clock
-from liquidvision.rendering.window import ESCAPE, StatusLine
+from liquidvision.rendering.window import ESCAPE, ScreenWindow, StatusLine
 from liquidvision.video.frame import Frame, VideoInfo
+from liquidvision.video.read.open import open_video
 from liquidvision.video.read.playback import Playback
 from liquidvision.video.read.reader import VideoReader
 from liquidvision.video.write.av_writer import AVVideoSink
+from liquidvision.workflows import io_paths
+from liquidvision.workflows.listener import SourceListener
+from liquidvision.workflows.source_summary import SummaryBuilder
 
 PARTS = ("label", "bars", "timeline", "tau")
 MEMORY, ALONE, BOTH = VIEWS = ("with memory", "each frame alone", "each frame alone, and with memory")
@@ -36,6 +42,36 @@ KEYS = (
 )
 TICK = 0.02  # seconds that the window may wait for a frame without looking at its keys
 RECENT = 2.0  # seconds over which frames per second and delay are told
+
+
+def view_source(
+    source: str, model: str, recordings: Path, *, device: str = "auto", listener: SourceListener | None = None
+) -> Summary:
+    """Show a source in a window with what a model predicts, until the source ends or the user quits.
+
+    Args:
+        source: a path, a URL, or a camera index.
+        model: a bundled model, a model folder, or torchvision:NAME.
+        recordings: the folder for recordings.
+        device: see `Model.from_pretrained`.
+        listener: gets the summary.
+
+    Raises:
+        SourceError: the source cannot be opened, or broke off.
+        SinkError: there is no display, or a recording cannot be written.
+    """
+    loaded = Model.from_pretrained(model, device=device)
+    stem = io_paths.output_stem(source)
+    with open_video(source) as reader:
+        info = reader.info
+        # The first frame is slow: kernels are compiled and memory is allocated. Not while the source plays.
+        Session(loaded).push(Frame(np.zeros((info.height, info.width, 3), np.uint8), 0, 0, Fraction(1)))
+        with ScreenWindow(f"liquidvision · {info.name}", info.width, info.height, info.pixel_aspect) as screen:
+            viewer = Viewer(reader, Session(loaded), screen, lambda: io_paths.free_file(recordings, stem, ".mp4"))
+            summary = viewer.run()
+    if listener is not None:
+        listener.finished(info.name, summary)
+    return summary
 
 
 class Screen(Protocol):
@@ -131,35 +167,27 @@ class Viewer:
             SourceError: the source broke off.
             SinkError: a recording cannot be written.
         """
-        summary, started, last, first = Summary(), time.perf_counter(), None, None
+        counter = SummaryBuilder(self._source, self._session)
         with (
-            DeferredInterrupt() as patience,
+            DeferredInterrupt() as interrupt,
             self._recorder,
             Prefetcher(self._source, 1, policy="latest", counts=self._source.counts) as ahead,
         ):
             loop = predict(self._frames(ahead), self._session.model, session=self._session, batch=1)
             try:
-                for frame, prediction in patience.interruptible(loop):
+                for frame, prediction in interrupt.interruptible(loop):
                     self._last = frame, prediction
                     self._recorder.write(self._annotate(frame, prediction))
                     self._newest = time.monotonic()
                     self._shown.append((self._newest, self._newest - ahead.arrival_time))
                     self._show()
-                    summary.count(prediction, last)
-                    first = first or prediction
-                    last = prediction if last is None or prediction.time != last.time else last
+                    counter.add(prediction)
             except KeyboardInterrupt:
-                summary.interrupted = True
+                counter.summary.interrupted = True
             finally:
-                loop.close()  # type: ignore[attr-defined]  # a generator
-                self._source.close()  # the thread may wait for a picture that is no more wanted
-        for name in ("damaged", "dropped", "reconnects"):
-            setattr(summary, name, getattr(self._source.counts, name))
-        for name in ("repeated", "backwards", "gaps"):
-            setattr(summary, name, getattr(self._session, name))
-        summary.media_seconds = last.time - first.time if first and last else 0.0
-        summary.outputs, summary.wall_seconds = list[Path](self._recorder.paths), time.perf_counter() - started
-        return summary
+                loop.close()
+                self._source.close()  # the thread may be waiting for a frame that nobody needs any more
+        return counter.finish(list(self._recorder.paths))
 
     def _frames(self, ahead: Prefetcher[Frame]) -> Iterator[Frame]:
         """The frames to predict; between them, and while none comes, the window lives and its keys are obeyed."""

@@ -1,4 +1,4 @@
-"""What an `InferJob` will read and write, found out before anything slow is imported."""
+"""What a job will read and write, checked before anything slow is imported."""
 
 import sys
 from collections.abc import Sequence
@@ -7,9 +7,10 @@ from pathlib import Path
 
 from liquidvision.errors import UsageError
 from liquidvision.workflows import io_paths
-from liquidvision.workflows.jobs import InferJob
+from liquidvision.workflows.jobs import ExplainJob, InferJob
 
 STDOUT = "-"  # as `InferJob.out`
+CHART_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +99,20 @@ def _video_paths(job: InferJob, names: Sequence[str], *, exist_ok: bool) -> Sequ
     if sys.stdout.isatty():
         raise UsageError("-o - would print the video on the terminal; pipe it into a program, or name a file")
     return [job.out]
+
+
+def plan_explain(job: ExplainJob) -> Path:
+    """Return the path of the picture that a job draws. Nothing is created.
+
+    Raises:
+        UsageError: another suffix than `CHART_SUFFIXES`, an output that already exists, or max_frames below 1.
+    """
+    if job.out is not None:
+        io_paths.check_output_suffix(job.out, CHART_SUFFIXES)
+    if job.max_frames is not None and job.max_frames < 1:
+        raise UsageError(f"--max-frames is {job.max_frames}; expected 1 or more")
+    default = Path("runs") / "explain"
+    (path,) = io_paths.output_paths(
+        [job.source], job.out, exist_ok=job.exist_ok, suffix=CHART_SUFFIXES[0], default=default
+    )
+    return path
