@@ -1,4 +1,4 @@
-"""docs/guides/train.md: what it shows runs as it stands, on clips that are rendered here."""
+"""The pages about training show what runs as it stands, on clips that are made here."""
 
 import re
 import shlex
@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "guides" / "train.md"
+DOCS = Path(__file__).parents[1] / "docs"
+TRAIN, EVALUATE, START = DOCS / "guides" / "train.md", DOCS / "guides" / "evaluate.md", DOCS / "getting-started.md"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of each liquidvision command that the page shows, but for those that wait for a person."""
+    lines = [shlex.split(line, comments=True) for block in blocks(page, "sh") for line in block.splitlines()]
+    return [words[1:] for words in lines if words[:1] == ["liquidvision"] and words[1] != "webcam"]
 
 
 @pytest.fixture
@@ -22,30 +33,39 @@ def here(make_video, tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def test_the_worked_example_runs(run, here):
-    """Check, train, eval, infer and compare, as the page has them, end with an annotated video and a report."""
-    commands = [
-        line.strip()
-        for block in re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-        for line in block.splitlines()
-    ]
-    assert [shlex.split(line)[1] for line in commands] == ["check", "train", "eval", "infer", "eval"]
-    for line in commands:
-        arguments = shlex.split(line)[1:]
-        # Without a network: the bundled backbone, and less of everything.
-        arguments += ["--backbone", "objects", "--epochs", "2"] if arguments[0] == "train" else []
-        arguments += ["--folds", "2", "--seeds", "1"] if "--compare" in arguments else []
+def run_commands(run, page: Path) -> str:
+    """Run what the page shows, offline and with less of everything; the last command's output."""
+    for arguments in commands(page):
+        if arguments[0] == "train":
+            arguments += ["--epochs", "2", *([] if "--backbone" in arguments else ["--backbone", "objects"])]
+        if arguments[0] == "eval":
+            arguments += ["--exist-ok", *(["--folds", "2", "--seeds", "1"] if "--compare" in arguments else [])]
         ran = run(*arguments)
-        assert ran.code == 0, (line, ran)
+        assert ran.code == 0, (arguments, ran)
+    return ran.out
+
+
+def test_the_guides_commands_run(run, here):
+    """Check, train, eval and infer, and then eval and its comparison, as the two guides show them."""
+    assert [words[0] for words in commands(TRAIN)] == ["check", "train", "eval", "infer"]
+    run_commands(run, TRAIN)
     assert (here / "runs" / "infer" / "clip.mp4").is_file()
     assert "<html" in (here / "report.html").read_text(encoding="utf-8")
-    assert "HMM" in ran.out
+    assert "HMM" in run_commands(run, EVALUATE)
 
 
-def test_the_python_of_the_page_runs(here, monkeypatch, capsys):
-    """The Python of the page trains a model and prints its scores."""
+def test_getting_started_runs(run, here):
+    """Every command of the first page runs in order, from the first video to a model of one's own."""
+    run_commands(run, START)
+    for name in ("runs/infer/clip.mp4", "compared.mp4", "labels.csv", "report.html", "labelled.mp4"):
+        assert (here / name).is_file(), name
+
+
+def test_the_python_of_the_guides_runs(here, monkeypatch, capsys):
+    """The guides' Python trains a model, measures it, and prints what came out."""
     monkeypatch.chdir(here)
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
-    exec(compile(code, str(PAGE), "exec"), {})
-    assert len(capsys.readouterr().out.split()) == 2
+    for page in (TRAIN, EVALUATE):
+        (code,) = blocks(page, "python")
+        exec(compile(code, str(page), "exec"), {})
+        assert capsys.readouterr().out.strip()
     assert (here / "my-model" / "config.json").is_file()
