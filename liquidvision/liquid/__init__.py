@@ -1,6 +1,6 @@
-"""Liquid time-constant networks: cells, wirings, and traces.
+"""Liquid time-constant networks: recurrent cells, wirings and traces.
 
-`Cell` is the contract of all: outputs, state = cell(x, dt, state).
+All cells share the interface of `Cell`: outputs, state = cell(x, dt, state).
 """
 
 from liquidvision.liquid.cell import Cell

@@ -1,4 +1,4 @@
-"""The contract of every recurrent layer: pure functions of (input, state, Δt); the checked shapes of its arguments."""
+"""The interface of recurrent cells, pure functions of (input, state, Δt), and checks of their arguments."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ Prepared = tuple[Tensor, ...]
 
 
 class Cell(nn.Module, ABC):
-    """One recurrent layer, stepped by the seconds that really passed.
+    """A recurrent layer whose steps take the elapsed seconds.
 
-    A cell remembers nothing: state in, state out. What depends on the input alone is computed by
-    `prepare`, for all frames at once, and never inside the loop over time. A step of Δt = 0 leaves
-    the state as it is, in every cell, so that padding and repeated frames step nothing.
+    A cell holds no state: the state is an argument and a result. `prepare` computes everything that depends on the
+    input alone, for all frames at once and outside the loop over time. In every cell a step with Δt = 0 leaves the
+    state unchanged, so padding and repeated frames have no effect on it.
 
     Attributes:
         input_size: width of an input.
-        units: neurons, each with a time constant; 0 for a cell without time constants.
+        units: number of neurons, each with a time constant; 0 for a cell without time constants.
         output_size: width of an output.
-        state_size: width of the state; a cell with several states lays them side by side.
+        state_size: width of the state; a cell with several states concatenates them.
     """
 
     input_size: int
@@ -32,21 +32,21 @@ class Cell(nn.Module, ABC):
     state_size: int
 
     def initial(self, batch: int) -> Tensor:
-        """The state of `batch` streams that have seen nothing, (batch, state_size)."""
+        """Return the initial state of `batch` streams, (batch, state_size)."""
         return next(self.parameters()).new_zeros(batch, self.state_size)
 
     @abstractmethod
     def prepare(self, x: Tensor) -> Prepared:
-        """What the steps need of the inputs alone: x (..., input_size) to tensors (..., n)."""
+        """Compute what the steps need from the inputs alone: from x (..., input_size), tensors (..., n)."""
 
     @abstractmethod
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One step over dt seconds.
+        """Advance the state by one step of dt seconds.
 
         Args:
-            prepared: what `prepare` gave for this frame, each (batch, n).
+            prepared: the results of `prepare` for this frame, (batch, n) each.
             state: (batch, state_size).
-            dt: (batch, 1) seconds, finite and not negative; 0 leaves the state as it is.
+            dt: (batch, 1) seconds, finite and not negative; 0 leaves the state unchanged.
 
         Returns:
             The output (batch, output_size), the new state (batch, state_size), and the effective time
@@ -54,13 +54,19 @@ class Cell(nn.Module, ABC):
         """
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`advance` over all frames: prepared (batch, steps, n), dt (batch, steps), one step or more.
+        """Advance the state over all frames.
+
+        Args:
+            prepared: the results of `prepare`, (batch, steps, n) each; 1 step or more.
+            state: (batch, state_size).
+            dt: (batch, steps) seconds.
 
         Returns:
-            Outputs (batch, steps, output_size), the last state, time constants (batch, steps, units).
+            Outputs (batch, steps, output_size), the last state (batch, state_size), and the effective time constants
+            (batch, steps, units) in seconds.
         """
         outputs, taus = [], []
-        # Unbound at once: the backward of each p[:, t] would fill a tensor as large as p.
+        # Unbind once: the backward pass of each p[:, t] would allocate a tensor as large as p.
         for *frame, seconds in zip(*(p.unbind(1) for p in prepared), dt.split(1, 1), strict=True):
             output, state, tau = self.advance(tuple(frame), state, seconds)
             outputs.append(output)
@@ -76,18 +82,19 @@ class Cell(nn.Module, ABC):
         lengths: Tensor | Sequence[int] | None = None,
         return_time_constants: bool = False,
     ) -> tuple[Tensor, ...]:
-        """Run (batch, steps, input_size) inputs through the cell.
+        """Run the cell over streams of inputs.
 
         Args:
-            x: (batch, steps, input_size), one step or more.
-            dt: seconds since the frame before: a number, (batch,), (batch, steps) or (batch, steps, 1).
-            state: (batch, state_size), what an earlier call gave; None for streams that have seen nothing.
-            lengths: (batch,) frames of each stream that count; the rest is padding, which steps nothing.
-            return_time_constants: give the effective time constants too.
+            x: inputs (batch, steps, input_size), 1 step or more.
+            dt: seconds since the previous frame: a number, (batch,), (batch, steps) or (batch, steps, 1).
+            state: (batch, state_size), the state that an earlier call returned; None for the initial state.
+            lengths: (batch,) number of valid frames of each stream; later frames are padding and leave the state
+                unchanged.
+            return_time_constants: also return the effective time constants.
 
         Returns:
-            Outputs (batch, steps, output_size) and the last state (batch, state_size); with
-            `return_time_constants` also (batch, steps, units) seconds. Outputs in the padding mean nothing.
+            Outputs (batch, steps, output_size) and the last state (batch, state_size); with `return_time_constants`
+            also (batch, steps, units) in seconds. Outputs of padding frames are meaningless.
 
         Raises:
             UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
@@ -102,7 +109,7 @@ class Cell(nn.Module, ABC):
         return (outputs, state, taus) if return_time_constants else (outputs, state)
 
     def step(self, x: Tensor, dt: Tensor | float, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """One frame of each stream: x (batch, input_size), dt a number or (batch,). Output and state."""
+        """Advance each stream by one frame: x (batch, input_size), dt a number or (batch,). Return output and state."""
         outputs, state = self(x[:, None], dt, state)
         return outputs[:, 0], state
 
@@ -110,7 +117,16 @@ class Cell(nn.Module, ABC):
 def as_streams(
     x: Tensor, dt: Tensor | float, lengths: Tensor | Sequence[int] | None, width: int, what: str
 ) -> tuple[Tensor, Tensor]:
-    """Streams x (batch, steps, width), `what` they are, and their Δt (batch, steps); both are 0 in the padding.
+    """Check streams and their Δt; set both to 0 in the padding.
+
+    Args:
+        x: (batch, steps, width).
+        dt, lengths: see `Cell.forward`.
+        width: the expected width.
+        what: what x holds, for the error message.
+
+    Returns:
+        x (batch, steps, width) and Δt (batch, steps).
 
     Raises:
         UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
@@ -122,11 +138,13 @@ def as_streams(
     if lengths is None:
         return x, seconds
     counted = as_mask(lengths, batch, steps, x)
-    return x.masked_fill(counted[..., None] == 0, 0.0), seconds * counted  # 0 times a NaN would step
+    return x.masked_fill(
+        counted[..., None] == 0, 0.0
+    ), seconds * counted  # not multiplied by the mask: 0 times NaN is NaN
 
 
 def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:
-    """Seconds between frames as (batch, steps), from a number, (batch,), (batch, steps) or (batch, steps, 1).
+    """Return Δt as (batch, steps) from a number, (batch,), (batch, steps) or (batch, steps, 1).
 
     Raises:
         UsageError: another shape, or a value that is negative, NaN or infinite.
@@ -150,7 +168,7 @@ def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:
 
 
 def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tensor) -> Tensor:
-    """1 for frames that count and 0 for padding, (batch, steps), from the streams' lengths (batch,).
+    """Return a mask (batch, steps), 1 for valid frames and 0 for padding, from the streams' lengths (batch,).
 
     Raises:
         UsageError: another shape, or a length outside 0..steps.
@@ -165,12 +183,12 @@ def as_mask(lengths: Tensor | Sequence[int], batch: int, steps: int, like: Tenso
 
 
 def hold_at_zero_dt(new: Tensor, old: Tensor, dt: Tensor) -> Tensor:
-    """`new` (batch, n) where time passed, `old` where Δt (batch, 1) is 0: for cells that Δt = 0 alone would move."""
+    """Return `new` (batch, n) where Δt (batch, 1) > 0, otherwise `old`: for cells that would move at Δt = 0."""
     return torch.where(dt > 0, new, old)
 
 
 def check_sizes(**sizes: object) -> None:
-    """Raise UsageError for the first that is no whole number of 1 or more."""
+    """Raise UsageError for the first size that is not a whole number of 1 or more."""
     for name, value in sizes.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
             hint = "; only ConductanceLTC takes a wiring" if type(value).__name__ == "Wiring" else ""

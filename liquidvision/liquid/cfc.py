@@ -1,4 +1,4 @@
-"""The closed-form continuous-time cell: a step over any Δt without a solver."""
+"""The closed-form continuous-time cell, which steps over any Δt without a solver."""
 
 from itertools import pairwise
 from typing import Any
@@ -10,35 +10,35 @@ from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import Cell, Prepared, check_sizes, hold_at_zero_dt
 
 MODES = ("default", "pure", "no_gate")
-MAX_TIME_CONSTANT = 1e6  # seconds; a gate that stands still has no time constant, and records take finite numbers only
+MAX_TIME_CONSTANT = 1e6  # seconds: a gate that does not move has none, and records need finite numbers
 
 
 class CfC(Cell):
     """Closed-form continuous-time cell (Hasani et al., Nature Machine Intelligence 2022, arXiv 2106.13898).
 
-    A backbone, linear layers with 1.7159 tanh(0.666 z) between them, takes input and state to heads
-    as wide as the state; time enters behind the heads only. With Δt in seconds the new state is
+    A backbone of linear layers, with the activation 1.7159 tanh(0.666 z) between them, maps input and state to heads
+    as wide as the state. Time enters only after the heads. With Δt in seconds the new state is
 
-        default   tanh(p) (1 - s) + tanh(q) s,  s = σ(a Δt + b): two targets and a gate between them,
+        default   tanh(p) (1 - s) + tanh(q) s,  s = σ(a Δt + b): two targets with a gate between them,
                   the paper's sigmoidal time gates with the offset b of the authors' code
         no_gate   tanh(p) + tanh(q) s
-        pure      A - A p exp(-Δt (|w| + |p|)): the solution that the gates stand in for
+        pure      A - A p exp(-Δt (|w| + |p|)): the solution that the gates approximate
 
-    These are functions of Δt, but not flows: Δt = 0 would move the state, so it is held there, and two
-    steps are not one of twice the length. The weights start as in the public code (ncps 1.0.1), which
-    this cell equals with the same weights.
+    These are functions of Δt but not flows. Δt = 0 would move the state, so it is held constant there, and two steps
+    do not equal one step of twice the length. Weights are initialised as in ncps 1.0.1; with the same weights, the
+    results are those of ncps.
 
-    Time constants: at its end a step moves as dx/dΔt = (x∞ - x) / τ, exactly, towards the value x∞ that
-    it would take with more time. The rate 1 / τ is a s for a > 0 and -a (1 - s) for a < 0 (default,
-    no_gate), and |w| + |p| (pure). They say how quick a step is. How long the cell remembers they
-    do not say: the old state acts through the backbone alone. At most 1e6 s is given.
+    Time constants: at the end of a step the state moves exactly as dx/dΔt = (x∞ - x) / τ, where x∞ is the limit of
+    the step for large Δt. The rate 1 / τ is a s for a > 0 and -a (1 - s) for a < 0 (default, no_gate), and |w| + |p|
+    (pure). The time constants describe how fast a step is, not how long the cell remembers: the old state acts only
+    through the backbone. They are capped at 1e6 s.
 
     Args:
         input_size: width of an input.
-        units: width of the state, which is the output.
+        units: width of the state, which is also the output.
         mode: "default", "pure" or "no_gate".
         backbone_units: width of the backbone's layers.
-        backbone_layers: number of them; 0 puts the heads right on input and state.
+        backbone_layers: number of backbone layers; 0 connects the heads directly to input and state.
 
     Raises:
         UsageError: an unknown mode, a size below 1, or a negative number of layers.
@@ -63,7 +63,7 @@ class CfC(Cell):
         self.mode = mode
         heads = 1 if mode == "pure" else 4  # p; or p, q, a and b
         widths = [backbone_units] * backbone_layers + [heads * units]
-        # The first layer sees [input, state]: the input's columns apart, to be used for all frames at once.
+        # The first layer takes [input, state]. The input's columns are separate, to be applied to all frames at once.
         self.inputs = nn.Linear(input_size, widths[0])
         self.recurrent = nn.Linear(units, widths[0], bias=False)
         self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in pairwise(widths))
@@ -74,7 +74,7 @@ class CfC(Cell):
 
     @torch.no_grad()
     def _initialise(self, heads: int) -> None:
-        """Xavier's uniform weights for every layer and head, each as the public code sees it: whole."""
+        """Draw Xavier uniform weights for every layer and head, each as one matrix, as ncps does."""
         joined = nn.Linear(self.input_size + self.units, self.inputs.out_features)
         stack = [joined, *(layer for layer in self.layers if isinstance(layer, nn.Linear))]
         for layer in stack:
@@ -84,7 +84,7 @@ class CfC(Cell):
 
     @torch.no_grad()
     def _split(self, joined: nn.Linear) -> None:
-        """Take the first layer from one over [input, state]."""
+        """Set the first layer from a linear layer over [input, state]."""
         weight, state_weight = joined.weight.split([self.input_size, self.units], 1)
         self.inputs.weight.copy_(weight)
         self.inputs.bias.copy_(joined.bias)
@@ -92,16 +92,16 @@ class CfC(Cell):
 
     @classmethod
     def from_ncps(cls, cell: nn.Module) -> "CfC":
-        """The same cell from ncps 1.0.1: a `CfCCell`, or a `CfC` around one.
+        """Copy a cell of ncps 1.0.1: a `CfCCell`, or the cell of a `CfC`.
 
-        Dropout and a projection of the outputs are left behind.
+        Dropout and an output projection are not copied.
 
         Raises:
-            UsageError: a wiring, mixed memory, or an activation other than lecun_tanh.
+            UsageError: the cell has a wiring, mixed memory, or an activation other than lecun_tanh.
         """
         theirs: Any = getattr(cell, "rnn_cell", cell)
         if getattr(cell, "use_mixed", False):
-            raise UsageError("this CfC has a mixed memory; give its rnn_cell, and put it into MixedMemory")
+            raise UsageError("this CfC has a mixed memory; give its rnn_cell, and wrap the result in MixedMemory")
         if not hasattr(theirs, "ff1") or theirs.sparsity_mask is not None:
             raise UsageError(f"a {type(theirs).__name__} cannot be copied; expected ncps' CfCCell without wiring")
         backbone = list(theirs.backbone or ())

@@ -1,4 +1,4 @@
-"""The conductance form of LTC: membranes and synapses, densely or sparsely wired; takes the weights of ncps."""
+"""The conductance form of LTC, with dense or sparse wiring; imports weights from ncps."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ INITIAL_WEIGHT_SUM = 8.0
 
 
 class Synapses(nn.Module):
-    """Synapses from `sources` to `units`: Σ w σ(a (v - μ)) and Σ w E σ(a (v - μ)) by unit.
+    """Synapses from `sources` to `units`: Σ w σ(a (v - μ)) and Σ w E σ(a (v - μ)) per unit.
 
-    A dense wiring keeps its parameters as (sources, units), a sparse one only those of synapses that
-    there are, (n,), source by source; what is not there costs nothing.
+    With a dense wiring the parameters are (sources, units). With a sparse wiring they are (n,), one for each existing
+    synapse, ordered by source, so that missing synapses cost nothing.
 
     Args:
-        polarity: (sources, units): the sign that each synapse's reversal potential E starts with; 0: none.
-        centre: range of μ at the start.
+        polarity: (sources, units), the initial sign of each synapse's reversal potential E; 0: no synapse.
+        centre: range of the initial μ.
     """
 
     def __init__(self, polarity: np.ndarray, *, centre: tuple[float, float]) -> None:
@@ -38,9 +38,9 @@ class Synapses(nn.Module):
         self.dense = len(pre) == sign.numel()
         if not self.dense:
             weight, sign = weight[pre, post], sign[pre, post]
-        self.pre: Tensor  # each synapse's source and its unit; empty where dense
+        self.pre: Tensor  # source of each synapse; empty if dense
         self.register_buffer("pre", pre[:0] if self.dense else pre)
-        self.post: Tensor
+        self.post: Tensor  # unit of each synapse; empty if dense
         self.register_buffer("post", post[:0] if self.dense else post)
         self.raw_weight = nn.Parameter(inverse_softplus(weight))
         self.slope = nn.Parameter(torch.empty(weight.shape).uniform_(3, 8))  # a
@@ -48,7 +48,7 @@ class Synapses(nn.Module):
         self.reversal = nn.Parameter(sign)  # E
 
     def forward(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """Potentials (..., sources) to total conductance Σ w s and current Σ w E s, each (..., units)."""
+        """Return total conductance Σ w s and current Σ w E s, (..., units) each, for potentials (..., sources)."""
         synapses = self.parameters_by_synapse()
         worth = dispatch.worth_compiling(source.numel() // self.sources)
         if worth and dispatch.kernels_apply(source, *self.parameters()):
@@ -56,7 +56,7 @@ class Synapses(nn.Module):
         return self.sums(source, synapses)
 
     def sums(self, source: Tensor, synapses: dispatch.SynapseParameters) -> tuple[Tensor, Tensor]:
-        """The same by plain torch, with what `parameters_by_synapse` gave."""
+        """Compute the same in plain torch, from the result of `parameters_by_synapse`."""
         weight, slope, centre, reversal, pre, post = synapses
         if self.dense:
             open_ = weight * torch.sigmoid(slope * (source[..., None] - centre))
@@ -66,32 +66,30 @@ class Synapses(nn.Module):
         return zeros.index_add(-1, post, open_), zeros.index_add(-1, post, open_ * reversal)
 
     def parameters_by_synapse(self) -> dispatch.SynapseParameters:
-        """The parameters, the weights made positive."""
+        """Return the parameters, with positive weights."""
         weight = functional.softplus(self.raw_weight)
         return dispatch.SynapseParameters(weight, self.slope, self.centre, self.reversal, self.pre, self.post)
 
 
 class ConductanceLTC(LiquidCell):
-    """The form that the authors' code runs: membranes and synapses with conductances (NCP, Nature MI 2020, Eqs. 1-3).
+    """LTC with membranes and synaptic conductances, the form of the authors' code (NCP, Nature MI 2020, Eqs. 1-3).
 
     cm dv/dt = g (vleak - v) + Σ w σ(a (v_pre - μ)) (E - v) + the same sum over the inputs, so that
-    G = (g + Σ w s) / cm and G v∞ = (g vleak + Σ w s E) / cm. The effective time constant 1 / G lies
-    between cm / (g + Σ w) and cm / g; v stays between the extremes of 0, vleak and E. g, w and cm are
-    positive by construction (softplus of a free parameter that starts at the inverse of its initial
-    value). cm / g starts log-uniform over `tau` seconds, and synaptic weights are divided by their
-    fan-in, or the conductance of a wide input would leave no memory. Inputs and outputs go through an
-    elementwise scale and shift, which start as the identity.
+    G = (g + Σ w s) / cm and G v∞ = (g vleak + Σ w s E) / cm. The effective time constant 1 / G lies between
+    cm / (g + Σ w) and cm / g. v stays between the extremes of 0, vleak and E. g, w and cm are positive by construction:
+    each is the softplus of a free parameter.
+
+    cm / g is initialised log-uniformly over `tau` seconds. Synaptic weights are divided by their fan-in; otherwise the
+    conductance of a wide input would leave no memory. Inputs and outputs pass through an elementwise scale and shift,
+    which start as the identity.
 
     Args:
-        input_size: width of the input.
-        units: number of neurons, densely wired, or a `Wiring`, whose motor neurons are the outputs.
-        unfolds: see `LiquidCell`.
-        solver: see `LiquidCell`.
-        max_step: see `LiquidCell`.
-        tau: the range of cm / g at the start, in seconds.
+        units: number of neurons, densely wired, or a `Wiring`, whose motor neurons are the output.
+        tau: range of the initial cm / g in seconds.
+        input_size, unfolds, solver, max_step: see `LiquidCell`.
 
     Raises:
-        UsageError: as `LiquidCell`, or a wiring for another number of inputs.
+        UsageError: as in `LiquidCell`, or a wiring for another number of inputs.
     """
 
     def __init__(
@@ -123,12 +121,12 @@ class ConductanceLTC(LiquidCell):
 
     @property
     def leak(self) -> Tensor:
-        """g (units,), relative to the synaptic weights."""
+        """Leak conductance g (units,), in the unit of the synaptic weights."""
         return functional.softplus(self.raw_leak)
 
     @property
     def capacitance(self) -> Tensor:
-        """cm (units,), in seconds times the unit of g."""
+        """Capacitance cm (units,), in seconds times the unit of g."""
         return functional.softplus(self.raw_capacitance)
 
     def prepare(self, x: Tensor) -> Prepared:
@@ -157,16 +155,16 @@ class ConductanceLTC(LiquidCell):
 
 
 def inverse_softplus(y: Tensor) -> Tensor:
-    """The x with softplus(x) = y, for y > 0, without overflow for large y."""
+    """Return x with softplus(x) = y, for y > 0, without overflow for large y."""
     return y + torch.log(-torch.expm1(-y))
 
 
 @torch.no_grad()
 def from_ncps(module: Any) -> ConductanceLTC | MixedMemory:
-    """The same cell as an `LTCCell` or `LTC` of ncps 1.0.1: wiring, weights, unfolds, solver, mixed memory.
+    """Copy an `LTCCell` or `LTC` of ncps 1.0.1: wiring, weights, unfolds, solver and mixed memory.
 
-    States, outputs and gradients agree with ncps at elapsed times above 0 (its own 0 gives NaN). A
-    weight that its clipping has set to 0 becomes 1e-8.
+    States, outputs and gradients agree with ncps at elapsed times above 0 (at 0, ncps gives NaN). Weights that the
+    clipping of ncps has set to 0 become 1e-8.
 
     Raises:
         UsageError: another kind of module.

@@ -1,4 +1,4 @@
-"""The quick path on CPUs: compiled kernels behind autograd, chosen where they fit; plain torch does the rest."""
+"""Runs cells by compiled kernels on CPUs, with autograd, where the kernels apply; elsewhere plain torch is used."""
 
 import logging
 import math
@@ -19,37 +19,37 @@ LOG2E = math.log2(math.e)
 log = logging.getLogger(__name__)
 kernels_disabled: ContextVar[bool] = ContextVar("kernels_disabled", default=False)
 MIN_LOOPS = 16  # see `worth_compiling`
-MIN_OPERATIONS_PER_THREAD = 1_000_000  # operations that are worth a thread of their own
-VECTOR_WIDTH = 32  # numbers that the kernels' inner loops take at once; what is left over costs several times as much
+MIN_OPERATIONS_PER_THREAD = 1_000_000  # fewer do not pay for a thread
+VECTOR_WIDTH = 32  # numbers that the kernels' inner loops process at once; a remainder costs several times as much
 
 
 def worth_compiling(loops: int) -> bool:
-    """Whether a call that would loop so often in Python pays for the kernels.
+    """Return whether the kernels pay off for a call that would loop `loops` times in Python.
 
-    Short calls without gradients, as those of a stream that comes frame by frame, take no longer without, and
-    spare a program that makes no others the kernels' compilation.
+    Short calls without gradients, such as those of a stream that arrives frame by frame, are as fast in plain torch. A
+    program that makes no other calls then never compiles the kernels.
     """
     return loops >= MIN_LOOPS or torch.is_grad_enabled()
 
 
 @cache
 def compiled_kernels() -> Any:
-    """The package of compiled kernels, or None where numba is not installed, is switched off or does not work."""
+    """Return the package of compiled kernels, or None if numba is not installed, disabled or does not work."""
     try:
         from liquidvision.liquid import kernels as found
         from liquidvision.liquid.kernels import gates, leaky, synapses  # noqa: F401
     except ImportError as error:
-        log.info("no compiled kernels (%s); plain torch does their work", error)
+        log.info("no compiled kernels (%s); using plain torch", error)
         return None
-    except Exception as error:  # a numba that does not go with this numpy, Python or system fails in many ways
-        log.warning("numba does not work here (%s: %s); plain torch does its work", type(error).__name__, error)
+    except Exception as error:  # a numba that does not match numpy, Python or the system fails in many ways
+        log.warning("numba does not work on this machine (%s: %s); using plain torch", type(error).__name__, error)
         return None
     return found
 
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Inside, all cells run by plain torch: slower, and differentiable any number of times."""
+    """Run all cells in plain torch inside the block: slower, but differentiable any number of times."""
     token = kernels_disabled.set(True)
     try:
         yield
@@ -58,7 +58,7 @@ def plain_torch() -> Iterator[None]:
 
 
 def kernels_apply(*tensors: Tensor) -> bool:
-    """Whether the kernels can take these: all on the CPU, all float32 or all float64, outside of any tracing."""
+    """Return whether kernels apply to tensors: on the CPU, all float32 or all float64, and outside of any tracing."""
     kind = tensors[0].dtype
     return (
         not kernels_disabled.get()
@@ -73,7 +73,7 @@ def kernels_apply(*tensors: Tensor) -> bool:
 
 
 def first_order_only(backward: Callable) -> Callable:
-    """A backward that has no derivatives of its own, and says so where they are asked for."""
+    """Decorate a backward function that cannot be differentiated, so that an attempt raises an error."""
 
     def checked(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # as under create_graph=True
@@ -86,21 +86,21 @@ def first_order_only(backward: Callable) -> Callable:
 
 
 def run_in_parallel(work: Callable[[slice], Any], rows: int, cost: int) -> list[Any]:
-    """`work` on slices of `rows`, on as many threads as torch may use and `cost` operations are worth.
+    """Call `work` on slices that cover `rows`; return the results in order.
 
-    The threads live as long as this call.
+    Uses as many threads as torch may use and `cost` operations in total justify. The threads live only for this call.
     """
     threads = min(torch.get_num_threads(), rows, cost // MIN_OPERATIONS_PER_THREAD)
     if threads < 2:
         return [work(slice(0, rows))]
-    cuts = min(rows, 4 * threads)  # more parts than threads, for a core that others slow down
+    cuts = min(rows, 4 * threads)  # more parts than threads, in case a core is slowed down by other programs
     parts = [slice(*ends) for ends in pairwise(rows * n // cuts for n in range(cuts + 1))]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, parts))
 
 
 def as_arrays(*tensors: Tensor) -> list[Any]:
-    """The tensors' memory, contiguous, as numpy arrays."""
+    """Return contiguous numpy arrays of the tensors, without copying those that are contiguous."""
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
@@ -108,8 +108,8 @@ class SynapseParameters(NamedTuple):
     """Parameters of the synapses between two layers.
 
     Attributes:
-        weight, slope, centre, reversal: w, a, μ, E: (sources, units) where dense, else (n,), source by source.
-        pre, post: the source and the unit of each, (n,); empty where dense.
+        weight, slope, centre, reversal: w, a, μ and E; (sources, units) if dense, otherwise (n,), ordered by source.
+        pre, post: source and unit of each synapse, (n,); empty if dense.
     """
 
     weight: Tensor
@@ -121,7 +121,7 @@ class SynapseParameters(NamedTuple):
 
 
 def pack_synapses(synapses: SynapseParameters, *, backward: bool) -> list[Any]:
-    """`table`, `pre`, `post` and `lanes` as the kernels take them."""
+    """Return `table`, `pre`, `post` and `lanes` as `kernels.synapses` documents them."""
     weight, slope, centre, reversal, *_ = synapses
     scale = -LOG2E * slope
     last = (scale * weight, reversal) if backward else (weight, weight * reversal)
@@ -129,13 +129,13 @@ def pack_synapses(synapses: SynapseParameters, *, backward: bool) -> list[Any]:
     pre, post = synapses.pre, synapses.post
     if weight.ndim == 2:
         table = functional.pad(table, (0, -weight.shape[-1] % VECTOR_WIDTH))
-    elif not len(pre):  # one of weight 0, or the kernels would take the layer for a dense one
+    elif not len(pre):  # add one of weight 0; without any the kernels would treat the layer as dense
         table, pre, post = functional.pad(table, (0, 1)), pre.new_zeros(1), post.new_zeros(1)
     return [*as_arrays(table.flatten(1), pre, post), table.shape[-1]]
 
 
 def synapse_gradients(sums: list[Tensor], synapses: SynapseParameters) -> tuple[Tensor | None, ...]:
-    """Gradients by w, a, μ, E, and none by pre and post, from the kernels' sums, each (4, n)."""
+    """Return the gradients with respect to w, a, μ, E, and None for pre and post, from the kernels' sums (4, n)."""
     weight, slope, centre, *_ = synapses
     total = torch.stack(sums).sum(0).view(4, *weight.shape[:-1], -1)[..., : weight.shape[-1]]
     by_weight, by_reversal, by_argument, by_slope = total
@@ -177,13 +177,13 @@ class _Synapses(torch.autograd.Function):
 
 
 def synapses(x: Tensor, units: int, given: SynapseParameters) -> tuple[Tensor, Tensor]:
-    """Σ w s and Σ w E s of potentials x (..., sources), each (..., units); see `conductance.Synapses`."""
+    """Return Σ w s and Σ w E s, (..., units) each, for potentials x (..., sources); see `conductance.Synapses`."""
     total, current = _Synapses.apply(x.reshape(-1, x.shape[-1]), units, *given)
     return total.view(*x.shape[:-1], units), current.view(*x.shape[:-1], units)
 
 
 def allocate_path(counts: Tensor, like: Tensor, wanted: bool) -> Tensor:
-    """Room for three rows of every solver step, (batch, unfolds in all, 3, units), if it is wanted."""
+    """Allocate (batch, total solver steps, 3, units) for the backward pass; empty if not `wanted`."""
     unfolds = int(counts.sum(1).max()) if wanted and len(counts) else 0
     return like.new_empty(len(counts) if wanted else 0, unfolds, 3, like.shape[-1])
 
@@ -244,15 +244,15 @@ def conductance(
     *,
     exponential: bool,
 ) -> tuple[Tensor, Tensor]:
-    """The conductance form over all frames: states and time constants (batch, steps, units).
+    """Run the conductance form over all frames; return states and time constants (batch, steps, units).
 
     Args:
-        sums_in: what the inputs' synapses add to conductance and current, (batch, steps, units) each.
-        start: (batch, units) states before.
-        dt, counts: (batch, steps) seconds, and int32 solver steps that each is divided into.
+        sums_in: conductance and current that the inputs' synapses add, (batch, steps, units) each.
+        start: (batch, units), the states before the first frame.
+        dt, counts: (batch, steps), seconds and number of solver steps (int32) of each frame.
         neurons: g, g vleak and cm, (units,) each.
-        given: the synapses among the neurons.
-        exponential: the solver: exponential Euler, else the fused step.
+        given: the synapses between the neurons.
+        exponential: True for exponential Euler, False for the fused step.
     """
-    recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
+    recorded = torch.is_grad_enabled()  # `needs_input_grad` ignores it
     return _Conductance.apply(counts, exponential, recorded, *sums_in, start, dt, *neurons, *given)

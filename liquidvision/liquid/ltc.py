@@ -1,4 +1,4 @@
-"""Liquid cells of the paper's Eq. 1, with a constant or a gated equilibrium, and what every liquid cell shares."""
+"""Liquid time-constant cells (Eq. 1 of arXiv 2006.04439) with a constant or a gated equilibrium, and their base."""
 
 import math
 from abc import abstractmethod
@@ -18,21 +18,20 @@ MAX_UNFOLDS = 10_000
 
 
 class LiquidCell(Cell):
-    """What all forms share: dx/dt = G (x∞ - x), with a rate G and an equilibrium x∞ that depend on input and state.
+    """Base of all liquid cells: dx/dt = G (x∞ - x), with a rate G and an equilibrium x∞ that depend on input and state.
 
     Args:
         input_size: width of an input.
         units: number of neurons.
-        unfolds: steps L that one Δt is divided into; the state is fed back at each.
-        solver: one step over h = Δt / L. "exponential": exponential Euler, x∞ + (x - x∞) exp(-hG).
-            "fused": the paper's Eq. 3, (x + h G x∞) / (1 + h G). Both hold G and x∞ still over the
-            step, are of first order and stay bounded for any h; the exponential one errs less.
-            "euler" and "rk4", explicit of orders 1 and 4, are for study: they leave all bounds where
-            hG is large, and run on the plain path alone.
-        max_step: seconds; a longer h is divided further, up to 10,000 steps for one Δt. None: never.
+        unfolds: number L of solver steps per Δt; each step feeds the state back.
+        solver: one step over h = Δt / L. "exponential": exponential Euler, x∞ + (x - x∞) exp(-hG). "fused": Eq. 3 of
+            the paper, (x + h G x∞) / (1 + h G). Both hold G and x∞ constant over the step, are of first order and
+            stay bounded for any h; the exponential step has the smaller error. "euler" and "rk4", explicit of orders
+            1 and 4, are for study: they are unbounded where hG is large, and run in plain torch only.
+        max_step: seconds; a longer h is divided further, up to 10,000 steps per Δt. None: no limit.
 
     Raises:
-        UsageError: a size or number of unfolds below 1, an unknown solver, or a step that is not positive.
+        UsageError: a size or number of unfolds below 1, an unknown solver, or a max_step that is not positive.
     """
 
     def __init__(
@@ -55,16 +54,20 @@ class LiquidCell(Cell):
 
     @abstractmethod
     def rates(self, prepared: Prepared) -> Rates:
-        """At this input, the function from states (batch, units) to G in 1/s and the drive G x∞, (batch, units)."""
+        """Return a function from states (batch, units) to G in 1/s and the drive G x∞, (batch, units), for an input."""
 
     def run_compiled(
         self, prepared: Prepared, state: Tensor, dt: Tensor, counts: Tensor
     ) -> tuple[Tensor, Tensor] | None:
-        """All frames in one kernel of `dispatch`: states and time constants (batch, steps, units); None without one."""
+        """Run all frames in a compiled kernel.
+
+        Returns:
+            States and time constants (batch, steps, units), or None if the cell has no kernel.
+        """
         return None
 
     def step_counts(self, dt: Tensor) -> Tensor:
-        """How many solver steps each Δt takes: dt of any shape, int32 of the same."""
+        """Return the number of solver steps for each Δt, int32 of the shape of dt."""
         counts = torch.full_like(dt, self.unfolds, dtype=torch.int32)
         if self.max_step is None:
             return counts
@@ -73,19 +76,19 @@ class LiquidCell(Cell):
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         counts = self.step_counts(dt)
         h = dt / counts
-        most = self.unfolds if self.max_step is None or not len(counts) else int(counts.max())
+        max_count = self.unfolds if self.max_step is None or not len(counts) else int(counts.max())
         rates, taus = self.rates(prepared), torch.zeros_like(state)
-        for unfold in range(most):
+        for unfold in range(max_count):
             new, tau = self.solver_step(rates, state, h)
             if unfold < self.unfolds:
                 state, taus = new, tau
-            else:  # each stream takes its own number of steps, whatever the others in the batch take
+            else:  # each stream takes its own number of steps, independent of the others in the batch
                 going = unfold < counts
                 state, taus = torch.where(going, new, state), torch.where(going, tau, taus)
         return self.read_out(state), state, taus
 
     def solver_step(self, rates: Rates, state: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """The state (batch, units) after h (batch, 1) seconds, and the time constants 1 / G at their beginning."""
+        """Return the state (batch, units) after h (batch, 1) seconds, and the time constants 1 / G at their start."""
         rate, drive = rates(state)
         if self.solver == "exponential":
             # x + (x∞ - x)(1 - exp(-hG)); expm1 keeps Δt = 0 the exact identity.
@@ -104,7 +107,7 @@ class LiquidCell(Cell):
         return new, 1 / rate
 
     def read_out(self, state: Tensor) -> Tensor:
-        """What is given out of states (..., units): (..., output_size)."""
+        """Return the outputs (..., output_size) for states (..., units)."""
         return state
 
     def run(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -119,21 +122,17 @@ class LiquidCell(Cell):
 
 
 class LTC(LiquidCell):
-    """The paper's form: dx/dt = -(1/τ + f) x + f A, with f = k σ(W [I, x] + b) (arXiv 2006.04439, Eq. 1).
+    """The form of the paper: dx/dt = -(1/τ + f) x + f A, with f = k σ(W [I, x] + b) (arXiv 2006.04439, Eq. 1).
 
-    G = 1/τ + f and G x∞ = f A. The effective time constant 1 / G = τ / (1 + τ f) (Eq. 2) lies between
-    τ / (1 + τ k) and τ; a state stays between the extremes of 0 and A. τ and the gain k are positive by
-    construction (kept as logarithms) and start log-uniform over `tau` seconds and over `gain` per
-    second, so that the units together span quick and slow from the first step.
+    G = 1/τ + f and G x∞ = f A. The effective time constant 1 / G = τ / (1 + τ f) (Eq. 2) lies between τ / (1 + τ k)
+    and τ. A state stays between the extremes of 0 and A. τ and the gain k are positive by construction: the parameters
+    are their logarithms. Both are initialised log-uniformly, so that the units cover fast and slow time scales from the
+    start.
 
     Args:
-        input_size: width of the input.
-        units: number of neurons.
-        unfolds: see `LiquidCell`.
-        solver: see `LiquidCell`.
-        max_step: see `LiquidCell`.
-        tau: the range of τ at the start, in seconds.
-        gain: the range of k at the start, per second.
+        tau: range of the initial τ in seconds.
+        gain: range of the initial k per second.
+        input_size, units, unfolds, solver, max_step: see `LiquidCell`.
     """
 
     gated: ClassVar[bool] = False
@@ -150,7 +149,7 @@ class LTC(LiquidCell):
         gain: tuple[float, float] = (1.0, 60.0),
     ) -> None:
         super().__init__(input_size, units, unfolds=unfolds, solver=solver, max_step=max_step)
-        maps = 2 if self.gated else 1  # the gate's and, where it is gated, the equilibrium's
+        maps = 2 if self.gated else 1  # of the gate and, if gated, of the equilibrium
         self.inputs = nn.Linear(input_size, maps * units)
         self.recurrent = nn.Linear(units, maps * units, bias=False)
         self.log_tau = nn.Parameter(log_uniform(units, *tau))
@@ -182,8 +181,8 @@ class LTC(LiquidCell):
 class GatedLTC(LTC):
     """Eq. 1 with an equilibrium that depends on input and state: A = tanh(W' [I, x] + b').
 
-    The conductance form has such an equilibrium already: the mean of the reversal potentials, weighted
-    by how far each synapse is open. A state stays within -1..1; time constants as in `LTC`.
+    The conductance form has such an equilibrium by construction: the mean of the reversal potentials, weighted by the
+    conductance of each synapse. A state stays within -1..1; time constants are as in `LTC`.
     """
 
     gated = True
@@ -200,7 +199,7 @@ class GatedLTC(LTC):
 
 
 def log_uniform(n: int, low: float, high: float) -> Tensor:
-    """`n` logarithms spread evenly between those of `low` and `high`, in random order; one lies in the middle."""
+    """Return n evenly spaced values from log(low) to log(high) in random order; for n = 1, their mean."""
     if not 0 < low <= high < math.inf:
         raise UsageError(f"the range is {low} to {high}; expected two positive numbers, the smaller first")
     ends = math.log(low), math.log(high)
@@ -254,7 +253,7 @@ class _Gates(torch.autograd.Function):
 
         parts = dispatch.run_in_parallel(work, batch, int(counts.sum()) * units * width // 2)
         by_leak, by_gain, by_equilibrium = torch.stack(parts).sum(0)
-        # Places beyond a stream's own unfolds were never written.
+        # Entries beyond a stream's own solver steps were never written.
         own = torch.arange(path.shape[1])[None] < counts.sum(1, keepdim=True)
         before = path[:, :, 0].masked_fill(~own[..., None], 0.0)
         by_recurrent = by_z.flatten(0, 1).T @ before.flatten(0, 1)
@@ -272,13 +271,13 @@ def run_gates(
     *,
     exponential: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Eq. 1 over all frames: states and time constants (batch, steps, units).
+    """Run Eq. 1 over all frames; return states and time constants (batch, steps, units).
 
     Args:
-        prepared: the inputs' share of the gates, (batch, steps, maps * units).
-        recurrent: the states' share, (maps * units, units).
-        neurons: 1/τ and k (units,), and A (units,), or (0,) where the equilibrium is gated.
+        prepared: contribution of the inputs to the gates, (batch, steps, maps * units).
+        recurrent: weights of the states' contribution, (maps * units, units).
+        neurons: 1/τ and k (units,), and A (units,), or (0,) if the equilibrium is gated.
         start, dt, counts, exponential: see `dispatch.conductance`.
     """
-    recorded = torch.is_grad_enabled()  # which `needs_input_grad` does not know of
+    recorded = torch.is_grad_enabled()  # `needs_input_grad` ignores it
     return _Gates.apply(counts, exponential, recorded, prepared, recurrent, *neurons, start, dt)

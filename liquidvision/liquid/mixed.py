@@ -1,4 +1,4 @@
-"""A memory beside a liquid cell: an LSTM keeps what the liquid state lets go."""
+"""Mixed memory: an LSTM combined with a liquid cell, for long-term memory."""
 
 import torch
 from torch import Tensor, nn
@@ -7,17 +7,17 @@ from liquidvision.liquid.cell import Cell, Prepared, hold_at_zero_dt
 
 
 class MixedMemory(Cell):
-    """An LSTM whose hidden state a liquid cell evolves over Δt (Lechner and Hasani 2020, arXiv 2006.04418).
+    """An LSTM whose hidden state evolves over Δt in a liquid cell (Lechner and Hasani 2020, arXiv 2006.04418).
 
-    At each frame an LSTM, which knows no seconds, first takes (h, c) on by the input; the liquid cell
-    then steps h over Δt with the same input. The error that c carries back does not fade with time, as
-    that of a liquid state does. With gates u, i, f, o = W I + b + R h:
+    At each frame an LSTM, which does not use Δt, first updates (h, c) from the input. The liquid cell then steps h
+    over Δt with the same input. Gradients through c do not vanish over time, as those through a liquid state do. With
+    gates u, i, f, o = W I + b + R h:
 
         c ← c σ(f + 1) + tanh(u) σ(i),   h ← cell(I, tanh(c) σ(o), Δt)
 
-    the LSTM of ncps 1.0.1, to whose input_map and recurrent_map `inputs` and `recurrent` are equal.
-    The state (batch, 2 cell.state_size) is [h, c] side by side, and Δt = 0 holds both. Outputs and time
-    constants are the liquid cell's.
+    This is the LSTM of ncps 1.0.1; `inputs` and `recurrent` correspond to its input_map and recurrent_map. The state
+    (batch, 2 cell.state_size) is [h, c], concatenated, and Δt = 0 holds both. Outputs and time constants are those of
+    the liquid cell.
 
     Args:
         cell: the liquid cell.

@@ -1,4 +1,4 @@
-"""Recurrent layers to compare with: GRU and LSTM, to which Δt is nothing but "moved or not", and no memory at all."""
+"""Recurrent layers for comparison: GRU and LSTM, which only distinguish Δt = 0 from Δt > 0, and a memoryless layer."""
 
 from abc import abstractmethod
 from typing import TypeVar
@@ -13,16 +13,17 @@ Frames = TypeVar("Frames", Tensor, PackedSequence)
 
 
 class TorchCell(Cell):
-    """What GRU and LSTM share: torch's own kernels over whole sequences, and a state that is held at Δt = 0.
+    """Base of GRU and LSTM: torch's kernels over whole sequences, with a state that is held at Δt = 0.
 
-    They know no seconds: any Δt > 0 is one step. They have no time constants (units is 0, and
-    (batch, steps, 0) is given). torch's kernels take the inputs' share out of the loop themselves, so
-    `prepare` hands the inputs on. Rows whose time only ever stops at their end, as padding does, run
-    packed; only where time stops and goes on does a loop in Python step frame by frame.
+    The cells do not use the length of Δt: any Δt > 0 is one step. They have no time constants: units is 0, and time
+    constants have the shape (batch, steps, 0). torch's kernels compute the input projection outside the loop
+    themselves, so `prepare` returns the inputs. Streams in which Δt = 0 occurs only at the end, as padding does, run
+    packed. Only if Δt = 0 is followed by Δt > 0 does a Python loop step frame by frame.
 
     Args:
         input_size: width of an input.
         hidden_size: width of the hidden state, which is the output.
+        states: number of states of this width that the cell carries.
 
     Raises:
         UsageError: a size below 1.
@@ -36,7 +37,7 @@ class TorchCell(Cell):
 
     @abstractmethod
     def sequence(self, x: Frames, state: Tensor) -> tuple[Frames, Tensor]:
-        """torch's kernel: x (batch, steps, input_size), packed or not, to outputs alike, and the last state."""
+        """Run torch's kernel on x (batch, steps, input_size), also packed; return outputs alike and the last state."""
 
     def prepare(self, x: Tensor) -> Prepared:
         return (x,)
@@ -54,7 +55,7 @@ class TorchCell(Cell):
         if bool(moves[:, -1].all()):
             outputs, state = self.sequence(prepared[0], state)
             return outputs, state, taus
-        # A packed row has one frame or more; what rows of none compute is put back below.
+        # A packed stream has at least 1 frame; results of streams without frames are replaced below.
         lengths = moves.sum(1).clamp_min(1).cpu()
         packed = pack_padded_sequence(prepared[0], lengths, batch_first=True, enforce_sorted=False)
         ran, new = self.sequence(packed, state)
@@ -64,7 +65,7 @@ class TorchCell(Cell):
 
 
 class GRU(TorchCell):
-    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) in the form of torch.nn.GRU, whose weights `layer` holds.
+    """Gated recurrent unit (Cho et al. 2014, arXiv 1406.1078) in the form of torch.nn.GRU, which `layer` is.
 
     The state (batch, hidden_size) is the output.
     """
@@ -79,9 +80,9 @@ class GRU(TorchCell):
 
 
 class LSTM(TorchCell):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997) in the form of torch.nn.LSTM, held by `layer`.
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) in the form of torch.nn.LSTM, which `layer` is.
 
-    The state (batch, 2 hidden_size) is [h, c] side by side; h is the output.
+    The state (batch, 2 hidden_size) is [h, c], concatenated; h is the output.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -95,7 +96,7 @@ class LSTM(TorchCell):
 
 
 class Memoryless(Cell):
-    """A control without memory: an output is tanh(W I + b) of its frame alone, whatever Δt is.
+    """A baseline without memory: the output is tanh(W I + b) of each frame alone, for any Δt.
 
     The state is (batch, 0), and there are no time constants: units is 0.
 

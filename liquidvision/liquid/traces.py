@@ -1,4 +1,4 @@
-"""Traces: banks of leaky integrators over an embedding, exact in time; what changed, how much, and how long ago."""
+"""Traces: banks of leaky integrators over an embedding, exact in time, which show recent changes at several scales."""
 
 import math
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from liquidvision.liquid.cell import Cell, Prepared, check_sizes
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where one node of the backbone lies in an embedding: `channels` x `cells`, channel by channel.
+    """The part of an embedding that one node of the backbone fills: `channels` x `cells`, channel by channel.
 
     Attributes:
         channels: number of channels of the node.
-        cells: number of cells of the grid on which it was pooled; 1 for a global mean.
+        cells: number of cells of the grid on which the node was pooled; 1 for a global mean.
     """
 
     channels: int
@@ -27,27 +27,29 @@ class Layout:
 
     @property
     def size(self) -> int:
+        """Width of this part of the embedding."""
         return self.channels * self.cells
 
 
 class Traces(Cell):
-    """Leaky integrators e_τ of their input z; given out is the deviation d_τ = z - e_τ, signed.
+    """Leaky integrators e_τ of the input z; the output is the signed deviation d_τ = z - e_τ.
 
-    e_τ ← e_τ + (1 - exp(-Δt/τ)) d_τ: an LTC (arXiv 2006.04439, Eq. 1) with f = 0 that relaxes to its
-    input, discretised exactly, so any Δt gives what the continuous equation gives with held input.
-    The first frame of a stream is taken to have stood there for ever (e_τ = z). Outputs are laid out
-    trace by trace. The state is the traces, and 1 where a frame has been seen. The effective time
-    constants are the taus themselves, one for each trace.
+    e_τ ← e_τ + (1 - exp(-Δt/τ)) d_τ. This is an LTC (arXiv 2006.04439, Eq. 1) with f = 0 that relaxes to its input,
+    discretised exactly: any Δt gives the solution of the continuous equation for held input. Before its first frame, a
+    stream is assumed to have shown that frame for ever (e_τ = z). Outputs are ordered by trace. The state is the
+    traces, followed by 1 if a frame has been seen, otherwise 0. The effective time constants are the taus, one per
+    trace.
 
-    That input is held at each frame's value for the Δt before it, so that d_τ grows with Δt where z moves. Where
-    it goes straight from frame to frame instead, d_τ ← exp(-Δt/τ) d_τ + τ/Δt (1 - exp(-Δt/τ)) (z - z_before),
-    which is the same however often a straight line is sampled. The state is then the d_τ, the last z, and 1 or 0.
+    By default the input is held at each frame's value for the Δt before it (zero-order hold), so d_τ grows with Δt
+    where z moves. With `straight` the input moves linearly from frame to frame (first-order hold):
+    d_τ ← exp(-Δt/τ) d_τ + τ/Δt (1 - exp(-Δt/τ)) (z - z_before), which for a linear motion does not depend on how often
+    it is sampled. The state is then the d_τ, the last z, and 1 or 0.
 
     Args:
         input_size: width of z.
         taus: time constants in seconds.
-        learn: whether training moves the time constants (their logarithms, so that they stay positive).
-        straight: whether the input goes straight from frame to frame.
+        learn: whether the time constants are trained (as logarithms, so that they stay positive).
+        straight: whether the input is interpolated linearly between frames.
 
     Raises:
         UsageError: no time constant, or one that is not positive.
@@ -67,7 +69,7 @@ class Traces(Cell):
             self.log_taus = nn.Parameter(log_taus)
         else:
             self.register_buffer("log_taus", log_taus, persistent=False)
-        self.layout_table: Tensor  # the nodes to average over, for the kernel; none
+        self.layout_table: Tensor  # the nodes that the kernel averages over; here none
         self.register_buffer("layout_table", torch.zeros(0, 4, dtype=torch.int64), persistent=False)
 
     @property
@@ -82,11 +84,11 @@ class Traces(Cell):
         return (x,)
 
     def read_out(self, deviations: Tensor) -> Tensor:
-        """What is given out of deviations (..., units, input_size): (..., units, n)."""
+        """Reduce deviations (..., units, input_size) to (..., units, n); here the deviations themselves."""
         return deviations
 
     def finish_outputs(self, read: Tensor) -> Tensor:
-        """Outputs (..., output_size) from what `read_out` gave."""
+        """Turn the result of `read_out` into outputs (..., output_size)."""
         return read.flatten(-2)
 
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,7 +118,7 @@ class Traces(Cell):
         return self.finish_outputs(self.read_out(deviation)), state, self.taus.expand(len(z), -1)
 
     def _parts(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Where it is straight: traces (batch, units, input_size), the last input, whether there was one (batch, 1)."""
+        """Split the state of straight traces: traces (batch, units, input_size), last input, and a flag (batch, 1)."""
         size = self.units * self.input_size
         return state[:, :size].unflatten(1, (self.units, self.input_size)), state[:, size:-1], state[:, -1:]
 
@@ -135,8 +137,8 @@ class Traces(Cell):
         return self.finish_outputs(out), state, self.taus.expand(*dt.shape, -1)
 
     def _run_straight(self, z: Tensor, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The compiled kernel over all frames."""
-        # Stepped in place, so copies.
+        """Run the compiled kernel for straight traces over all frames."""
+        # Copies, since the kernel updates them in place.
         traces, last, seen = (part.clone(memory_format=torch.contiguous_format) for part in self._parts(state))
         out = z.new_empty(*dt.shape, self.units, self.read_out(z[:0, 0, None]).shape[-1])
         flat = dispatch.as_arrays(self.taus, self.layout_table)
@@ -152,20 +154,18 @@ class Traces(Cell):
 
 
 class Magnitudes(Traces):
-    """Traces whose deviations are given out as magnitudes, averaged by channel, by cell and by group.
+    """Traces whose outputs are the logarithms of mean magnitudes of the deviations.
 
-    Of a node that was pooled on a grid: log(.02 + mean |d_τ|) by channel over its cells, and by cell over
-    its channels; of a globally pooled node: over groups of neighbouring channels.
+    For a node that was pooled on a grid: log(0.02 + mean |d_τ|) per channel, over its cells, and per cell, over its
+    channels. For a globally pooled node: the same per group of neighbouring channels.
 
     Args:
         layouts: the nodes of the embedding, in order.
-        taus: see `Traces`.
-        learn: see `Traces`.
-        straight: see `Traces`.
-        groups: number of groups that a globally pooled node's channels are averaged over.
+        taus, learn, straight: see `Traces`.
+        groups: number of groups of channels for a globally pooled node.
 
     Raises:
-        UsageError: as `Traces`, no layout, or a size below 1.
+        UsageError: as in `Traces`, no layout, or a size below 1.
     """
 
     def __init__(
@@ -204,9 +204,9 @@ class Magnitudes(Traces):
 
 
 class _Leaky(torch.autograd.Function):
-    """The compiled kernel over all frames: what it gives (batch, steps, taus, size), and the state after.
+    """Runs the compiled kernel over all frames: outputs (batch, steps, taus, size), and the state after them.
 
-    Its derivatives are those by `taus` alone, which it carries forward beside the traces.
+    It has derivatives with respect to `taus` only, computed in forward mode along with the traces.
     """
 
     @staticmethod
@@ -217,7 +217,7 @@ class _Leaky(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         slopes = out.new_empty(out.shape if wanted else (0, 0, 0, 0))
         drift = out.new_zeros(traces.shape if wanted else (0, 0, 0))
-        # Stepped in place, so copies.
+        # Copies, since the kernel updates them in place.
         traces, seen = (t.clone(memory_format=torch.contiguous_format) for t in (traces, seen))
         flat, rows = dispatch.as_arrays(taus, places), dispatch.as_arrays(z, dt, traces, seen, out, slopes, drift)
 

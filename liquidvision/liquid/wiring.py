@@ -1,4 +1,4 @@
-"""Wirings: which neuron has a synapse to which, and of which sign; full, NCP and AutoNCP."""
+"""Wirings: the synapses between inputs and neurons and their signs; full, NCP and AutoNCP."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from liquidvision.liquid.cell import check_sizes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wiring:
-    """Synapses among inputs and neurons.
+    """The synapses between inputs and neurons.
 
     Attributes:
-        sensory: (inputs, neurons) int8: 1 excitatory, -1 inhibitory, 0 no synapse from input to neuron.
-        recurrent: (neurons, neurons) int8, likewise, from row to column.
-        outputs: the first so many neurons are those whose state is given out (motor neurons).
+        sensory: (inputs, neurons) int8, from input to neuron: 1 excitatory, -1 inhibitory, 0 no synapse.
+        recurrent: (neurons, neurons) int8, from row to column, likewise.
+        outputs: number of motor neurons; the states of the first `outputs` neurons are the output.
 
     Raises:
-        UsageError: shapes that do not fit each other, or another value than -1, 0, 1.
+        UsageError: shapes that do not match, or a value other than -1, 0 and 1.
     """
 
     sensory: np.ndarray
@@ -34,7 +34,7 @@ class Wiring:
             raise UsageError(f"outputs is {self.outputs}; expected 1 to {neurons}, the number of neurons")
         for synapses in (self.sensory, self.recurrent):
             if not np.isin(synapses, (-1, 0, 1)).all():
-                raise UsageError("a wiring holds -1, 0 and 1; another value was found")
+                raise UsageError("a wiring has another value than -1, 0 and 1; expected the sign of each synapse, or 0")
 
     @property
     def inputs(self) -> int:
@@ -46,12 +46,12 @@ class Wiring:
 
     @property
     def synapses(self) -> int:
-        """The number of synapses, those of the inputs included."""
+        """Number of synapses, including those from inputs."""
         return int(np.count_nonzero(self.sensory) + np.count_nonzero(self.recurrent))
 
 
 def full(inputs: int, neurons: int, *, outputs: int | None = None, seed: int = 0) -> Wiring:
-    """Every input and every neuron to every neuron; signs at random, one as likely as the other."""
+    """Connect every input and every neuron to every neuron; both signs are equally likely."""
     check_sizes(inputs=inputs, neurons=neurons)
     random = np.random.default_rng(seed)
     sensory, recurrent = (random_signs(random, (n, neurons)) for n in (inputs, neurons))
@@ -70,35 +70,31 @@ def ncp(
     motor_fanin: int,
     seed: int = 0,
 ) -> Wiring:
-    """A neural circuit policy: inputs → inter → command (recurrent) → motor neurons (Lechner et al., Nature MI 2020).
+    """Build a neural circuit policy: inputs → inter → command (recurrent) → motor (Lechner et al., Nature MI 2020).
 
-    Neurons are numbered motor, command, inter; signs are at random.
+    Neurons are ordered motor, command, inter; signs are random. A neuron that no synapse of the layer before reaches
+    gets as many synapses as the others have on average (paper, Methods, design step 2).
 
     Args:
         inputs: number of inputs.
-        inter: number of inter neurons.
-        command: number of command neurons.
-        motor: number of motor neurons, which are the outputs.
-        sensory_fanout: inter neurons that each input goes to.
-        inter_fanout: command neurons that each inter neuron goes to.
-        recurrent_command: synapses drawn among the command neurons; one drawn twice counts once.
-        motor_fanin: command neurons that each motor neuron hears.
-        seed: of every draw.
-
-    A neuron that no synapse of the layer before has reached gets as many as the others have on average
-    (paper, Methods, design step 2).
+        inter, command, motor: number of neurons in each layer.
+        sensory_fanout: number of inter neurons that each input connects to.
+        inter_fanout: number of command neurons that each inter neuron connects to.
+        recurrent_command: number of synapses drawn among the command neurons; duplicates count once.
+        motor_fanin: number of command neurons that connect to each motor neuron.
+        seed: seed of all random choices.
 
     Raises:
-        UsageError: a size below 1, or more partners than the next layer has neurons.
+        UsageError: a size below 1, or a fan-out or fan-in larger than the layer.
     """
     check_sizes(inputs=inputs, inter=inter, command=command, motor=motor)
-    for name, value, most in (
+    for name, value, layer_size in (
         ("sensory_fanout", sensory_fanout, inter),
         ("inter_fanout", inter_fanout, command),
         ("motor_fanin", motor_fanin, command),
     ):
-        if not 1 <= value <= most:
-            raise UsageError(f"{name} is {value}; expected 1 to {most}, the neurons that there are")
+        if not 1 <= value <= layer_size:
+            raise UsageError(f"{name} is {value}; expected 1 to {layer_size}, the neurons of that layer")
     if recurrent_command < 0:
         raise UsageError(f"recurrent_command is {recurrent_command}; expected 0 or more")
     random = np.random.default_rng(seed)
@@ -115,17 +111,17 @@ def ncp(
 
 
 def auto_ncp(inputs: int, neurons: int, outputs: int, *, sparsity: float = 0.5, seed: int = 0) -> Wiring:
-    """An NCP of a given size: two fifths of the neurons that are not motor neurons are command neurons.
+    """Build an NCP of a given size: two fifths of the neurons that are not motor neurons are command neurons.
 
     Args:
         inputs: number of inputs.
-        neurons: number of neurons in all layers.
-        outputs: number of motor neurons, which are the outputs.
-        sparsity: 0 to 0.9; the share of a layer's possible synapses that are left out.
-        seed: of every draw.
+        neurons: number of neurons of all layers.
+        outputs: number of motor neurons, whose states are the output.
+        sparsity: share of a layer's possible synapses to leave out, 0 to 0.9.
+        seed: seed of all random choices.
 
     Raises:
-        UsageError: fewer than two neurons beside the outputs, or a sparsity out of range.
+        UsageError: fewer than two neurons besides the motor neurons, or a sparsity out of range.
     """
     if not 0 <= sparsity <= 0.9:
         raise UsageError(f"sparsity is {sparsity}; expected 0 to 0.9")
@@ -148,7 +144,7 @@ def auto_ncp(inputs: int, neurons: int, outputs: int, *, sparsity: float = 0.5, 
 
 
 def connect_layer(random: np.random.Generator, sources: int, targets: int, fanout: int) -> np.ndarray:
-    """(sources, targets) signs: `fanout` targets for each source; a target left out gets the mean number of sources."""
+    """Draw (sources, targets) signs: `fanout` targets per source; a target left out gets the mean number of sources."""
     chosen = np.zeros((sources, targets), bool)
     for row in chosen:
         row[random.choice(targets, fanout, replace=False)] = True
@@ -159,5 +155,5 @@ def connect_layer(random: np.random.Generator, sources: int, targets: int, fanou
 
 
 def random_signs(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """-1 and 1 at random."""
+    """Draw -1 and 1 with equal probability, int8 of this shape."""
     return (2 * random.integers(2, size=shape) - 1).astype(np.int8)

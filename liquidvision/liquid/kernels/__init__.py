@@ -1,1 +1,1 @@
-"""Kernels that numba compiles at first use, and keeps on disk; imported by liquid/dispatch.py alone."""
+"""Kernels that numba compiles on first use and caches on disk; imported only by liquid/dispatch.py."""

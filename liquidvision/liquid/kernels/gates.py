@@ -1,4 +1,4 @@
-"""The paper's Eq. 1 over frames, forward and backward, with a constant equilibrium or a gated one."""
+"""Eq. 1 of the LTC paper over frames, forward and backward, with a constant or a gated equilibrium."""
 
 import numpy as np
 
@@ -13,17 +13,17 @@ def sigmoid(x):
 
 @kernel
 def gates_forward(prepared, recurrent, leak, gain, equilibrium, dt, unfolds, start, exponential, states, taus, path):
-    """Rate G = leak + gain s and drive gain s A, with s = σ(z) and A constant or tanh(z'); see LTC and GatedLTC.
+    """Step with rate G = leak + gain s and drive gain s A, s = σ(z), A constant or tanh(z'); see LTC and GatedLTC.
 
     Args:
-        prepared: the inputs' share of z, or of z and z' side by side, (batch, steps, maps * units).
-        recurrent: the states' share, (units, maps * units), from row to column.
-        leak, gain: 1/τ and k per second, (units,); equilibrium: A (units,), of length 0 where it is gated.
-        dt, unfolds: (batch, steps) seconds, and the number of solver steps each is divided into.
-        start: (batch, units) states before.
-        states, taus: (batch, steps, units) to fill.
-        path: (batch, unfolds in all, 3, units) to fill with each solver step's x, s and A for the way
-            back, or of length 0 where nobody asks.
+        prepared: contribution of the inputs to z, or to z and z' concatenated, (batch, steps, maps * units).
+        recurrent: weights of the states' contribution, (units, maps * units), from row to column.
+        leak, gain: 1/τ and k per second, (units,); equilibrium: A (units,), of length 0 if gated.
+        dt, unfolds: (batch, steps), seconds and number of solver steps of each frame.
+        start: (batch, units), the states before the first frame.
+        states, taus: (batch, steps, units), filled with the results.
+        path: (batch, total solver steps, 3, units), filled with x, s and A of each solver step for the backward pass;
+            of length 0 if there is none.
     """
     batch, steps, units = states.shape
     width = prepared.shape[2]
@@ -68,11 +68,11 @@ def gates_backward(
     """The adjoint of `gates_forward`, from the last frame to the first.
 
     Args:
-        by_states, by_taus: (batch, steps, units) gradients by its results.
-        by_v: (batch, units): the gradient by the last state; becomes that by the first.
-        by_z: (batch, unfolds in all, maps * units) to fill with the gradients by z and z'.
-        by_leak, by_gain, by_equilibrium: (units,) to add to.
-        by_prepared: (batch, steps, maps * units), and by_dt (batch, steps), zero before.
+        by_states, by_taus: (batch, steps, units), gradients with respect to the results.
+        by_v: (batch, units), the gradient with respect to the last state; replaced by that of the first.
+        by_z: (batch, total solver steps, maps * units), filled with the gradients with respect to z and z'.
+        by_leak, by_gain, by_equilibrium: (units,), gradients to add to.
+        by_prepared: (batch, steps, maps * units), and by_dt (batch, steps), gradients to add to, initially 0.
     """
     batch, steps, units = by_states.shape
     width = by_z.shape[2]

@@ -1,4 +1,4 @@
-"""A bank of leaky integrators over frames, with the derivatives of all it gives by its time constants."""
+"""A bank of leaky integrators over frames, with derivatives with respect to its time constants."""
 
 import math
 
@@ -9,9 +9,9 @@ from liquidvision.liquid.kernels.scalar import inlined, kernel
 
 @inlined
 def pool(layouts, values, weights, out):
-    """Means of values * weights (width,) by group, or by channel and then by cell, of each node: out (size,).
+    """Write the means of values * weights (width,) of each node to out (size,): per group, or per channel and per cell.
 
-    A row of `layouts` is a node's first place, channels, cells and groups.
+    A row of `layouts` holds a node's first index, channels, cells and groups.
     """
     at = 0
     one = values.dtype.type(1)
@@ -42,7 +42,7 @@ def pool(layouts, values, weights, out):
 
 @inlined
 def write_output(layouts, deviation, sign, out):
-    """Put out deviations (width,), or by `layouts` the means of their magnitudes, whose signs (width,) are set."""
+    """Write deviations (width,) to `out` or, with `layouts`, the means of their magnitudes; set `sign` (width,)."""
     zero, one = deviation.dtype.type(0), deviation.dtype.type(1)
     if layouts.shape[0]:
         for c in range(deviation.shape[0]):
@@ -54,15 +54,16 @@ def write_output(layouts, deviation, sign, out):
 
 @kernel
 def leaky(z, dt, taus, layouts, traces, seen, out, slopes, drift):
-    """Deviations d = z - e, or the means of |d|, and e ← e + (1 - exp(-Δt/τ)) d; see Traces and Magnitudes.
+    """Compute deviations d = z - e, or means of |d|, and e ← e + (1 - exp(-Δt/τ)) d; see Traces and Magnitudes.
 
     Args:
         z: (batch, steps, width); dt: (batch, steps) seconds; taus: (n,) seconds.
         layouts: (nodes, 4) int64, see `pool`; of length 0 for the deviations themselves.
-        traces: (batch, n, width), and seen (batch,): the state, stepped in place.
-        out: (batch, steps, n, size) to fill.
-        slopes: the same to fill with the derivatives of `out` by τ, or of length 0 where nobody asks.
-        drift: (batch, n, width), zero before: becomes that of the last traces by τ; or of length 0 likewise.
+        traces: (batch, n, width), and seen (batch,): the state, updated in place.
+        out: (batch, steps, n, size), filled with the outputs.
+        slopes: like `out`, filled with its derivatives with respect to τ; of length 0 if they are not needed.
+        drift: (batch, n, width), initially 0; becomes the derivative of the last traces with respect to τ. Of length 0
+            if it is not needed.
     """
     batch, steps, width = z.shape
     deviation, sign = np.empty(width, z.dtype), np.empty(width, z.dtype)
@@ -104,11 +105,11 @@ def leaky(z, dt, taus, layouts, traces, seen, out, slopes, drift):
 
 @kernel
 def straight(z, dt, taus, layouts, traces, last, seen, out):
-    """d ← exp(-Δt/τ) d + τ/Δt (1 - exp(-Δt/τ)) (z - last), or the means of |d|; see Traces and Magnitudes.
+    """Compute d ← exp(-Δt/τ) d + τ/Δt (1 - exp(-Δt/τ)) (z - last), or means of |d|; see Traces and Magnitudes.
 
     Args:
-        z, dt, taus, layouts, out: as of `leaky`.
-        traces: (batch, n, width) d, last: (batch, width) z, and seen (batch,): the state, stepped in place.
+        z, dt, taus, layouts, out: as in `leaky`.
+        traces: d (batch, n, width), last: z (batch, width), and seen (batch,): the state, updated in place.
     """
     batch, steps, width = z.shape
     moved, deviation, sign = np.empty(width, z.dtype), np.empty(width, z.dtype), np.empty(width, z.dtype)
@@ -117,7 +118,7 @@ def straight(z, dt, taus, layouts, traces, last, seen, out):
         for t in range(steps):
             now = z[b, t]
             for c in range(width):
-                moved[c] = now[c] - (now[c] if seen[b] == 0 else last[b, c])  # of a first frame 0, or NaN
+                moved[c] = now[c] - (now[c] if seen[b] == 0 else last[b, c])  # 0, or NaN, for a first frame
             for k in range(taus.shape[0]):
                 ratio = dt[b, t] / taus[k]
                 decay = z.dtype.type(math.exp(-ratio))

@@ -1,4 +1,4 @@
-"""What all kernels share: their compilation, and a sigmoid and an exponential that vectorise."""
+"""Compilation of the kernels, exponentials that vectorise, and the solver step."""
 
 import math
 from collections.abc import Callable
@@ -11,27 +11,27 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.extending import intrinsic, overload
 
-# Sums may be reordered and contracted, so that loops vectorise; NaN and infinity keep their meaning.
+# Sums may be reordered and contracted, so that loops vectorise; NaN and infinity stay valid.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
 LOG2E = math.log2(math.e)
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("NUMBA_DISABLE_JIT is set")
 
 _32 = np.float32
-_LARGEST = np.float32(62.0)  # so that two such powers may be multiplied
-_ROUND = np.float32(3 << 22)  # a number of float32 plus this is whole, and its last bits say which
-# 2^f for f in [-.5, .5]: the polynomial of degree 5, 1 at 0, whose largest relative error, 1.1e-7, is least.
+_LARGEST = np.float32(62.0)  # two such powers can be multiplied without overflow
+_ROUND = np.float32(3 << 22)  # adding it rounds a float32 to an integer, which its last bits then hold
+# 2^f for f in [-0.5, 0.5]: minimax polynomial of degree 5 with value 1 at 0; largest relative error 1.1e-7.
 _C1, _C2, _C3, _C4, _C5 = (
     np.float32(c) for c in (6.93146978e-1, 2.40222421e-1, 5.55073374e-2, 9.67151264e-3, 1.32647271e-3)
 )
 
 
 def kernel(function: Callable) -> Any:
-    """Compile for this machine; without the interpreter's lock, so that threads may share a batch."""
+    """Compile a function for this machine; it releases the GIL, so that threads can share a batch."""
     options: dict[str, Any] = {"fastmath": FASTMATH, "nogil": True, "error_model": "numpy"}
     try:
         kept = njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder to keep it in
+    except RuntimeError:  # no folder for the cache
         return njit(**options)(function)
 
     @wraps(function)
@@ -39,7 +39,7 @@ def kernel(function: Callable) -> Any:
         nonlocal kept
         try:
             return kept(*arguments)
-        except (OSError, EOFError, UnpicklingError):  # a full disk, or damage to what numba keeps beside the bytecode
+        except (OSError, EOFError, UnpicklingError):  # a full disk, or a damaged cache
             kept = njit(**options)(function)
             return kept(*arguments)
 
@@ -47,7 +47,7 @@ def kernel(function: Callable) -> Any:
 
 
 def inlined(function: Callable) -> Any:
-    """Compile as a part of the kernels that call it."""
+    """Compile a function inline, as a part of the kernels that call it."""
     return njit(forceinline=True, fastmath=FASTMATH, error_model="numpy")(function)
 
 
@@ -68,7 +68,7 @@ def _to_bits(typing_context, number):
 
 
 def exp2(x: float) -> float:
-    """2^x, held between 2^-62 and 2^62 in float32, 2^-500 and 2^500 in float64; NaN stays NaN."""
+    """Return 2^x, clamped to 2^-62..2^62 in float32 and 2^-500..2^500 in float64; NaN stays NaN."""
     raise NotImplementedError
 
 
@@ -93,7 +93,7 @@ def _exp2(x):
 
 
 def one_minus_exp(x: float) -> float:
-    """1 - exp(-x) for x of 0 or more, exact to the last digits for small x too."""
+    """Return 1 - exp(-x) for x >= 0, accurate for small x too."""
     raise NotImplementedError
 
 
@@ -115,7 +115,7 @@ def _one_minus_exp(x):
 
 @inlined
 def step(v, rate, drive, h, exponential):
-    """One solver step over h seconds of dv/dt = drive - rate v: exponential Euler, or the fused step of Eq. 3."""
+    """Return v after a solver step over h seconds of dv/dt = drive - rate v: exponential Euler, or the fused Eq. 3."""
     one = type(v)(1)
     if exponential:
         return v + (drive / rate - v) * one_minus_exp(h * rate)
@@ -124,7 +124,7 @@ def step(v, rate, drive, h, exponential):
 
 @inlined
 def step_adjoint(v, rate, drive, h, exponential):
-    """The derivatives of `step` by v, rate, drive and h."""
+    """Return the derivatives of `step` with respect to v, rate, drive and h."""
     one = type(v)(1)
     if exponential:
         lost = one_minus_exp(h * rate)

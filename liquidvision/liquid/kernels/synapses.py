@@ -1,10 +1,13 @@
 """Sums over synapses: Σ w σ(a (v - μ)) and Σ w E σ(a (v - μ)), forward and backward, dense or sparse.
 
-A synapse is a column of `table` (4, n): -a log2(e) and a μ log2(e), so that σ = 1 / (1 + 2^(first v + second)),
-and, forward, w and w E, or, backward, -a log2(e) w and E. Dense: columns are rows of `lanes`, raveled, row i the
-synapses of source i, lane j those of unit j, filled up with weights of 0 to a number of lanes that vectorises;
-`pre` and `post` are empty. Sparse: columns are the synapses that there are, source by source, `pre` and `post`
-(n,) their sources and units, and `lanes` is n.
+Each column of `table` (4, n) is a synapse. Its first two entries are -a log2(e) and a μ log2(e), so that
+σ = 1 / (1 + 2^(first v + second)). The others are w and w E (forward), or -a log2(e) w and E (backward).
+
+Dense: the columns form rows of `lanes` entries, flattened. Row i holds the synapses of source i, lane j those of unit
+j; weights of 0 pad the lanes to a number that vectorises. `pre` and `post` are empty.
+
+Sparse: the columns are the existing synapses, ordered by source; `pre` and `post` (n,) are their sources and units,
+and `lanes` is n.
 """
 
 import numpy as np
@@ -33,7 +36,7 @@ def add_sums(table, pre, post, v, total, current, scratch):
             total[j] += t[j]
             current[j] += c[j]
     else:
-        # Gathering, computing and scattering apart: only the middle one vectorises.
+        # Gather, compute and scatter in separate loops: only the second vectorises.
         x = scratch[0]
         for k in range(lanes):
             x[k] = v[pre[k]]
@@ -46,8 +49,11 @@ def add_sums(table, pre, post, v, total, current, scratch):
 
 @inlined
 def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch):
-    """The adjoint of `add_sums`: by_v (sources,) gets its gradient times -log2(e), and the rows of sums (4, n)
-    what the gradients by w, E, a and μ are made of; see `dispatch.synapse_gradients`."""
+    """The adjoint of `add_sums`.
+
+    Adds the gradient with respect to v, times -log2(e), to by_v (sources,), and the terms of the gradients with respect
+    to w, E, a and μ to the rows of sums (4, n); see `dispatch.synapse_gradients`.
+    """
     scale, shift, pull, reversal = table[0], table[1], table[2], table[3]
     by_weight, by_reversal, by_argument, by_slope = sums[0], sums[1], sums[2], sums[3]
     lanes = scratch.shape[1]
@@ -94,7 +100,7 @@ def add_gradients(table, pre, post, v, by_total, by_current, by_v, sums, scratch
 def add_gradients_of_two(table, v, by_total, by_current, by_v, sums, scratch):
     """`add_gradients` for two sets of dense sources at once: v, by_v (2, sources), by_total, by_current (2, units).
 
-    It reads the table and moves the sums once for both, and one division serves two sigmoids.
+    It reads the table and updates the sums once for both sets, and one division serves two sigmoids.
     """
     scale, shift, pull, reversal = table[0], table[1], table[2], table[3]
     by_weight, by_reversal, by_argument, by_slope = sums[0], sums[1], sums[2], sums[3]
@@ -129,7 +135,7 @@ def add_gradients_of_two(table, v, by_total, by_current, by_v, sums, scratch):
 
 @kernel
 def synapses_forward(table, pre, post, lanes, x, total, current):
-    """The sums for rows of inputs x (rows, sources): total and current (rows, units), zero before."""
+    """Add the sums for rows of inputs x (rows, sources) to total and current (rows, units), which are 0 before."""
     scratch = np.empty((4, lanes), x.dtype)
     for n in range(x.shape[0]):
         add_sums(table, pre, post, x[n], total[n], current[n], scratch)
@@ -137,7 +143,7 @@ def synapses_forward(table, pre, post, lanes, x, total, current):
 
 @kernel
 def synapses_backward(table, pre, post, lanes, x, by_total, by_current, by_x, sums):
-    """The adjoint for rows of inputs: by_x (rows, sources), unscaled, and sums (4, n), zero before."""
+    """The adjoint of `synapses_forward`: adds to by_x (rows, sources), not scaled, and sums (4, n), 0 before."""
     scratch = np.empty((4, lanes), x.dtype)
     n = 0
     if pre.shape[0] == 0:
@@ -154,16 +160,16 @@ def conductance_forward(
     table, pre, post, lanes, leak, leak_drive, capacitance, total_in, current_in, dt, unfolds, start, exponential,
     states, taus, path,
 ):  # fmt: skip
-    """The conductance form over frames; see ConductanceLTC.
+    """Run the conductance form over frames; see ConductanceLTC.
 
     Args:
         leak, leak_drive, capacitance: g, g vleak and cm, (units,).
-        total_in, current_in: the inputs' sums, (batch, steps, units).
-        dt, unfolds: (batch, steps) seconds, and the number of solver steps each is divided into.
-        start: (batch, units) states before.
-        states, taus: (batch, steps, units) to fill.
-        path: (batch, unfolds in all, 3, units) to fill with each solver step's v, G and drive for the
-            way back, or of length 0 where nobody asks.
+        total_in, current_in: sums over the inputs' synapses, (batch, steps, units).
+        dt, unfolds: (batch, steps), seconds and number of solver steps of each frame.
+        start: (batch, units), the states before the first frame.
+        states, taus: (batch, steps, units), filled with the results.
+        path: (batch, total solver steps, 3, units), filled with v, G and drive of each solver step for the backward
+            pass; of length 0 if there is none.
     """
     batch, steps, units = states.shape
     v, total, current = np.empty(units, dt.dtype), np.empty(units, dt.dtype), np.empty(units, dt.dtype)
@@ -200,11 +206,11 @@ def conductance_backward(
     """The adjoint of `conductance_forward`, from the last frame to the first.
 
     Args:
-        by_states, by_taus: (batch, steps, units) gradients by its results.
-        by_v: (batch, units): the gradient by the last state; becomes that by the first.
-        sums: (4, n), by_rate_sum, by_drive_sum, by_capacitance: (units,) gradients by the
-            synapses, g, g vleak and cm, to add to.
-        by_total_in, by_current_in: (batch, steps, units), and by_dt (batch, steps), zero before.
+        by_states, by_taus: (batch, steps, units), gradients with respect to the results.
+        by_v: (batch, units), the gradient with respect to the last state; replaced by that of the first.
+        sums: (4, n), by_rate_sum, by_drive_sum, by_capacitance: (units,), gradients with respect to the synapses, g,
+            g vleak and cm, to add to.
+        by_total_in, by_current_in: (batch, steps, units), and by_dt (batch, steps), gradients to add to, initially 0.
     """
     batch, steps, units = by_states.shape
     by_total, by_current = np.empty((2, units), dt.dtype), np.empty((2, units), dt.dtype)
@@ -212,7 +218,7 @@ def conductance_backward(
     scratch = np.empty((4, lanes), dt.dtype)
     b = 0
     while b < batch:
-        # Two streams go together where their solvers take the same steps.
+        # Process two streams together if their solvers take the same steps.
         alike = b + 1 < batch and pre.shape[0] == 0 and (unfolds[b] == unfolds[min(b + 1, batch - 1)]).all()
         count = 2 if alike else 1
         at = unfolds[b].sum()
