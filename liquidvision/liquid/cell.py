@@ -138,9 +138,8 @@ def as_streams(
     if lengths is None:
         return x, seconds
     counted = as_mask(lengths, batch, steps, x)
-    return x.masked_fill(
-        counted[..., None] == 0, 0.0
-    ), seconds * counted  # not multiplied by the mask: 0 times NaN is NaN
+    # x is not multiplied by the mask, since 0 times NaN is NaN.
+    return x.masked_fill(counted[..., None] == 0, 0.0), seconds * counted
 
 
 def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:

@@ -86,7 +86,10 @@ class ConductanceLTC(LiquidCell):
     Args:
         units: number of neurons, densely wired, or a `Wiring`, whose motor neurons are the output.
         tau: range of the initial cm / g in seconds.
-        input_size, unfolds, solver, max_step: see `LiquidCell`.
+        input_size: see `LiquidCell`.
+        unfolds: see `LiquidCell`.
+        solver: see `LiquidCell`.
+        max_step: see `LiquidCell`.
 
     Raises:
         UsageError: as in `LiquidCell`, or a wiring for another number of inputs.

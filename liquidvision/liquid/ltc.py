@@ -132,7 +132,11 @@ class LTC(LiquidCell):
     Args:
         tau: range of the initial τ in seconds.
         gain: range of the initial k per second.
-        input_size, units, unfolds, solver, max_step: see `LiquidCell`.
+        input_size: see `LiquidCell`.
+        units: see `LiquidCell`.
+        unfolds: see `LiquidCell`.
+        solver: see `LiquidCell`.
+        max_step: see `LiquidCell`.
     """
 
     gated: ClassVar[bool] = False

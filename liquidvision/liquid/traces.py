@@ -161,7 +161,9 @@ class Magnitudes(Traces):
 
     Args:
         layouts: the nodes of the embedding, in order.
-        taus, learn, straight: see `Traces`.
+        taus: see `Traces`.
+        learn: see `Traces`.
+        straight: see `Traces`.
         groups: number of groups of channels for a globally pooled node.
 
     Raises:

@@ -77,7 +77,9 @@ def ncp(
 
     Args:
         inputs: number of inputs.
-        inter, command, motor: number of neurons in each layer.
+        inter: number of inter neurons.
+        command: number of command neurons.
+        motor: number of motor neurons, whose states are the output.
         sensory_fanout: number of inter neurons that each input connects to.
         inter_fanout: number of command neurons that each inter neuron connects to.
         recurrent_command: number of synapses drawn among the command neurons; duplicates count once.

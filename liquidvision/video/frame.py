@@ -52,7 +52,8 @@ class VideoInfo:
 
     Attributes:
         name: short name for display; never contains a password.
-        width, height: size of the upright picture in pixels.
+        width: width of the upright picture in pixels.
+        height: height of the upright picture in pixels.
         rate: mean frames per second from the header; None where unknown. For display only: computations use the
             frames' own times.
         duration: seconds; None where unknown (a camera).
@@ -62,7 +63,9 @@ class VideoInfo:
         codec: name of the video codec, or of the capture interface.
         num_frames_from_header: frame count from the header; None where it has none.
         rotation: degrees, counter-clockwise, by which the stored pictures are rotated to be upright.
-        container, pixel_format, audio_codec: FFmpeg's names; empty where unknown.
+        container: FFmpeg's name of the container; empty where unknown.
+        pixel_format: FFmpeg's name of the pixel format; empty where unknown.
+        audio_codec: FFmpeg's name of the sound's codec; empty where unknown.
     """
 
     name: str
