@@ -84,9 +84,9 @@ class ConductanceLTC(LiquidCell):
     which start as the identity.
 
     Args:
+        input_size: width of an input.
         units: number of neurons, densely wired, or a `Wiring`, whose motor neurons are the output.
         tau: range of the initial cm / g in seconds.
-        input_size: see `LiquidCell`.
         unfolds: see `LiquidCell`.
         solver: see `LiquidCell`.
         max_step: see `LiquidCell`.
