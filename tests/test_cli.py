@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 from commands import Ran, Run, one_line
+from typer.main import get_command
 
 from liquidvision import Prediction, RecordSink, open_video
-from liquidvision.cli.doctor import PACKAGES
-from liquidvision.cli.main import main
+from liquidvision.cli.main import app, main
 from liquidvision.inference.pipeline import FILE_BATCH
-from liquidvision.workflows import io_paths
+from liquidvision.workflows import doctor, io_paths
+from liquidvision.workflows.doctor import OPTIONAL_PACKAGES, PACKAGES, MachineReport
 
 MakeVideo = Callable[..., Path]
+DEVELOPMENT = ("test", "dev", "docs")  # extras that no command needs
 
 
 @pytest.fixture
@@ -292,17 +294,49 @@ def test_models_and_doctor(run: Run, model_folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("liquidvision.models.folder.bundled_models", lambda: {"tiny": model_folder})
     models = run("models")
     assert models.code == 0 and "tiny" in models.out and "red, green, blue" in models.out
-    doctor = run("doctor")
-    assert doctor.code == 0 and "no problem found" in doctor.out and "libx264" in doctor.out
+    ran = run("doctor")
+    assert ran.code == 0 and "no problem found" in ran.out and "libx264" in ran.out
     monkeypatch.setattr("liquidvision.models.folder.bundled_models", dict)
-    doctor = run("doctor")
-    assert doctor.code == 1 and "model" in doctor.err and "Traceback" not in doctor.err
+    ran = run("doctor")
+    assert ran.code == 1 and "model" in ran.err and "Traceback" not in ran.err
 
 
-def test_doctor_names_every_dependency() -> None:
-    """doctor looks for every package that liquidvision needs on all machines."""
+def test_doctor_names_every_dependency(run: Run) -> None:
+    """doctor reports every package that liquidvision depends on, and those that single features need."""
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(PACKAGES) == {re.split("[<>=]", one)[0] for one in project["dependencies"] if ";" not in one}
+    assert set(PACKAGES) == {re.split("[<>=]", one)[0] for one in project["dependencies"]}
+    extras = {name: needs for name, needs in project["optional-dependencies"].items() if name not in DEVELOPMENT}
+    assert {re.split("[<>=]", one)[0] for needs in extras.values() for one in needs} == set(OPTIONAL_PACKAGES)
+    assert {extra for _, extra in OPTIONAL_PACKAGES.values()} == set(extras)
+    out = run("doctor").out
+    assert all(f"  {package} " in out for package in (*PACKAGES, *OPTIONAL_PACKAGES))
+
+
+def test_doctor_reports_the_state_of_numba(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """doctor says what runs the liquid cells; a missing or broken numba is a problem, one switched off is not."""
+    assert "kernels compiled by numba" in run("doctor").out
+    monkeypatch.setattr("liquidvision.liquid.dispatch.compiled_kernels", lambda: None)
+    broken = run("doctor")
+    assert broken.code == 1 and "numba does not work here" in broken.err
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    off = run("doctor")
+    assert off.code == 0 and "plain torch, slower (NUMBA_DISABLE_JIT is set)" in off.out
+    monkeypatch.delenv("NUMBA_DISABLE_JIT")
+    monkeypatch.setattr(doctor, "installed_version", lambda package: None if package == "numba" else "1.0")
+    missing = run("doctor")
+    assert missing.code == 1 and "numba is not installed: pip install numba" in missing.err
+    assert "plain torch, slower (numba is not installed)" in missing.out
+
+
+def test_doctor_survives_a_package_that_cannot_be_imported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that cannot be loaded is one problem, and the other checks go on."""
+
+    def fail(report: MachineReport) -> None:
+        raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "check_opencv", fail)
+    ran = run("doctor")
+    assert ran.code == 1 and "libGL.so.1" in ran.err and "apt-get install" in ran.err and "libx264" in ran.out
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["infer", "--help"], ["--version"], ["info", "--help"]])
@@ -318,6 +352,36 @@ def test_help_is_quick(arguments: list[str]) -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0 and "HEAVY []" in ran.stdout
     assert "liquidvision" in ran.stdout
+
+
+COMMANDS = get_command(app).commands
+
+
+def test_commands_are_grouped_and_registered_once() -> None:
+    """The help shows each command once, in its group."""
+    groups: dict[str, list[str]] = {}
+    for name, command in COMMANDS.items():
+        groups.setdefault(command.rich_help_panel, []).append(name)
+    assert groups == {
+        "Use": ["infer", "webcam", "explain"],
+        "Train": ["check", "extract", "train", "eval"],
+        "Inspect": ["info", "models", "bench", "doctor"],
+    }
+    names = [info.name for info in app.registered_commands]
+    assert len(names) == len(set(names))
+
+
+def test_the_same_option_reads_the_same_everywhere() -> None:
+    """An option that several commands have has one name, one help text and one placeholder."""
+    found: dict[str, set[tuple[str, ...]]] = {}
+    for name, command in COMMANDS.items():
+        for parameter in command.params if name not in ("train", "eval", "check", "extract") else ():
+            if not parameter.hidden and parameter.param_type_name == "option":
+                shown = (*parameter.opts, parameter.help, parameter.metavar)
+                found.setdefault(max(parameter.opts, key=len), set()).add(shown)
+    own = {"--out", "--resume", "--save-json", "--compare", "--source"}  # what they name differs by command
+    differing = {name: texts for name, texts in found.items() if len(texts) > 1 and name not in own}
+    assert not differing
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

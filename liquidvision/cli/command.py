@@ -5,11 +5,13 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
-from typing import Annotated, Any, TypeVar, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 
 DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130  # exit codes
+PLACEHOLDERS = {bool: "", int: "N", float: "X", str: "TEXT", Path: "PATH"}  # how the help shows values, by type
 MESSAGES = "Messages"  # the panel of the options that every command may have
 J = TypeVar("J")
 
@@ -36,7 +38,7 @@ class Option:
         panel: the heading under which the help shows it.
         flags: its names; None: the field's name with dashes. A field that is a positional argument has ().
         parse: turns text into the field's value; None: by the field's type.
-        metavar: how the help shows its value.
+        metavar: how the help shows its value; None: by the field's type.
         old: an earlier name.
     """
 
@@ -131,14 +133,17 @@ def _parameters(job_type: type, options: Mapping[str, Option]) -> tuple[list[ins
 
 def _parameter(field: Field[Any], kind: Any, option: Option) -> inspect.Parameter:
     """Return the parameter of a field."""
-    shared: dict[str, Any] = {"help": option.help, "rich_help_panel": option.panel, "metavar": option.metavar}
+    shared: dict[str, Any] = {"help": option.help, "rich_help_panel": option.panel}
     shared["show_default"] = field.default not in (None, MISSING)
     if option.parse is not None:
         shared["parser"] = option.parse
     if option.flags == ():
-        return _keyword(field.name, Annotated[kind, typer.Argument(**shared)], field.default)
+        argument = typer.Argument(metavar=option.metavar, **shared)
+        return _keyword(field.name, Annotated[kind, argument], field.default)
+    plain = next((hint for hint in (kind, *get_args(kind)) if hint in PLACEHOLDERS), str)
+    metavar = option.metavar or PLACEHOLDERS[plain]
     flags = option.flags or (f"--{field.name.replace('_', '-')}",)
-    return _keyword(field.name, Annotated[kind, typer.Option(*flags, **shared)], field.default)
+    return _keyword(field.name, Annotated[kind, typer.Option(*flags, metavar=metavar, **shared)], field.default)
 
 
 def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

@@ -23,7 +23,7 @@ def parse_reconnect(text: str) -> int | None:
 OPTIONS = {
     **{name: SHARED[name] for name in ("sources", "start", "end", "vid_stride", "max_frames", "reader")},
     "strict": Option("Stop at damage in a file. Default: count it and go on.", INPUT),
-    "max_pixels": Option("Refuse larger pictures.", INPUT),
+    "max_pixels": Option("Refuse pictures with more pixels than this.", INPUT),
     "hwaccel": Option("Decode on a GPU: cuda, vaapi and others, or auto; see liquidvision doctor.", INPUT),
     **{name: SHARED[name] for name in ("model", "device", "half")},
     "batch": Option("Frames embedded at once. Default: 8; of a live source those that are waiting.", MODEL),
@@ -52,13 +52,13 @@ OPTIONS = {
     "conf": Option("Do not draw or record labels below this probability.", OVERLAY),
     "follow": Option("Wait for more at the end of a file that is still being written.", LIVE),
     "policy": Option("When frames come faster than they are processed: wait, drop-oldest or latest.", LIVE),
-    "max_staleness": Option("Drop frames that have waited longer than this, in seconds.", LIVE),
+    "max_staleness": Option("Drop frames that have waited longer than this.", LIVE, metavar="SECONDS"),
     "reconnect": Option(
         "How often to try a lost source again in a row, or forever.", LIVE, parse=parse_reconnect, metavar="N|forever"
     ),
-    "timeout": Option("Seconds without data after which a source counts as lost.", LIVE),
-    "metrics_port": Option("Serve /metrics and /health on this port of 127.0.0.1.", LIVE),
-    "max_gap": Option("A step longer than this, in seconds, is a gap.", MEMORY),
+    "timeout": Option("Time without data after which a source counts as lost.", LIVE, metavar="SECONDS"),
+    "metrics_port": Option("Serve /metrics and /health on this port of 127.0.0.1.", LIVE, metavar="PORT"),
+    "max_gap": Option("A step longer than this is a gap.", MEMORY, metavar="SECONDS"),
     "gap_policy": Option("What a gap does to the memory: decay, carry or reset.", MEMORY),
     "state_in": Option("Start with a saved memory.", MEMORY),
     "state_out": Option("Save the memory at the end.", MEMORY),

@@ -1,55 +1,82 @@
-"""`liquidvision info`: what is in this file."""
+"""`liquidvision info`: what a video is."""
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from liquidvision.cli.command import DONE, FAILED, SOME_FAILED, Messages, Option, job_command
+from liquidvision.cli.options import OUTPUT, SHARED
 from liquidvision.errors import SourceError
 from liquidvision.workflows import io_paths
 
+if TYPE_CHECKING:
+    from liquidvision.video.frame import VideoInfo
 
-def info_command(
-    source: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, lists, URLs or cameras.", show_default=False)
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a source.")] = False,
-    reader: Annotated[str, typer.Option(help="auto, av or opencv.")] = "auto",
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
-) -> None:
-    """Say what is in a video: size, rate, length, codecs, how it is turned."""
+
+@dataclass(frozen=True, slots=True)
+class InfoOptions:
+    """The options of `info`.
+
+    Attributes:
+        sources: files, folders, globs, lists, URLs and camera indices.
+        as_json: print JSON.
+        reader: see `open_video`.
+    """
+
+    sources: list[str]
+    as_json: bool = False
+    reader: str = "auto"
+
+
+OPTIONS = {
+    "sources": SHARED["sources"],
+    "reader": SHARED["reader"],
+    "as_json": Option("Print JSON, one object per line and source.", OUTPUT, ("--json",)),
+}
+
+
+@job_command(InfoOptions, OPTIONS)
+def info_command(options: InfoOptions, messages: Messages) -> int:
+    """Print what a video is: size, frame rate, length, codecs, rotation."""
     from liquidvision.video.read.open import open_video
 
-    names, failed = io_paths.expand_sources(source), 0
+    names, failed = io_paths.expand_sources(options.sources), 0
     for name in names:
         try:
-            with open_video(name, reader=reader) as opened:
-                about = asdict(opened.info)
+            with open_video(name, reader=options.reader) as reader:
+                info = reader.info
         except SourceError as error:
-            if debug or len(names) == 1:
+            if messages.debug or len(names) == 1:
                 raise
             failed += 1
             print(f"liquidvision: {error}", file=sys.stderr)
             continue
-        if as_json:
-            typer.echo(
-                json.dumps(about, default=lambda value: float(value) if isinstance(value, Fraction) else str(value))
-            )
-            continue
-        rate = f"{float(about['rate']):.3f} frames/s on average" if about["rate"] else "rate unknown"
-        length = f"{about['duration']:.3f} s" if about["duration"] is not None else "length unknown"
-        frames = f", {about['num_frames_from_header']} frames by its header" if about["num_frames_from_header"] else ""
-        turned = f", turned by {about['rotation']}° to be upright" if about["rotation"] else ""
-        aspect = f", pixel aspect {about['pixel_aspect']}" if about["pixel_aspect"] != 1 else ""
-        typer.echo(f"{about['name']}: {length}{frames}")
-        typer.echo(
-            f"  video  {about['codec']} {about['pixel_format']} {about['width']}x{about['height']}{aspect}{turned}"
-        )
-        typer.echo(f"         {rate}{', live' if about['live'] else ''}")
-        typer.echo(f"  sound  {about['audio_codec'] or ('yes' if about['has_audio'] else 'none')}")
-        if about["container"]:
-            typer.echo(f"  file   {about['container']}")
-    raise typer.Exit(0 if not failed else 1 if failed == len(names) else 3)
+        typer.echo(encode_info(info) if options.as_json else describe_info(info))
+    if not failed:
+        return DONE
+    return FAILED if failed == len(names) else SOME_FAILED
+
+
+def encode_info(info: "VideoInfo") -> str:
+    """Return the facts as a JSON object."""
+    return json.dumps(asdict(info), default=lambda value: float(value) if isinstance(value, Fraction) else str(value))
+
+
+def describe_info(info: "VideoInfo") -> str:
+    """Return the facts in words, a few lines."""
+    rate = f"{float(info.rate):.3f} frames/s on average" if info.rate else "frame rate unknown"
+    length = f"{info.duration:.3f} s" if info.duration is not None else "length unknown"
+    frames = f", {info.num_frames_from_header} frames according to its header" if info.num_frames_from_header else ""
+    rotated = f", rotated by {info.rotation}° to be upright" if info.rotation else ""
+    aspect = f", pixel aspect {info.pixel_aspect}" if info.pixel_aspect != 1 else ""
+    lines = [
+        f"{info.name}: {length}{frames}",
+        f"  video  {info.codec} {info.pixel_format} {info.width}x{info.height}{aspect}{rotated}",
+        f"         {rate}{', live' if info.live else ''}",
+        f"  sound  {info.audio_codec or ('yes' if info.has_audio else 'none')}",
+    ]
+    return "\n".join([*lines, *([f"  file   {info.container}"] if info.container else [])])

@@ -18,17 +18,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("infer", no_args_is_help=True)(infer.infer_command)
-app.command("webcam")(webcam.webcam_command)
-app.command("explain", no_args_is_help=True)(explain.explain_command)
-app.command("train", no_args_is_help=True)(train.train_command)
-app.command("eval", no_args_is_help=True)(evaluate.evaluate_command)
-app.command("check", no_args_is_help=True)(check.check_command)
-app.command("extract", no_args_is_help=True)(extract.extract_command)
-app.command("bench")(bench.bench_command)
-app.command("info", no_args_is_help=True)(info.info_command)
-app.command("models")(models.models_command)
-app.command("doctor")(doctor.doctor_command)
+USE, TRAIN, INSPECT = "Use", "Train", "Inspect"
+# The groups stand in the help in this order, and the commands in each. Without its arguments a command prints its help.
+for group, name, command, needs_arguments in (
+    (USE, "infer", infer.infer_command, True),
+    (USE, "webcam", webcam.webcam_command, False),
+    (USE, "explain", explain.explain_command, True),
+    (TRAIN, "check", check.check_command, True),
+    (TRAIN, "extract", extract.extract_command, True),
+    (TRAIN, "train", train.train_command, True),
+    (TRAIN, "eval", evaluate.evaluate_command, True),
+    (INSPECT, "info", info.info_command, True),
+    (INSPECT, "models", models.models_command, False),
+    (INSPECT, "bench", bench.bench_command, False),
+    (INSPECT, "doctor", doctor.doctor_command, False),
+):
+    app.command(name, rich_help_panel=group, no_args_is_help=needs_arguments)(command)
 
 
 def show_version(wanted: bool) -> None:

@@ -5,10 +5,10 @@ from liquidvision.cli.command import Option
 INPUT, OUTPUT, MODEL, DATA = "Input", "Output", "Model", "Data"
 
 SHARED = {
-    "source": Option("A file, a URL, or a camera index.", flags=()),
+    "source": Option("A file, a URL, or a camera index.", flags=(), metavar="SOURCE"),
     "sources": Option("Files, folders, globs, lists (.txt), URLs, or camera indices.", flags=(), metavar="SOURCE"),
-    "start": Option("Start at this second.", INPUT),
-    "end": Option("Stop at this second.", INPUT),
+    "start": Option("Start at this second.", INPUT, metavar="SECONDS"),
+    "end": Option("Stop at this second.", INPUT, metavar="SECONDS"),
     "vid_stride": Option("Use every Nth frame; the frames keep their times.", INPUT, metavar="N"),
     "max_frames": Option("Stop after this many frames.", INPUT),
     "reader": Option("auto, av or opencv.", INPUT),
@@ -17,7 +17,7 @@ SHARED = {
     "half": Option("Run the backbone in bfloat16: faster on hardware that supports it, slightly less exact.", MODEL),
     "codec": Option("h264, h265, vp9, av1, prores or mjpeg; h264-hardware and others encode on a GPU.", OUTPUT),
     "exist_ok": Option("Replace outputs that already exist.", OUTPUT),
-    "data": Option("A folder of class folders, a CSV or a JSON; see docs/train.md.", flags=()),
+    "data": Option("A folder of class folders, a CSV or a JSON; see docs/guides/train.md.", flags=(), metavar="DATA"),
     "background": Option("The class of the time outside all intervals.", DATA),
     "cache": Option("The folder where embeddings are kept. Default: the user's cache folder.", DATA),
 }

@@ -43,9 +43,11 @@ OPTIONS = {
     "source": Option("A camera index, a file, or a URL.", WINDOW),
     "out": Option("The folder for recordings.", WINDOW, ("-o", "--out")),
     "web": Option("Show a page in the browser, where you can teach the model.", PAGE),
-    "port": Option("The page's port; 0 takes a free one.", PAGE),
+    "port": Option("The page's port; 0 takes a free one.", PAGE, metavar="PORT"),
     "host": Option(
-        "Serve the page on this address (0.0.0.0: any), protected by a token. Default: this machine only.", PAGE
+        "Serve the page on this address (0.0.0.0: any), protected by a token. Default: this machine only.",
+        PAGE,
+        metavar="ADDRESS",
     ),
     "no_browser": Option("Only print the page's address.", PAGE),
 }

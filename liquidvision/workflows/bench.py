@@ -1,5 +1,6 @@
-"""Where the time of `infer` goes, and how near it comes to what the machine could do."""
+"""run_bench(): where the time of `infer` goes, and how close it comes to what the machine could do."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from liquidvision.concurrency.cores import available_cores
-from liquidvision.errors import SourceError, UsageError
+from liquidvision.errors import SinkError, SourceError, UsageError
 from liquidvision.inference.pipeline import FILE_BATCH
 from liquidvision.inference.records import RecordSink
 from liquidvision.inference.session import Session
@@ -28,23 +29,29 @@ from liquidvision.video.read.open import open_video
 from liquidvision.video.write.av_writer import AVVideoSink
 from liquidvision.video.write.open import open_video_sink
 from liquidvision.workflows.infer_source import infer
+from liquidvision.workflows.jobs import BenchJob
 
 STAGES = ("decode", "resize", "backbone", "head", "records", "draw", "encode")
-SETTLE = 0.03  # seconds in which the threads of a decoder or encoder finish what they began
+SETTLE_SECONDS = 0.03  # in which the threads of a decoder or encoder finish what they began
 
 
 @dataclass(frozen=True, slots=True)
 class BenchResult:
-    """What `run_bench` found; medians over its rounds.
+    """What `run_bench` measured; medians over its rounds.
 
     Attributes:
-        frames: frames of a round.
+        clip, model: names of what was measured.
+        rounds: how often everything was measured.
+        frames: frames per round.
         cores: processor cores that this process may use.
-        cpu: CPU milliseconds a frame of each of `STAGES`, run alone, on all threads together.
-        video, records: milliseconds a frame of `infer` as it is used, with the annotated video and records,
-            and with records alone.
+        cpu: CPU milliseconds per frame of each of `STAGES`, run alone, on all threads together.
+        video: milliseconds per frame of `infer` with annotated video and records.
+        records: the same with records alone.
     """
 
+    clip: str
+    model: str
+    rounds: int
     frames: int
     cores: int
     cpu: dict[str, float]
@@ -52,55 +59,77 @@ class BenchResult:
     records: float
 
     def bound(self, *, video: bool) -> float:
-        """Milliseconds a frame where every core worked all the time at nothing but the stages."""
+        """Return the milliseconds per frame if every core worked all the time on nothing but the stages."""
         return sum(ms for stage, ms in self.cpu.items() if video or stage not in ("draw", "encode")) / self.cores
 
+    def to_json(self) -> str:
+        """Return the figures as JSON."""
+        figures = {
+            "frames": self.frames,
+            "cores": self.cores,
+            "cpu_ms": self.cpu,
+            "video_ms": self.video,
+            "records_ms": self.records,
+            "video_bound_ms": self.bound(video=True),
+            "records_bound_ms": self.bound(video=False),
+        }
+        return json.dumps(figures, indent=2) + "\n"
 
-def run_bench(
-    source: str | Path,
-    model: Model,
-    *,
-    frames: int = 300,
-    rounds: int = 3,
-    codec: str = "h264",
-    on_round: Callable[[], None] | None = None,
-) -> BenchResult:
-    """Run the stages alone and the whole in turns, so that a busy machine slows all of them alike.
+
+def run_bench(job: BenchJob, on_round: Callable[[], None] | None = None) -> BenchResult:
+    """Measure each stage of `infer` alone, and `infer` itself, in turns.
+
+    A busy machine so slows all of them alike.
 
     Args:
-        source: a file; of it the first `frames` frames.
-        model: what to run.
-        rounds: how often everything is measured; the first run of all is not counted.
-        codec: see `infer`.
+        job: what to measure.
         on_round: called after each round.
 
     Raises:
         UsageError: frames or rounds below 1.
+        ModelError, WeightsError: the model cannot be loaded.
         SourceError: the source cannot be read.
+        SinkError: the figures cannot be written.
     """
-    if frames < 1 or rounds < 1:
-        raise UsageError(f"frames is {frames} and rounds {rounds}; expected 1 or more")
+    if job.frames < 1 or job.rounds < 1:
+        raise UsageError(f"--frames is {job.frames} and --rounds {job.rounds}; expected 1 or more")
+    model = Model.from_pretrained(job.model, device=job.device, half=job.half)
+    with TemporaryDirectory() as folder:
+        source = Path(job.source) if job.source is not None else make_clip(Path(folder) / "generated.mp4")
+        result = measure(source, model, job, Path(folder), on_round or (lambda: None))
+    if job.save_json is not None:
+        try:
+            job.save_json.parent.mkdir(parents=True, exist_ok=True)
+            job.save_json.write_text(result.to_json(), encoding="utf-8")
+        except OSError as error:
+            raise SinkError(f"cannot write {job.save_json}: {error.strerror}") from error
+    return result
+
+
+def measure(source: Path, model: Model, job: BenchJob, folder: Path, on_round: Callable[[], None]) -> BenchResult:
+    """Run the rounds; the first run of all warms up and is not counted."""
     stages: list[dict[str, float]] = []
     video: list[float] = []
     records: list[float] = []
     count = 0
-    with TemporaryDirectory() as folder:
-        target, record = Path(folder) / "bench.mp4", Path(folder) / "bench.jsonl"
-        infer(source, model, video=target, records=[RecordSink(record)], max_frames=2 * FILE_BATCH)  # warm
-        for _ in range(rounds):
-            count, cpu = time_stage(source, model, frames, codec, Path(folder))
-            stages.append(cpu)
-            for found, path in ((video, target), (records, None)):
-                done = infer(source, model, video=path, records=[RecordSink(record)], codec=codec, max_frames=frames)
-                found.append(1000 * done.wall_seconds / done.frames)
-            if on_round is not None:
-                on_round()
+    target, record = folder / "bench.mp4", folder / "bench.jsonl"
+    infer(source, model, video=target, records=[RecordSink(record)], max_frames=2 * FILE_BATCH)
+    for _ in range(job.rounds):
+        count, cpu = measure_stages(source, model, job.frames, job.codec, folder)
+        stages.append(cpu)
+        for found, path in ((video, target), (records, None)):
+            sinks = [RecordSink(record)]
+            done = infer(source, model, video=path, records=sinks, codec=job.codec, max_frames=job.frames)
+            found.append(1000 * done.wall_seconds / done.frames)
+        on_round()
     middle = {stage: median(cpu[stage] for cpu in stages) for stage in STAGES}
-    return BenchResult(count, available_cores(), middle, median(video), median(records))
+    return BenchResult(
+        source.name, model.name, job.rounds, count, available_cores(), middle, median(video), median(records)
+    )
 
 
-def time_stage(source: str | Path, model: Model, frames: int, codec: str, folder: Path) -> tuple[int, dict[str, float]]:
-    """How many frames there were, and the CPU milliseconds a frame of each stage, one stage at a time."""
+def measure_stages(source: Path, model: Model, frames: int, codec: str, folder: Path) -> tuple[int, dict[str, float]]:
+    """Run one stage at a time; return the number of frames, and the CPU milliseconds per frame of each stage."""
     clock = StageClock()
     session, overlay, count = Session(model), Overlay(), 0
     with ExitStack() as stack:
@@ -110,7 +139,7 @@ def time_stage(source: str | Path, model: Model, frames: int, codec: str, folder
         stack.callback(sink.discard)
         rest, gaze = islice(reader, frames), MotionCrop(model.backbone)
         while True:
-            with clock.times("decode"):
+            with clock.measure("decode"):
                 shown = list(islice(rest, 2 * FILE_BATCH))
             if not shown:
                 break
@@ -118,29 +147,29 @@ def time_stage(source: str | Path, model: Model, frames: int, codec: str, folder
             predictions: list[Prediction] = []
             for start in range(0, len(shown), FILE_BATCH):
                 part = shown[start : start + FILE_BATCH]
-                with clock.times("resize"):
+                with clock.measure("resize"):
                     prepared = [gaze.prepare(frame) for frame in part]
-                with clock.times("backbone"), torch.inference_mode():
+                with clock.measure("backbone"), torch.inference_mode():
                     embeddings = model.backbone(torch.cat(prepared))
-                with clock.times("head"):
+                with clock.measure("head"):
                     predictions += session.push_embeddings(part, embeddings)
-            with clock.times("records"):
+            with clock.measure("records"):
                 for prediction in predictions:
                     record.write(prediction)
-            with clock.times("draw"):
+            with clock.measure("draw"):
                 annotated = [overlay.annotate(*pair) for pair in zip(shown, predictions, strict=True)]
-            with clock.times("encode"):
+            with clock.measure("encode"):
                 for frame in annotated:
                     sink.write(frame)
         if not count:
             raise SourceError(f"{reader.info.name} has no frame")
-        with clock.times("encode"):
+        with clock.measure("encode"):
             sink.keep()
     return count, {stage: 1000 * seconds / count for stage, seconds in clock.seconds.items()}
 
 
 def make_clip(path: Path, *, seconds: float = 8.0) -> Path:
-    """A clip of 1280 x 720 pixels at 25 frames a second: something drifts over a textured ground."""
+    """Write a clip of 1280 x 720 pixels at 25 frames per second: a square drifts over a textured background."""
     rng = np.random.default_rng(0)
     ground = rng.integers(40, 200, (90, 160, 3), np.uint8).repeat(10, 0).repeat(10, 1)
     thing = rng.integers(0, 255, (30, 30, 3), np.uint8).repeat(8, 0).repeat(8, 1)
@@ -155,16 +184,16 @@ def make_clip(path: Path, *, seconds: float = 8.0) -> Path:
 
 
 class StageClock:
-    """CPU seconds of the stages, on all threads together."""
+    """Counts the CPU seconds of the stages, on all threads together."""
 
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(STAGES, 0.0)
 
     @contextmanager
-    def times(self, stage: str) -> Iterator[None]:
-        """Count what runs in the block, and what other threads then finish of it, to a stage."""
+    def measure(self, stage: str) -> Iterator[None]:
+        """Count to a stage what runs in the block, and what other threads finish shortly after it."""
         started = time.process_time()
         yield
         if stage in ("decode", "encode"):
-            time.sleep(SETTLE)  # costs no CPU
+            time.sleep(SETTLE_SECONDS)  # costs no CPU
         self.seconds[stage] += time.process_time() - started
