@@ -1,79 +1,106 @@
-"""liquidvision: per-frame video classifiers with a memory that runs on the seconds that really passed."""
+"""liquidvision: video classifiers with a memory that is stepped by the seconds that passed between frames."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# The public names and the modules that define them, the single list of the API. Imported at first use, so that
-# `--help` needs no torch.
+# The single list of the API: each public name, and the module that defines it; a subpackage stands for itself.
+# Modules are imported at first use, so that `--help` needs no torch.
 _PUBLIC = {
+    "AVVideoSink": "video.write.av_writer",
     "ArrayReader": "video.read.arrays",
     "Backbone": "models.backbone",
+    "ChartSink": "rendering.chart",
+    "DecodedPicture": "video.read.reader",
+    "DependencyError": "errors",
     "Frame": "video.frame",
+    "FrameFolder": "video.write.image_folder",
+    "FrameReader": "video.read.frames",
+    "InferJob": "workflows.jobs",
+    "InferResult": "workflows.infer",
     "LiquidHead": "models.heads.liquid_head",
     "LiquidHeadConfig": "models.heads.liquid_head",
     "LiquidVisionError": "errors",
     "LiveOptions": "video.read.reader",
     "Model": "models.model",
+    "ModelError": "errors",
+    "OpenCVVideoSink": "video.write.opencv_writer",
     "Overlay": "rendering.overlay",
     "Prediction": "prediction",
+    "PredictionSink": "inference.records",
     "Preprocessing": "models.preprocessing",
+    "ReadWindow": "video.read.reader",
     "RecordSink": "inference.records",
     "Session": "inference.session",
+    "Sink": "video.write.sink",
+    "SinkError": "errors",
+    "SourceError": "errors",
+    "SourceListener": "workflows.listener",
     "Summary": "inference.summary",
+    "UsageError": "errors",
     "VideoInfo": "video.frame",
+    "VideoReader": "video.read.reader",
+    "VideoSink": "video.write.sink",
+    "WeightsError": "errors",
     "infer": "workflows.infer_source",
     "layouts_of": "models.model",
+    "liquid": "liquid",
     "open_video": "video.read.open",
     "predict": "inference.pipeline",
+    "run_infer": "workflows.infer",
 }
-__all__ = [
-    "ArrayReader",
-    "Backbone",
-    "Frame",
-    "LiquidHead",
-    "LiquidHeadConfig",
-    "LiquidVisionError",
-    "LiveOptions",
-    "Model",
-    "Overlay",
-    "Prediction",
-    "Preprocessing",
-    "RecordSink",
-    "Session",
-    "Summary",
-    "VideoInfo",
-    "__version__",
-    "infer",
-    "layouts_of",
-    "open_video",
-    "predict",
-]
+__all__ = ["__version__", *_PUBLIC]
 
-if TYPE_CHECKING:
-    from liquidvision.errors import LiquidVisionError
-    from liquidvision.inference.pipeline import predict
-    from liquidvision.inference.records import RecordSink
-    from liquidvision.inference.session import Session
-    from liquidvision.inference.summary import Summary
-    from liquidvision.models.backbone import Backbone
-    from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
-    from liquidvision.models.model import Model, layouts_of
-    from liquidvision.models.preprocessing import Preprocessing
-    from liquidvision.prediction import Prediction
-    from liquidvision.rendering.overlay import Overlay
-    from liquidvision.video.frame import Frame, VideoInfo
-    from liquidvision.video.read.arrays import ArrayReader
-    from liquidvision.video.read.open import open_video
-    from liquidvision.video.read.reader import LiveOptions
-    from liquidvision.workflows.infer_source import infer
+if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by a test
+    from liquidvision import liquid as liquid
+    from liquidvision.errors import DependencyError as DependencyError
+    from liquidvision.errors import LiquidVisionError as LiquidVisionError
+    from liquidvision.errors import ModelError as ModelError
+    from liquidvision.errors import SinkError as SinkError
+    from liquidvision.errors import SourceError as SourceError
+    from liquidvision.errors import UsageError as UsageError
+    from liquidvision.errors import WeightsError as WeightsError
+    from liquidvision.inference.pipeline import predict as predict
+    from liquidvision.inference.records import PredictionSink as PredictionSink
+    from liquidvision.inference.records import RecordSink as RecordSink
+    from liquidvision.inference.session import Session as Session
+    from liquidvision.inference.summary import Summary as Summary
+    from liquidvision.models.backbone import Backbone as Backbone
+    from liquidvision.models.heads.liquid_head import LiquidHead as LiquidHead
+    from liquidvision.models.heads.liquid_head import LiquidHeadConfig as LiquidHeadConfig
+    from liquidvision.models.model import Model as Model
+    from liquidvision.models.model import layouts_of as layouts_of
+    from liquidvision.models.preprocessing import Preprocessing as Preprocessing
+    from liquidvision.prediction import Prediction as Prediction
+    from liquidvision.rendering.chart import ChartSink as ChartSink
+    from liquidvision.rendering.overlay import Overlay as Overlay
+    from liquidvision.video.frame import Frame as Frame
+    from liquidvision.video.frame import VideoInfo as VideoInfo
+    from liquidvision.video.read.arrays import ArrayReader as ArrayReader
+    from liquidvision.video.read.frames import FrameReader as FrameReader
+    from liquidvision.video.read.open import open_video as open_video
+    from liquidvision.video.read.reader import DecodedPicture as DecodedPicture
+    from liquidvision.video.read.reader import LiveOptions as LiveOptions
+    from liquidvision.video.read.reader import ReadWindow as ReadWindow
+    from liquidvision.video.read.reader import VideoReader as VideoReader
+    from liquidvision.video.write.av_writer import AVVideoSink as AVVideoSink
+    from liquidvision.video.write.image_folder import FrameFolder as FrameFolder
+    from liquidvision.video.write.opencv_writer import OpenCVVideoSink as OpenCVVideoSink
+    from liquidvision.video.write.sink import Sink as Sink
+    from liquidvision.video.write.sink import VideoSink as VideoSink
+    from liquidvision.workflows.infer import InferResult as InferResult
+    from liquidvision.workflows.infer import run_infer as run_infer
+    from liquidvision.workflows.infer_source import infer as infer
+    from liquidvision.workflows.jobs import InferJob as InferJob
+    from liquidvision.workflows.listener import SourceListener as SourceListener
 
 
 def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    module = import_module(f"{__name__}.{_PUBLIC[name]}")
+    return module if _PUBLIC[name] == name else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -186,6 +186,16 @@ def test_the_api_is_one_list():
     modules_and_private = {name for name, value in vars(liquidvision).items() if name[0] == "_" or is_module(value)}
     shown = set(vars(liquidvision)) - modules_and_private - {"TYPE_CHECKING", "import_module"}
     assert shown <= set(liquidvision.__all__), shown - set(liquidvision.__all__)
+    (checked,) = (node for node in modules()["__init__.py"].body if isinstance(node, ast.If))
+    for_editors = {
+        alias.asname: f"{node.module.removeprefix('liquidvision').removeprefix('.') or alias.name}"
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert for_editors == liquidvision._PUBLIC
+    errors = {node.name for node in modules()["errors.py"].body if isinstance(node, ast.ClassDef)}
+    assert errors <= set(liquidvision.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = liquidvision.nonsense
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,18 @@ from liquidvision.prediction import Prediction
 from liquidvision.video.write.sink import Sink
 
 
-class RecordSink(Sink):
+class PredictionSink(Sink):
+    """An output file for predictions. Derive from it to write records of your own with `infer`.
+
+    A subclass writes to `part` and implements `write`, `_finish` and `_release`, see `Sink`.
+    """
+
+    @abstractmethod
+    def write(self, prediction: Prediction) -> None:
+        """Append one prediction."""
+
+
+class RecordSink(PredictionSink):
     """Writes predictions as JSON Lines, or as CSV where the name ends in .csv.
 
     A JSON line holds index, time and dt in seconds, and `top`, a list of {"label", "score"}, best

@@ -10,7 +10,7 @@ from liquidvision.concurrency.interrupt import DeferredInterrupt
 from liquidvision.concurrency.write_behind import WriteBehind, queue_limits
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.inference.pipeline import FILE_BATCH, Chunk, embed_chunks
-from liquidvision.inference.records import RecordSink
+from liquidvision.inference.records import PredictionSink
 from liquidvision.inference.session import Session
 from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
@@ -32,7 +32,7 @@ def infer(
     model: Model,
     *,
     video: str | Path | None = None,
-    records: Sequence[RecordSink] = (),
+    records: Sequence[PredictionSink] = (),
     frames: FrameFolder | None = None,
     overlay: Overlay | None = None,
     codec: str = "h264",
@@ -53,7 +53,7 @@ def infer(
         source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
         model: see `Model.from_pretrained`.
         video: the annotated video; its suffix selects the container; "-" streams Matroska to standard output.
-        records: record files; they are closed here.
+        records: record files, such as `RecordSink`; they are closed here.
         frames: where to write the annotated frames as pictures.
         overlay: what to draw on video and pictures; None takes the default.
         codec: h264, h265, vp9, av1, prores or mjpeg (writer "av"); h264-hardware, h265-hardware or av1-hardware
