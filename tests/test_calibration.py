@@ -7,7 +7,7 @@ import pytest
 import torch
 from lessons import swings, tiny_head
 
-from liquidvision.evaluation.crossval import scores_of_logits
+from liquidvision.evaluation.crossval import scores_from_logits
 from liquidvision.metrics.classification import ClipScores, calibration_error
 from liquidvision.training.calibration import divide_logits, fit_temperature
 from liquidvision.training.scoring import clip_logits
@@ -57,7 +57,7 @@ def test_divided_logits_say_the_same_less_surely():
     for old, new in zip(before, after, strict=True):
         torch.testing.assert_close(new.memory, old.memory / 4)
         torch.testing.assert_close(new.frame, old.frame / 2.5)
-    old, new = (scores_of_logits(lessons, [v.memory for v in said]) for said in (before, after))
+    old, new = (scores_from_logits(lessons, [v.memory for v in said]) for said in (before, after))
     assert all((a.predicted == b.predicted).all() for a, b in zip(old, new, strict=True))
 
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import picture
 
 from liquidvision.data.dataset import Clip
-from liquidvision.evaluation.evaluate import STILLS, ClipResult, video_rows
+from liquidvision.evaluation.evaluate import MAX_STILLS, ClipResult, video_rows
 from liquidvision.metrics.classification import ClipScores
 from liquidvision.video.write.images import encode_data_uri
 
@@ -53,11 +53,11 @@ def test_a_still_is_of_the_frame_at_which_the_wrong_label_was_surest(make_video,
 def test_only_the_worst_that_went_wrong_have_stills(make_video):
     """Of many wrong clips the surest have stills; one that is right has none, nor one that cannot be read any more."""
     path = make_video()
-    every = [watched(path, sure=0.61 + i / 100, name=f"{i}") for i in range(STILLS + 2)]
+    every = [watched(path, sure=0.61 + i / 100, name=f"{i}") for i in range(MAX_STILLS + 2)]
     every.append(watched(path, sure=1e-3, name="right"))
     every[-1].memory.scores[:] = (0.9, 0.1)
     made = video_rows(every)
-    assert [row["name"] for row in made if "still" in row] == [f"{i + 2}" for i in reversed(range(STILLS))]
+    assert [row["name"] for row in made if "still" in row] == [f"{i + 2}" for i in reversed(range(MAX_STILLS))]
     assert made[-1]["name"] == "right" and made[-1]["right"]
     (row,) = video_rows([watched(path.with_name("gone.mp4"), sure=0.9)])
     assert "still" not in row

@@ -8,7 +8,7 @@ import torch
 from lessons import Shelf, swings, tiny_head
 
 from liquidvision.errors import UsageError
-from liquidvision.evaluation.compare import interleaved
+from liquidvision.evaluation.compare import after_other_clips
 from liquidvision.training.optimise import (
     EpochLoop,
     class_weights,
@@ -79,7 +79,7 @@ def test_padding_counts_for_nothing():
 
 def test_a_head_keeps_its_judgement_after_another_clip():
     """Taught with clips after the end of others, a head tells clips in a stream better than one taught without."""
-    lessons, unseen = swings(128), interleaved(swings(96, seed=5))
+    lessons, unseen = swings(128), after_other_clips(swings(96, seed=5))
     unseen = [replace(lesson, targets=lesson.targets[-1:].expand(len(lesson))) for lesson in unseen]
     right = {}
     for preceded in (0.0, 0.5):

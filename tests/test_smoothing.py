@@ -1,4 +1,4 @@
-"""Causal filters: probabilities stay probabilities, the future changes nothing, seconds count and frames do not."""
+"""Causal filters return probabilities, ignore the future, and depend on seconds, not on frames."""
 
 import time
 from functools import partial
@@ -29,7 +29,7 @@ LENGTHS = st.integers(1, 40)
 
 
 def video(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random probabilities of three classes, some of them 0, and irregular times, some of them twice."""
+    """Return random probabilities of three classes, some of them 0, and irregular times, some repeated."""
     rng = np.random.default_rng(seed)
     scores = rng.dirichlet((0.3, 0.3, 0.3), n).astype(np.float32)
     scores[rng.random(n) < 0.2] = np.eye(3, dtype=np.float32)[0]
@@ -50,8 +50,8 @@ def test_rows_are_probabilities(name: str, seed: int, n: int) -> None:
 @every_filter
 @few
 @given(SEEDS, LENGTHS, LENGTHS)
-def test_the_future_changes_nothing(name: str, seed: int, n: int, cut: int) -> None:
-    """What comes after a frame, or that nothing does, leaves its row as it is, and the input is not touched."""
+def test_later_frames_change_nothing(name: str, seed: int, n: int, cut: int) -> None:
+    """Later frames do not change a row, and the input is not modified."""
     scores, times = video(seed, n)
     before = scores.copy()
     result = FILTERS[name](scores, times)
@@ -65,16 +65,16 @@ def test_the_future_changes_nothing(name: str, seed: int, n: int, cut: int) -> N
 @pytest.mark.parametrize("name", ["ema", "ema off", "median", "prefix_mean", "hmm_forward off"])
 @few
 @given(SEEDS, LENGTHS)
-def test_what_is_constant_stays(name: str, seed: int, n: int) -> None:
-    """Scores that never change come out as they went in."""
+def test_constant_scores_stay(name: str, seed: int, n: int) -> None:
+    """Constant scores are returned unchanged."""
     scores, times = video(seed, n)
     scores[:] = np.maximum(scores[0], 1e-3) / np.maximum(scores[0], 1e-3).sum()
     assert FILTERS[name](scores, times) == pytest.approx(scores, abs=1e-6)
 
 
 @every_filter
-def test_what_is_constant_stays_decided(name: str) -> None:
-    """A class that is the most probable of all frames is so after every filter."""
+def test_a_constant_decision_stays(name: str) -> None:
+    """A class that is most probable in all frames stays so after every filter."""
     scores, times = np.tile([0.1, 0.2, 0.7], (30, 1)), video(1, 30)[1]
     assert (FILTERS[name](scores, times).argmax(1) == 2).all()
 
@@ -83,7 +83,7 @@ def test_what_is_constant_stays_decided(name: str) -> None:
 @few
 @given(SEEDS, LENGTHS)
 def test_only_seconds_between_frames_count(name: str, seed: int, n: int) -> None:
-    """A clip that begins a minute later is filtered the same."""
+    """A clip that starts a minute later is filtered the same."""
     scores, times = video(seed, n)
     assert FILTERS[name](scores, times + 64) == pytest.approx(FILTERS[name](scores, times), abs=1e-9)
 
@@ -91,7 +91,7 @@ def test_only_seconds_between_frames_count(name: str, seed: int, n: int) -> None
 @few
 @given(SEEDS, LENGTHS, st.floats(0.01, 10))
 def test_ema_is_exact_in_time(seed: int, n: int, tau: float) -> None:
-    """Two half steps with the input held are one whole step, and a step is that of the differential equation."""
+    """Two half steps equal one whole step for a constant input, and a step solves the differential equation."""
     scores, times = video(seed, n)
     middles = times[:-1] + np.diff(times) / 2
     halved = ema(np.repeat(scores, 2, axis=0)[1:], np.insert(times, np.arange(1, n), middles), tau)
@@ -103,7 +103,7 @@ def test_ema_is_exact_in_time(seed: int, n: int, tau: float) -> None:
 @few
 @given(SEEDS, st.floats(0.1, 10))
 def test_hmm_is_exact_in_time(seed: int, hold: float) -> None:
-    """A frame that tells nothing, wherever it is put between two, changes nothing at the next one."""
+    """An uninformative frame between two others does not change the next row."""
     scores, times = video(seed, 12)
     prior = (0.5, 0.2, 0.3)
     between = times[6] + 0.3 * (times[7] - times[6])
@@ -113,7 +113,7 @@ def test_hmm_is_exact_in_time(seed: int, hold: float) -> None:
 
 
 def test_hmm_by_hand() -> None:
-    """The first frame is taken as it is; the second by Bayes' rule after exp(−Δt / hold) of the first was kept."""
+    """The first row is the first frame's scores; the second follows from Bayes' rule."""
     scores, times = np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([1.0, 1.5])
     prior = np.array([0.6, 0.4])
     kept = np.exp(-0.5 / 2)
@@ -126,14 +126,14 @@ def test_hmm_by_hand() -> None:
 
 
 def test_hmm_recovers() -> None:
-    """After a thousand sure frames of one class, sure frames of another win, even with a hold of a year."""
+    """After a thousand certain frames of one class, certain frames of another win, even with a hold of a year."""
     scores = np.eye(2)[[0] * 1000 + [1] * 5]
     assert hmm_forward(scores, np.arange(1005) / 25, 3e7)[-1].argmax() == 1
 
 
 @few
 @given(SEEDS, LENGTHS, st.sampled_from((0, 0.04, 0.1, 0.3, 5)))
-def test_median_one_after_another(seed: int, n: int, window: float) -> None:
+def test_median_equals_its_definition(seed: int, n: int, window: float) -> None:
     """The median at each frame is that of the frames less than a window old."""
     scores, times = video(seed, n)
     for k, row in enumerate(median(scores, times, window)):
@@ -143,25 +143,25 @@ def test_median_one_after_another(seed: int, n: int, window: float) -> None:
 
 
 def test_median_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long video is sorted block by block, with the same result."""
+    """A long video is sorted in blocks with the same result."""
     scores, times = video(3, 40)
     whole = median(scores, times, 0.5)
-    monkeypatch.setattr(smoothing, "BLOCK", 100)
+    monkeypatch.setattr(smoothing, "MAX_SORTED_VALUES", 100)
     assert (median(scores, times, 0.5) == whole).all()
 
 
 def test_a_window_is_seconds() -> None:
-    """A glitch of one frame is outvoted by three frames in the window, and not where they are older than it."""
+    """Three frames in the window outvote a glitch of one frame, but not if they are older than the window."""
     scores = np.eye(2)[[0, 0, 0, 1]] * 0.8 + 0.1
     quick, slow = np.array([0, 0.1, 0.2, 0.3]), np.array([0, 1.0, 2.0, 3.0])
-    for calm in (median, majority):
-        assert calm(scores, quick, 0.35)[-1].argmax() == 0
-        assert calm(scores, slow, 0.35)[-1].argmax() == 1
-        assert calm(scores, slow, 1.0)[-1].argmax() == 1  # a frame a whole window ago is outside of it
+    for smooth in (median, majority):
+        assert smooth(scores, quick, 0.35)[-1].argmax() == 0
+        assert smooth(scores, slow, 0.35)[-1].argmax() == 1
+        assert smooth(scores, slow, 1.0)[-1].argmax() == 1  # a frame a whole window ago is outside of it
 
 
-def test_a_frame_just_a_window_ago_is_outside() -> None:
-    """As many frames are in a window of whole steps at every frame, whatever rounding does to the times."""
+def test_a_frame_exactly_one_window_ago_is_outside() -> None:
+    """A window of whole steps holds the same number of frames everywhere, despite rounding."""
     for step in (1 / 25, 1001 / 30000, 0.1):
         scores = np.eye(2)[[0] * 50 + [1] * 50]
         shares = majority(scores, np.arange(100) * step, 5 * step)[:, 1]
@@ -169,7 +169,7 @@ def test_a_frame_just_a_window_ago_is_outside() -> None:
 
 
 def test_majority_by_hand() -> None:
-    """Votes are counted whatever their certainty; between equals the higher mean probability decides."""
+    """Votes count equally whatever their confidence, and the mean probability breaks ties."""
     scores = np.array([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
     result = majority(scores, np.arange(3.0), 10)
     assert result[2] == pytest.approx([1 / 3, 2 / 3], abs=1e-5)
@@ -178,28 +178,28 @@ def test_majority_by_hand() -> None:
 
 
 def test_prefix_mean_ends_as_the_clip() -> None:
-    """The last row of the prefix mean is the score of the whole clip."""
+    """The last row of the prefix mean equals the scores of the whole clip."""
     scores, times = video(5, 30)
     clip = ClipScores(np.zeros(30, int), scores, times)
     assert prefix_mean(scores, times)[-1] == pytest.approx(clip.clip_scores, abs=1e-9)
 
 
 def noisy(videos: int, frames: int, *, seed: int = 0, whole_clip: bool = False, classes: int = 4) -> list[ClipScores]:
-    """Videos at 10 frames a second whose scores point to the truth, with much noise on every frame."""
+    """Return videos at 10 frames per second whose scores point to the truth, with strong noise on every frame."""
     rng = np.random.default_rng(seed)
-    tracks = []
+    clips = []
     for _ in range(videos):
         truth = (
             np.full(frames, rng.integers(classes)) if whole_clip else rng.integers(classes, size=4).repeat(frames // 4)
         )
         odds = np.exp(1.5 * np.eye(classes)[truth] + 1.5 * rng.normal(size=(frames, classes)))
-        tracks.append(ClipScores(truth, (odds / odds.sum(1, keepdims=True)).astype(np.float32), np.arange(frames) / 10))
-    return tracks
+        clips.append(ClipScores(truth, (odds / odds.sum(1, keepdims=True)).astype(np.float32), np.arange(frames) / 10))
+    return clips
 
 
 @pytest.mark.parametrize("name", ["ema", "median", "majority", "hmm_forward"])
 def test_tuned_filters_help(name: str) -> None:
-    """On noisy scores a tuned filter is worth more than no filter, on other videos too, and says its parameters."""
+    """A tuned filter improves noisy scores, on other videos too, and its parameters are described."""
     parameters, text = tune_smoothing(name, noisy(6, 80), False)
     assert text is not None and " s" in text
     other = noisy(6, 80, seed=1)
@@ -207,38 +207,40 @@ def test_tuned_filters_help(name: str) -> None:
 
 
 def test_tuning_finds_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the grid, the parameters of the highest frame accuracy are taken, and the mildest of equals."""
-    tracks = noisy(6, 80)
-    parameters, text = tune_smoothing("ema", tracks, False)
-    worth = {tau: frame_accuracy(smoothing.smooth_scores("ema", tracks, {"tau": tau})) for tau in smoothing.SECONDS}
-    best = max(worth, key=worth.get)
+    """Tuning takes the parameters with the highest frame accuracy, and the smallest of equals."""
+    clips = noisy(6, 80)
+    parameters, text = tune_smoothing("ema", clips, False)
+    accuracy = {
+        tau: frame_accuracy(smoothing.smooth_scores("ema", clips, {"tau": tau})) for tau in smoothing.TIME_SCALES
+    }
+    best = max(accuracy, key=accuracy.get)
     assert (parameters, text) == ({"tau": best}, f"τ = {best:g} s")
     sure = [ClipScores(np.arange(3), np.eye(3), np.arange(3.0))]
     assert tune_smoothing("ema", sure, False) == ({"tau": 0}, "τ = 0 s")
     assert tune_smoothing("median", sure, False) == ({"window": 0}, "window 0 s")
-    assert tune_smoothing("prefix_mean", tracks, False) == ({}, None)
+    assert tune_smoothing("prefix_mean", clips, False) == ({}, None)
 
 
 def test_tuning_for_whole_clips() -> None:
-    """Where a label holds for the whole clip, no parameters of the grid give a higher clip accuracy."""
-    tracks = noisy(12, 6, whole_clip=True)
-    parameters, _ = tune_smoothing("hmm_forward", tracks, True)
-    found = clip_accuracy(smoothing.smooth_scores("hmm_forward", tracks, parameters))
-    for hold in smoothing.HOLDS:
+    """With whole-clip labels no parameters of the grid give a higher clip accuracy."""
+    clips = noisy(12, 6, whole_clip=True)
+    parameters, _ = tune_smoothing("hmm_forward", clips, True)
+    found = clip_accuracy(smoothing.smooth_scores("hmm_forward", clips, parameters))
+    for hold in smoothing.HOLD_TIMES:
         tried = parameters | {"hold": hold, "temperature": 1}
-        assert found >= clip_accuracy(smoothing.smooth_scores("hmm_forward", tracks, tried))
+        assert found >= clip_accuracy(smoothing.smooth_scores("hmm_forward", clips, tried))
 
 
-def test_the_prior_of_a_class_never_seen() -> None:
-    """A class that the validation videos never show keeps a small prior, so that it can still be recognised."""
+def test_an_absent_class_keeps_a_small_prior() -> None:
+    """A class that is absent from the validation videos keeps a small prior."""
     parameters, _ = tune_smoothing(
         "hmm_forward", [ClipScores(np.zeros(8, int), np.full((8, 2), 0.5), np.arange(8.0))], True
     )
     assert parameters["prior"] == pytest.approx((0.9, 0.1))
 
 
-def test_what_cannot_be_tuned() -> None:
-    """An unknown filter and no videos are refused in one line that says what is expected."""
+def test_tuning_refuses_unknown_filters_and_no_videos() -> None:
+    """An unknown filter and an empty list of videos are refused with the expected values."""
     with pytest.raises(UsageError, match=r"'kalman'.*ema, median"):
         tune_smoothing("kalman", noisy(1, 8), False)
     with pytest.raises(UsageError, match="no video"):
@@ -247,8 +249,8 @@ def test_what_cannot_be_tuned() -> None:
 
 def test_tuning_is_quick() -> None:
     """A filter's grid over 40 videos of 60 frames is searched well within a second and a half."""
-    tracks = noisy(40, 60)
+    clips = noisy(40, 60)
     for name in smoothing.SMOOTHERS:
         start = time.process_time()
-        tune_smoothing(name, tracks, False)
+        tune_smoothing(name, clips, False)
         assert time.process_time() - start < 1.5, name

@@ -92,7 +92,7 @@ def main() -> None:
         first_dt=plan.first_dt,
         k=folds,
         seeds=options.seeds,
-        but_first=options.but_first,
+        keep_first=options.but_first,
         on_fold=on_fold,
     )
     options.work.mkdir(parents=True, exist_ok=True)

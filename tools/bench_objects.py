@@ -22,7 +22,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import Model
-from liquidvision.evaluation.smoothing import HOLDS, SECONDS, TEMPERATURES, smooth_scores
+from liquidvision.evaluation.smoothing import HOLD_TIMES, TEMPERATURES, TIME_SCALES, smooth_scores
 from liquidvision.metrics.classification import classification_metrics, frame_accuracy
 from liquidvision.training.sequences import ClipSequence
 from tools.distill.pictures import imagenet_classes
@@ -33,9 +33,9 @@ CLIPS, TUNING_CLIPS = 100, 50
 TRAINING_SEEDS = 100_000  # tuning clips begin here, beyond those of any training
 FILTERS = {"ema": "EMA", "hmm_forward": "sticky HMM, forward filter"}
 GRIDS: dict[str, list[dict[str, object]]] = {
-    "ema": [{"tau": tau} for tau in SECONDS],
+    "ema": [{"tau": tau} for tau in TIME_SCALES],
     # All classes alike beforehand: those of a few clips say nothing of which are to come.
-    "hmm_forward": [{"hold": hold, "temperature": heat} for hold, heat in product(HOLDS, TEMPERATURES)],
+    "hmm_forward": [{"hold": hold, "temperature": heat} for hold, heat in product(HOLD_TIMES, TEMPERATURES)],
 }
 
 

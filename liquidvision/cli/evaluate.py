@@ -67,8 +67,9 @@ def evaluate_command(
     from liquidvision.data.splits import read_split
     from liquidvision.evaluation import crossval
     from liquidvision.evaluation.compare import compare_heads as run_compare
-    from liquidvision.evaluation.evaluate import count_passes, encode_evaluation, measure_latency, with_model_labels
+    from liquidvision.evaluation.evaluate import count_passes, measure_latency, with_model_labels
     from liquidvision.evaluation.evaluate import evaluate_model as run_evaluate
+    from liquidvision.evaluation.evaluation_file import encode_evaluation
     from liquidvision.files import write_atomic
     from liquidvision.models.folder import find_model
     from liquidvision.models.model import Model

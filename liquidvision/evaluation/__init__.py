@@ -1,1 +1,1 @@
-"""How well a model does: scores, cross-validation, baselines, robustness."""
+"""Evaluation of models: metrics on a dataset, cross-validation, comparison with baselines, robustness."""

@@ -1,4 +1,4 @@
-"""Classifiers without a recurrent cell, to compare with: linear probes of frames, filtered or pooled over time."""
+"""Baselines without a recurrent cell: linear probes of frames, smoothed or averaged over time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,13 +24,13 @@ BASELINES = {
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A control that is trained and tuned.
+    """A trained and tuned baseline.
 
     Attributes:
-        probe: of embeddings.
-        pooled: whether it sees the mean embedding so far, in place of a frame's own.
-        smoothing: the name of what calms its scores in `SMOOTHERS`, with its parameters; None: nothing.
-        tuned: what was tuned, in words; None where nothing was.
+        probe: linear probe of embeddings.
+        pooled: whether the probe sees the mean embedding of all frames so far, not that of the frame.
+        smoothing: a name of `SMOOTHERS` and its parameters, applied to the probe's scores; None: no smoothing.
+        tuned: the tuned parameters as text; None if nothing was tuned.
     """
 
     probe: Pipeline
@@ -38,46 +38,46 @@ class Baseline:
     smoothing: tuple[str, Mapping[str, object]] | None
     tuned: str | None
 
-    def judge(self, lessons: Sequence[ClipSequence], classes: int) -> list[ClipScores]:
-        """What it says of lessons, frame by frame."""
-        seen = [mean_so_far(lesson) for lesson in lessons] if self.pooled else lessons
-        tracks = probe.probe_scores(self.probe, seen, classes)
+    def predict(self, sequences: Sequence[ClipSequence], classes: int) -> list[ClipScores]:
+        """Return the scores of each clip, frame by frame."""
+        inputs = [average_so_far(sequence) for sequence in sequences] if self.pooled else sequences
+        clips = probe.probe_scores(self.probe, inputs, classes)
         if self.smoothing is None:
-            return tracks
+            return clips
         name, parameters = self.smoothing
-        return smooth_scores(name, tracks, dict(parameters))
+        return smooth_scores(name, clips, dict(parameters))
 
 
-def make_baselines(
-    frames: Pipeline,
-    c: float,
+def fit_baselines(
+    frame_probe: Pipeline,
+    penalty: float,
     train: Sequence[ClipSequence],
     inner: tuple[Sequence[ClipSequence], Sequence[ClipSequence]],
     classes: int,
 ) -> dict[str, Baseline]:
-    """Every control of `BASELINES`, trained on `train`.
+    """Train every baseline of `BASELINES` on `train`.
 
     Args:
-        frames: the probe of single frames of `train`.
-        c: its penalty, tuned on `inner`.
-        train: what a head would be trained on.
-        inner: a part of `train` to try parameters on, and the rest of it, to judge them by.
+        frame_probe: probe of single frames, fitted to `train`.
+        penalty: C of the probe, tuned on `inner`.
+        train: the clips that a head would be trained on.
+        inner: two parts of `train`: one to fit candidates to, one to choose parameters by.
         classes: number of labels.
     """
-    whole = all(lesson.whole for lesson in train)
-    tried = probe.probe_scores(probe.fit_probe(inner[0], c), inner[1], classes)
-    made = {"probe": Baseline(frames, False, None, f"C = {c:g}")}
+    whole_clip = all(sequence.whole for sequence in train)
+    candidates = probe.probe_scores(probe.fit_probe(inner[0], penalty), inner[1], classes)
+    baselines = {"probe": Baseline(frame_probe, False, None, f"C = {penalty:g}")}
     for name in SMOOTHERS:
-        parameters, text = tune_smoothing(name, tried, whole)
-        made[name] = Baseline(frames, False, (name, parameters), text)
-    rest, judge = ([mean_so_far(lesson) for lesson in part] for part in inner)
-    c = probe.tune_penalty(rest, judge, classes)
-    pooled = probe.fit_probe([mean_so_far(lesson) for lesson in train], c)
-    made["pooled"] = Baseline(pooled, True, None, f"C = {c:g}")
-    return made
+        parameters, text = tune_smoothing(name, candidates, whole_clip)
+        baselines[name] = Baseline(frame_probe, False, (name, parameters), text)
+    inner_train, inner_test = ([average_so_far(sequence) for sequence in part] for part in inner)
+    penalty = probe.tune_penalty(inner_train, inner_test, classes)
+    pooled = probe.fit_probe([average_so_far(sequence) for sequence in train], penalty)
+    baselines["pooled"] = Baseline(pooled, True, None, f"C = {penalty:g}")
+    return baselines
 
 
-def mean_so_far(lesson: ClipSequence) -> ClipSequence:
-    """A lesson whose embeddings are the means of all frames so far."""
-    counts = torch.arange(1, len(lesson) + 1)[:, None]
-    return replace(lesson, embeddings=lesson.embeddings.cumsum(0) / counts)
+def average_so_far(sequence: ClipSequence) -> ClipSequence:
+    """Return the sequence with each embedding replaced by the mean of all embeddings up to that frame."""
+    counts = torch.arange(1, len(sequence) + 1)[:, None]
+    return replace(sequence, embeddings=sequence.embeddings.cumsum(0) / counts)

@@ -1,4 +1,4 @@
-"""Does the liquid memory help, and is it the liquid cell? One table of everything that a user might take instead."""
+"""Compares a head with other cells, with itself without state, and with baselines, in one cross-validated table."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from liquidvision.evaluation.baselines import BASELINES
-from liquidvision.evaluation.crossval import RESET_EACH_FRAME, Experiment, HarderTest, Results, cross_validate
+from liquidvision.evaluation.crossval import RESET_SUFFIX, Experiment, Results, StressTest, cross_validate
 from liquidvision.metrics.bootstrap import bootstrap_interval, paired_bootstrap
 from liquidvision.metrics.classification import ClipScores, classification_metrics, frame_accuracy
 from liquidvision.models.heads.liquid_head import LiquidHeadConfig, make_cell
@@ -28,150 +28,170 @@ CELLS = {
     "lstm": "LSTM",
     "none": "no memory but the traces",
 }
-RIVALS = ("gated", "ltc", "cfc", "gru", "lstm", "none")
-DROPPED = 0.75  # share of frames left out in a second judgement
-MOST_UNITS = 16  # times those of the head that the others are compared with
+COMPARED_CELLS = ("gated", "ltc", "cfc", "gru", "lstm", "none")
+DROPPED_SHARE = 0.75  # share of frames left out in the stress test "dropped"
+MAX_UNITS_FACTOR = 16  # a compared cell has at most this many times the units of the reference
 
 
 def compare_heads(
-    lessons: SequenceDataset,
+    sequences: SequenceDataset,
     config: LiquidHeadConfig,
     recipe: Recipe,
     *,
     first_dt: float,
     k: int,
     seeds: int,
-    but_first: bool = False,
+    keep_first: bool = False,
     on_fold: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Cross-validate a head against its rivals and the controls: the evaluation's "compare".
+    """Cross-validate a head against other cells and the baselines; return the "compare" part of an evaluation.
 
     Args:
-        lessons: the whole dataset.
-        config: of the head that the others are compared with; they have its features, and as many
-            parameters in their cells, as nearly as whole units allow.
+        sequences: the whole dataset.
+        config: the reference head. The others get its features, and as nearly as whole units allow the same number of
+            parameters in their cells.
         recipe: for all heads.
         first_dt: see `Model`.
-        k: folds.
-        seeds: how often everything is done, with other folds, weights and draws.
-        but_first: whether a clip's first frame stays where others are left out.
-        on_fold: called with the number of folds done, of `k` times `seeds`.
+        k: number of folds.
+        seeds: number of repetitions, each with its own folds, weights and random draws.
+        keep_first: whether the first frame of a clip is kept where frames are dropped.
+        on_fold: called with the number of folds done, of `k` × `seeds`.
 
     Raises:
         UsageError: fewer groups than folds.
     """
-    rivals = [config.cell, *(cell for cell in RIVALS if cell != config.cell)]
-    heads = {cell: match_parameters(config, cell) for cell in rivals}
-    harder: dict[str, HarderTest] = {}
-    # Else what the backbone is shown of a picture hangs on those before it, and would be another.
-    if lessons.store.backbone.look == "whole":
-        harder["dropped"] = partial(with_dropped_frames, but_first)
-        if all(clip.label is not None for clip in lessons.dataset.clips):
-            harder["after"] = interleaved
-    contest = Experiment(heads, recipe, first_dt, seeds, reset=(config.cell,), controls=True, harder=harder)
-    outcome = cross_validate(lessons, contest, k, seed=recipe.seed, on_fold=on_fold)
-    about = {"folds": k, "seeds": seeds, "dropped": DROPPED if harder else None, "after": "after" in harder}
-    return comparison_table(outcome, lessons, config.cell, rivals) | about
+    cells = [config.cell, *(cell for cell in COMPARED_CELLS if cell != config.cell)]
+    heads = {cell: match_parameters(config, cell) for cell in cells}
+    stress_tests: dict[str, StressTest] = {}
+    # With a motion crop, what the backbone sees depends on the frames before: other frames, other embeddings.
+    if sequences.store.backbone.look == "whole":
+        stress_tests["dropped"] = partial(with_dropped_frames, keep_first)
+        if all(clip.label is not None for clip in sequences.dataset.clips):
+            stress_tests["after"] = after_other_clips
+    experiment = Experiment(
+        heads, recipe, first_dt, seeds, without_state=(config.cell,), baselines=True, stress_tests=stress_tests
+    )
+    results = cross_validate(sequences, experiment, k, seed=recipe.seed, on_fold=on_fold)
+    return comparison_table(results, sequences, config.cell, cells) | {
+        "folds": k,
+        "seeds": seeds,
+        "dropped": DROPPED_SHARE if stress_tests else None,
+        "after": "after" in stress_tests,
+    }
 
 
-def with_dropped_frames(but_first: bool, lessons: Sequence[ClipSequence]) -> list[ClipSequence]:
-    """The lessons without `DROPPED` of their frames.
+def with_dropped_frames(keep_first: bool, sequences: Sequence[ClipSequence]) -> list[ClipSequence]:
+    """Return the clips without a random `DROPPED_SHARE` of their frames.
 
     Args:
-        but_first: whether each keeps its first. Traces take the first frame to have stood there for ever, so that of
-            a later beginning the baseline is missing too, which is lost for another reason than a gap.
-        lessons: whole.
+        keep_first: whether each clip keeps its first frame. Traces take the first frame as the state since ever; a
+            clip that begins later lacks that baseline too, which is a different loss from that of a gap.
+        sequences: whole clips.
     """
-    return [drop_frames(lesson, DROPPED, but_first=but_first) for lesson in lessons]
+    return [drop_frames(sequence, DROPPED_SHARE, but_first=keep_first) for sequence in sequences]
 
 
-def interleaved(lessons: Sequence[ClipSequence]) -> list[ClipSequence]:
-    """Each lesson after the whole of another, in random turns, as in a stream that does not begin anew with each."""
-    turns = torch.randperm(len(lessons)).tolist()
-    before = dict(zip(turns, [turns[-1], *turns[:-1]], strict=True))
-    return [join_after(lessons[before[i]], lesson) for i, lesson in enumerate(lessons)]
+def after_other_clips(sequences: Sequence[ClipSequence]) -> list[ClipSequence]:
+    """Return each clip appended to the whole of another one, in random order, as in a stream without resets."""
+    order = torch.randperm(len(sequences)).tolist()
+    before = dict(zip(order, [order[-1], *order[:-1]], strict=True))
+    return [join_after(sequences[before[i]], sequence) for i, sequence in enumerate(sequences)]
 
 
 def match_parameters(config: LiquidHeadConfig, cell: str) -> LiquidHeadConfig:
-    """The configuration with another cell, of as many units as bring its parameters closest to the given one's."""
+    """Return the configuration with another cell, with the number of units that best matches its parameter count."""
 
     def parameters(units: int, kind: str) -> int:
         return sum(p.numel() for p in make_cell(replace(config, cell=kind, units=units)).parameters())
 
     wanted = parameters(config.units, config.cell)
-    most = MOST_UNITS * config.units
+    most = MAX_UNITS_FACTOR * config.units
     above = bisect_left(range(most), wanted, lo=2, key=lambda n: parameters(n, cell))
     units = min((above - 1, above), key=lambda n: abs(parameters(n, cell) - wanted))
     return replace(config, cell=cell, units=config.units if cell == config.cell else units)
 
 
 def comparison_table(
-    outcome: Results, lessons: SequenceDataset, reference: str, cells: Sequence[str]
+    results: Results, sequences: SequenceDataset, reference: str, cells: Sequence[str]
 ) -> dict[str, Any]:
-    """Rows with confidence intervals over videos, the reference first."""
-    dataset = lessons.dataset
-    whole = all(clip.label is not None for clip in dataset.clips)
+    """Return the rows of a comparison with confidence intervals over videos, the reference first.
+
+    Args:
+        results: of the cross-validation.
+        sequences: the dataset it was done on.
+        reference: name of the head that the others are compared with.
+        cells: the heads, in the order of the rows.
+    """
+    clips = sequences.dataset.clips
+    whole_clip = all(clip.label is not None for clip in clips)
+    descriptions = {cell: CELLS[cell] for cell in cells}
+    descriptions[f"{reference} {RESET_SUFFIX}"] = f"{CELLS[reference]}, reset at every frame"
+    descriptions |= BASELINES
+    rows = [
+        _comparison_row(name, text, results, sequences, reference, whole_clip)
+        for name, text in descriptions.items()
+        if name in results.scores
+    ]
+    return {"metric": "clip_accuracy" if whole_clip else "frame_accuracy", "rows": rows, "reference": reference}
+
+
+def _comparison_row(
+    name: str, text: str, results: Results, sequences: SequenceDataset, reference: str, whole_clip: bool
+) -> dict[str, Any]:
+    dataset = sequences.dataset
     groups = [clip.group for clip in dataset.clips]
-    texts = {cell: CELLS[cell] for cell in cells}
-    texts[f"{reference} {RESET_EACH_FRAME}"] = f"{CELLS[reference]}, reset at every frame"
-    texts |= BASELINES
-    standard = clip_correct(outcome.tracks[reference], whole)
-    rows = []
-    for name, text in texts.items():
-        if name not in outcome.tracks:
-            continue
-        right = clip_correct(outcome.tracks[name], whole)
-        mean, low, high = bootstrap_interval(right, groups=groups)
-        measured = [
-            classification_metrics(tracks, dataset.labels, background=dataset.background, whole_clip=whole)
-            for tracks in outcome.tracks[name]
-        ]
-        rows.append(
-            {
-                "name": name,
-                "text": text,
-                "mean": mean,
-                **{
-                    f"mean_{kind}": float(clip_correct(tracks[name], whole).mean())
-                    for kind, tracks in outcome.harder.items()
-                },
-                "low": low,
-                "high": high,
-                "sd_seeds": float(right.mean(1).std(ddof=1)) if len(right) > 1 else None,
-                "minus_reference": None
-                if name == reference
-                else dict(zip(("mean", "low", "high"), paired_bootstrap(right, standard, groups=groups), strict=True)),
-                "parameters": outcome.parameters.get(name),
-                "flips_per_minute": mean_of(measured, "flips_per_minute"),
-                "frame_accuracy": mean_of(measured, "frame_accuracy"),
-                "tuned": most_often(outcome.tuned.get(name, [])),
-            }
-        )
-    metric = "clip_accuracy" if whole else "frame_accuracy"
-    return {"metric": metric, "rows": rows, "reference": reference}
+    accuracies = clip_accuracies(results.scores[name], whole_clip)
+    mean, low, high = bootstrap_interval(accuracies, groups=groups)
+    difference = None
+    if name != reference:
+        reference_accuracies = clip_accuracies(results.scores[reference], whole_clip)
+        interval = paired_bootstrap(accuracies, reference_accuracies, groups=groups)
+        difference = dict(zip(("mean", "low", "high"), interval, strict=True))
+    metrics_by_seed = [
+        classification_metrics(clips, dataset.labels, background=dataset.background, whole_clip=whole_clip)
+        for clips in results.scores[name]
+    ]
+    return {
+        "name": name,
+        "text": text,
+        "mean": mean,
+        **{
+            f"mean_{test}": float(clip_accuracies(scores[name], whole_clip).mean())
+            for test, scores in results.stressed.items()
+        },
+        "low": low,
+        "high": high,
+        "sd_seeds": float(accuracies.mean(1).std(ddof=1)) if len(accuracies) > 1 else None,
+        "minus_reference": difference,
+        "parameters": results.parameters.get(name),
+        "flips_per_minute": mean_metric(metrics_by_seed, "flips_per_minute"),
+        "frame_accuracy": mean_metric(metrics_by_seed, "frame_accuracy"),
+        "tuned": most_frequent_setting(results.tuned.get(name, [])),
+    }
 
 
-def clip_correct(seeds: Sequence[Sequence[ClipScores]], whole: bool) -> np.ndarray:
-    """How right each clip was, (seeds, clips) 0..1: the clip itself, or the share of its frames."""
+def clip_accuracies(scores_by_seed: Sequence[Sequence[ClipScores]], whole_clip: bool) -> np.ndarray:
+    """Return the accuracy of each clip, (seeds, clips), 0 to 1: of the clip as a whole, or the share of its frames."""
     return np.array(
         [
             [
-                float(track.clip_scores.argmax() == track.truth[0]) if whole else frame_accuracy([track])
-                for track in tracks
+                float(clip.clip_scores.argmax() == clip.truth[0]) if whole_clip else frame_accuracy([clip])
+                for clip in clips
             ]
-            for tracks in seeds
+            for clips in scores_by_seed
         ]
     )
 
 
-def most_often(tuned: Sequence[str]) -> str | None:
-    """What was tuned in most folds, and in how many."""
-    if not tuned:
+def most_frequent_setting(settings: Sequence[str]) -> str | None:
+    """Return the setting that was chosen in most folds, and in how many if not in all."""
+    if not settings:
         return None
-    text, times = Counter(tuned).most_common(1)[0]
-    return text if times == len(tuned) else f"{text} in {times} of {len(tuned)} folds"
+    text, times = Counter(settings).most_common(1)[0]
+    return text if times == len(settings) else f"{text} in {times} of {len(settings)} folds"
 
 
-def mean_of(measured: Sequence[dict[str, Any]], name: str) -> float | None:
-    values = [row[name] for row in measured if row[name] is not None]
+def mean_metric(metrics: Sequence[dict[str, Any]], name: str) -> float | None:
+    """Return the mean of a metric where it is defined."""
+    values = [row[name] for row in metrics if row[name] is not None]
     return float(np.mean(values)) if values else None

@@ -1,9 +1,8 @@
-"""How well a model does on annotated clips, and whether its memory helped: figures for JSON and the report."""
+"""Evaluates a model on annotated clips, with memory and by each frame alone: figures for JSON and the report."""
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -11,17 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.data.embedding_file import ClipEmbeddings
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.errors import SourceError, UsageError
+from liquidvision.evaluation.evaluation_file import EVALUATION_FORMAT, EVALUATION_VERSION
 from liquidvision.evaluation.robustness import (
     DegradationLevel,
     degradation_curves,
     evenly_spaced,
-    keep_frames,
-    keep_pictures,
+    select_embeddings,
+    select_frames,
 )
 from liquidvision.inference.session import Session
 from liquidvision.metrics.classification import ClipScores, classification_metrics, clip_accuracy, frame_accuracy
@@ -30,15 +31,15 @@ from liquidvision.models.model import Model
 from liquidvision.video.read.open import open_video
 from liquidvision.video.write.images import encode_data_uri
 
-POINTS = 400  # of a video's timeline
-STILLS = 6  # worst clips that are shown by a picture
-WARM_UP = 10  # frames that are not timed
+MAX_TIMELINE_POINTS = 400  # frames in the timeline of one video
+MAX_STILLS = 6  # misclassified videos that get a still
+WARM_UP_FRAMES = 10  # not timed
 SIDES = ("memory", "frame")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipResult:
-    """What a model says of one clip: tracks with memory and by each frame alone."""
+    """A model's scores of one clip, with memory and by each frame alone."""
 
     clip: Clip
     memory: ClipScores
@@ -46,21 +47,28 @@ class ClipResult:
 
 
 def run_clip(
-    model: Model, dataset: Dataset, clip: Clip, features: ClipEmbeddings, *, told: ClipEmbeddings | None = None
+    model: Model,
+    dataset: Dataset,
+    clip: Clip,
+    embeddings: ClipEmbeddings,
+    *,
+    model_times: ClipEmbeddings | None = None,
 ) -> ClipResult:
-    """Run a clip's embeddings through a `Session` of its own, as `predict` does with its frames.
+    """Run the embeddings of a clip through a new `Session`, as `predict` does with its frames.
 
     Args:
-        model, dataset, clip: who is judged, on what.
-        features: the clip's frames; their times say what is true of each.
-        told: the same frames with the times that the model is told, where those are others.
+        model: the model to run.
+        dataset: gives the labels.
+        clip: gives the truth.
+        embeddings: of the clip's frames; their times decide the truth of each frame.
+        model_times: the same frames with the times that the model gets, if these differ.
     """
-    told = told or features
-    said = Session(model).push_embeddings(told.frames(), told.embeddings.to(model.device))
-    times = features.times
+    shown = model_times or embeddings
+    predictions = Session(model).push_embeddings(shown.frames(), shown.embeddings.to(model.device))
+    times = embeddings.times
     truth = clip.targets(times, dataset.labels, dataset.background)
     clock = np.maximum.accumulate(times)
-    memory, frame = (np.stack(scores) for scores in zip(*((p.scores, p.frame_scores) for p in said), strict=True))
+    memory, frame = (np.stack(part) for part in zip(*((p.scores, p.frame_scores) for p in predictions), strict=True))
     return ClipResult(clip, ClipScores(truth, memory, clock), ClipScores(truth, frame, clock))
 
 
@@ -72,104 +80,118 @@ def evaluate_model(
     degrade: bool = False,
     on_clip: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Every figure of a model on a dataset, as the evaluation's JSON.
+    """Evaluate a model on a dataset; return every figure as the evaluation's JSON.
 
     Args:
-        model: its labels are those of the dataset, in any order.
-        dataset: clips that can be read.
+        model: its labels include those of the dataset, in any order.
+        dataset: readable clips.
         store: embeddings by the model's own backbone.
-        degrade: also noise, blur and darkness, for each level of which every clip is embedded again; and, where the
-            backbone looks at what moves, frames left out and blackouts, which are then embedded again too.
-        on_clip: called with a clip's name, `count_passes` times for each.
+        degrade: also evaluate noise, blur and darkness, which embeds every clip again for each level; and with a
+            motion crop, dropped frames and blackouts, which then embed every clip again too.
+        on_clip: called with the name of a clip, `count_passes` times for each.
 
     Raises:
-        UsageError: a dataset with labels that the model does not have.
-        SourceError: a clip that cannot be read.
+        UsageError: the dataset has labels that the model does not have.
+        SourceError: a clip cannot be read.
     """
     dataset = with_model_labels(dataset, model.labels)
-    whole = all(clip.label is not None for clip in dataset.clips)
-    judge = clip_accuracy if whole else frame_accuracy
+    evaluator = _Evaluator(model, dataset, store, on_clip)
+    results = [evaluator.run(clip, store.get(clip.path)) for clip in dataset.clips]
+    curves = degradation_curves(look=model.backbone.look, degrade=degrade)
+    return {
+        **summarize_results(results, dataset),
+        "model": describe_model(model),
+        "robustness_metric": evaluator.accuracy.__name__,
+        "robustness": {
+            name: [evaluator.run_level(level, results) for level in levels] for name, levels in curves.items()
+        },
+    }
 
-    def see(clip: Clip, features: ClipEmbeddings, told: ClipEmbeddings | None = None) -> ClipResult:
-        on_clip(clip.name)
-        return run_clip(model, dataset, clip, features, told=told)
 
-    def seen_at(level: DegradationLevel, clip: Clip, number: int, whole: ClipEmbeddings) -> ClipEmbeddings:
-        if level.change is None:
-            return whole
-        left = level.change(whole.times, np.random.default_rng(number))
-        if model.backbone.look == "whole":
-            return keep_frames(whole, left, black)
-        return store.again(clip.path, partial(keep_pictures, left=left))
+@dataclass(slots=True)
+class _Evaluator:
+    """Runs a model over the clips of a dataset, unchanged and degraded."""
 
-    def point(level: DegradationLevel) -> dict[str, Any]:
-        watched, blind = list(plain) if level.untouched else [], []
-        for number, clip in enumerate(dataset.clips if level.blind or not level.untouched else ()):
-            whole = store.get(clip.path, level.view)
-            features = seen_at(level, clip, number, whole)
-            if not level.untouched:
-                watched.append(see(clip, features))
-            if level.blind:
-                blind.append(see(clip, features, evenly_spaced(features, whole)))
+    model: Model
+    dataset: Dataset
+    store: EmbeddingStore
+    on_clip: Callable[[str], None]
+    accuracy: Callable[[Sequence[ClipScores]], float] = field(init=False)
+    _black: Tensor = field(init=False)  # embedding of a black frame
+
+    def __post_init__(self) -> None:
+        whole_clip = all(clip.label is not None for clip in self.dataset.clips)
+        self.accuracy = clip_accuracy if whole_clip else frame_accuracy
+        self._black = self.model.embed([np.zeros((8, 8, 3), np.uint8)])[0].cpu()
+
+    def run(self, clip: Clip, embeddings: ClipEmbeddings, model_times: ClipEmbeddings | None = None) -> ClipResult:
+        """Run one clip, and report it."""
+        self.on_clip(clip.name)
+        return run_clip(self.model, self.dataset, clip, embeddings, model_times=model_times)
+
+    def run_level(self, level: DegradationLevel, unchanged: Sequence[ClipResult]) -> dict[str, Any]:
+        """Return one point of a robustness curve; `unchanged` are the results of the clips as they are."""
+        results, without_dt = list(unchanged) if level.unchanged else [], []
+        for number, clip in enumerate(self.dataset.clips if level.without_dt or not level.unchanged else ()):
+            whole = self.store.get(clip.path, level.view)
+            embeddings = self._degrade(level, clip, number, whole)
+            if not level.unchanged:
+                results.append(self.run(clip, embeddings))
+            if level.without_dt:
+                without_dt.append(self.run(clip, embeddings, evenly_spaced(embeddings, whole)))
         row: dict[str, Any] = {"level": level.level, "text": level.text}
-        row |= {side: judge([getattr(w, side) for w in watched]) for side in SIDES}
-        if level.blind:
-            row["memory_without_dt"] = judge([w.memory for w in blind])
+        row |= {side: self.accuracy([getattr(result, side) for result in results]) for side in SIDES}
+        if level.without_dt:
+            row["memory_without_dt"] = self.accuracy([result.memory for result in without_dt])
         return row
 
-    plain = [see(clip, store.get(clip.path)) for clip in dataset.clips]
-    black = model.embed([np.zeros((8, 8, 3), np.uint8)])[0].cpu()
-    asked = degradation_curves(look=model.backbone.look, degrade=degrade).items()
-    return {
-        **evaluation_figures(plain, dataset),
-        "model": describe_model(model),
-        "robustness_metric": judge.__name__,
-        "robustness": {name: [point(level) for level in levels] for name, levels in asked},
-    }
+    def _degrade(self, level: DegradationLevel, clip: Clip, number: int, whole: ClipEmbeddings) -> ClipEmbeddings:
+        if level.select is None:
+            return whole
+        kept = level.select(whole.times, np.random.default_rng(number))
+        if self.model.backbone.look == "whole":
+            return select_embeddings(whole, kept, self._black)
+        return self.store.again(clip.path, partial(select_frames, kept=kept))
 
 
 def count_passes(model: Model, *, degrade: bool) -> int:
-    """How many times `evaluate_model` goes over every clip."""
-    levels = [
-        level for curve in degradation_curves(look=model.backbone.look, degrade=degrade).values() for level in curve
-    ]
-    return 1 + sum((not level.untouched) + level.blind for level in levels)
+    """Return how many times `evaluate_model` runs every clip."""
+    curves = degradation_curves(look=model.backbone.look, degrade=degrade)
+    return 1 + sum((not level.unchanged) + level.without_dt for levels in curves.values() for level in levels)
 
 
-def encode_evaluation(evaluation: Mapping[str, Any]) -> bytes:
-    """An evaluation as JSON; a name that is no text, of a file for instance, is escaped."""
-    text = json.dumps(evaluation, indent=1, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def evaluation_figures(watched: Sequence[ClipResult], dataset: Dataset) -> dict[str, Any]:
-    """The part of the evaluation that hangs on what was said of the clips alone."""
-    whole = all(w.clip.label is not None for w in watched)
-    measured = {
+def summarize_results(results: Sequence[ClipResult], dataset: Dataset) -> dict[str, Any]:
+    """Return the part of the evaluation that follows from the scores of the clips: metrics and timelines."""
+    whole_clip = all(result.clip.label is not None for result in results)
+    metrics = {
         side: classification_metrics(
-            [getattr(w, side) for w in watched], dataset.labels, background=dataset.background, whole_clip=whole
+            [getattr(result, side) for result in results],
+            dataset.labels,
+            background=dataset.background,
+            whole_clip=whole_clip,
         )
         for side in SIDES
     }
+    seconds = sum(last_frame_end(result.memory.times) - result.memory.times[0] for result in results)
     return {
-        "format": "liquidvision-evaluation",
-        "version": 1,
+        "format": EVALUATION_FORMAT,
+        "version": EVALUATION_VERSION,
         "data": {
             "name": dataset.root.name,
-            "videos": len(watched),
-            "frames": sum(len(w.memory.truth) for w in watched),
-            "seconds": float(sum(last_frame_end(w.memory.times) - w.memory.times[0] for w in watched)),
+            "videos": len(results),
+            "frames": sum(len(result.memory.truth) for result in results),
+            "seconds": float(seconds),
             "background": dataset.background,
             "notes": list(dataset.notes),
         },
-        "clip_accuracy": measured["memory"]["clip_accuracy"],
-        **measured,
-        "videos": video_rows(watched),
+        "clip_accuracy": metrics["memory"]["clip_accuracy"],
+        **metrics,
+        "videos": video_rows(results),
     }
 
 
 def describe_model(model: Model) -> dict[str, Any]:
-    """The evaluation's "model"."""
+    """Return the "model" part of the evaluation."""
     return {
         "name": model.name,
         "cell": model.head.config.cell,
@@ -180,7 +202,11 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def with_model_labels(dataset: Dataset, labels: Sequence[str]) -> Dataset:
-    """The dataset with a model's labels in the model's order, or UsageError where the model lacks one of its own."""
+    """Return the dataset with the labels of a model, in the model's order.
+
+    Raises:
+        UsageError: the dataset has labels that the model does not have.
+    """
     missing = [label for label in dataset.labels if label not in labels]
     if missing:
         raise UsageError(
@@ -189,25 +215,25 @@ def with_model_labels(dataset: Dataset, labels: Sequence[str]) -> Dataset:
     return replace(dataset, labels=tuple(labels))
 
 
-def video_rows(watched: Sequence[ClipResult]) -> list[dict[str, Any]]:
-    """The evaluation's "videos", worst first; the worst of those that went wrong with a still."""
-    ordered = sorted(watched, key=mean_true_probability)
-    made = [video_timeline(w) for w in ordered]
-    wrong = [i for i, row in enumerate(made) if not row["right"]]
-    for i in wrong[:STILLS]:
-        made[i] |= worst_frame(ordered[i])
-    return made
+def video_rows(results: Sequence[ClipResult]) -> list[dict[str, Any]]:
+    """Return the "videos" part of the evaluation, worst first; the worst misclassified videos have a still."""
+    ordered = sorted(results, key=mean_true_probability)
+    rows = [video_timeline(result) for result in ordered]
+    wrong = [i for i, row in enumerate(rows) if not row["right"]]
+    for i in wrong[:MAX_STILLS]:
+        rows[i] |= worst_frame(ordered[i])
+    return rows
 
 
-def worst_frame(watched: ClipResult) -> dict[str, Any]:
-    """The frame at which a wrong label was surest, with when, which and how sure; nothing where it cannot be read."""
-    track = watched.memory
-    wrong = track.scores.copy()
-    wrong[np.arange(len(wrong)), track.truth] = -1.0
-    place, label = np.unravel_index(wrong.argmax(), wrong.shape)
-    time = max(0.0, float(track.times[place]))
+def worst_frame(result: ClipResult) -> dict[str, Any]:
+    """Return the frame where a wrong label scored highest, with time, label and score; {} if it cannot be read."""
+    clip = result.memory
+    wrong = clip.scores.copy()
+    wrong[np.arange(len(wrong)), clip.truth] = -1.0
+    index, label = np.unravel_index(wrong.argmax(), wrong.shape)
+    time = max(0.0, float(clip.times[index]))
     try:
-        with open_video(watched.clip.path, start=time) as reader:
+        with open_video(result.clip.path, start=time) as reader:
             picture = encode_data_uri(next(iter(reader)).image)
     except (SourceError, StopIteration):
         return {}
@@ -215,51 +241,52 @@ def worst_frame(watched: ClipResult) -> dict[str, Any]:
         "still": picture,
         "still_time": round(time, 4),
         "still_prediction": int(label),
-        "still_score": round(float(wrong[place, label]), 4),
+        "still_score": round(float(wrong[index, label]), 4),
     }
 
 
-def mean_true_probability(watched: ClipResult) -> float:
-    """How well a clip was done, to order them, worst first: the mean probability of the truth."""
-    track = watched.memory
-    return float(track.scores[np.arange(len(track.truth)), track.truth].mean())
+def mean_true_probability(result: ClipResult) -> float:
+    """Return the mean probability of the true class, which orders clips from worst to best."""
+    clip = result.memory
+    return float(clip.scores[np.arange(len(clip.truth)), clip.truth].mean())
 
 
-def video_timeline(watched: ClipResult) -> dict[str, Any]:
-    """A clip's row in the evaluation, thinned to `POINTS` frames."""
-    clip, memory, frame = watched.clip, watched.memory, watched.frame
-    places = np.unique(np.linspace(0, len(memory.truth) - 1, POINTS).round().astype(int))
-    whole = clip.label is not None
-    decided, alone = (int(side.clip_scores.argmax()) if whole else None for side in (memory, frame))
-    right = decided == memory.truth[0] if whole else bool((memory.predicted == memory.truth).mean() >= 0.5)
+def video_timeline(result: ClipResult) -> dict[str, Any]:
+    """Return a clip's row of the evaluation, thinned to `MAX_TIMELINE_POINTS` frames."""
+    clip, memory, frame = result.clip, result.memory, result.frame
+    points = np.unique(np.linspace(0, len(memory.truth) - 1, MAX_TIMELINE_POINTS).round().astype(int))
+    whole_clip = clip.label is not None
+    memory_class, frame_class = (int(side.clip_scores.argmax()) if whole_clip else None for side in (memory, frame))
+    right = memory_class == memory.truth[0] if whole_clip else bool((memory.predicted == memory.truth).mean() >= 0.5)
     return {
         "name": clip.name,
         "label": clip.label,
         "group": clip.group,
-        "times": [round(float(t), 4) for t in memory.times[places]],
-        "truth": memory.truth[places].tolist(),
-        "memory": memory.predicted[places].tolist(),
-        "frame": frame.predicted[places].tolist(),
-        "score": [round(float(s), 4) for s in memory.scores.max(1)[places]],
+        "times": [round(float(t), 4) for t in memory.times[points]],
+        "truth": memory.truth[points].tolist(),
+        "memory": memory.predicted[points].tolist(),
+        "frame": frame.predicted[points].tolist(),
+        "score": [round(float(s), 4) for s in memory.scores.max(1)[points]],
         "right": bool(right),
-        "clip_prediction": decided,
-        "frame_clip_prediction": alone,
+        "clip_prediction": memory_class,
+        "frame_clip_prediction": frame_class,
     }
 
 
 def measure_latency(model: Model, path: Path, *, frames: int = 120) -> dict[str, Any]:
-    """Milliseconds from a decoded frame to its prediction, frame by frame, as a live source has it: p50 and p95."""
-    session, spent = Session(model), []
+    """Measure the milliseconds from a decoded frame to its prediction, one frame at a time, as in a live stream."""
+    session, durations = Session(model), []
     with open_video(path) as reader:
-        for frame in islice(reader, frames + WARM_UP):
-            begun = time.perf_counter()
+        for frame in islice(reader, frames + WARM_UP_FRAMES):
+            start = time.perf_counter()
             session.push(frame)
-            spent.append((time.perf_counter() - begun) * 1000)
-    p50, p95 = np.percentile(spent[WARM_UP:] or spent, (50, 95))
+            durations.append((time.perf_counter() - start) * 1000)
+    timed = durations[WARM_UP_FRAMES:] or durations
+    p50, p95 = np.percentile(timed, (50, 95))
     return {
         "p50_ms": float(p50),
         "p95_ms": float(p95),
-        "frames": len(spent[WARM_UP:] or spent),
+        "frames": len(timed),
         "device": str(model.device),
         "threads": torch.get_num_threads(),
     }

@@ -1,1 +1,1 @@
-"""Figures of merit, in numpy alone."""
+"""Metrics of predictions over annotated videos: classification, segments in time, bootstrap intervals."""

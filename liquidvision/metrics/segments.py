@@ -1,25 +1,25 @@
-"""Segments in time: how well runs of one label agree with the true ones, in order, in extent, in haste and in calm.
+"""Metrics of segments in time: order (edit score), overlap (F1), flips, and delays of onsets.
 
-Everywhere `truth` and `predicted` are class indices, (n,) integers, one for each frame of one video, and `times` its
-frames' times in seconds, (n,), never decreasing. A frame lasts until the next one's time, the last frame as long as
-the median step; a video's only frame lasts 0 s. `background` is the index of a class that is no action, or None.
+All functions take frames of one video: `truth` and `predicted` are class indices, (n,) integers, and `times` the frame
+times, (n,) seconds, non-decreasing. A frame lasts until the time of the next one, the last frame as long as the median
+step; the only frame of a video lasts 0 s. `background` is the index of the class that is not an action, or None.
 """
 
 import numpy as np
 
-# Times are sums of fractions of a second: overlaps that differ only by what was rounded there are equal.
-DECIMALS = 9
+# Times are sums of fractions of a second: overlaps that differ only by rounding must count as equal.
+IOU_DECIMALS = 9
 
 
 def last_frame_end(times: np.ndarray) -> float:
-    """When the last frame ends, in seconds."""
+    """Return when the last frame ends, in seconds."""
     return float(times[-1] + (np.median(np.diff(times)) if len(times) > 1 else 0.0))
 
 
 def find_segments(
     classes: np.ndarray, times: np.ndarray, background: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The runs of one class, those of `background` left out: classes (s,), starts (s,) and ends (s,) in seconds."""
+    """Return the runs of one class except `background`: classes (s,), starts (s,) and ends (s,) in seconds."""
     first = np.flatnonzero(np.append(True, classes[1:] != classes[:-1]))
     labels, starts, ends = classes[first], times[first], np.append(times[first[1:]], last_frame_end(times))
     kept = labels != background if background is not None else slice(None)
@@ -27,22 +27,22 @@ def find_segments(
 
 
 def edit_score(truth: np.ndarray, predicted: np.ndarray, background: int | None = None) -> float:
-    """How well the order of the segments agrees, whatever their extent: 0 to 100, 100 where both have no segment.
+    """Return how well the order of segments agrees, whatever their lengths: 0 to 100; 100 if neither has a segment.
 
-    100 (1 − d / max(s, p)), d being the Levenshtein distance between the s true and the p predicted segments' labels.
-    Source: Lea et al. 2016, "Segmental spatiotemporal CNNs for fine-grained action segmentation".
+    100 (1 − d / max(s, p)), where d is the Levenshtein distance between the labels of the s true and the p predicted
+    segments. Source: Lea et al. 2016, "Segmental spatiotemporal CNNs for fine-grained action segmentation".
     """
     frames = np.arange(len(truth), dtype=float)
     short, long = sorted((find_segments(classes, frames, background)[0] for classes in (truth, predicted)), key=len)
     if not len(long):
         return 100.0
-    # The distance's table row by row. Along a row, insertions cost one a place: a running minimum of what is left
-    # once the place is taken off.
-    places = np.arange(len(long) + 1)
-    row = places
+    # The distance table, row by row. Within a row an insertion costs one per column: subtract the column number, take
+    # the running minimum, and add the column number again.
+    columns = np.arange(len(long) + 1)
+    row = columns
     for number, label in enumerate(short, 1):
         best = np.minimum(row[1:] + 1, row[:-1] + (long != label))
-        row = np.minimum.accumulate(np.append(number, best) - places) + places
+        row = np.minimum.accumulate(np.append(number, best) - columns) + columns
     return float(100 * (1 - row[-1] / len(long)))
 
 
@@ -53,11 +53,11 @@ def match_segments(
     overlaps: tuple[float, ...],
     background: int | None = None,
 ) -> tuple[np.ndarray, int, int]:
-    """What F1 at each overlap is made of: matched segments (overlaps,), predicted segments, true segments.
+    """Return the counts for F1: matched segments at each overlap (overlaps,), predicted segments, true segments.
 
-    A predicted segment is matched with the true one of its class that it overlaps most (intersection over union in
-    seconds; the earlier one of equals), where that is the overlap at least and no earlier predicted segment has it.
-    F1 = 2 matched / (predicted + true), the three summed over videos.
+    A predicted segment is compared with the true segment of its class that it overlaps most (intersection over union
+    of seconds; the earlier one of equals). It matches if the overlap reaches the threshold and no earlier predicted
+    segment matches the same true segment. F1 = 2 matched / (predicted + true), each summed over videos.
     Source: Lea et al. 2017, "Temporal convolutional networks for action segmentation and detection".
     """
     true_labels, true_starts, true_ends = find_segments(truth, times, background)
@@ -66,32 +66,32 @@ def match_segments(
         return np.zeros(len(overlaps), dtype=int), len(labels), len(true_labels)
     shared = np.minimum.outer(ends, true_ends) - np.maximum.outer(starts, true_starts)
     spanned = np.maximum.outer(ends, true_ends) - np.minimum.outer(starts, true_starts)
-    # Two segments that span nothing are the one frame of a video without extent: they coincide.
-    iou = np.divide(shared, spanned, out=np.ones_like(shared), where=spanned > 0).round(DECIMALS)
+    # Segments that span no time belong to a video of one frame: they coincide.
+    iou = np.divide(shared, spanned, out=np.ones_like(shared), where=spanned > 0).round(IOU_DECIMALS)
     iou[np.not_equal.outer(labels, true_labels)] = 0
     best, reached = iou.argmax(1), iou.max(1)
-    # However many predicted segments reach one true segment, one of them is matched.
+    # Several predicted segments may reach the same true segment: it counts once.
     matched = [len(np.unique(best[reached >= overlap])) for overlap in overlaps]
     return np.array(matched), len(labels), len(true_labels)
 
 
 def count_flips(truth: np.ndarray, predicted: np.ndarray) -> int:
-    """How many more times the prediction changes than the truth does; 0 where it changes less often."""
+    """Return how many more times the prediction changes than the truth; 0 if it changes less often."""
     return max(0, int(np.count_nonzero(np.diff(predicted)) - np.count_nonzero(np.diff(truth))))
 
 
 def onset_delays(
     truth: np.ndarray, predicted: np.ndarray, times: np.ndarray, background: int | None = None
 ) -> np.ndarray:
-    """Seconds from each onset to the first frame that is predicted right, (onsets,) float64; NaN where missed.
+    """Return seconds from each onset to the first correct frame, (onsets,) float64; NaN for a missed onset.
 
-    An onset is the first frame of a true segment that is not background and does not begin with the video. It is
-    missed if no frame of its segment is predicted right. Later changes of the prediction count in `count_flips`.
+    An onset is the first frame of a true segment that is not background and does not start with the video. It is
+    missed if no frame of its segment is predicted correctly. `count_flips` covers later changes of the prediction.
     """
     first = np.flatnonzero(truth[1:] != truth[:-1]) + 1
     delays = []
     for start, stop in zip(first, np.append(first[1:], len(truth)), strict=False):
         if truth[start] != background:
-            right = np.flatnonzero(predicted[start:stop] == truth[start])
-            delays.append(times[start + right[0]] - times[start] if len(right) else np.nan)
+            correct = np.flatnonzero(predicted[start:stop] == truth[start])
+            delays.append(times[start + correct[0]] - times[start] if len(correct) else np.nan)
     return np.array(delays, dtype=np.float64)

@@ -23,11 +23,11 @@ from liquidvision.evaluation.evaluate import (
     ClipResult,
     count_passes,
     describe_model,
-    encode_evaluation,
     evaluate_model,
-    evaluation_figures,
     run_clip,
+    summarize_results,
 )
+from liquidvision.evaluation.evaluation_file import encode_evaluation
 from liquidvision.files import write_atomic
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.folder import CONFIG_FILE, write_model_folder
@@ -227,12 +227,17 @@ def cross_validate_model(
     of = plan.folds * plan.seeds
     listener.fold(0, of)
     outcome = cross_validate(
-        lessons, contest, plan.folds, seed=plan.recipe.seed, kept=kept, on_fold=lambda done: listener.fold(done, of)
+        lessons,
+        contest,
+        plan.folds,
+        seed=plan.recipe.seed,
+        fold_folder=kept,
+        on_fold=lambda done: listener.fold(done, of),
     )
-    memory, alone = outcome.tracks[config.cell][0], outcome.alone[0]
+    memory, alone = outcome.scores[config.cell][0], outcome.frame_scores[0]
     watched = [ClipResult(*row) for row in zip(lessons.dataset.clips, memory, alone, strict=True)]
     return watched, {
-        **evaluation_figures(watched, lessons.dataset),
+        **summarize_results(watched, lessons.dataset),
         "model": describe_model(model),
         "compare": comparison_table(outcome, lessons, config.cell, [config.cell])
         | {"folds": plan.folds, "seeds": plan.seeds},
