@@ -1,7 +1,6 @@
-"""A live server on loopback: MPEG-TS or JPEG pictures over HTTP at its own pace, which tests stop, start and change."""
+"""A live HTTP server on loopback that sends MPEG-TS or JPEG pictures in real time; tests stop, start and change it."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -16,7 +15,7 @@ RATE = 25
 
 
 def segment(count: int, size: tuple[int, int], first: int = 0) -> list[bytes]:
-    """A transport stream of `count` pictures from number `first` on, a piece for each picture."""
+    """Return a transport stream of `count` pictures, starting with picture `first`, as one piece per picture."""
     out, pieces = BytesIO(), []
     container = av.open(out, "w", format="mpegts", options={"flush_packets": "1"})
     stream = container.add_stream(
@@ -36,7 +35,7 @@ def segment(count: int, size: tuple[int, int], first: int = 0) -> list[bytes]:
 
 
 def photographs(count: int, size: tuple[int, int]) -> list[bytes]:
-    """JPEG pictures as cameras send them over HTTP, without any times: parts of multipart/x-mixed-replace."""
+    """Return JPEG pictures without times, as parts of multipart/x-mixed-replace, as cameras send them over HTTP."""
     encoder = av.CodecContext.create("mjpeg", "w")
     encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = *size, "yuvj420p", Fraction(1, RATE)
     parts = []
@@ -50,48 +49,52 @@ def photographs(count: int, size: tuple[int, int]) -> list[bytes]:
 
 
 class Station:
-    """Sends what `pieces` holds to each client, from its beginning, 1 / RATE seconds apart.
+    """Sends `pieces` to each client, from the first one, `pace` seconds apart.
 
     Attributes:
-        pieces: what is sent.
+        pieces: the data to send.
         kind: its media type.
-        on: False answers with 503.
-        clients: how often it was asked.
+        on: whether it sends; otherwise it answers with 503.
+        requests: number of requests so far.
         pace: seconds between pieces.
+        silent: whether connections stay open after the last piece, without sending anything.
     """
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.kind = "video/mp2t"
-        self.on, self.clients, self.pace = True, 0, 1 / RATE
+        self.on, self.requests, self.pace, self.silent = True, 0, 1 / RATE, False
+        self.closed = threading.Event()
         self.url = ""
 
     def hang_up(self) -> None:
-        """Refuse from now on, and end what is being sent at its next piece."""
+        """Refuse requests from now on, and end open connections at their next piece."""
         self.on = False
 
 
 @contextmanager
 def station() -> Iterator[Station]:
-    """A server on loopback, closed in the end."""
-    said = Station()
+    """Run a station on loopback inside the block."""
+    sender = Station()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            said.clients += 1
-            if not said.on:
+            sender.requests += 1
+            if not sender.on:
                 self.send_error(503)
                 return
             self.send_response(200)
-            self.send_header("Content-Type", said.kind)
+            self.send_header("Content-Type", sender.kind)
             self.end_headers()
             try:
-                for piece in list(said.pieces):
-                    if not said.on:
+                for piece in list(sender.pieces):
+                    if not sender.on:
                         return
                     self.wfile.write(piece)
                     self.wfile.flush()
-                    time.sleep(said.pace)
+                    sender.closed.wait(sender.pace)
+                if sender.silent:
+                    sender.closed.wait()
             except OSError:  # the client has gone
                 pass
 
@@ -102,11 +105,12 @@ def station() -> Iterator[Station]:
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
-    said.url = f"http://user:pa55@127.0.0.1:{server.server_port}/live.ts?token=pa55"
+    sender.url = f"http://user:pa55@127.0.0.1:{server.server_port}/live.ts?token=pa55"
     try:
-        yield said
+        yield sender
     finally:
-        said.on = False
+        sender.on = False
+        sender.closed.set()
         server.shutdown()
         server.server_close()
         thread.join()

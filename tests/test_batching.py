@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
@@ -75,9 +74,12 @@ class Burst(VideoReader):
     def __init__(self, count: int, live: LiveOptions) -> None:
         super().__init__(ReadWindow())
         self.live_options, self._count = live, count
+        self.read = threading.Event()
 
     def pictures(self) -> Iterator[DecodedPicture]:
         for i in range(self._count):
+            if i == 12:  # fewer than may wait
+                self.read.set()
             yield DecodedPicture(i, Fraction(1, 25), None, partial(picture, i * 7))
 
     def close(self) -> None:
@@ -95,11 +97,13 @@ def test_live_frames_that_wait_are_embedded_together(
     calls = count_calls(model, monkeypatch)
     seen: list[np.ndarray] = []
 
+    source = Burst(24, live)
+
     def slow(prediction: Prediction) -> None:
         seen.append(prediction.scores)
-        time.sleep(0.01)
+        assert source.read.wait(60)  # a dozen frames are read before the first is done with
 
-    summary = infer(Burst(24, live), model, on_frame=slow)
+    summary = infer(source, model, on_frame=slow)
     assert summary.frames == sum(calls) == 24 and (max(calls) > 1) == together and max(calls) <= 8
     assert np.allclose(plain, seen, atol=1e-5)
 

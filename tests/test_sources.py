@@ -1,4 +1,4 @@
-"""Every reader: frames equal in number and time to what was written, upright, in the right colours, and closed."""
+"""Readers: the frames that were written, at their times, upright, in the right colours; and closing."""
 
 import threading
 import time
@@ -6,8 +6,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from itertools import count, islice, pairwise
+from itertools import count, islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import cv2
@@ -18,6 +19,7 @@ from conftest import picture
 from liquidvision import ArrayReader, LiveOptions, open_video
 from liquidvision.concurrency.prefetch import Prefetcher
 from liquidvision.errors import SourceError, UsageError
+from liquidvision.video.read import opencv_reader
 from liquidvision.video.read.av_reader import Timestamps
 from liquidvision.video.read.container import public_name
 from liquidvision.video.read.reader import ReadWindow, VideoReader
@@ -30,14 +32,14 @@ both = pytest.mark.parametrize("reader", ["av", "opencv"])
 
 
 def one_line(error: pytest.ExceptionInfo[Exception]) -> str:
-    """The message, which is a single line."""
+    """Return the message, which must be a single line."""
     message = str(error.value)
     assert message and "\n" not in message
     return message
 
 
 def plain_video(path: Path, color: tuple[int, int, int], size: tuple[int, int] = (64, 48), frames: int = 5) -> Path:
-    """A video of one colour."""
+    """Write a video of one colour."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
@@ -56,17 +58,17 @@ def prefetch_threads() -> int:
 @pytest.mark.parametrize("pts", [range(0, 20 * 512, 512), VARIABLE], ids=["constant", "variable"])
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_times(make_video: MakeVideo, reader: str, pts: tuple[int, ...], name: str) -> None:
-    """Every frame comes once, in order, at the time it was written with."""
+    """Every frame is read once, in order, at the time it was written with."""
     with open_video(make_video(name, pts=pts), reader=reader) as video:
         frames = list(video)
     assert [frame.index for frame in frames] == list(range(len(pts)))
-    within = 0.0006 if name.endswith("mkv") else 1e-5  # Matroska counts milliseconds, OpenCV's clock microseconds
+    within = 0.0006 if name.endswith("mkv") else 1e-5  # ticks: Matroska 1 ms, OpenCV's clock 1 µs
     assert [frame.time for frame in frames] == pytest.approx([float(p * TICK) for p in pts], abs=within)
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_a_clock_that_does_not_begin_at_zero(make_video: MakeVideo, name: str) -> None:
-    """Times are the source's own where they begin late; start and stop count from the first frame."""
+    """Times are the source's own even if they do not begin at 0; start and stop count from the first frame."""
     path = make_video(name, pts=range(64000, 64000 + 20 * 512, 512))
     with open_video(path) as video:
         times = [frame.time for frame in video]
@@ -78,7 +80,7 @@ def test_a_clock_that_does_not_begin_at_zero(make_video: MakeVideo, name: str) -
 
 @both
 def test_pictures_in_order_and_color(make_video: MakeVideo, reader: str) -> None:
-    """The pictures are those that were written, each in its place."""
+    """The pictures are those that were written, in the same order."""
     with open_video(make_video(size=(128, 96)), reader=reader) as video:
         assert (video.info.width, video.info.height) == (128, 96)
         for number, frame in enumerate(video):
@@ -90,7 +92,7 @@ def test_pictures_in_order_and_color(make_video: MakeVideo, reader: str) -> None
 @both
 @pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255)])
 def test_rgb(tmp_path: Path, reader: str, color: tuple[int, int, int]) -> None:
-    """Red comes first: a plain picture has the colour it was written in."""
+    """Red is the first channel: a picture of one colour is read in that colour."""
     with open_video(plain_video(tmp_path / "plain.mp4", color), reader=reader) as video:
         image = next(iter(video)).image
     assert np.abs(image.astype(int) - color).max() <= 10
@@ -98,7 +100,7 @@ def test_rgb(tmp_path: Path, reader: str, color: tuple[int, int, int]) -> None:
 
 @both
 def test_upright(data: Path, reader: str) -> None:
-    """A clip that was filmed in portrait comes in portrait, by whichever reader."""
+    """A clip that was filmed in portrait is read in portrait by both readers."""
     with open_video(data / "testvideos/torchcodec/nasa_13013_rotated.mp4", reader=reader) as video:
         image = next(iter(video)).image
         assert image.shape == (video.info.height, video.info.width, 3)
@@ -107,7 +109,7 @@ def test_upright(data: Path, reader: str) -> None:
 
 @both
 def test_window(make_video: MakeVideo, reader: str) -> None:
-    """start, stop and stride choose frames; the chosen keep their own times and count from the start."""
+    """start, stop and stride select frames, which keep their own times and are counted from the start."""
     path = make_video()
     with open_video(path, start=0.2, stop=0.6, stride=3, reader=reader) as video:
         frames = list(video)
@@ -126,8 +128,8 @@ def test_window(make_video: MakeVideo, reader: str) -> None:
     "window",
     [{"start": -1}, {"start": float("nan")}, {"start": 2, "stop": 1}, {"start": 1, "stop": 1}, {"stride": 0}],
 )
-def test_window_that_cannot_be(make_video: MakeVideo, reader: str, window: dict) -> None:
-    """A window that cannot be meant is refused in one line."""
+def test_impossible_windows(make_video: MakeVideo, reader: str, window: dict) -> None:
+    """An impossible window is refused in one line."""
     with pytest.raises(UsageError) as error:
         open_video(make_video(), reader=reader, **window)
     one_line(error)
@@ -135,20 +137,20 @@ def test_window_that_cannot_be(make_video: MakeVideo, reader: str, window: dict)
 
 @both
 def test_early_stop_and_close(make_video: MakeVideo, reader: str) -> None:
-    """Reading may stop anywhere; closing twice is harmless, and what is closed gives no more frames."""
+    """Reading may stop anywhere; closing twice is harmless, and a closed reader yields no more frames."""
     video = open_video(make_video(), reader=reader)
     frames = iter(video)
     first = [next(frames) for _ in range(3)]
     video.close()
     video.close()
-    assert len(list(frames)) < 17  # what was decoded before may still come, nothing crashes
+    assert len(list(frames)) < 17  # frames decoded before may still come; nothing crashes
     assert list(video) == []
     assert first[2].image.shape == (48, 64, 3)
 
 
 @both
 def test_close_from_another_thread(make_video: MakeVideo, reader: str) -> None:
-    """Closing while another thread reads ends its reading; it crashes nothing."""
+    """Closing a reader while another thread reads ends the reading without a crash."""
     path = make_video(pts=range(0, 200 * 512, 512))
     for _ in range(5):
         video = open_video(path, reader=reader)
@@ -162,7 +164,7 @@ def test_close_from_another_thread(make_video: MakeVideo, reader: str) -> None:
 @both
 @pytest.mark.parametrize("kind", ["missing", "folder", "text"])
 def test_no_video(tmp_path: Path, reader: str, kind: str, capfd: pytest.CaptureFixture[str]) -> None:
-    """What is no video is refused in one line that names it."""
+    """A missing file, a folder and a text file are refused in one line that names them."""
     path = tmp_path / "clip.mp4"
     if kind == "folder":
         path.mkdir()
@@ -173,12 +175,12 @@ def test_no_video(tmp_path: Path, reader: str, kind: str, capfd: pytest.CaptureF
     message = one_line(error)
     assert "clip.mp4" in message
     assert {"missing": "no such file", "folder": "is a folder", "text": "cannot be opened"}[kind] in message
-    if reader == "av":  # OpenCV's FFmpeg may have been set to talk by whoever used it first
+    if reader == "av":  # the first user of OpenCV's FFmpeg may have enabled its messages
         assert capfd.readouterr() == ("", "")
 
 
 def test_sound_only(tmp_path: Path) -> None:
-    """A file with sound alone is refused, and the line says what it holds."""
+    """A file with only sound is refused in one line that names what it contains."""
     path = tmp_path / "sound.m4a"
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=16000, layout="mono")
@@ -193,7 +195,7 @@ def test_sound_only(tmp_path: Path) -> None:
 
 @both
 def test_cut_short_before_its_index(make_video: MakeVideo, reader: str) -> None:
-    """An MP4 that was cut before its index cannot be read, and one line says so."""
+    """An MP4 that was cut off before its index is refused in one line."""
     path = make_video()
     path.write_bytes(path.read_bytes()[:-2500])
     with pytest.raises(SourceError) as error:
@@ -203,7 +205,7 @@ def test_cut_short_before_its_index(make_video: MakeVideo, reader: str) -> None:
 
 @pytest.mark.parametrize("name", ["clip.mkv", "clip.ts"])
 def test_cut_in_the_middle(make_video: MakeVideo, name: str) -> None:
-    """A file that was cut in the middle gives the frames before the cut, and no exception."""
+    """A file that was cut off in the middle yields the frames before the cut, without an exception."""
     path = make_video(name, pts=range(0, 100 * 512, 512), size=(128, 96))
     with open_video(path) as video:
         whole = [frame.time for frame in video]
@@ -212,12 +214,12 @@ def test_cut_in_the_middle(make_video: MakeVideo, name: str) -> None:
         part = [frame.time for frame in video]
     assert 10 < len(part) < 90
     assert set(part) <= set(whole) and part == sorted(part)
-    assert part[:-3] == whole[: len(part) - 3]  # of the last group some pictures came without their neighbours
+    assert part[:-3] == whole[: len(part) - 3]  # in the last group some pictures lack their neighbours
 
 
 @pytest.mark.parametrize("name", ["tagged.mp4", "tagged.mkv"])
 def test_tags_in_another_encoding(make_video: MakeVideo, tmp_path: Path, name: str) -> None:
-    """A file whose tags are not UTF-8 is read as any other, with its sound."""
+    """A file whose tags are not UTF-8 is read like any other, with its sound."""
     path = tmp_path / name
     with av.open(str(make_video(sound=True))) as plain, av.open(str(path), "w") as tagged:
         tagged.metadata["title"] = "Cafe del Mar"
@@ -237,7 +239,7 @@ def test_tags_in_another_encoding(make_video: MakeVideo, tmp_path: Path, name: s
 
 
 def test_unknown_reader(make_video: MakeVideo) -> None:
-    """An unknown reader, and one that does not fit the source, are refused in one line."""
+    """An unknown reader and a reader that does not support the source are refused in one line."""
     for source, reader in ((make_video(), "ffmpeg"), (0, "av")):
         with pytest.raises(UsageError) as error:
             open_video(source, reader=reader)
@@ -245,14 +247,16 @@ def test_unknown_reader(make_video: MakeVideo) -> None:
 
 
 def test_a_url_and_its_password() -> None:
-    """A password in a URL is never shown: neither by its public name nor in an error."""
+    """A URL's password is shown neither in its public name nor in an error."""
     for url, shown in (
         ("rtsp://user:pa55@cam.example:554/live?token=pa55", "rtsp://cam.example:554/live"),
         ("https://user:p@pa55@host/clip.mp4#pa55", "https://host/clip.mp4"),
         ("/videos/clip.mp4", "clip.mp4"),
     ):
         assert public_name(url) == shown
-    url = "http://user:{0}@127.0.0.1:9/clip.mp4?key={0}".format("pa55")  # not in a line that a traceback shows
+    url = "http://user:{0}@127.0.0.1:9/clip.mp4?key={0}".format(
+        "pa55"
+    )  # the password is not in a source line that a traceback shows
     with pytest.raises(SourceError) as error:
         open_video(url)
     assert "pa55" not in one_line(error)
@@ -262,15 +266,15 @@ def test_a_url_and_its_password() -> None:
     assert "pa55" not in one_line(refused)
 
 
-def test_stamps_are_the_files_own() -> None:
-    """A stamp that is missing is made of the dts, or one frame on; one that repeats or runs backwards stays."""
+def test_time_stamps_are_the_files_own() -> None:
+    """A missing time stamp becomes the dts or the next frame's time; one that repeats or steps back is kept."""
     stamps = Timestamps(Fraction(25), TICK, by_dts=False)
     assert stamps.resolve(1000, 900, 0) == 1000
     assert stamps.resolve(None, 1100, 0) == 1100  # no pts: the dts
-    assert stamps.resolve(None, None, 0) == 1100 + 512  # neither: one frame on, by the rate
+    assert stamps.resolve(None, None, 0) == 1100 + 512  # neither: one frame later, by the rate
     assert stamps.resolve(None, None, 100) == 1612 + 100  # ... by the packet's duration
     assert stamps.resolve(1712, 600, 100) == 1712  # repeated
-    assert stamps.resolve(500, 600, 100) == 500  # backwards: the Session's to judge
+    assert stamps.resolve(500, 600, 100) == 500  # a step back: the Session decides
     assert stamps.resolve(5000, 0, 0) == 5000
     assert Timestamps(None, TICK, by_dts=False).resolve(None, None, 0) == 0
     by_dts = Timestamps(Fraction(25), TICK, by_dts=True)
@@ -278,7 +282,7 @@ def test_stamps_are_the_files_own() -> None:
 
 
 def test_arrays_in_one_buffer() -> None:
-    """A buffer that its owner fills again and again still gives each picture as it was."""
+    """A buffer that its owner reuses yields each picture as it was when it was given."""
 
     def refilled() -> Iterator[tuple[float, np.ndarray]]:
         buffer = np.zeros((4, 4, 3), np.uint8)
@@ -300,7 +304,7 @@ def test_arrays_with_their_times() -> None:
 
 
 def test_arrays_at_a_rate() -> None:
-    """Bare pictures at a rate are exactly one frame apart, also at 30000/1001."""
+    """Pictures at a constant rate are exactly one frame apart, also at 30000/1001."""
     rate = Fraction(30000, 1001)
     frames = list(ArrayReader((picture(i) for i in range(5)), rate=rate))
     assert [frame.pts * frame.time_base for frame in frames] == [i / rate for i in range(5)]
@@ -313,7 +317,7 @@ def open_array(**options) -> ArrayReader:
 
 
 def test_arrays_of_opencv() -> None:
-    """BGR arrays give the same frames as their RGB twins."""
+    """BGR arrays give the same frames as the same pictures in RGB."""
     plain = list(open_array(rate=25))
     reversed_ = list(ArrayReader([picture(i)[..., ::-1] for i in range(10)], rate=25, color="bgr"))
     assert all((a.image == b.image).all() for a, b in zip(plain, reversed_, strict=True))
@@ -333,21 +337,21 @@ def test_arrays_of_opencv() -> None:
     ],
 )
 def test_arrays_refused(items: list, options: dict) -> None:
-    """What is no picture, or has no time, is refused in one line."""
+    """An item that is not a picture or has no time is refused in one line."""
     with pytest.raises(UsageError) as error:
         ArrayReader(items, **options)
     assert len(one_line(error)) < 200
 
 
 def test_no_arrays() -> None:
-    """An empty iterable is a source that cannot be read."""
+    """An empty iterable is refused as a source."""
     with pytest.raises(SourceError) as error:
         ArrayReader([])
     one_line(error)
 
 
 def test_a_wrong_array_in_the_middle() -> None:
-    """A wrong picture is told at its place, after the good ones before it."""
+    """A wrong picture raises its error after the valid pictures before it."""
     frames = iter(ArrayReader([picture(0), picture(1), None], rate=25))
     assert len(list(islice(frames, 2))) == 2
     with pytest.raises(UsageError, match="picture 2 is NoneType"):
@@ -355,7 +359,7 @@ def test_a_wrong_array_in_the_middle() -> None:
 
 
 def test_arrays_are_taken_as_they_come() -> None:
-    """A generator is consumed lazily: nothing beyond what is asked for, plus the first to know the size."""
+    """A generator is consumed lazily; opening the reader takes one picture, to know the size."""
     given: list[int] = []
 
     def pictures() -> Iterator[np.ndarray]:
@@ -372,8 +376,8 @@ def test_arrays_are_taken_as_they_come() -> None:
     assert list(reader) == []
 
 
-def test_ahead_is_bounded() -> None:
-    """The thread reads ahead, but never more than its depth and the one item in its hand."""
+def test_prefetching_is_bounded() -> None:
+    """The thread reads ahead until its queue is full and it holds one more item, and no further."""
     given: list[int] = []
 
     def items() -> Iterator[int]:
@@ -381,18 +385,21 @@ def test_ahead_is_bounded() -> None:
             given.append(i)
             yield i
 
-    with Prefetcher(items(), 4) as ahead:
+    with Prefetcher(items(), 4) as prefetcher:
         assert prefetch_threads() == 1
-        for taken, item in enumerate(ahead, start=1):
+        for taken, item in enumerate(prefetcher, start=1):
             assert item == taken - 1
-            time.sleep(0.002)
-            assert len(given) - taken <= 4 + 1
+            deadline = time.monotonic() + 60
+            while len(given) < min(50, taken + 5):
+                assert time.monotonic() < deadline, "the thread does not read ahead"
+                time.sleep(0.001)
+            assert len(given) == min(50, taken + 5)
         assert taken == 50
     assert prefetch_threads() == 0
 
 
-def test_ahead_hands_over_some_at_once() -> None:
-    """A consumer who waits is told when there are so many items, or no more; all come, in their order."""
+def test_prefetching_in_bursts() -> None:
+    """A waiting consumer is woken when a burst is complete, or at the end; all items arrive, in order."""
     begin, more, handed = threading.Event(), threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:
@@ -402,51 +409,51 @@ def test_ahead_hands_over_some_at_once() -> None:
         yield from range(3, 101)
 
     def take() -> list[int]:
-        rest = iter(ahead)
+        rest = iter(prefetcher)
         found = [next(rest)]
         handed.set()
         return [*found, *rest]
 
-    with ThreadPoolExecutor(1) as pool, Prefetcher(items(), 8, burst=4) as ahead:
+    with ThreadPoolExecutor(1) as pool, Prefetcher(items(), 8, burst=4) as prefetcher:
         found = pool.submit(take)
-        assert not handed.wait(0.2)  # it waits
-        begin.set()
         assert not handed.wait(0.2)
+        begin.set()
+        assert not handed.wait(0.2)  # three of four
         more.set()
         assert found.result(10) == list(range(101))
     assert prefetch_threads() == 0
 
 
-def test_ahead_raises_the_error_in_its_place() -> None:
-    """What the producer raises is raised to the consumer after the items before it, and the thread ends."""
+def test_prefetching_raises_an_error_in_its_place() -> None:
+    """An error of the producer is raised in the consumer after the items before it, and the thread ends."""
 
     def items() -> Iterator[int]:
         yield from range(5)
         raise ValueError("broken off")
 
     taken = []
-    with pytest.raises(ValueError, match="broken off"), Prefetcher(items(), 2) as ahead:
-        for item in ahead:
+    with pytest.raises(ValueError, match="broken off"), Prefetcher(items(), 2) as prefetcher:
+        for item in prefetcher:
             taken.append(item)  # noqa: PERF402
     assert taken == list(range(5))
     assert prefetch_threads() == 0
 
 
-def test_leaving_ahead_early() -> None:
-    """Leaving early, by break or by an exception, joins the thread, also while it waits for room."""
-    with Prefetcher(count(), 3) as ahead:
-        for item in ahead:
+def test_leaving_prefetching_early() -> None:
+    """Leaving early, by break or by an exception, joins the thread, even while it waits for room."""
+    with Prefetcher(count(), 3) as prefetcher:
+        for item in prefetcher:
             if item == 7:
                 break
     assert prefetch_threads() == 0
-    with pytest.raises(KeyError), Prefetcher(count(), 3) as ahead:
-        next(iter(ahead))
+    with pytest.raises(KeyError), Prefetcher(count(), 3) as prefetcher:
+        next(iter(prefetcher))
         raise KeyError
     assert prefetch_threads() == 0
 
 
 class Camera:
-    """Stands for cv2.VideoCapture: a camera with `frames` pictures, which then is unplugged."""
+    """Replaces cv2.VideoCapture: a camera with `frames` pictures that is then unplugged."""
 
     frames = 5
     last: "Camera"
@@ -459,7 +466,6 @@ class Camera:
         return self.frames >= 0
 
     def read(self) -> tuple[bool, np.ndarray | None]:
-        time.sleep(0.002)
         self.read_so_far += 1
         return (True, picture(self.read_so_far - 1)[..., ::-1]) if self.read_so_far <= self.frames else (False, None)
 
@@ -474,27 +480,25 @@ class Camera:
 
 
 def test_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A camera's frames carry the clock of their capture; one that stops is told in one line."""
+    """The times of a camera's frames are the clock at their capture; a camera that stops is reported in one line."""
+    clock = iter([10.0, 10.25, 10.5, 11.5, 11.625, 11.75])
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    monkeypatch.setattr(opencv_reader, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with open_video("0", live=LiveOptions(reconnect=0)) as camera:
         assert camera.info.live and camera.info.duration is None and camera.info.num_frames_from_header is None
         taken = []
-        before = time.monotonic()
         with pytest.raises(SourceError) as error:
             for frame in camera:
                 taken.append(frame)  # noqa: PERF402
-        passed = time.monotonic() - before
     assert "camera 0" in one_line(error)
-    times = [frame.time for frame in taken]
-    assert len(times) == 5 and all(a < b for a, b in pairwise(times))
-    assert times[0] == pytest.approx(0, abs=0.05) and 0.008 <= times[-1] <= passed
+    assert [frame.time for frame in taken] == [0, 0.25, 0.5, 1.5, 1.625]
     assert all((frame.image == picture(i)).all() for i, frame in enumerate(taken))
     assert Camera.last.released
 
 
 @pytest.mark.parametrize("frames", [-1, 0])
 def test_no_camera(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
-    """A camera that is not there, or gives nothing, is told in one line."""
+    """A camera that cannot be opened or delivers nothing is reported in one line."""
     monkeypatch.setattr(Camera, "frames", frames)
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     with pytest.raises(SourceError) as error:
@@ -503,14 +507,14 @@ def test_no_camera(monkeypatch: pytest.MonkeyPatch, frames: int) -> None:
 
 
 def test_a_camera_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
-    """Opening a camera that is not there is told by the error alone; OpenCV prints nothing of its own."""
+    """A missing camera is reported only by the error; OpenCV prints nothing of its own."""
     with pytest.raises(SourceError, match="camera 9876"):
         open_video(9876)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_file_url(make_video: MakeVideo) -> None:
-    """A file:// URL is the file, sound and all."""
+    """A file:// URL is read like the file, with its sound."""
     path = make_video("a clip.mp4", sound=True)
     with open_video(path.as_uri()) as video:
         assert len(list(video)) == 20 and not video.info.live
@@ -520,13 +524,13 @@ def test_a_file_url(make_video: MakeVideo) -> None:
 
 
 def test_a_name_of_digits(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name of digits is a camera, unless there is a file of that name."""
+    """A name of digits is a camera, unless a file of that name exists."""
     make_video().rename(tmp_path / "7")
     monkeypatch.chdir(tmp_path)
     with open_video("7") as video:
         assert not video.info.live and len(list(video)) == 20
 
 
-def test_base_has_no_tracks() -> None:
-    """A source without sound and subtitles says so."""
+def test_arrays_have_no_side_tracks() -> None:
+    """A source without sound and subtitles has no side tracks."""
     assert VideoReader.side_tracks(open_array(rate=25)) is None

@@ -1,7 +1,9 @@
-"""The thread that writes a video behind its maker."""
+"""The thread that draws and encodes frames behind the thread that produces them."""
 
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from liquidvision import Frame, Model, Overlay, infer, open_video
-from liquidvision.concurrency import write_behind as behind_module
+from liquidvision.concurrency import write_behind
 from liquidvision.concurrency.write_behind import WriteBehind, queue_limits
 from liquidvision.errors import SinkError, SourceError
 from liquidvision.prediction import Prediction
@@ -19,15 +21,15 @@ from liquidvision.video.write.sink import VideoSink
 from liquidvision.workflows import infer_source
 
 
-class Slow(VideoSink):
-    """Remembers what it was given, and fails at a frame if asked to."""
+class Recorder(VideoSink):
+    """Records the frames it is given; calls `before` with each, and fails at frame `fails`."""
 
-    def __init__(self, fails: int | None = None, seconds: float = 0.0) -> None:
+    def __init__(self, fails: int | None = None, before: Callable[[Frame], object] = lambda _: None) -> None:
         self.written: list[int] = []
-        self._fails, self._seconds = fails, seconds
+        self._fails, self._before = fails, before
 
     def write(self, frame: Frame) -> None:
-        time.sleep(self._seconds)
+        self._before(frame)
         if frame.index == self._fails:
             raise SinkError("the disk is full")
         self.written.append(frame.index)
@@ -43,12 +45,12 @@ def frames(count: int) -> list[Frame]:
     return [Frame(np.zeros((4, 4, 3), np.uint8), i, i, Fraction(1, 25)) for i in range(count)]
 
 
-def written(sink: Slow, expected: list[int]) -> list[int]:
-    """What was written after a moment, or as soon as it is what was expected."""
-    until = time.monotonic() + (5.0 if expected else 0.3)
-    while time.monotonic() < until and (sink.written != expected or not expected):
-        time.sleep(0.01)
-    return list(sink.written)
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until another thread has made a condition true."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true"
+        time.sleep(0.005)
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +61,8 @@ def no_thread_is_left():
 
 
 def test_everything_is_written_in_order() -> None:
-    """What was given is written, in its order, when flushed; and what waits is written at the end."""
-    sink = Slow(seconds=0.001)
+    """`flush` waits until all frames are written, in order; leaving the context writes the rest."""
+    sink = Recorder()
     with WriteBehind(sink.write, 6, 3) as behind:
         for frame in frames(40):
             behind.write(frame)
@@ -70,47 +72,83 @@ def test_everything_is_written_in_order() -> None:
     assert sink.written == list(range(41))
 
 
-def test_few_frames_wait() -> None:
-    """A maker that is quicker than the sink waits for it: the queue is bounded."""
-    sink = Slow(seconds=0.01)
-    with WriteBehind(sink.write, 6, 3) as behind:
+def test_the_queue_is_bounded() -> None:
+    """A producer that is faster than the sink waits for it, at most `capacity` frames and the one in work ahead."""
+    go_on, given, ahead = threading.Event(), [], []
+
+    def wait(_: Frame) -> None:
+        assert go_on.wait(60)
+        ahead.append(len(given) - len(sink.written))
+
+    sink = Recorder(before=wait)
+
+    def produce() -> None:
         for frame in frames(30):
             behind.write(frame)
-            assert frame.index - len(sink.written) <= 6 + 1
+            given.append(frame.index)
+
+    with WriteBehind(sink.write, 6, 3) as behind, ThreadPoolExecutor(1) as pool:
+        done = pool.submit(produce)
+        wait_until(lambda: len(given) >= 6)
+        time.sleep(0.2)  # time for a producer that does not wait to make this test fail
+        assert len(given) in (6, 7)
+        go_on.set()
+        done.result(60)
+    assert sink.written == list(range(30)) and max(ahead) in (6, 7)
 
 
-def test_files_are_written_in_bursts_and_streams_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a file frames wait until there are some of them, of a stream none waits for another."""
-    monkeypatch.setattr(behind_module, "MAX_BURST_WAIT_SECONDS", 60.0)
-    for burst, early in ((1, [0, 1]), (3, [])):
-        sink = Slow()
-        with WriteBehind(sink.write, 6, burst) as behind:
-            for frame in frames(2):
-                behind.write(frame)
-            assert written(sink, early) == early
-        assert sink.written == [0, 1]
+def test_frames_of_a_live_source_are_written_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a burst of 1 no frame waits for another."""
+    monkeypatch.setattr(write_behind, "MAX_BURST_WAIT_SECONDS", 86_400.0)
+    sink = Recorder()
+    with WriteBehind(sink.write, 6, 1) as behind:
+        for frame in frames(3):
+            behind.write(frame)
+            wait_until(lambda frame=frame: sink.written == list(range(frame.index + 1)))
+
+
+def test_frames_of_a_file_are_written_in_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a burst of 3 frames wait until there are three of them, or until the end."""
+    monkeypatch.setattr(write_behind, "MAX_BURST_WAIT_SECONDS", 86_400.0)
+    given: list[int] = []
+    given_at_write: list[int] = []
+    sink = Recorder(before=lambda _: given_at_write.append(len(given)))
+    with WriteBehind(sink.write, 6, 3) as behind:
+        for frame in frames(5):
+            given.append(frame.index)
+            behind.write(frame)
+            if frame.index == 1:
+                time.sleep(0.2)  # time for a thread that does not wait to make this test fail
+                assert sink.written == []
+            if frame.index == 2:
+                wait_until(lambda: sink.written == [0, 1, 2])
+        time.sleep(0.2)
+        assert sink.written == [0, 1, 2]
+    assert sink.written == [0, 1, 2, 3, 4]
+    assert given_at_write == [3, 3, 3, 5, 5]
 
 
 def test_no_frame_waits_long_for_others() -> None:
-    """Where frames come slowly they are written one by one: after a crash few are lost."""
-    sink = Slow()
+    """Frames that come slowly are written one by one, so that few are lost after a crash."""
+    sink = Recorder()
     with WriteBehind(sink.write, 16, 8) as behind:
         behind.write(frames(1)[0])
-        assert written(sink, [0]) == [0]
+        wait_until(lambda: sink.written == [0])
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_large_pictures_have_less_room(live: bool) -> None:
-    """So many frames may wait as memory allows, and never fewer than two; no burst is larger than the room."""
+def test_queues_of_large_pictures_are_short(live: bool) -> None:
+    """The queue holds as many frames as memory allows, at least two; a burst is half of it, or 1 for live sources."""
     small, large, huge = (queue_limits(3 * side * side // 2, live=live) for side in (640, 4096, 20000))
     assert small[0] > large[0] >= huge[0] == 2
-    assert all(1 <= burst <= room for room, burst in (small, large, huge))
-    assert not live or small[1] == large[1] == huge[1] == 1
+    assert [burst for _, burst in (small, large, huge)] == [
+        1 if live else room // 2 for room, _ in (small, large, huge)
+    ]
 
 
-def test_a_failure_is_raised_in_the_maker() -> None:
-    """The sink's error comes out of the next write, and nothing is written after it."""
-    sink = Slow(fails=3)
+def test_a_failure_is_raised_in_the_producer() -> None:
+    """The sink's error is raised by the next write or flush, and nothing is written after it."""
+    sink = Recorder(fails=3)
 
     def write() -> None:
         with WriteBehind(sink.write, 6, 3) as behind:
@@ -120,33 +158,45 @@ def test_a_failure_is_raised_in_the_maker() -> None:
     with pytest.raises(SinkError, match="full"):
         write()
     assert sink.written == [0, 1, 2]
-    with WriteBehind(Slow(fails=0).write, 6, 3) as behind:
+    with WriteBehind(Recorder(fails=0).write, 6, 3) as behind:
         behind.write(frames(1)[0])
         with pytest.raises(SinkError, match="full"):
             behind.flush()
 
 
-@pytest.mark.parametrize(("error", "kept"), [(SourceError("gone"), True), (KeyboardInterrupt(), False)])
-def test_what_ends_the_maker(error: BaseException, kept: bool) -> None:
-    """Where the source broke off, what waits is still written; where all is to be thrown away, it is not."""
-    sink = Slow(seconds=0.02)
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(SourceError("gone"), [0, 1, 2, 3, 4]), (KeyboardInterrupt(), [0])],
+    ids=["kept", "discarded"],
+)
+def test_queued_frames_after_an_error(error: BaseException, expected: list[int]) -> None:
+    """If the source broke off, queued frames are still written; if the output is discarded, they are not."""
+    started = threading.Event()
+
+    def wait(_: Frame) -> None:
+        started.set()
+        wait_until(lambda: behind._ended)  # so that every frame is written after the error
+
+    sink = Recorder(before=wait)
 
     def write() -> None:
-        with WriteBehind(sink.write, 6, 3) as behind:
+        with behind:
             for frame in frames(5):
                 behind.write(frame)
+            assert started.wait(60)
             raise error
 
+    behind = WriteBehind(sink.write, 6, 3)
     with pytest.raises(type(error)):
         write()
-    assert (sink.written == [0, 1, 2, 3, 4]) == kept
+    assert sink.written == expected
 
 
 @pytest.mark.parametrize("cores", [1, 16])
 def test_a_full_disk_in_the_middle(
     make_video, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
 ) -> None:
-    """An encoder that fails ends `infer` with its one error, and what was written is kept, on any number of cores."""
+    """A failing encoder ends `infer` with its own error, and what was written is kept, on any number of cores."""
     write = AVVideoSink.write
     monkeypatch.setattr(infer_source, "available_cores", lambda: cores)
 
@@ -162,7 +212,7 @@ def test_a_full_disk_in_the_middle(
 
 
 def test_many_cores_draw_the_same(make_video, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On many cores another thread draws, and every picture is the same as on few; at an interrupt none is lost."""
+    """On many cores a thread of its own draws the same pictures as on few; an interrupt loses none of them."""
     threads, pictures = set(), []
     draw = Overlay.annotate
 
