@@ -44,7 +44,6 @@ _PUBLIC = {
     "VideoSink": "video.write.sink",
     "WeightsError": "errors",
     "infer": "workflows.infer_source",
-    "layouts_of": "models.model",
     "liquid": "liquid",
     "open_video": "video.read.open",
     "predict": "inference.pipeline",
@@ -70,7 +69,6 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by
     from liquidvision.models.heads.liquid_head import LiquidHead as LiquidHead
     from liquidvision.models.heads.liquid_head import LiquidHeadConfig as LiquidHeadConfig
     from liquidvision.models.model import Model as Model
-    from liquidvision.models.model import layouts_of as layouts_of
     from liquidvision.models.preprocessing import Preprocessing as Preprocessing
     from liquidvision.prediction import Prediction as Prediction
     from liquidvision.rendering.chart import ChartSink as ChartSink

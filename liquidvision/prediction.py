@@ -31,9 +31,14 @@ class Prediction:
     hidden_state: np.ndarray | None = None
 
     @property
+    def label_index(self) -> int:
+        """The number of the most probable label; the first of equals."""
+        return int(self.scores.argmax())
+
+    @property
     def label(self) -> str:
         """The most probable label."""
-        return self.labels[int(self.scores.argmax())]
+        return self.labels[self.label_index]
 
     @property
     def score(self) -> float:
@@ -41,9 +46,14 @@ class Prediction:
         return float(self.scores.max())
 
     @property
+    def frame_label_index(self) -> int:
+        """The number of the most probable label from this frame alone; the first of equals."""
+        return int(self.frame_scores.argmax())
+
+    @property
     def frame_label(self) -> str:
         """The most probable label from this frame alone."""
-        return self.labels[int(self.frame_scores.argmax())]
+        return self.labels[self.frame_label_index]
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """The `k` most probable labels with their probabilities, best first."""

@@ -14,7 +14,7 @@ import torch
 from commands import Ran, Run
 from hypothesis import settings
 
-from liquidvision import Backbone, Frame, LiquidHead, LiquidHeadConfig, Model, Preprocessing, layouts_of
+from liquidvision import Backbone, Frame, LiquidHead, LiquidHeadConfig, Model, Preprocessing
 from liquidvision.cli.main import main
 from liquidvision.models.runtime import openvino
 
@@ -175,9 +175,7 @@ def build_model(*, cell: str = "ltc", seed: int = 0, labels: Sequence[str] = LAB
     backbone = Backbone(
         "mobilenet_v3_small", weights=None, nodes={"features.3": 1, "features.1": 2}, preprocessing=preprocessing
     )
-    config = LiquidHeadConfig(
-        layouts_of(backbone), len(labels), components=8, taus=(0.1, 0.5), width=8, units=6, cell=cell
-    )
+    config = LiquidHeadConfig(backbone.layouts, len(labels), components=8, taus=(0.1, 0.5), width=8, units=6, cell=cell)
     head = LiquidHead(config)
     torch.nn.init.normal_(head.whitening, std=0.2)
     head.readout.weight.data *= 20

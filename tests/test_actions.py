@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import build_model
 
-from liquidvision import LiquidHeadConfig, Model, layouts_of
+from liquidvision import LiquidHeadConfig, Model
 from liquidvision.liquid import Layout
 from tools import bench_actions, train_actions
 from tools.actions import poses
@@ -50,7 +50,7 @@ def test_dropped_frames_hand_over_their_time():
 
 def test_a_head_learns_what_only_time_tells():
     """A ramp up and the same ramp down hold the same frames; trained heads with memory tell them apart."""
-    layout = layouts_of(build_model().backbone)
+    layout = build_model().backbone.layouts
     width = sum(part.size for part in layout)
     draw = np.random.default_rng(0)
     labels = np.repeat(draw.integers(0, 2, (64, 1)), 20, axis=1)

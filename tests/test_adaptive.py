@@ -1,5 +1,6 @@
 """Less work for the same answer: pictures that add nothing are not embedded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,11 @@ def test_what_held_still_is_told(run: Run, make_video, model_folder: Path) -> No
 @pytest.mark.parametrize("window", [1, 16])
 def test_slow_drift_does_not_slip_by(model: Model, window: int) -> None:
     """A picture is compared with those that were embedded, not with the one before: slow changes add up."""
-    stillness, looked = AdaptiveEmbedder(Session(model)), list[bool]()
+    embedder, looked = AdaptiveEmbedder(Session(model)), list[bool]()
     frames = frames_of([np.full((48, 64, 3), 60 + i // 2, np.uint8) for i in range(160)])
     for i in range(0, 160, window):
         part = frames[i : i + window]
-        embeddings, some = stillness.embed(part, torch.cat([model.backbone.prepare(frame.image) for frame in part]))
+        embeddings, some = embedder.embed(part, torch.cat([model.backbone.prepare(frame.image) for frame in part]))
         assert len(embeddings) == len(some) == len(part)
         looked += some
     assert looked[0] and 3 < sum(looked) < 120
@@ -60,9 +61,9 @@ def test_what_lies_between_is_assumed(model: Model) -> None:
     """Of a scene that changes steadily the ends are embedded, and one or the other stands for what lies between."""
     images = [(picture(0) * (0.5 + i / 40)).astype(np.uint8) for i in range(17)]
     frames, pixels = frames_of(images), torch.cat([model.backbone.prepare(image) for image in images])
-    stillness = AdaptiveEmbedder(Session(model))
-    stillness.embed(frames[:1], pixels[:1])
-    embeddings, looked = stillness.embed(frames[1:], pixels[1:])
+    embedder = AdaptiveEmbedder(Session(model))
+    embedder.embed(frames[:1], pixels[:1])
+    embeddings, looked = embedder.embed(frames[1:], pixels[1:])
     own = model.backbone(pixels)
     seen = [0, *(i for i, one in enumerate(looked, 1) if one)]
     off = torch.cdist(embeddings, own[seen])
@@ -95,8 +96,8 @@ def test_the_session_stays_as_it_is(model: Model) -> None:
     session, frames = Session(model), picture_frames(24)
     session.push_many(frames[:8])
     before = session.state_dict()
-    stillness = AdaptiveEmbedder(session)
-    stillness.embed(frames[8:], torch.cat([model.backbone.prepare(frame.image) for frame in frames[8:]]))
+    embedder = AdaptiveEmbedder(session)
+    embedder.embed(frames[8:], torch.cat([model.backbone.prepare(frame.image) for frame in frames[8:]]))
     after = session.state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
@@ -121,6 +122,22 @@ def test_shares_are_dealt() -> None:
 def test_infer_counts_what_held_still(model: Model, make_video) -> None:
     """The summary of a run in which nothing was passed over says 0, and of an adaptive one says how many were."""
     clip = make_video(pts=range(0, 30 * 512, 512))
-    assert infer(clip, model).still == 0
+    assert infer(clip, model).skipped == 0
     summary = infer(clip, model, adaptive=True)
-    assert 0 <= summary.still < summary.frames == 30
+    assert 0 <= summary.skipped < summary.frames == 30
+
+
+@pytest.mark.parametrize(("policy", "dt"), [("decay", 60.0), ("carry", 1.0), ("reset", 1.0)])
+def test_gaps_are_stepped_as_the_session_steps_them(model: Model, policy: str, dt: float) -> None:
+    """The trials take a gap as the session's policy does, so that limits are set by the scores that are given out."""
+    frames = frames_of([picture(0)] * 4)
+    frames[2:] = [replace(frame, pts=frame.pts + 60 * frame.time_base.denominator) for frame in frames[2:]]
+    options = {"max_gap": 1.0, "gap_policy": policy}
+    session = Session(model, **options)
+    embedder = AdaptiveEmbedder(session)
+    embeddings, _ = embedder.embed(frames, torch.cat([model.backbone.prepare(frame.image) for frame in frames]))
+    predictions = session.push_embeddings(frames, embeddings)
+    assert predictions[2].dt == pytest.approx(dt, abs=0.1)
+    state = session.state_dict()
+    for key, value in embedder.state.items():
+        torch.testing.assert_close(value, state[key], msg=lambda text, key=key: f"{key}: {text}")

@@ -31,14 +31,15 @@ RECIPE = Recipe(epochs=20, batch=16, noise=0.1, most_dropped=0.3)
 class Made(SequenceDataset):
     """Synthetic sequences, found by clip name."""
 
-    def __init__(self, made: list[ClipSequence], look: str = "whole") -> None:
+    def __init__(self, made: list[ClipSequence], motion_crop: bool = False) -> None:
         self.made = {lesson.name: lesson for lesson in made}
         clips = tuple(
             Clip(Path(name), name, name, ("falls", "rises")[int(lesson.targets[0])])
             for name, lesson in sorted(self.made.items())
         )
         dataset = Dataset(Path("."), clips, ("falls", "rises"), None, False)
-        super().__init__(dataset, SimpleNamespace(backbone=SimpleNamespace(device=torch.device("cpu"), look=look)))
+        backbone = SimpleNamespace(device=torch.device("cpu"), motion_crop=motion_crop)
+        super().__init__(dataset, SimpleNamespace(backbone=backbone))
 
     def lesson(self, index: int, view: str) -> ClipSequence:
         return self.made[self.dataset.clips[index].name]
@@ -71,7 +72,7 @@ def test_memory_wins_where_only_order_distinguishes(table):
 def test_no_stress_tests_with_a_motion_crop():
     """With a motion crop, clips are not judged with dropped frames or after another clip."""
     one_epoch = replace(RECIPE, epochs=1)
-    table = compare_heads(Made(swings(12), look="moving"), CONFIG, one_epoch, first_dt=1.0, k=2, seeds=1)
+    table = compare_heads(Made(swings(12), motion_crop=True), CONFIG, one_epoch, first_dt=1.0, k=2, seeds=1)
     assert table["dropped"] is None and not table["after"]
     assert not any("mean_dropped" in row or "mean_after" in row for row in table["rows"])
 

@@ -11,7 +11,7 @@ import torch
 from conftest import LABELS, build_model, picture
 from safetensors.torch import load_file, save_file
 
-from liquidvision import LiquidHead, LiquidHeadConfig, Model, layouts_of
+from liquidvision import LiquidHead, LiquidHeadConfig, Model
 from liquidvision.errors import ModelError, SinkError, UsageError
 from liquidvision.files import write_atomic
 from liquidvision.models.folder import bundled_models
@@ -118,7 +118,7 @@ def test_parts_that_do_not_fit_are_refused(model):
     """A head for another backbone, or of another number of classes, is refused."""
     with pytest.raises(UsageError, match="the head has 3 classes; there are 2 labels"):
         Model(model.backbone, model.head, ["a", "b"])
-    other = LiquidHead(LiquidHeadConfig(layouts_of(model.backbone)[:1], 3))
+    other = LiquidHead(LiquidHeadConfig(model.backbone.layouts[:1], 3))
     with pytest.raises(UsageError, match="the head takes embeddings of"):
         Model(model.backbone, other, LABELS)
 

@@ -19,13 +19,12 @@ from liquidvision import (
     Model,
     Preprocessing,
     Session,
-    layouts_of,
     open_video,
     predict,
 )
 from liquidvision.data.embedding_file import backbone_identity, encode_embedding_file
 from liquidvision.data.embeddings import EmbeddingStore
-from liquidvision.errors import SourceError, UsageError
+from liquidvision.errors import ModelError, SourceError
 from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.models.preprocessing import CropSquare
 from liquidvision.video.pixels import Pixels
@@ -36,19 +35,19 @@ MILLI = Fraction(1, 1000)
 SMALL = Preprocessing((96, 96))
 
 
-def backbone_of(look: str, preprocessing: Preprocessing = SMALL) -> Backbone:
+def backbone_of(motion_crop: bool, preprocessing: Preprocessing = SMALL) -> Backbone:
     torch.manual_seed(0)
     nodes = {"features.3": 1, "features.1": 2}
-    return Backbone("mobilenet_v3_small", weights=None, nodes=nodes, preprocessing=preprocessing, look=look)
-
-
-def model_of(look: str) -> Model:
-    backbone = backbone_of(look)
-    head = LiquidHead(
-        LiquidHeadConfig(layouts_of(backbone), len(LABELS), components=8, taus=(0.1, 0.5), width=8, units=6)
+    return Backbone(
+        "mobilenet_v3_small", weights=None, nodes=nodes, preprocessing=preprocessing, motion_crop=motion_crop
     )
+
+
+def model_of(motion_crop: bool) -> Model:
+    backbone = backbone_of(motion_crop)
+    head = LiquidHead(LiquidHeadConfig(backbone.layouts, len(LABELS), components=8, taus=(0.1, 0.5), width=8, units=6))
     torch.nn.init.normal_(head.whitening, std=0.2)
-    return Model(backbone, head, LABELS, name=look)
+    return Model(backbone, head, LABELS, name="tiny")
 
 
 def waving(seconds: float, rate: float, *, at: tuple[int, int] = (250, 60)) -> list[Frame]:
@@ -64,9 +63,9 @@ def waving(seconds: float, rate: float, *, at: tuple[int, int] = (250, 60)) -> l
 
 
 def squares(frames: Sequence[Frame], preprocessing: Preprocessing = SMALL) -> list[CropSquare]:
-    backbone = backbone_of("moving", preprocessing)
-    gaze = MotionCrop(backbone)
-    return [gaze.follow(backbone.whole(frame.pixels)[0], frame) for frame in frames]
+    backbone = backbone_of(True, preprocessing)
+    motion_crop = MotionCrop(backbone)
+    return [motion_crop.follow(backbone.whole(frame.pixels)[0], frame) for frame in frames]
 
 
 @pytest.mark.parametrize("at", [(250, 60), (60, 180), (160, 120)])
@@ -129,7 +128,7 @@ def test_only_what_the_network_sees_of_a_picture_is_cut_out() -> None:
 
 def test_any_way_to_feed_a_stream_gives_the_same(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     """One by one, many at once, through the pipeline in any batch and through the cache: the same predictions."""
-    model = model_of("moving")
+    model = model_of(True)
     video = make_video(size=(160, 120))
     with open_video(video) as reader:
         frames = list(reader)
@@ -147,19 +146,19 @@ def test_any_way_to_feed_a_stream_gives_the_same(tmp_path: Path, make_video: Cal
 
 def test_the_backbone_sees_the_square() -> None:
     """What is embedded of a stream's frame is the square around what moves, and not the whole picture."""
-    frames, backbone = waving(0.6, 25), backbone_of("moving")
-    gaze = MotionCrop(backbone)
+    frames, backbone = waving(0.6, 25), backbone_of(True)
+    motion_crop = MotionCrop(backbone)
     *_, (top, left, side) = squares(frames)
     with torch.inference_mode():
-        (*_, seen) = backbone(torch.cat([gaze.prepare(frame) for frame in frames]))
-    (cut,) = backbone_of("whole").embed([frames[-1].image[top : top + side, left : left + side]])
-    (whole,) = backbone_of("whole").embed([frames[-1].image])
+        (*_, seen) = backbone(torch.cat([motion_crop.prepare(frame) for frame in frames]))
+    (cut,) = backbone_of(False).embed([frames[-1].image[top : top + side, left : left + side]])
+    (whole,) = backbone_of(False).embed([frames[-1].image])
     assert (seen - cut).norm() < 0.3 * (seen - whole).norm()
 
 
 def test_a_new_stream_is_seen_anew() -> None:
     """After `Session.reset` nothing is left of where the last stream moved; and other sessions never knew."""
-    model, frames = model_of("moving"), waving(0.8, 25)
+    model, frames = model_of(True), waving(0.8, 25)
     session = Session(model)
     fresh = session.push(frames[0]).scores
     session.push_many(frames[1:])
@@ -170,7 +169,7 @@ def test_a_new_stream_is_seen_anew() -> None:
 @pytest.mark.parametrize("clock", ["goes on", "starts again"])
 def test_segments_give_what_the_whole_gives(clock: str, tmp_path: Path) -> None:
     """A feed in segments is looked at as the whole is, though the pipeline had read ahead when the state was saved."""
-    model = model_of("moving")
+    model = model_of(True)
     frames = [replace(frame, duration=40) for frame in waving(1.2, 25)]
     whole = np.stack([p.scores for p in Session(model).push_many(frames)])
     first, second = Session(model), Session(model)
@@ -208,10 +207,10 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
 
 def test_the_page_looks_at_what_moves() -> None:
     """What the page's server embeds of a client's frames is the square, for the model and for heads that are taught."""
-    model = model_of("moving")
-    sight, gaze, own = SharedModel(model), MotionCrop(model.backbone), MotionCrop(model.backbone)
+    model = model_of(True)
+    sight, motion_crop, own = SharedModel(model), MotionCrop(model.backbone), MotionCrop(model.backbone)
     for frame in waving(0.6, 25):
-        speaking, teachable = sight.look(gaze, frame)
+        speaking, teachable = sight.look(motion_crop, frame)
         with torch.inference_mode():
             wanted = model.backbone(own.prepare(frame))
         torch.testing.assert_close(speaking, wanted)
@@ -220,7 +219,7 @@ def test_the_page_looks_at_what_moves() -> None:
 
 def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
     """A model folder knows what its backbone looks at, and one without a word of it looks at the whole picture."""
-    model = model_of("moving")
+    model = model_of(True)
     model.save_pretrained(tmp_path / "kept")
     loaded = Model.from_pretrained(tmp_path / "kept", device="cpu")
     frames = waving(0.4, 25)
@@ -233,16 +232,15 @@ def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
 def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Callable[..., Path]) -> None:
     """What was embedded of whole pictures is not taken for what was embedded of what moves."""
     video = make_video()
-    stores = {look: EmbeddingStore(backbone_of(look), folder=tmp_path) for look in ("whole", "moving")}
-    for look, store in stores.items():
+    for store in [EmbeddingStore(backbone_of(motion_crop), folder=tmp_path) for motion_crop in (False, True)]:
         assert not store.has(video)
         store.get(video)
-        assert store.has(video), look
+        assert store.has(video)
 
 
-@pytest.mark.parametrize(("made", "wanted"), [("whole", "moving"), ("moving", "whole")])
+@pytest.mark.parametrize(("made", "wanted"), [(False, True), (True, False)])
 def test_embedded_clips_of_another_look_are_refused(
-    made: str, wanted: str, tmp_path: Path, make_video: Callable[..., Path]
+    made: bool, wanted: bool, tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:
     """An embedded clip serves a backbone that looks as its own did, and no other: one line says what differs."""
     backbone = backbone_of(made)
@@ -254,10 +252,31 @@ def test_embedded_clips_of_another_look_are_refused(
         EmbeddingStore(backbone_of(wanted), folder=tmp_path / "cache").get(clip)
 
 
-def test_an_unknown_look_is_told() -> None:
-    """One line says what there is."""
-    with pytest.raises(UsageError, match="look is 'aside'; expected one of whole, moving"):
-        backbone_of("aside")
+def test_an_unknown_value_in_a_model_folder_is_refused(tmp_path: Path) -> None:
+    """A config.json that asks for an unknown crop is a damaged model, in one line."""
+    model_of(True).save_pretrained(tmp_path / "kept")
+    config = tmp_path / "kept" / "config.json"
+    config.write_text(config.read_text().replace('"moving"', '"aside"'))
+    with pytest.raises(ModelError, match="look is 'aside'; expected whole or moving"):
+        Model.from_pretrained(tmp_path / "kept", device="cpu")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_frames_read_ahead_do_not_move_the_crop(kept: bool, tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    """After a loop over a file ends early, the session's crop is that of the last frame handed out, closed or not."""
+    model, video = model_of(True), make_video(size=(160, 120))
+    with open_video(video) as reader:
+        frames = list(reader)
+    wanted, session = Session(model), Session(model)
+    wanted.push_many(frames[:3])
+    loop = predict(video, model, session=session)
+    for _ in range(3):
+        next(loop)
+    if not kept:
+        loop.close()
+    assert session.motion_crop.to_tensor().equal(wanted.motion_crop.to_tensor())
+    np.testing.assert_allclose(session.push(frames[3]).scores, wanted.push(frames[3]).scores, atol=1e-6)
+    loop.close()
 
 
 def test_train_looks_where_it_is_told(run: Run, clips: Path, model_folder: Path, tmp_path: Path) -> None:
@@ -266,10 +285,10 @@ def test_train_looks_where_it_is_told(run: Run, clips: Path, model_folder: Path,
     arguments = ["train", clips, "-o", out, "--backbone", model_folder, "--epochs", "2", "--cache", tmp_path / "cache"]
     done = run(*arguments, "--look", "moving")
     assert done.code == 0, done.err
-    assert Model.from_pretrained(out, device="cpu").backbone.look == "moving"
+    assert Model.from_pretrained(out, device="cpu").backbone.motion_crop
     assert "a square around what moves" in (out / "README.md").read_text()
     clip = next(clips.rglob("*.mp4"))
     assert run("infer", clip, "-m", out, "--no-save").code == 0
     wrong = run(*arguments, "--exist-ok", "--look", "aside")
     assert wrong.code == 2
-    assert wrong.err.strip() == "liquidvision: look is 'aside'; expected one of whole, moving"
+    assert wrong.err.strip() == "liquidvision: --look is 'aside'; expected whole or moving"

@@ -232,4 +232,4 @@ def test_the_plan_goes_by_the_data_and_the_backbone():
     assert default_plan(100, grids=2).head["components"] == 96 and default_plan(100, grids=2).head["straight"]
     assert not few.head["straight"]
     assert default_plan(100, grids=0).head["components"] == 48
-    assert default_plan(100, look="moving").head["frame_share"] > few.head["frame_share"]
+    assert default_plan(100, motion_crop=True).head["frame_share"] > few.head["frame_share"]

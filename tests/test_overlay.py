@@ -7,12 +7,18 @@ import pytest
 
 from liquidvision.errors import UsageError
 from liquidvision.prediction import Prediction
-from liquidvision.rendering.overlay import ALONE, MEMORY, MOST_RUNS, Overlay
+from liquidvision.rendering.overlay import ALONE, MEMORY, Overlay, StreamOverlay
 from liquidvision.rendering.panels import DOWN, UP, TimelineStrip, place_charts, place_strip
 from liquidvision.rendering.primitives import Box, Scale, class_color, shorten, text_width
+from liquidvision.rendering.timeline import MAX_RUNS
 
 LABELS = ("walking", "running", "jumping")
 SIZES = [(160, 120), (426, 240), (240, 426), (1280, 720), (1080, 1920), (3840, 2160), (321, 243)]
+
+
+def drawer(*arguments, **options) -> StreamOverlay:
+    """What draws one stream in this style."""
+    return Overlay(*arguments, **options).stream()
 
 
 def predict(
@@ -48,7 +54,7 @@ def test_input_is_untouched() -> None:
     """Drawing writes to a new array and leaves the input as it was."""
     image = grey(426, 240)
     before = image.copy()
-    out = Overlay().draw(image, predict(0, 1))
+    out = drawer().draw(image, predict(0, 1))
     assert not np.shares_memory(out, image)
     np.testing.assert_array_equal(image, before)
 
@@ -57,14 +63,14 @@ def test_read_only_and_strided_input_is_drawn() -> None:
     """A read-only picture or a view with steps gives the same result as its copy."""
     image = np.ascontiguousarray(np.random.default_rng(0).integers(0, 255, (240, 852, 3), np.uint8))[:, ::2]
     image.flags.writeable = False
-    np.testing.assert_array_equal(Overlay().draw(image, predict(0, 1)), Overlay().draw(image.copy(), predict(0, 1)))
+    np.testing.assert_array_equal(drawer().draw(image, predict(0, 1)), drawer().draw(image.copy(), predict(0, 1)))
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("compare", [False, True])
 def test_every_size_is_drawn(size: tuple[int, int], compare: bool) -> None:
     """From 160x120 to 4K, landscape and portrait, the shape and type stay and something is drawn."""
-    overlay = Overlay(("label", "bars", "timeline", "tau", "state"), compare=compare)
+    overlay = drawer(("label", "bars", "timeline", "tau", "state"), compare=compare)
     image = grey(*size)
     for i in range(3):
         out = overlay.draw(image, predict(i * 0.5, i, units=200))
@@ -76,13 +82,13 @@ def test_pictures_too_small_for_anything_do_not_fail() -> None:
     """A picture of a few pixels comes back as it is, however odd its shape."""
     for size in [(1, 1), (3, 200), (200, 3), (30, 30), (64, 48), (48, 300), (300, 40)]:
         for compare in (False, True):
-            overlay = Overlay(("label", "bars", "timeline", "tau", "state"), compare=compare)
+            overlay = drawer(("label", "bars", "timeline", "tau", "state"), compare=compare)
             assert overlay.draw(grey(*size), predict(0, 1, units=8)).shape == (size[1], size[0], 3)
 
 
 def test_timeline_has_the_class_colour_at_each_time() -> None:
     """An instant's place on the timeline has the colour of the label that was on top then."""
-    overlay, image = Overlay(("timeline",)), grey(1280, 720)
+    overlay, image = drawer(("timeline",)), grey(1280, 720)
     for i in range(61):
         out = overlay.draw(image, predict(i / 10, 0 if i < 20 else 1 if i < 50 else 2))
     strip = strip_of(image)
@@ -93,7 +99,7 @@ def test_timeline_has_the_class_colour_at_each_time() -> None:
 
 def test_timeline_follows_time_not_frame_count() -> None:
     """With a variable frame rate, a label takes as much of the timeline as it lasted."""
-    overlay, image = Overlay(("timeline",)), grey(1280, 720)
+    overlay, image = drawer(("timeline",)), grey(1280, 720)
     times = [0.0, 0.9, 1.8, 2.7, 3.6, *np.arange(4.0, 6.0, 0.01), 6.0]
     for time in times:
         out = overlay.draw(image, predict(time, 0 if time < 4 else 1))
@@ -106,7 +112,7 @@ def test_timeline_follows_time_not_frame_count() -> None:
 
 def test_gap_is_empty() -> None:
     """More than a second without frames stays empty on the timeline, and a shorter pause does not."""
-    overlay, image = Overlay(("timeline",)), grey(1280, 720)
+    overlay, image = drawer(("timeline",)), grey(1280, 720)
     for time in (0.0, 0.9, 1.0, 3.0, 3.5, 4.0):
         out = overlay.draw(image, predict(time, 1))
     strip = strip_of(image)
@@ -119,7 +125,7 @@ def test_gap_is_empty() -> None:
 
 def test_comparison_has_one_lane_for_each_side() -> None:
     """When comparing, the upper lane shows each frame alone and the lower one the answer with memory."""
-    overlay, image = Overlay(("timeline",), compare=True), grey(1280, 720)
+    overlay, image = drawer(("timeline",), compare=True), grey(1280, 720)
     for i in range(21):
         out = overlay.draw(image, predict(i / 10, 1, alone=2))
     strip = strip_of(image, compare=True)
@@ -129,7 +135,7 @@ def test_comparison_has_one_lane_for_each_side() -> None:
 
 def test_flips_are_counted_for_both_sides() -> None:
     """Changes of the top label are counted, with memory and for each frame alone."""
-    overlay, image = Overlay(()), grey(160, 120)
+    overlay, image = drawer(()), grey(160, 120)
     for i in range(10):
         overlay.draw(image, predict(i / 10, i // 5, alone=i % 2))
     assert (overlay.flips, overlay.frame_flips) == (1, 9)
@@ -137,7 +143,7 @@ def test_flips_are_counted_for_both_sides() -> None:
 
 def test_repeated_frame_does_not_count_twice() -> None:
     """A frame of the same time as the one before changes neither flips nor history."""
-    overlay, image = Overlay(), grey(426, 240)
+    overlay, image = drawer(), grey(426, 240)
     first = overlay.draw(image, predict(1.0, 0))
     overlay.draw(image, predict(1.0, 1))
     np.testing.assert_array_equal(overlay.draw(image, predict(1.0, 0)), first)
@@ -146,32 +152,32 @@ def test_repeated_frame_does_not_count_twice() -> None:
 
 def test_time_running_backwards_starts_anew() -> None:
     """A source that loops draws an empty past, and the jump itself is no flip."""
-    overlay, image = Overlay(), grey(426, 240)
+    overlay, image = drawer(), grey(426, 240)
     for i in range(20):
         overlay.draw(image, predict(5 + i / 10, 0))
     again = overlay.draw(image, predict(0.0, 1))
-    np.testing.assert_array_equal(again, Overlay().draw(image, predict(0.0, 1)))
+    np.testing.assert_array_equal(again, drawer().draw(image, predict(0.0, 1)))
     assert overlay.flips == 0
 
 
 @pytest.mark.parametrize("step", [1 / 30, 1e-6])
 def test_history_is_bounded(step: float) -> None:
     """However long the stream or dense its frames, and though each flips, the history stays small."""
-    overlay, image = Overlay(()), grey(8, 8)
+    overlay, image = drawer(()), grey(8, 8)
     predictions = [predict(0, 0), predict(0, 1)]
     for i in range(100_000):
         old = predictions[i % 2]
         overlay.draw(image, Prediction(i, i * step, step, old.labels, old.scores, old.frame_scores))
-    assert len(overlay._memory.runs) <= MOST_RUNS
-    assert overlay._memory.runs[0].end >= overlay._memory.runs[-1].end - 8.0
+    assert len(overlay._timeline.memory.shown.runs) <= MAX_RUNS
+    assert overlay._timeline.memory.shown.runs[0].end >= overlay._timeline.memory.shown.runs[-1].end - 8.0
     assert overlay.flips == 99_999
 
 
 def test_below_conf_the_label_is_not_shown() -> None:
     """An unsure answer shows no label: two different ones look alike, and no class colour is on the strip."""
     image = grey(1280, 720)
-    unsure = [Overlay(("label",), conf=0.9).draw(image, predict(0, top)) for top in (0, 1)]
-    sure = [Overlay(("label",), conf=0.5).draw(image, predict(0, top)) for top in (0, 1)]
+    unsure = [drawer(("label",), conf=0.9).draw(image, predict(0, top)) for top in (0, 1)]
+    sure = [drawer(("label",), conf=0.5).draw(image, predict(0, top)) for top in (0, 1)]
     np.testing.assert_array_equal(*unsure)
     assert (sure[0] != sure[1]).any()
     assert not (unsure[0] == class_color(0)).all(axis=2).any()
@@ -181,11 +187,11 @@ def test_below_conf_the_label_is_not_shown() -> None:
 def test_bars_are_as_long_as_the_scores() -> None:
     """Each bar has its class's colour over a length in proportion to its score."""
     prediction = Prediction(0, 0.0, 0.0, LABELS, np.float32([0.5, 0.3, 0.2]), np.float32([1, 0, 0]))
-    out = Overlay(("bars",)).draw(grey(1280, 720), prediction)
+    out = drawer(("bars",)).draw(grey(1280, 720), prediction)
     lengths = [(out == class_color(i)).all(axis=2).sum(axis=1).max() for i in range(3)]
     assert lengths[1] / lengths[0] == pytest.approx(0.6, abs=0.02)
     assert lengths[2] / lengths[0] == pytest.approx(0.4, abs=0.02)
-    full = Overlay(("bars",)).draw(grey(1280, 720), predict(0, 0, best=1.0))
+    full = drawer(("bars",)).draw(grey(1280, 720), predict(0, 0, best=1.0))
     length = (full == class_color(0)).all(axis=2).sum(axis=1).max()
     scale = Scale.of(720, 1280)
     assert length == pytest.approx(13.5 * scale.unit - 2 * scale.pad, abs=2)
@@ -195,7 +201,7 @@ def test_bars_are_as_long_as_the_scores() -> None:
 def test_rows_keep_their_place() -> None:
     """While a class stays in the top k its row stays where it is, and a newcomer takes the row that became free."""
     labels = tuple(f"class {i}" for i in range(10))
-    overlay, image = Overlay(("bars",), top_k=3), grey(1280, 720)
+    overlay, image = drawer(("bars",), top_k=3), grey(1280, 720)
 
     def rows(*best: int) -> list[int]:
         scores = np.full(10, 0.01, np.float32)
@@ -213,7 +219,7 @@ def test_rows_keep_their_place() -> None:
 def test_any_number_of_classes(count: int) -> None:
     """One class, two or a thousand are drawn, whatever top_k is."""
     labels = tuple(f"class {i}" for i in range(count))
-    out = Overlay(top_k=20, compare=True).draw(grey(426, 240), predict(0, count - 1, labels=labels))
+    out = drawer(top_k=20, compare=True).draw(grey(426, 240), predict(0, count - 1, labels=labels))
     assert (out == class_color(count - 1)).all(axis=2).any()
 
 
@@ -222,7 +228,7 @@ def test_long_and_foreign_labels_stay_in_their_card() -> None:
     labels = ("a very long label " * 200, "走る\nrunning", "прыжок")
     for top in range(3):
         image = grey(1280, 720)
-        out = Overlay(("label", "bars")).draw(image, predict(0, top, labels=labels))
+        out = drawer(("label", "bars")).draw(image, predict(0, top, labels=labels))
         np.testing.assert_array_equal(out[:, 640:], image[:, 640:])
 
 
@@ -239,9 +245,9 @@ def test_shorten_keeps_within_the_width() -> None:
 def test_time_constants_are_drawn_only_where_known() -> None:
     """The time constants are drawn for any number of units, and nothing where the cell has none."""
     image = grey(1280, 720)
-    np.testing.assert_array_equal(Overlay(("tau",)).draw(image, predict(0, 0)), image)
+    np.testing.assert_array_equal(drawer(("tau",)).draw(image, predict(0, 0)), image)
     for units in (1, 64, 500):
-        out = Overlay(("tau",)).draw(image, predict(0, 0, units=units))
+        out = drawer(("tau",)).draw(image, predict(0, 0, units=units))
         assert (out[:300, 800:] != 128).any()
         np.testing.assert_array_equal(out[:, :640], image[:, :640])
 
@@ -249,17 +255,17 @@ def test_time_constants_are_drawn_only_where_known() -> None:
 def test_time_constants_that_are_no_numbers_do_not_fail() -> None:
     """Infinite, zero and missing time constants are drawn at the ends of the axis."""
     odd = Prediction(0, 0.0, 0.0, LABELS, np.float32([1, 0, 0]), np.float32([1, 0, 0]), np.float32([0, np.inf, np.nan]))
-    assert (Overlay(("tau",)).draw(grey(426, 240), odd) != 128).any()
+    assert (drawer(("tau",)).draw(grey(426, 240), odd) != 128).any()
 
 
 def test_the_hidden_state_goes_up_and_down_from_zero() -> None:
     """Each unit is a bar as long as its value, up above zero and down below; a value beyond 1 is cut."""
     image = grey(1280, 720)
-    np.testing.assert_array_equal(Overlay(("state",)).draw(image, predict(0, 0)), image)
+    np.testing.assert_array_equal(drawer(("state",)).draw(image, predict(0, 0)), image)
 
     def lengths(*state: float) -> tuple[int, int]:
         prediction = replace(predict(0, 0), hidden_state=np.float32(state))
-        out = Overlay(("state",)).draw(image, prediction)
+        out = drawer(("state",)).draw(image, prediction)
         up, down = ((out == color).all(axis=2) for color in (UP, DOWN))
         if up.any() and down.any():
             assert np.flatnonzero(up.any(1)).max() <= np.flatnonzero(down.any(1)).min()
@@ -321,4 +327,4 @@ def test_bad_arguments_are_refused_in_one_line(arguments: dict, said: str) -> No
 def test_bad_image_is_refused() -> None:
     """A picture that is not (h, w, 3) uint8 is refused by its shape and type."""
     with pytest.raises(UsageError, match="float32"):
-        Overlay().draw(np.zeros((240, 320, 3), np.float32), predict(0, 0))
+        drawer().draw(np.zeros((240, 320, 3), np.float32), predict(0, 0))

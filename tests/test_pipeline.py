@@ -452,7 +452,10 @@ def test_the_summary_and_the_picture_count_alike(model: Model, tmp_path: Path) -
     overlay = Overlay(("label",))
     summary = infer(Odd(8), model, video=tmp_path / "out.mkv", overlay=overlay)
     assert summary.frames == 8
-    assert (summary.flips, summary.frame_flips) == (overlay.flips, overlay.frame_flips)
+    drawer = overlay.stream()
+    for frame, prediction in predict(iter(frames), model):
+        drawer.annotate(frame, prediction)
+    assert (summary.flips, summary.frame_flips) == (drawer.flips, drawer.frame_flips)
 
 
 def test_sound_of_a_transport_stream(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
@@ -467,3 +470,13 @@ def test_sound_of_a_transport_stream(model: Model, make_video: MakeVideo, tmp_pa
     assert packets(tmp_path / "out.mp4") == packets(source) > 10
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert sum(frame.samples for frame in container.decode(audio=0)) >= 15_000
+
+
+def test_one_overlay_serves_several_streams(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
+    """An overlay given to two calls draws both as a new one would: nothing of the first stream is left in it."""
+    clip, overlay = make_video(), Overlay(("label", "timeline"), compare=True)
+    for name in ("first.mkv", "second.mkv"):
+        infer(clip, model, video=tmp_path / name, overlay=overlay)
+    with open_video(tmp_path / "first.mkv") as first, open_video(tmp_path / "second.mkv") as second:
+        for a, b in zip(first, second, strict=True):
+            assert (a.image == b.image).all()

@@ -137,7 +137,7 @@ def test_the_overlay_on_planes_looks_the_same(
 ) -> None:
     """Drawn on planes the overlay looks as on RGB; beside its cards the planes stay bit by bit what they were."""
     path = tagged_video(tmp_path / "clip.mkv", form, matrix, full, size)
-    on_planes, on_rgb = Overlay(compare=True), Overlay(compare=True)
+    on_planes, on_rgb = Overlay(compare=True).stream(), Overlay(compare=True).stream()
     with open_video(path) as video:
         for frame, prediction in zip(video, predictions(5), strict=True):
             assert isinstance(frame.pixels, Pixels)
@@ -163,7 +163,7 @@ def test_no_overlay_no_change(make_video, model: Model, tmp_path: Path) -> None:
     with open_video(make_video(size=(128, 96))) as video:
         frame = next(iter(video))
     (prediction,) = predictions(1)
-    drawn = Overlay(()).annotate(frame, prediction)
+    drawn = Overlay(()).stream().annotate(frame, prediction)
     assert isinstance(frame.pixels, Pixels) and isinstance(drawn.pixels, Pixels)
     before, after = frame.pixels.planes(), drawn.pixels.planes()
     assert before is not None and after is not None

@@ -110,9 +110,9 @@ def test_blackouts_come_in_bursts():
 
 def test_the_first_level_changes_nothing():
     """Only the first level of each curve leaves the clip unchanged."""
-    for levels in degradation_curves(look="whole", degrade=True).values():
+    for levels in degradation_curves(motion_crop=False, degrade=True).values():
         assert [level.unchanged for level in levels] == [True, False, False, False]
-    assert list(degradation_curves(look="whole", degrade=False)) == ["drop", "rate", "blackout"]
+    assert list(degradation_curves(motion_crop=False, degrade=False)) == ["drop", "rate", "blackout"]
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def intervals(make_video, tmp_path):
 def test_a_motion_crop_sees_only_the_kept_frames(intervals, tmp_path):
     """With a motion crop, lost frames are lost to the crop too, as in a stream, so clips are embedded again."""
     model = build_model(labels=("red", "green"))
-    model.backbone.look_at("moving")
+    model.backbone.motion_crop = True
     store = EmbeddingStore(model.backbone, folder=tmp_path / "cache")
     assert not evaluate_model(model, intervals, store)["robustness"] and count_passes(model, degrade=False) == 1
     with open_video(tmp_path / "a.mp4") as reader:

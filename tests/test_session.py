@@ -179,3 +179,8 @@ def test_impossible_options_are_refused(model, options):
 def test_no_frames_are_no_predictions(model):
     """Pushing nothing gives nothing."""
     assert Session(model).push_many([]) == []
+
+
+def test_no_embeddings_are_no_predictions(model):
+    """Pushing no embeddings gives nothing."""
+    assert Session(model).push_embeddings([], torch.zeros(0, model.backbone.dim)) == []

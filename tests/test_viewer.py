@@ -60,8 +60,8 @@ class Remembering(Session):
         super().__init__(model)
         self.said: list[Prediction] = []
 
-    def push_embeddings(self, frames, embeddings):
-        predictions = super().push_embeddings(frames, embeddings)
+    def push_embeddings(self, frames, embeddings, crop=None):
+        predictions = super().push_embeddings(frames, embeddings, crop)
         self.said += predictions
         return predictions
 

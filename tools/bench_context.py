@@ -1,6 +1,6 @@
 """Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
 
-    python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--look whole]
+    python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--motion-crop]
         [--seeds 5] [--cell gated] [--most-dropped 0.6] [--preceded 0.5] [--but-first]
         [--work WORK]
 
@@ -29,13 +29,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from liquidvision import LiquidHeadConfig, layouts_of
+from liquidvision import LiquidHeadConfig
 from liquidvision.cli.training_output import TrainingOutput
 from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.formats import read_dataset
 from liquidvision.evaluation.compare import compare_heads
-from liquidvision.models.backbone import LOOKS
 from liquidvision.training.recipe import default_plan
 from liquidvision.training.sequences import ClipSequence, SequenceDataset
 from liquidvision.workflows.backbone_options import load_backbone
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, help="default: the bundled backbone of objects")
     parser.add_argument("--features", help="which maps of PATH's network are kept, on which grids, as in training")
-    parser.add_argument("--look", choices=LOOKS, help="what of a frame the backbone sees, as in training")
+    parser.add_argument("--motion-crop", action="store_true", default=None, help="as in training")
     parser.add_argument("--cell", default="gated", help="of the head that the others are compared with")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
@@ -71,15 +70,17 @@ def main() -> None:
         clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
         dataset = replace(dataset, clips=clips, grouped=False)
     name = "objects" if options.weights is None else "mobilenet_v2"
-    backbone = load_backbone(name, options.weights, options.features, options.look, "auto")
+    backbone = load_backbone(name, options.weights, options.features, options.motion_crop, "auto")
     store = EmbeddingStore(backbone, folder=options.cache)
     views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
     lessons = BothWays(dataset, store, views) if options.set == "directions" else SequenceDataset(dataset, store, views)
-    plan = default_plan(len(lessons.dataset.clips), cell=options.cell, look=backbone.look, grids=backbone.grids)
+    plan = default_plan(
+        len(lessons.dataset.clips), cell=options.cell, motion_crop=backbone.motion_crop, grids=backbone.grids
+    )
     asked = {"most_dropped": options.most_dropped, "preceded": options.preceded}
     recipe = replace(plan.recipe, **{name: value for name, value in asked.items() if value is not None})
-    config = LiquidHeadConfig(layouts_of(backbone), len(lessons.dataset.labels), **plan.head)
+    config = LiquidHeadConfig(backbone.layouts, len(lessons.dataset.labels), **plan.head)
     begun = time.perf_counter()
 
     def on_fold(done: int) -> None:
@@ -97,7 +98,7 @@ def main() -> None:
     )
     options.work.mkdir(parents=True, exist_ok=True)
     kept = "_objects" if options.weights is None else ""
-    kept += "" if options.look is None else f"_{options.look}"
+    kept += "_moving" if options.motion_crop else ""
     kept += "" if options.features is None else f"_{options.features.replace(':', '-')}"
     kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
     kept += "" if options.preceded is None else f"_preceded_{options.preceded:g}"

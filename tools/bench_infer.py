@@ -62,11 +62,11 @@ def one(contender: str, clip: Path, backbone: str) -> float:
             return ultralytics(clip, Path(folder))
         import torch
 
-        from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, Model, RecordSink, infer, layouts_of
+        from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, Model, RecordSink, infer
 
         torch.set_num_threads(max(1, torch.get_num_threads() // 2))  # as the command does
         network = Backbone(backbone, weights=None).place("cpu" if contender.endswith("torch") else "auto")
-        model = Model(network, LiquidHead(LiquidHeadConfig(layouts_of(network), 10)), [str(i) for i in range(10)])
+        model = Model(network, LiquidHead(LiquidHeadConfig(network.layouts, 10)), [str(i) for i in range(10)])
         rate = 0.0
         for _ in range(2):
             video = Path(folder) / "out.mp4" if "with video" in contender else None

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, LiveOptions, Model, infer, layouts_of, open_video
+from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, LiveOptions, Model, infer, open_video
 from liquidvision.inference.batching import batched_model
 from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     network = Backbone(options.backbone, weights=None).place("auto")
-    model = Model(network, LiquidHead(LiquidHeadConfig(layouts_of(network), 10)), [str(i) for i in range(10)])
+    model = Model(network, LiquidHead(LiquidHeadConfig(network.layouts, 10)), [str(i) for i in range(10)])
     model.embed([np.zeros((360, 640, 3), np.uint8)])  # compiled before the clock runs
     late: list[list[float]] = [[] for _ in range(options.streams)]
     started = time.monotonic() + 1

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import torch
 
-from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, Model, layouts_of, open_video
+from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, Model, open_video
 from liquidvision.models.runtime.openvino import OpenVINO
 from liquidvision.web.server import Server
 from tools.browser import chromium, missing, y4m
@@ -84,7 +84,7 @@ def small(device: str) -> Model:
     torch.manual_seed(0)
     backbone = Backbone("mobilenet_v3_small", weights=None).place(device)
     return Model(
-        backbone, LiquidHead(LiquidHeadConfig(layouts_of(backbone), 10)), [str(i) for i in range(10)], name="random"
+        backbone, LiquidHead(LiquidHeadConfig(backbone.layouts, 10)), [str(i) for i in range(10)], name="random"
     ).to(device)
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from liquidvision import Backbone, Frame, LiquidHead, LiquidHeadConfig, Model, Preprocessing, Session, layouts_of
+from liquidvision import Backbone, Frame, LiquidHead, LiquidHeadConfig, Model, Preprocessing, Session
 
 
 def tiny_model() -> Model:
@@ -14,7 +14,7 @@ def tiny_model() -> Model:
     preprocessing = Preprocessing(size=(64, 64), shorter=None)
     backbone = Backbone("mobilenet_v3_small", weights=None, nodes={"features.1": 2}, preprocessing=preprocessing)
     head = LiquidHead(
-        LiquidHeadConfig(layouts_of(backbone), 3, components=8, taus=(0.1, 0.5), width=8, units=6, cell="ltc")
+        LiquidHeadConfig(backbone.layouts, 3, components=8, taus=(0.1, 0.5), width=8, units=6, cell="ltc")
     )
     torch.nn.init.normal_(head.whitening, std=0.2)
     model = Model(backbone, head, ("red", "green", "blue"), name="tiny")

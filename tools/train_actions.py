@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from liquidvision import LiquidHead, LiquidHeadConfig, Model, layouts_of
+from liquidvision import LiquidHead, LiquidHeadConfig, Model
 from liquidvision.training.recipe import TAUS
 from tools.actions.card import card_of
 from tools.actions.clips import embed_set, render_set
@@ -44,7 +44,7 @@ def main() -> None:
     backbone.place("auto")
     key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
     embedded = {name: embed_set(clips, backbone, options.work / name, key) for name, clips in sets.items()}
-    layouts, components = layouts_of(backbone), to_joints.out_features
+    layouts, components = backbone.layouts, to_joints.out_features
     config = LiquidHeadConfig(
         layouts, len(ACTIONS), components=components, taus=TAUS, width=64, units=96, cell="gated", dropout=0.1
     )

@@ -80,7 +80,7 @@ def extract_command(
     from liquidvision.data.embeddings import EmbeddingStore
     from liquidvision.data.views import parse_views
     from liquidvision.models.model import Model
-    from liquidvision.workflows.backbone_options import load_backbone
+    from liquidvision.workflows.backbone_options import load_backbone, parse_look
 
     names = parse_views(views)  # a wrong one is told before anything is loaded
     paths = paths_of(source)
@@ -89,7 +89,7 @@ def extract_command(
     if model is not None:
         chosen = Model.from_pretrained(model, device=device).backbone
     else:
-        chosen = load_backbone(backbone or "mobilenet_v2", weights, features, look, device)
+        chosen = load_backbone(backbone or "mobilenet_v2", weights, features, parse_look(look), device)
     store = EmbeddingStore(chosen, folder=cache, stride=vid_stride)
     columns = (
         TextColumn("{task.description}"),

@@ -122,7 +122,7 @@ class InferOutput(SourceListener):
             "frames dropped because later ones had arrived": summary.dropped,
             "frames dropped because they had waited too long": summary.stale,
             "times reconnected": summary.reconnects,
-            "frames skipped because they add nothing new": summary.still,
+            "frames skipped because they add nothing new": summary.skipped,
         }
         lines += [f"  {count} {what}" for what, count in counted.items() if count]
         lines += [f"  {note}" for note in summary.notes]

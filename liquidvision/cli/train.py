@@ -107,7 +107,7 @@ def train_command(
     from liquidvision.models.folder import CONFIG_FILE
     from liquidvision.training.recipe import TAUS, default_plan
     from liquidvision.training.tensorboard import TensorBoardLog
-    from liquidvision.workflows.backbone_options import load_backbone
+    from liquidvision.workflows.backbone_options import load_backbone, parse_look
     from liquidvision.workflows.train import STATE_FILE, TrainingCallbacks, check_training
     from liquidvision.workflows.train import train_model as run_train
 
@@ -121,8 +121,8 @@ def train_command(
     scalars = TensorBoardLog(out) if tensorboard else None
     dataset = read_dataset(data, background=background)
     taus, shown = TAUS if traces is None else parse_taus(traces), parse_views(f"plain,{views}")
-    own = load_backbone(backbone, weights, features, look, device)
-    plan = default_plan(len(dataset.clips), cell=head, taus=taus, look=own.look, grids=own.grids)
+    own = load_backbone(backbone, weights, features, parse_look(look), device)
+    plan = default_plan(len(dataset.clips), cell=head, taus=taus, motion_crop=own.motion_crop, grids=own.grids)
     recipe = replace(plan.recipe, seed=seed, epochs=plan.recipe.epochs if epochs is None else epochs)
     plan = replace(plan, recipe=recipe, folds=folds, seeds=seeds, views=shown)
     store = EmbeddingStore(own, folder=cache, stride=vid_stride)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from liquidvision.errors import ModelError, SourceError
-from liquidvision.models.backbone import Backbone
+from liquidvision.models.backbone import MOTION_CROP_KEY, MOTION_CROP_VALUE, Backbone
 from liquidvision.models.folder import encode_safetensors, read_tensors
 from liquidvision.video.frame import Frame
 
@@ -62,7 +62,7 @@ def backbone_identity(backbone: Backbone) -> dict[str, str]:
         "weights": weights_hash(backbone),
         "preprocessing": json.dumps(backbone.preprocessing.to_json()),
         # As in `Backbone.to_json`.
-        **({} if backbone.look == "whole" else {"look": backbone.look}),
+        **({MOTION_CROP_KEY: MOTION_CROP_VALUE} if backbone.motion_crop else {}),
     }
 
 

@@ -64,7 +64,7 @@ def compare_heads(
     heads = {cell: match_parameters(config, cell) for cell in cells}
     stress_tests: dict[str, StressTest] = {}
     # With a motion crop, what the backbone sees depends on the frames before: other frames, other embeddings.
-    if sequences.store.backbone.look == "whole":
+    if not sequences.store.backbone.motion_crop:
         stress_tests["dropped"] = partial(with_dropped_frames, keep_first)
         if all(clip.label is not None for clip in sequences.dataset.clips):
             stress_tests["after"] = after_other_clips
@@ -174,10 +174,7 @@ def clip_accuracies(scores_by_seed: Sequence[Sequence[ClipScores]], whole_clip: 
     """Return the accuracy of each clip, (seeds, clips), 0 to 1: of the clip as a whole, or the share of its frames."""
     return np.array(
         [
-            [
-                float(clip.clip_scores.argmax() == clip.truth[0]) if whole_clip else frame_accuracy([clip])
-                for clip in clips
-            ]
+            [float(clip.clip_predicted == clip.truth[0]) if whole_clip else frame_accuracy([clip]) for clip in clips]
             for clips in scores_by_seed
         ]
     )

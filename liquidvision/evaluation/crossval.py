@@ -14,6 +14,7 @@ from liquidvision.evaluation.baselines import Baseline, fit_baselines
 from liquidvision.evaluation.results import Results, SeedScores, read_fold, save_fold
 from liquidvision.metrics.classification import ClipScores
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.models.tasks import MULTICLASS
 from liquidvision.training import probe
 from liquidvision.training.optimise import EpochLoop, fit_statistics
 from liquidvision.training.recipe import Recipe
@@ -188,7 +189,7 @@ def logits_without_state(head: LiquidHead, sequences: Sequence[ClipSequence], fi
 def scores_from_logits(sequences: Sequence[ClipSequence], logits: Sequence[Tensor]) -> list[ClipScores]:
     """Return the scores of each clip from its logits (n, classes)."""
     return [
-        ClipScores(sequence.targets.numpy(), values.softmax(-1).numpy(), sequence.times.numpy())
+        ClipScores(sequence.targets.numpy(), MULTICLASS.scores(values).numpy(), sequence.times.numpy())
         for sequence, values in zip(sequences, logits, strict=True)
     ]
 

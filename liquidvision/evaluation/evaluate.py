@@ -24,6 +24,7 @@ from liquidvision.evaluation.robustness import (
     select_embeddings,
     select_frames,
 )
+from liquidvision.inference.clock import monotonic_times
 from liquidvision.inference.session import Session
 from liquidvision.metrics.classification import ClipScores, classification_metrics, clip_accuracy, frame_accuracy
 from liquidvision.metrics.segments import last_frame_end
@@ -67,7 +68,7 @@ def run_clip(
     predictions = Session(model).push_embeddings(shown.frames(), shown.embeddings.to(model.device))
     times = embeddings.times
     truth = clip.targets(times, dataset.labels, dataset.background)
-    clock = np.maximum.accumulate(times)
+    clock = monotonic_times(times)
     memory, frame = (np.stack(part) for part in zip(*((p.scores, p.frame_scores) for p in predictions), strict=True))
     return ClipResult(clip, ClipScores(truth, memory, clock), ClipScores(truth, frame, clock))
 
@@ -97,7 +98,7 @@ def evaluate_model(
     dataset = with_model_labels(dataset, model.labels)
     evaluator = _Evaluator(model, dataset, store, on_clip)
     results = [evaluator.run(clip, store.get(clip.path)) for clip in dataset.clips]
-    curves = degradation_curves(look=model.backbone.look, degrade=degrade)
+    curves = degradation_curves(motion_crop=model.backbone.motion_crop, degrade=degrade)
     return {
         **summarize_results(results, dataset),
         "model": describe_model(model),
@@ -149,14 +150,14 @@ class _Evaluator:
         if level.select is None:
             return whole
         kept = level.select(whole.times, np.random.default_rng(number))
-        if self.model.backbone.look == "whole":
+        if not self.model.backbone.motion_crop:
             return select_embeddings(whole, kept, self._black)
         return self.store.again(clip.path, partial(select_frames, kept=kept))
 
 
 def count_passes(model: Model, *, degrade: bool) -> int:
     """Return how many times `evaluate_model` runs every clip."""
-    curves = degradation_curves(look=model.backbone.look, degrade=degrade)
+    curves = degradation_curves(motion_crop=model.backbone.motion_crop, degrade=degrade)
     return 1 + sum((not level.unchanged) + level.without_dt for levels in curves.values() for level in levels)
 
 
@@ -256,7 +257,7 @@ def video_timeline(result: ClipResult) -> dict[str, Any]:
     clip, memory, frame = result.clip, result.memory, result.frame
     points = np.unique(np.linspace(0, len(memory.truth) - 1, MAX_TIMELINE_POINTS).round().astype(int))
     whole_clip = clip.label is not None
-    memory_class, frame_class = (int(side.clip_scores.argmax()) if whole_clip else None for side in (memory, frame))
+    memory_class, frame_class = (side.clip_predicted if whole_clip else None for side in (memory, frame))
     right = memory_class == memory.truth[0] if whole_clip else bool((memory.predicted == memory.truth).mean() >= 0.5)
     return {
         "name": clip.name,

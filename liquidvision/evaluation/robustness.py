@@ -61,15 +61,15 @@ class DegradationLevel:
         return self.view == PLAIN_VIEW and self.select is None
 
 
-def degradation_curves(*, look: str, degrade: bool) -> dict[str, list[DegradationLevel]]:
+def degradation_curves(*, motion_crop: bool, degrade: bool) -> dict[str, list[DegradationLevel]]:
     """Return all curves, each from its mildest level, which changes nothing.
 
     Args:
-        look: of the backbone, see `Backbone`.
+        motion_crop: of the backbone, see `Backbone`.
         degrade: include the curves that need every clip embedded again: noise, blur and darkness, and with a motion
             crop all curves, because what the backbone sees then depends on the frames before.
     """
-    curves = lost_frame_curves() if degrade or look == "whole" else {}
+    curves = lost_frame_curves() if degrade or not motion_crop else {}
     return curves | image_curves() if degrade else curves
 
 

@@ -1,13 +1,12 @@
-"""Less work for the same answer: a picture that adds nothing is not embedded, for time is real to the memory."""
+"""Skip frames that add nothing new: they are not embedded, and the memory steps over them in true time."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from liquidvision.inference.session import Session
+from liquidvision.inference.session import Session, run_head
 from liquidvision.video.frame import Frame
 
 ADAPTIVE_BATCH = 16  # frames of a file that are decided on together
@@ -18,35 +17,40 @@ LARGE_CHANGE = 32.0  # of 255: pictures that have changed by so much are embedde
 
 
 class AdaptiveEmbedder:
-    """Embeds a few of a stream's pictures, and assumes of the others what those say.
+    """Embed some frames of a stream and reuse their embeddings for the frames that add nothing new.
 
-    Between two pictures that were embedded, another is assumed to lie on the line between theirs, where a coarse grid
-    of the pictures puts it. It takes the embedding of the one or the other, the nearer one's more often: their mean
-    would be calmer than any picture's own, and a memory notices. After the last one its embedding holds. Pictures
-    whose grid is further from that line than a limit are embedded, the worst between each two first; then the memory
-    tries what it would make of it all, which sets new limits, the lower the less the best label leads, until none is
-    over its own. The memory steps at every frame, by the time that really passed. Of one frame at once, as live
-    streams mostly have it, nothing is ahead: it is embedded, or the last one holds.
+    Each frame is averaged over a coarse grid. A frame between two embedded ones is assumed to lie on the line between
+    them, at the place where its grid puts it. It gets the embedding of one of the two, of the nearer one more often:
+    their mean would be smoother than the embedding of any real frame, and the memory reacts to that. After the last
+    embedded frame its embedding is kept.
+
+    Frames whose grid is further from that line than a limit are embedded, the worst between each two embedded frames
+    first. Then the memory is run on trial. Its scores set new limits, which are lower where the best label leads by
+    less. This repeats until no frame exceeds its limit. A live stream mostly has one frame at a time: it is embedded,
+    or the last embedding is kept.
+
+    The memory steps at every frame, by the true time, with the clock and gap policy of the session.
 
     Args:
-        session: whose memory tries; it stays as it is.
+        session: its memory and clock are copied for the trials, and do not change.
+
+    Attributes:
+        state: of the head after the frames embedded so far.
     """
 
     def __init__(self, session: Session) -> None:
         self._model = session.model
         state = session.state_dict()
-        self._state = {key: state[key] for key in self._model.head.initial(1)}
-        self._time = float(state["clock"][0])  # not a number before the first frame
+        self.state = {key: state[key] for key in self._model.head.initial(1)}
+        self._clock = session.clock.copy()
         self._std = torch.tensor(self._model.backbone.preprocessing.std).view(1, 3, 1, 1) * 255
         self._last: tuple[Tensor, Tensor] | None = None  # grid and embedding of the picture that was embedded last
 
     @torch.inference_mode()
     def embed(self, frames: Sequence[Frame], pixels: Tensor) -> tuple[Tensor, list[bool]]:
         """Embeddings (n, d) of the next frames, whose network inputs are (n, 3, h, w); and which were embedded."""
-        cells, dts = (
-            functional.adaptive_avg_pool2d(pixels * self._std.to(pixels.device), GRID_SIDE),
-            self._steps(frames),
-        )
+        cells = functional.adaptive_avg_pool2d(pixels * self._std.to(pixels.device), GRID_SIDE)
+        steps = [self._clock.tick(frame.time, frame.duration_seconds) for frame in frames]
         if self._last is None:
             values, old = self._model.backbone(pixels[:1]), 0
         else:  # the picture that was embedded last goes before the new ones
@@ -62,22 +66,15 @@ class AdaptiveEmbedder:
             new = worst_frames(off / limit, low)
             if not new:
                 assumed = values[assign_neighbours(low, high, share)][old:]
-                out = self._model.head(assumed[None], dts.to(assumed.device)[None], self._state)
-                limit[old:] = difference_limits(out.logits[0].softmax(-1))
+                outputs, state = run_head(self._model, assumed, steps, self.state)
+                logits = torch.cat([out.logits[0] for out in outputs])
+                limit[old:] = difference_limits(self._model.task.scores(logits))
                 new = worst_frames(off / limit, low)
                 if not new:
                     break
-        self._state, self._time = out.state, frames[-1].time
+        self.state = state
         self._last = cells[seen[-1] :][:1], values[seen[-1] :][:1]
         return assumed, [i + old in seen for i in range(len(frames))]
-
-    def _steps(self, frames: Sequence[Frame]) -> Tensor:
-        """Seconds to each frame from the one before."""
-        times = [self._time, *(frame.time for frame in frames)]
-        steps = [max(0.0, time - last) for last, time in pairwise(times)]
-        if self._time != self._time:
-            steps[0] = self._model.first_dt
-        return torch.tensor(steps)
 
 
 def grid_difference(a: Tensor, b: Tensor) -> Tensor:

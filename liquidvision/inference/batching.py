@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from liquidvision.models.backbone import Backbone
-from liquidvision.models.heads.base import HeadOutput, State
-from liquidvision.models.heads.liquid_filter import LiquidFilter
-from liquidvision.models.heads.liquid_head import LiquidHead
+from liquidvision.models.heads.base import Head, HeadOutput, State
 from liquidvision.models.model import Model
 
 MAX_BATCH = 32  # pictures in one batch
@@ -103,7 +101,7 @@ class BatchedBackbone:
 class BatchedHead:
     """Stands for a head in streams that each run in a thread of their own: a step costs its calls, not its numbers."""
 
-    def __init__(self, head: LiquidHead | LiquidFilter) -> None:
+    def __init__(self, head: Head) -> None:
         self._head = head
         self.together = Batcher("liquidvision-head", self.step, num_steps)
 

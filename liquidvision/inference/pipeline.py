@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from liquidvision.errors import SourceError, UsageError
 from liquidvision.inference.adaptive import ADAPTIVE_BATCH, AdaptiveEmbedder
 from liquidvision.inference.session import Session
 from liquidvision.models.model import Model
-from liquidvision.models.motion_crop import MotionCrop
+from liquidvision.models.motion_crop import MotionState
 from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
 from liquidvision.video.read.open import as_reader
@@ -22,7 +23,30 @@ from liquidvision.video.read.reader import VideoReader
 FILE_BATCH = 8  # frames embedded at once where there is no hurry
 LIVE_DEPTH = 16  # frames of a live source that may wait: a burst after a hitch of the network
 AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
-Chunk = tuple[list[Frame], Tensor, list[bool]]  # with their embeddings, and whether their own pictures gave them
+
+
+class Prepared(NamedTuple):
+    """A frame with the network's input (1, 3, h, w) and the state of the motion crop after it."""
+
+    frame: Frame
+    pixels: Tensor
+    crop: MotionState | None
+
+
+class Chunk(NamedTuple):
+    """Consecutive frames with their embeddings.
+
+    Attributes:
+        frames: n frames.
+        embeddings: (n, d).
+        embedded: for each frame, whether its own picture was embedded; see `AdaptiveEmbedder`.
+        crops: the state of the motion crop after each.
+    """
+
+    frames: list[Frame]
+    embeddings: Tensor
+    embedded: list[bool]
+    crops: list[MotionState | None]
 
 
 def predict(
@@ -57,9 +81,9 @@ def predict(
     if session.model is not model:
         raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
     with closing(embed_chunks(source, session, batch, adaptive, at_once=1)) as chunks:
-        for frames, embeddings, _ in chunks:
-            for i, frame in enumerate(frames):  # one by one: the memory never runs ahead of the caller
-                (prediction,) = session.push_embeddings([frame], embeddings[i : i + 1])
+        for chunk in chunks:
+            for i, frame in enumerate(chunk.frames):  # one by one: the memory never runs ahead of the caller
+                (prediction,) = session.push_embeddings([frame], chunk.embeddings[i : i + 1], chunk.crops[i])
                 yield frame, prediction
 
 
@@ -81,12 +105,12 @@ def embed_chunks(
     size = batch or (at_once if source.info.live else ADAPTIVE_BATCH if adaptive else FILE_BATCH)
     with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
         if not source.allows_prefetch:
-            yield from _embedded(_prepared(source, session.gaze), embed, size)
+            yield from _embedded(_prepared(source, session), embed, size)
             return
         picture = source.info.width * source.info.height * 3
         if source.live_options is None:
             depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
-            prepared = threads.enter_context(Prefetcher(_prepared(source, session.gaze), depth, burst=depth // 2))
+            prepared = threads.enter_context(Prefetcher(_prepared(source, session), depth, burst=depth // 2))
             yield from threads.enter_context(Prefetcher(_embedded(prepared, embed, size), 1))
         else:
             depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))
@@ -97,14 +121,21 @@ def embed_chunks(
                 max_staleness=source.live_options.max_staleness,
                 counts=source.counts,
             )
-            shrunk = _prepared(threads.enter_context(ahead), session.gaze)
+            shrunk = _prepared(threads.enter_context(ahead), session)
             yield from _embedded(shrunk, embed, size, more=partial(ahead.wait_ready, 0.0))
 
 
-def _prepared(frames: Iterable[Frame], gaze: MotionCrop) -> Iterator[tuple[Frame, Tensor]]:
-    """Frames with what the network takes of them."""
+def _prepared(frames: Iterable[Frame], session: Session) -> Iterator[Prepared]:
+    """Yield frames with the network's input for each.
+
+    Frames may be prepared long before the session sees them, so this moves a copy of its motion crop.
+    """
+    origin, crop = session.motion_crop, session.motion_crop.copy()
     for frame in frames:
-        yield frame, gaze.prepare(frame)
+        if session.motion_crop is not origin:  # the session was reset
+            origin, crop = session.motion_crop, session.motion_crop.copy()
+        pixels = crop.prepare(frame)
+        yield Prepared(frame, pixels, crop.last)
 
 
 @torch.inference_mode()
@@ -114,7 +145,7 @@ def _embed_all(model: Model, frames: Sequence[Frame], pixels: Tensor) -> tuple[T
 
 
 def _embedded(
-    prepared: Iterable[tuple[Frame, Tensor]],
+    prepared: Iterable[Prepared],
     embed: Callable[[Sequence[Frame], Tensor], tuple[Tensor, list[bool]]],
     size: int,
     more: Callable[[], bool] = lambda: True,
@@ -122,7 +153,7 @@ def _embedded(
     """Frames with their embeddings, `size` at once while there are `more`."""
     rest = iter(prepared)
     while True:
-        chunk: list[tuple[Frame, Tensor]] = []
+        chunk: list[Prepared] = []
         broke: SourceError | None = None
         ended = True
         try:
@@ -134,8 +165,9 @@ def _embedded(
         except SourceError as error:  # told after the frames that came before it
             broke = error
         if chunk:
-            frames = [frame for frame, _ in chunk]
-            yield frames, *embed(frames, torch.cat([pixels for _, pixels in chunk]))
+            frames = [item.frame for item in chunk]
+            embeddings, embedded = embed(frames, torch.cat([item.pixels for item in chunk]))
+            yield Chunk(frames, embeddings, embedded, [item.crop for item in chunk])
         if broke is not None:
             raise broke
         if ended:

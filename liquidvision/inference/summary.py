@@ -1,24 +1,26 @@
-"""What a run of `infer` did."""
+"""The summary of a run: frames, flips, labels, and what was unusual about the source."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from liquidvision.inference.runs import RunTracker
 from liquidvision.prediction import Prediction
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a run of `infer` did.
+    """The summary of a run of `infer`.
 
     Attributes:
         frames: frames predicted.
         media_seconds: from the first frame's time to the last one's.
-        wall_seconds: what it took.
-        flips, frame_flips: changes of the most probable label, with memory and by each frame alone.
+        wall_seconds: duration of the run.
+        flips, frame_flips: changes of the most probable label from one instant to the next, with memory and by each
+            frame alone.
         label_frames: for each label, the frames on which it was the most probable.
         repeated, backwards, gaps: as counted by `Session`.
         damaged, dropped, stale, reconnects: see `Counts`.
-        still: frames whose picture was not embedded, since it adds nothing, see `AdaptiveEmbedder`.
+        skipped: frames that were not embedded because they add nothing new, see `AdaptiveEmbedder`.
         interrupted: whether Ctrl-C ended it.
         outputs: the files and folders written.
         notes: what an output could not keep of its source, a line each.
@@ -37,15 +39,17 @@ class Summary:
     dropped: int = 0
     stale: int = 0
     reconnects: int = 0
-    still: int = 0
+    skipped: int = 0
     interrupted: bool = False
     outputs: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def count(self, prediction: Prediction, last: Prediction | None) -> None:
-        """Take in one more frame's prediction, and that of the last instant before it."""
+    _with_memory: RunTracker = field(default_factory=RunTracker, repr=False, compare=False)
+    _frame_alone: RunTracker = field(default_factory=RunTracker, repr=False, compare=False)
+
+    def count(self, prediction: Prediction) -> None:
+        """Count the prediction of the next frame."""
         self.frames += 1
         self.label_frames[prediction.label] = self.label_frames.get(prediction.label, 0) + 1
-        if last is not None and prediction.time > last.time:  # as the overlay counts
-            self.flips += prediction.label != last.label
-            self.frame_flips += prediction.frame_label != last.frame_label
+        self.flips += self._with_memory.see(prediction.time, prediction.label_index)
+        self.frame_flips += self._frame_alone.see(prediction.time, prediction.frame_label_index)

@@ -46,7 +46,12 @@ class ClipScores:
     @property
     def predicted(self) -> np.ndarray:
         """The most probable class of each frame, (n,) int64."""
-        return self.scores.argmax(1)
+        return most_probable(self.scores)
+
+    @property
+    def clip_predicted(self) -> int:
+        """The most probable class of the whole clip."""
+        return int(most_probable(self.clip_scores))
 
     @property
     def clip_scores(self) -> np.ndarray:
@@ -59,6 +64,11 @@ class ClipScores:
         return odds / odds.sum()
 
 
+def most_probable(scores: np.ndarray) -> np.ndarray:
+    """Return the number of the most probable class (...) of scores (..., classes); the first of equals."""
+    return scores.argmax(-1)
+
+
 def frame_accuracy(clips: Sequence[ClipScores]) -> float:
     """Return the share of correctly predicted frames of all clips together, 0 to 1."""
     correct = sum(int(np.count_nonzero(clip.predicted == clip.truth)) for clip in clips)
@@ -67,7 +77,7 @@ def frame_accuracy(clips: Sequence[ClipScores]) -> float:
 
 def clip_accuracy(clips: Sequence[ClipScores]) -> float:
     """Return the share of clips whose `clip_scores` are highest for their one true class, 0 to 1."""
-    return sum(int(clip.clip_scores.argmax() == clip.truth[0]) for clip in clips) / len(clips)
+    return sum(int(clip.clip_predicted == clip.truth[0]) for clip in clips) / len(clips)
 
 
 def calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -81,7 +91,7 @@ def calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
         scores: probabilities (n, classes).
     """
     confidence = scores.max(1).astype(np.float64)
-    excess = (scores.argmax(1) == truth) - confidence
+    excess = (most_probable(scores) == truth) - confidence
     bins = np.clip(np.ceil(confidence * CALIBRATION_BINS) - 1, 0, CALIBRATION_BINS - 1).astype(int)
     return float(np.abs(np.bincount(bins, weights=excess)).sum() / len(truth))
 
@@ -134,7 +144,7 @@ def classification_metrics(
         judged, scores = np.array([clip.truth[0] for clip in clips]), np.stack([clip.clip_scores for clip in clips])
     else:
         judged, scores = truth, np.concatenate([clip.scores for clip in clips])
-    decided = scores.argmax(1)
+    decided = most_probable(scores)
     precision, recall, _, _ = precision_recall_fscore_support(judged, decided, labels=classes, zero_division=np.nan)
     ap = average_precisions(judged, scores)
     occurs = np.stack([np.bincount(clip.truth, minlength=len(labels)) > 0 for clip in clips]).sum(0)

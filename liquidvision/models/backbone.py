@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from liquidvision.errors import UsageError
+from liquidvision.liquid.traces import Layout
 from liquidvision.models.device import choose_device
 from liquidvision.models.preprocessing import Preprocessing, image_size
 from liquidvision.models.runtime import openvino
@@ -18,7 +19,8 @@ from liquidvision.models.runtime.openvino import OpenVINO
 from liquidvision.models.zoo import IMAGENET_CLASSES, build_classifier, default_nodes, node_shapes
 from liquidvision.video.pixels import Pixels
 
-LOOKS = ("whole", "moving")
+# How config.json says that the motion crop is on.
+MOTION_CROP_KEY, MOTION_CROP_VALUE = "look", "moving"
 
 
 class Backbone(nn.Module):
@@ -35,11 +37,11 @@ class Backbone(nn.Module):
             the whole model (.safetensors, or .pth that holds tensors alone), or None for random
             ones, to be loaded afterwards.
         preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
-        look: what of each picture is embedded: the "whole", or a square around what is "moving", see `MotionCrop`.
+        motion_crop: embed a square around what moves in a stream instead of the whole frame, see `MotionCrop`.
         classes: how many classes its classifier tells apart, where `weights` do not say.
 
     Raises:
-        UsageError: no such model, node or look.
+        UsageError: no such model or node.
         WeightsError: weights that cannot be found, downloaded or loaded.
     """
 
@@ -50,13 +52,13 @@ class Backbone(nn.Module):
         nodes: Mapping[str, int] | None = None,
         weights: str | Path | None = "DEFAULT",
         preprocessing: Preprocessing | None = None,
-        look: str = "whole",
+        motion_crop: bool = False,
         classes: int = IMAGENET_CLASSES,
     ) -> None:
         super().__init__()
         model, preset = build_classifier(name, weights, classes)
         self.name = name
-        self.look_at(look)
+        self.motion_crop = motion_crop
         self.preprocessing = preprocessing or preset
         self.nodes = dict(nodes) if nodes is not None else default_nodes(name, model)
         try:
@@ -73,13 +75,6 @@ class Backbone(nn.Module):
         super().train(False)
         self.runtime: OpenVINO | CUDAGraphs | None = None
         self.in_half = False
-
-    def look_at(self, look: str) -> "Backbone":
-        """Embed this of each picture from now on; UsageError: there is no such `look`."""
-        if look not in LOOKS:
-            raise UsageError(f"look is {look!r}; expected one of {', '.join(LOOKS)}")
-        self.look = look
-        return self
 
     def place(self, wanted: str, *, half: bool = False) -> "Backbone":
         """Move to a device by its name: auto, cpu, cuda, mps, or openvino, which runs the network on the CPU.
@@ -105,14 +100,19 @@ class Backbone(nn.Module):
 
     def to_json(self) -> dict[str, Any]:
         """What config.json says of it; weights and device are told elsewhere."""
-        # A look that is whole goes without saying: what was written before there was another stays the same.
         spec = {"name": self.name, "nodes": self.nodes, "preprocessing": self.preprocessing.to_json()}
-        return spec if self.look == "whole" else {**spec, "look": self.look}
+        # Written only where it is on, so that older files, and the fingerprints made from them, stay the same.
+        return {**spec, MOTION_CROP_KEY: MOTION_CROP_VALUE} if self.motion_crop else spec
 
     @property
     def dim(self) -> int:
         """Width of an embedding."""
         return sum(self.channels[node] * side * side for node, side in self.nodes.items())
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """Where each node lies in an embedding, in the order of `nodes`."""
+        return tuple(Layout(self.channels[node], side * side) for node, side in self.nodes.items())
 
     @property
     def grids(self) -> int:
@@ -140,7 +140,7 @@ class Backbone(nn.Module):
         Raises:
             SourceError: the pixel format cannot be turned into RGB.
         """
-        if self.look == "whole":
+        if not self.motion_crop:
             return self.whole(image)
         return self.preprocessing.cut(image, self.preprocessing.middle(image_size(image)))
 

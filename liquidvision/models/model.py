@@ -5,15 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from liquidvision.errors import ModelError, UsageError, first_line
-from liquidvision.liquid.traces import Layout
-from liquidvision.models.backbone import Backbone, Preprocessing
+from liquidvision.models.backbone import MOTION_CROP_KEY, MOTION_CROP_VALUE, Backbone, Preprocessing
 from liquidvision.models.folder import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -22,9 +21,11 @@ from liquidvision.models.folder import (
     read_tensors,
     write_model_folder,
 )
-from liquidvision.models.heads.liquid_filter import FILTER_KIND as FILTER
+from liquidvision.models.heads import head_from_config
+from liquidvision.models.heads.base import Head
 from liquidvision.models.heads.liquid_filter import LiquidFilter, LiquidFilterConfig
-from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.models.heads.liquid_head import LiquidHeadConfig
+from liquidvision.models.tasks import MULTICLASS, Task
 from liquidvision.models.zoo import IMAGENET_CLASSES, classifier_nodes, imagenet_labels
 from liquidvision.video.pixels import Pixels
 
@@ -43,6 +44,7 @@ class Model:
         name: a short name to show.
         first_dt: seconds for which the first picture of a stream is taken to have stood there, so
             that the memory starts settled on it; the head is trained with the same.
+        task: what the logits mean, see `Task`.
 
     Raises:
         UsageError: the parts do not fit each other.
@@ -51,11 +53,12 @@ class Model:
     def __init__(
         self,
         backbone: Backbone,
-        head: LiquidHead | LiquidFilter,
+        head: Head,
         labels: Sequence[str],
         *,
         name: str = "model",
         first_dt: float = 1.0,
+        task: Task = MULTICLASS,
     ) -> None:
         if head.input_size != backbone.dim:
             raise UsageError(f"the head takes embeddings of {head.input_size}; the backbone gives {backbone.dim}")
@@ -64,7 +67,7 @@ class Model:
         if not 0 <= first_dt < float("inf"):
             raise UsageError(f"first_dt is {first_dt}; expected seconds, 0 or more")
         self.backbone, self.head = backbone, head.eval()
-        self.labels, self.name, self.first_dt = tuple(labels), name, first_dt
+        self.labels, self.name, self.first_dt, self.task = tuple(labels), name, first_dt, task
 
     @property
     def device(self) -> torch.device:
@@ -72,14 +75,14 @@ class Model:
 
     @property
     def head_config(self) -> LiquidHeadConfig:
-        """The configuration of a head that was trained by liquidvision.
+        """The configuration of a head that was trained on embeddings.
 
         Raises:
-            UsageError: the memory is a filter.
+            UsageError: the head is a filter over the logits of a classifier.
         """
-        if not isinstance(self.head, LiquidHead):
+        if self.head.reads_logits:
             raise UsageError(f"the memory of {self.name} is a filter over its classifier; expected a trained head")
-        return self.head.config
+        return cast(LiquidHeadConfig, self.head.config)
 
     def to(self, device: str | torch.device, *, half: bool = False) -> "Model":
         """Move to a device: auto, cpu, cuda, mps or openvino; for it, and `half`, see `Backbone.place`."""
@@ -92,7 +95,7 @@ class Model:
 
         Its input is no smaller than `MIN_MAP_INPUT` pixels, whatever the classifier's is.
         """
-        if isinstance(self.head, LiquidHead):
+        if not self.head.reads_logits:
             return self.backbone
         own = self.backbone
         height, width = (max(side, MIN_MAP_INPUT) for side in own.preprocessing.size)
@@ -165,8 +168,8 @@ class Model:
                 nodes={str(node): int(side) for node, side in spec["nodes"].items()},
                 weights=None,
                 preprocessing=Preprocessing.from_json(spec["preprocessing"]),
-                look=str(spec.get("look", "whole")),
-                classes=head.config.classes if isinstance(head, LiquidFilter) else IMAGENET_CLASSES,
+                motion_crop=crop_from_config(spec),
+                classes=head.config.classes if head.reads_logits else IMAGENET_CLASSES,
             )
             labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
             model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
@@ -181,13 +184,6 @@ class Model:
         return model.to(device, half=half)
 
 
-def head_from_config(config: dict[str, Any]) -> LiquidHead | LiquidFilter:
-    """The head, without weights, that a config.json describes; raises as the configurations' `from_json`."""
-    if config.get("kind") == FILTER:
-        return LiquidFilter(LiquidFilterConfig.from_json(config))
-    return LiquidHead(LiquidHeadConfig.from_json(config))
-
-
 def torchvision_model(name: str) -> Model:
     """A classifier of torchvision with its ImageNet weights, and the bundled filter as its memory."""
     backbone = Backbone(name, nodes=classifier_nodes(name))
@@ -198,9 +194,12 @@ def torchvision_model(name: str) -> Model:
     return Model(backbone, head, imagenet_labels(name), name=name)
 
 
-def layouts_of(backbone: Backbone) -> tuple[Layout, ...]:
-    """Where each node of a backbone lies in its embedding."""
-    return tuple(Layout(backbone.channels[node], side * side) for node, side in backbone.nodes.items())
+def crop_from_config(spec: dict[str, Any]) -> bool:
+    """Return whether the backbone of a config.json has a motion crop; ValueError for an unknown value."""
+    value = spec.get(MOTION_CROP_KEY, "whole")
+    if value not in ("whole", MOTION_CROP_VALUE):
+        raise ValueError(f"{MOTION_CROP_KEY} is {value!r}; expected whole or {MOTION_CROP_VALUE}")
+    return bool(value == MOTION_CROP_VALUE)
 
 
 def check_tensor_shapes(path: Path, prefix: str, wanted: dict[str, Tensor], got: dict[str, Tensor]) -> None:

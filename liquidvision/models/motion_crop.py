@@ -1,8 +1,8 @@
 """Where to look: a square that follows what moves in one stream, cut out in place of the whole picture."""
 
 import math
-from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +23,6 @@ MIN_CROP = 0.4  # of the shorter side: the smallest square
 CROP_SPREADS = 4.4  # standard deviations, of where it moves, that the square is wide
 MOTION_POWER = 1.5  # what moves much counts for more than much that moves a little
 MIN_MOTION = 1e-3  # sum of all cells' movement, below which nothing moves
-KEPT_STATES = (
-    256  # frames after which what is known is kept: a pipeline reads ahead of the memory, whose state may be saved
-)
 STATE_SIZE = 1 + 2 * GRID * GRID + 3  # numbers of that
 LUMA_BT601 = (0.299, 0.587, 0.114)  # of R', G' and B' in luma (ITU-R BT.601)
 
@@ -54,7 +51,10 @@ class MotionCrop:
     moved it is the middle of the picture, as large as fits.
 
     Args:
-        backbone: what it prepares for; one that looks at the whole picture alone needs nothing of the past.
+        backbone: what it prepares for; without a motion crop it needs nothing of the past.
+
+    Attributes:
+        last: the state after the last prepared frame; None before the first. Set it to continue from another.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -66,21 +66,21 @@ class MotionCrop:
 
     def reset(self) -> None:
         """Forget the stream."""
-        self._past: deque[MotionState] = deque(maxlen=KEPT_STATES)
+        self.last: MotionState | None = None
 
-    def state(self, time: float | None) -> Tensor:
-        """What is known after the frame of this time, (SIZE,) float64; after the last one where that is not kept."""
-        nothing = MotionState(math.nan, np.zeros((GRID, GRID)), np.zeros((GRID, GRID)), np.zeros(3))
-        last = self._past[-1] if self._past else nothing
-        past = next((past for past in reversed(self._past) if past.time == time), last)
-        return torch.from_numpy(np.concatenate([[past.time], past.ground.ravel(), past.moved.ravel(), past.place]))
+    def copy(self) -> "MotionCrop":
+        """Return a crop that continues from here on its own."""
+        return copy(self)
+
+    def to_tensor(self) -> Tensor:
+        """Return the state after the last frame as (STATE_SIZE,) float64."""
+        last = self.last or MotionState(math.nan, np.zeros((GRID, GRID)), np.zeros((GRID, GRID)), np.zeros(3))
+        return torch.from_numpy(np.concatenate([[last.time], last.ground.ravel(), last.moved.ravel(), last.place]))
 
     def load(self, state: Tensor) -> None:
-        """Go on where another stopped, by what `state` gave of it."""
+        """Continue from what `to_tensor` returned."""
         time, (ground, moved) = float(state[0]), state[1:-3].numpy().reshape(2, GRID, GRID)
-        self.reset()
-        if not math.isnan(time):
-            self._past.append(MotionState(time, ground, moved, state[-3:].numpy()))
+        self.last = None if math.isnan(time) else MotionState(time, ground, moved, state[-3:].numpy())
 
     def prepare(self, frame: Frame) -> Tensor:
         """The network's input of the stream's next frame, see `Backbone.prepare`.
@@ -88,7 +88,7 @@ class MotionCrop:
         Raises:
             SourceError: the pixel format cannot be turned into RGB.
         """
-        if self._backbone.look == "whole":
+        if not self._backbone.motion_crop:
             return self._backbone.prepare(frame.pixels)
         square = self.follow(self._backbone.whole(frame.pixels)[0], frame)
         return self._backbone.preprocessing.cut(frame.pixels, square)
@@ -105,12 +105,12 @@ class MotionCrop:
         cells = functional.avg_pool2d(cells[None], 3, 1, 1, count_include_pad=False)[0]
         light = (torch.tensordot(self._weights, cells, 1) + self._black).double().numpy()
         visible = self._backbone.preprocessing.visible(image_size(frame.pixels))
-        if not self._past:
+        if self.last is None:
             still = np.zeros_like(light)
-            self._past.append(MotionState(frame.time, light, still, target_square(visible, still)))
+            self.last = MotionState(frame.time, light, still, target_square(visible, still))
         else:
-            _, ground, moved, place = self._past[-1]
-            seconds = frame.time - self._past[-1].time
+            last_time, ground, moved, place = self.last
+            seconds = frame.time - last_time
             if seconds < 0:  # the clock started again, as that of a feed's next segment: it follows at once
                 seconds = frame.duration_seconds or 0.0
             moved = moved + decay_fraction(seconds, MOTION_TAU) * (
@@ -118,8 +118,8 @@ class MotionCrop:
             )
             ground = ground + decay_fraction(seconds, BACKGROUND_TAU) * (light - ground)
             place = place + decay_fraction(seconds, CROP_TAU) * (target_square(visible, moved) - place)
-            self._past.append(MotionState(frame.time, ground, moved, place))
-        return fit_square(visible, *self._past[-1].place)
+            self.last = MotionState(frame.time, ground, moved, place)
+        return fit_square(visible, *self.last.place)
 
 
 def target_square(visible: Region, moved: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from liquidvision.inference.runs import RunTracker
 from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
 
@@ -40,7 +41,6 @@ class StreamHistory:
 
     Attributes:
         labels: the names of the classes.
-        flips, frame_flips: changes of the top label, with memory and by each frame alone.
         repeats: when a frame came with the time of the one before, in seconds on the picture's clock.
         backwards: times that ran backwards; the picture's clock then goes on from the last instant.
         rows: see `HistoryRow`.
@@ -49,7 +49,8 @@ class StreamHistory:
 
     def __init__(self) -> None:
         self.labels: tuple[str, ...] = ()
-        self.flips = self.frame_flips = self.backwards = 0
+        self.backwards = 0
+        self._with_memory, self._frame_alone = RunTracker(), RunTracker()
         self.repeats = array("d")
         self.rows: list[HistoryRow] = []
         self.thumbnails: list[tuple[float, np.ndarray]] = []
@@ -57,30 +58,28 @@ class StreamHistory:
         self._every = 1  # frame is held
         self._spacing = 0.0  # seconds between thumbnails
         self._offset = 0.0  # what is added to the source's clock, so that the picture's never runs backwards
-        self._last: tuple[float, int, int] | None = None  # the last instant: its time and labels
+        self._last_time: float | None = None  # of the last instant, on the picture's clock
         self._last_seconds: float | None = None
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
         """Take in the next frame and what the model makes of it."""
         self.labels = prediction.labels
-        top, alone = int(prediction.scores.argmax()), int(prediction.frame_scores.argmax())
+        top, alone = prediction.label_index, prediction.frame_label_index
+        self._with_memory.see(prediction.time, top)
+        self._frame_alone.see(prediction.time, alone)
         time = prediction.time + self._offset
         number = len(self._times)
         self._times.append(time)
         self._tops.append(top)
         self._alone.append(alone)
-        before, top_before, alone_before = self._last or (time, top, alone)
+        before = time if self._last_time is None else self._last_time
         if time < before:
             self.backwards += 1
             self._offset += before - time
             self._times[-1] = time = before
-        elif time > before:
-            self.flips += top != top_before
-            self.frame_flips += alone != alone_before
-        elif number:
+        elif time == before and number:
             self.repeats.append(time)
-            top, alone = top_before, alone_before  # a repeated frame is no change of mind
-        self._last = time, top, alone
+        self._last_time = time
         self._last_seconds = frame.duration_seconds
         if number % self._every == 0:
             hidden = prediction.hidden_state
@@ -96,6 +95,16 @@ class StreamHistory:
             if len(self.thumbnails) > MAX_THUMBNAILS:
                 self._spacing = max(2 * self._spacing, 2 * (time - self.thumbnails[0][0]) / MAX_THUMBNAILS)
                 self._thin_thumbnails()
+
+    @property
+    def flips(self) -> int:
+        """Changes of the most probable label with memory."""
+        return self._with_memory.flips
+
+    @property
+    def frame_flips(self) -> int:
+        """Changes of the most probable label by each frame alone."""
+        return self._frame_alone.flips
 
     def _thin_thumbnails(self) -> None:
         kept = self.thumbnails[:1]

@@ -1,8 +1,7 @@
-"""The overlay: draws a stream's predictions onto its pictures and remembers the last seconds for the timeline."""
+"""The overlay: draws the predictions of a stream onto its frames."""
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
@@ -10,7 +9,6 @@ from liquidvision.errors import UsageError
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.canvas import Canvas
 from liquidvision.rendering.panels import (
-    LabelRun,
     TimelineStrip,
     draw_lane,
     draw_state,
@@ -35,108 +33,82 @@ from liquidvision.rendering.primitives import (
     strip_width,
     text_width,
 )
+from liquidvision.rendering.timeline import StreamTimeline, TimelineSide
 from liquidvision.video.frame import Frame
 from liquidvision.video.pixels import Pixels
 
 PARTS = ("label", "bars", "timeline", "tau", "state")
-# Seconds without a frame after which the timeline stays empty rather than holding the last label.
-GAP = 1.0
-# More runs than columns of a 4K picture cannot be told apart.
-MOST_RUNS = 4096
 # The two sides of a comparison: their names, and short ones for narrow pictures.
 ALONE = ("each frame alone", "frame")
 MEMORY = ("with memory", "memory")
 
 
-class OverlaySide:
-    """What is remembered of one of the two answers, with memory or without: its runs, its flips, its rows."""
-
-    def __init__(self) -> None:
-        self.runs: deque[LabelRun] = deque(maxlen=MOST_RUNS)
-        self.flips = 0
-        self._top: int | None = None
-        self._rows: list[int] = []
-
-    def restart(self) -> None:
-        """Forget the runs, and the label that the next one would be compared with."""
-        self.runs.clear()
-        self._top = None
-
-    def see(self, time: float, scores: np.ndarray, conf: float, window: float) -> None:
-        """Take in the scores of a frame later than all before it."""
-        top = int(scores.argmax())
-        self.flips += self._top is not None and top != self._top
-        self._top = top
-        shown = top if scores[top] >= conf else -1
-        if self.runs and time - self.runs[-1].end <= GAP:
-            # A label holds until the next frame is shown, so the run before reaches up to it.
-            self.runs[-1] = self.runs[-1]._replace(end=time)
-        if not self.runs or self.runs[-1].end < time or self.runs[-1].label != shown:
-            self.runs.append(LabelRun(time, time, shown))
-        while self.runs[0].end < time - window:
-            self.runs.popleft()
-
-    def rows(self, scores: np.ndarray, count: int) -> list[int]:
-        """The `count` best classes; one that was there before keeps its row, so that rows do not jump about."""
-        if count >= len(scores):
-            return list(range(len(scores)))
-        best = [int(i) for i in np.argsort(-scores, kind="stable")[:count]]
-        kept = [index if index in best else None for index in self._rows[:count]]
-        kept += [None] * (count - len(kept))
-        newcomers = iter([index for index in best if index not in kept])
-        self._rows = [next(newcomers) if index is None else index for index in kept]
-        return self._rows
-
-
+@dataclass(frozen=True)
 class Overlay:
-    """One stream's drawing state (it remembers the last seconds for the timeline; one Overlay per stream).
+    """What to draw on the frames of a stream: a style, which any number of streams can share.
+
+    `infer` takes it as it is. In a loop of your own, `stream()` returns what draws the frames of one stream:
+
+        drawer = Overlay(compare=True).stream()
+        for frame, prediction in predict("clip.mp4", model):
+            show(drawer.annotate(frame, prediction).image)
 
     Args:
-        parts: what to draw, of `PARTS`.
+        parts: what to draw, any of label, bars, timeline, tau and state.
         top_k: how many classes get a bar.
-        conf: below this best score the model is shown as unsure: a dash for the label, grey on the timeline.
+        conf: below this best score, 0 to 1, the model is shown as unsure: a dash for the label, grey on the timeline.
         compare: draw each frame's own answer beside the answer with memory.
         seconds: how much of the past the timeline shows.
+
+    Raises:
+        UsageError: an unknown part, or a number out of range.
     """
 
-    def __init__(
-        self,
-        parts: Sequence[str] = ("label", "bars", "timeline"),
-        *,
-        top_k: int = 5,
-        conf: float = 0.0,
-        compare: bool = False,
-        seconds: float = 8.0,
-    ) -> None:
-        for part in parts:
+    parts: Sequence[str] = ("label", "bars", "timeline")
+    _: KW_ONLY
+    top_k: int = 5
+    conf: float = 0.0
+    compare: bool = False
+    seconds: float = 8.0
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
             if part not in PARTS:
                 raise UsageError(f"unknown overlay part {part!r}: expected any of {', '.join(PARTS)}")
-        if top_k < 1:
-            raise UsageError(f"top_k is {top_k}: expected 1 or more")
-        if not 0.0 <= conf <= 1.0:
-            raise UsageError(f"conf is {conf}: expected a probability from 0 to 1")
-        if not 0.0 < seconds < float("inf"):
-            raise UsageError(f"seconds is {seconds}: expected a length of time above 0")
-        self.parts = tuple(parts)
-        self.top_k = top_k
-        self.conf = conf
-        self.compare = compare
-        self.seconds = float(seconds)
-        self._memory = OverlaySide()
-        self._alone = OverlaySide()
-        self._time: float | None = None
+        if self.top_k < 1:
+            raise UsageError(f"top_k is {self.top_k}: expected 1 or more")
+        if not 0.0 <= self.conf <= 1.0:
+            raise UsageError(f"conf is {self.conf}: expected a probability from 0 to 1")
+        if not 0.0 < self.seconds < float("inf"):
+            raise UsageError(f"seconds is {self.seconds}: expected a length of time above 0")
+
+    def stream(self) -> "StreamOverlay":
+        """Return a drawer for one stream."""
+        return StreamOverlay(self)
+
+
+class StreamOverlay:
+    """Draws the predictions of one stream, and remembers its last seconds for the timeline. Use one per stream.
+
+    Args:
+        style: what to draw; it may be replaced between frames.
+    """
+
+    def __init__(self, style: Overlay) -> None:
+        self.style = style
+        self._timeline = StreamTimeline()
         self._canvas = Canvas()
         self._boxes: list[Box] = []  # that the last picture was drawn in
 
     @property
     def flips(self) -> int:
-        """How often the top label of the context-aware model has changed."""
-        return self._memory.flips
+        """Changes of the most probable label with memory."""
+        return self._timeline.memory.flips
 
     @property
     def frame_flips(self) -> int:
-        """How often the top label of each frame alone has changed."""
-        return self._alone.flips
+        """Changes of the most probable label by each frame alone."""
+        return self._timeline.alone.flips
 
     def draw(self, image: np.ndarray, prediction: Prediction) -> np.ndarray:
         """A copy of `image`, (h, w, 3) uint8 RGB, with `prediction` and the past drawn onto it."""
@@ -168,58 +140,55 @@ class Overlay:
         scale = Scale.of(height, width)
         floor = height - scale.margin
         boxes: list[Box] = []
-        if "timeline" in self.parts:
-            strip = place_strip(height, width, scale, (ALONE, MEMORY) if self.compare else ())
+        if "timeline" in self.style.parts:
+            strip = place_strip(height, width, scale, (ALONE, MEMORY) if self.style.compare else ())
             if strip is not None:
                 self._draw_timeline(out, strip, scale, prediction)
                 floor = strip.card.y0 - scale.margin
                 boxes.append(strip.card)
         cards = self._draw_cards(out, floor, scale, prediction)
         charts = (("tau", draw_tau, prediction.time_constants), ("state", draw_state, prediction.hidden_state))
-        wanted = [(draw, units) for part, draw, units in charts if part in self.parts and units is not None]
+        wanted = [(draw, units) for part, draw, units in charts if part in self.style.parts and units is not None]
         for box, (draw, units) in zip(place_charts(len(wanted), width, floor, scale, cards), wanted, strict=False):
             draw(out, box, scale, units)
             boxes.append(box)
         return boxes + cards
 
     def see(self, prediction: Prediction) -> None:
-        """Remember `prediction` as `draw` does, where nothing is to be drawn."""
-        time = prediction.time
-        if self._time is not None and time < self._time:
-            # The source began anew; the jump itself is no change of mind.
-            self._memory.restart()
-            self._alone.restart()
-        if time != self._time:
-            self._memory.see(time, prediction.scores, self.conf, self.seconds)
-            self._alone.see(time, prediction.frame_scores, self.conf, self.seconds)
-        self._time = time
+        """Take in `prediction` as `draw` does, without drawing."""
+        self._timeline.see(prediction, self.style.conf, self.style.seconds)
 
     def _draw_timeline(self, out: np.ndarray, strip: TimelineStrip, scale: Scale, prediction: Prediction) -> None:
         draw_card(out, strip.card, scale)
-        rows = ((ALONE, self._alone), (MEMORY, self._memory)) if self.compare else ((("", ""), self._memory),)
+        rows = (
+            ((ALONE, self._timeline.alone), (MEMORY, self._timeline.memory))
+            if self.style.compare
+            else ((("", ""), self._timeline.memory),)
+        )
         for (names, side), lane in zip(rows, strip.lanes, strict=True):
             gutter = lane.x0 - strip.card.x0 - scale.pad
             name = names[0] if text_width(names[0], scale.small) <= gutter else names[1]
             baseline = (lane.y0 + lane.y1) // 2 + round(scale.small * 0.36)
             draw_text(out, name, strip.card.x0 + scale.pad, baseline, scale.small, DIM)
-            draw_lane(out, strip, lane, scale, side.runs, prediction.labels, self.seconds)
-        draw_time(out, strip, scale, prediction.time, self.seconds)
+            draw_lane(out, strip, lane, scale, side.shown.runs, prediction.labels, self.style.seconds)
+        draw_time(out, strip, scale, prediction.time, self.style.seconds)
 
     def _draw_cards(self, out: np.ndarray, floor: int, scale: Scale, prediction: Prediction) -> list[Box]:
         """Draw the card, or the two of a comparison; returns the boxes they take."""
-        width, margin = out.shape[1], scale.margin
-        if not self.compare:
-            if "label" not in self.parts and "bars" not in self.parts:
+        width, margin, labels = out.shape[1], scale.margin, prediction.labels
+        memory, alone = self._timeline.memory, self._timeline.alone
+        if not self.style.compare:
+            if "label" not in self.style.parts and "bars" not in self.style.parts:
                 return []
             box = Box(margin, margin, min(margin + round(13.5 * scale.unit), width - margin), floor)
-            drawn = [self._draw_card(out, box, scale, prediction.labels, prediction.scores, self._memory, None)]
+            drawn = [self._draw_card(out, box, scale, labels, prediction.scores, memory, None)]
         else:
             wide = min(round(13.5 * scale.unit), (width - 3 * margin) // 2)
             left = Box(margin, margin, margin + wide, floor)
             right = Box(width - margin - wide, margin, width - margin, floor)
             drawn = [
-                self._draw_card(out, left, scale, prediction.labels, prediction.frame_scores, self._alone, ALONE),
-                self._draw_card(out, right, scale, prediction.labels, prediction.scores, self._memory, MEMORY),
+                self._draw_card(out, left, scale, labels, prediction.frame_scores, alone, ALONE),
+                self._draw_card(out, right, scale, labels, prediction.scores, memory, MEMORY),
             ]
         return [box for box in drawn if box is not None]
 
@@ -230,25 +199,25 @@ class Overlay:
         scale: Scale,
         labels: Sequence[str],
         scores: np.ndarray,
-        side: OverlaySide,
+        side: TimelineSide,
         title: tuple[str, str] | None,
     ) -> Box | None:
         """Title, label and bars in the upper part of `room`, as many as fit; returns the box taken, if any."""
         head, body, small, pad = scale.head, scale.body, scale.small, scale.pad
         inset = round(pad * 0.7)
         title_tall = round(small * 1.4) if title else 0
-        head_tall = round(head * 1.3) if "label" in self.parts else 0
+        head_tall = round(head * 1.3) if "label" in self.style.parts else 0
         row_tall = round(body * 1.78)
-        gap = round(body * 0.45) if head_tall and "bars" in self.parts else 0
+        gap = round(body * 0.45) if head_tall and "bars" in self.style.parts else 0
         left = room.height - 2 * inset - title_tall - head_tall - gap
-        count = max(0, min(self.top_k, len(scores), left // row_tall)) if "bars" in self.parts else 0
+        count = max(0, min(self.style.top_k, len(scores), left // row_tall)) if "bars" in self.style.parts else 0
         if left < 0 or room.width < 5 * scale.unit or not (title or head_tall or count):
             return None
-        rows = side.rows(scores, count) if count else []
+        rows = side.arrange_rows(scores, count) if count else []
         gap = gap if rows else 0
         box = room._replace(y1=room.y0 + 2 * inset + title_tall + head_tall + gap + len(rows) * row_tall)
         top = int(scores.argmax())
-        sure = scores[top] >= self.conf
+        sure = scores[top] >= self.style.conf
         draw_card(out, box, scale, (class_color(top) if sure else UNSURE) if head_tall else None)
         x0, x1 = box.x0 + pad + (strip_width(scale) if head_tall else 0), box.x1 - pad
         y = box.y0 + inset

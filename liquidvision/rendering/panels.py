@@ -8,6 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from liquidvision.inference.runs import LabelRun
 from liquidvision.rendering.primitives import (
     DIM,
     INK,
@@ -35,14 +36,6 @@ TAU_RANGE = (0.03, 30.0)
 TAU_MARKS = (0.1, 1.0, 10.0)
 STATE_RANGE = 1.15
 MOST_UNITS = 64  # bars of a chart
-
-
-class LabelRun(NamedTuple):
-    """A stretch of the timeline with one class on top; class -1 where the model was unsure."""
-
-    start: float
-    end: float
-    label: int
 
 
 class TimelineStrip(NamedTuple):
@@ -96,7 +89,7 @@ def draw_lane(
     labels: Sequence[str],
     window: float,
 ) -> None:
-    """Runs of labels on a time axis whose right edge is the end of the last run."""
+    """Draw runs of labels on a time axis whose right edge is the end of the last run; -1 is unsure."""
     runs = list(runs)
     now = runs[-1].end
     size = max(10, min(scale.body, round(lane.height * 0.68)))

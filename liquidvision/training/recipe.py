@@ -97,7 +97,7 @@ class Plan:
 
 
 def default_plan(
-    clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS, look: str = "whole", grids: int = 1
+    clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS, motion_crop: bool = False, grids: int = 1
 ) -> Plan:
     """What suits so many training clips: few clips, few dimensions and many epochs.
 
@@ -105,8 +105,8 @@ def default_plan(
         clips: for training; a long video counts as one.
         cell: see `LiquidHeadConfig`.
         taus: time constants of the traces, in seconds.
-        look: of the backbone. A square that follows what moves shows well what that is, and hides its way: there what
-            a frame alone says weighs more.
+        motion_crop: of the backbone. The crop shows well what moves and hides where it moves to, so that what a frame
+            alone says weighs more.
         grids: how many maps of the backbone are kept on grids; each has dimensions of its own. More than one are for
             which way something moves: traces are then straight.
     """
@@ -120,5 +120,5 @@ def default_plan(
     }
     epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)
-    share = 4.0 if look == "moving" else 0.3
+    share = 4.0 if motion_crop else 0.3
     return Plan({**head, "dropout": 0.3, "appearance": 0.1, "frame_share": share}, recipe)

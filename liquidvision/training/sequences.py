@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
+from liquidvision.inference.clock import monotonic_times
 
 MAX_MEMORY_BYTES = 2 * 2**30  # embeddings that stay in memory; the rest is read again from the cache
 
@@ -85,12 +85,10 @@ class SequenceDataset(Sequence[ClipSequence]):
         features = self.store.get(clip.path, view)
         times = features.times
         targets = clip.targets(times, self.dataset.labels, self.dataset.background)
-        # Where a clock runs backwards the memory stands still, as in a Session.
-        passed = times[:1].tolist() + np.maximum(np.diff(times), 0.0).tolist()
         lesson = ClipSequence(
             clip.name,
             features.embeddings,
-            torch.tensor(passed, dtype=torch.float64).cumsum(0),
+            torch.from_numpy(monotonic_times(times)),
             torch.from_numpy(targets),
             whole=clip.label is not None,
         )

@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from liquidvision.liquid.traces import Layout
-from liquidvision.models.model import Model, layouts_of
+from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.video.frame import Frame
 
@@ -25,7 +25,7 @@ class SharedModel:
 
     def __init__(self, model: Model) -> None:
         self.model, self.teachable = model, model.backbone_for_heads()
-        self.layouts: tuple[Layout, ...] = layouts_of(self.teachable)
+        self.layouts: tuple[Layout, ...] = self.teachable.layouts
 
     def warm_up(self) -> None:
         """Embed a black picture: networks are compiled at their first use."""

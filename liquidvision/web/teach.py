@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from liquidvision.errors import UsageError
+from liquidvision.inference.clock import monotonic_times
 from liquidvision.training.few_shot import Example
 from liquidvision.web.protocol import LONGEST_CORRECTION
 
@@ -239,8 +240,8 @@ class Teaching:
 
 def never_falling(times: list[float]) -> Tensor:
     """Seconds from the first frame on, (n,) float64; where a clock runs backwards, time stands still."""
-    seconds = torch.tensor(times, dtype=torch.float64)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), seconds.diff().clamp_min(0)]).cumsum(0)
+    seconds = monotonic_times(times)
+    return torch.from_numpy(seconds - seconds[0])
 
 
 def does(teaching: Teaching) -> dict[str, Callable[..., None]]:

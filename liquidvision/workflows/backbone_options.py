@@ -8,14 +8,16 @@ from liquidvision.models.folder import CONFIG_FILE, bundled_models
 from liquidvision.models.model import Model
 
 
-def load_backbone(name: str, weights: Path | None, features: str | None, look: str | None, device: str) -> Backbone:
+def load_backbone(
+    name: str, weights: Path | None, features: str | None, motion_crop: bool | None, device: str
+) -> Backbone:
     """The backbone that the options name.
 
     Args:
         name: a torchvision classifier, or a liquidvision model (bundled, or a folder) to take it from.
         weights: a file of the torchvision classifier's weights; None: ImageNet's.
         features: nodes with the sides of their grids, "NODE:SIDE,..."; None: the backbone's own choice.
-        look: whole or moving, see `Backbone`; None: the model's own, and of a torchvision classifier whole.
+        motion_crop: see `Backbone`; None: as the model has it, and off for a torchvision classifier.
         device: auto, cpu, cuda, mps or openvino.
 
     Raises:
@@ -28,10 +30,18 @@ def load_backbone(name: str, weights: Path | None, features: str | None, look: s
                 f"{name} is a liquidvision model with weights and features of its own; leave out the options"
             )
         own = Model.from_pretrained(name, device=device).backbone_for_heads()
-        return own.look_at(look or own.look)
+        own.motion_crop = own.motion_crop if motion_crop is None else motion_crop
+        return own
     nodes = None if features is None else parse_nodes(features)
     wanted = "DEFAULT" if weights is None else weights
-    return Backbone(name, nodes=nodes, weights=wanted, look=look or "whole").place(device)
+    return Backbone(name, nodes=nodes, weights=wanted, motion_crop=bool(motion_crop)).place(device)
+
+
+def parse_look(text: str | None) -> bool | None:
+    """Return whether `--look` asks for the motion crop; None where it was not given."""
+    if text not in (None, "whole", "moving"):
+        raise UsageError(f"--look is {text!r}; expected whole or moving")
+    return None if text is None else text == "moving"
 
 
 def parse_nodes(text: str) -> dict[str, int]:

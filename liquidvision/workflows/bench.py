@@ -131,7 +131,7 @@ def measure(source: Path, model: Model, job: BenchJob, folder: Path, on_round: C
 def measure_stages(source: Path, model: Model, frames: int, codec: str, folder: Path) -> tuple[int, dict[str, float]]:
     """Run one stage at a time; return the number of frames, and the CPU milliseconds per frame of each stage."""
     clock = StageClock()
-    session, overlay, count = Session(model), Overlay(), 0
+    session, overlay, count = Session(model), Overlay().stream(), 0
     with ExitStack() as stack:
         reader = stack.enter_context(open_video(source))
         record = stack.enter_context(RecordSink(folder / "alone.jsonl"))

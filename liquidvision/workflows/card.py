@@ -65,7 +65,7 @@ def model_card_text(
     fitted = (
         "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
     )
-    look = ", of a square around what moves" if model.backbone.look == "moving" else ""
+    look = ", of a square around what moves" if model.backbone.motion_crop else ""
     nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
     return f"""{HEAD.format(cell=config.cell)}
 # {model.name}

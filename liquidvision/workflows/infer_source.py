@@ -141,7 +141,7 @@ class AnnotatedWriter:
     ) -> None:
         size = reader.info.width * reader.info.height * 3 // 2
         room, burst = queue_limits(size, live=reader.live_options is not None)
-        self._overlay = overlay
+        self._overlay = overlay.stream()
         self._encoder = None if video is None else stack.enter_context(WriteBehind(video.write, room, burst))
         self._sinks = [sink.write for sink in (self._encoder, frames) if sink is not None]
         parallel = bool(self._sinks) and available_cores() >= MANY_CORES
@@ -174,11 +174,13 @@ def _predict_chunks(
     write: Callable[[Frame, Prediction], None],
 ) -> None:
     """Predict the frames of chunks and write each, at most `max_frames` of them."""
-    for frames, embeddings, embedded in chunks:
+    for chunk in chunks:
+        frames = chunk.frames
         if max_frames is not None:
             frames = frames[: max_frames - summary.frames]
-        summary.still += embedded[: len(frames)].count(False)
-        for frame, prediction in zip(frames, session.push_embeddings(frames, embeddings), strict=True):
+        summary.skipped += chunk.embedded[: len(frames)].count(False)
+        predictions = session.push_embeddings(frames, chunk.embeddings, chunk.crops[len(frames) - 1])
+        for frame, prediction in zip(frames, predictions, strict=True):
             write(frame, prediction)
         if summary.frames == max_frames:
             break

@@ -32,7 +32,7 @@ class SummaryBuilder:
 
     def add(self, prediction: Prediction) -> None:
         """Count one more frame."""
-        self.summary.count(prediction, self._last)
+        self.summary.count(prediction)
         self._first = self._first or prediction
         if self._last is None or prediction.time != self._last.time:
             self._last = prediction

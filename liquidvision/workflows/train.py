@@ -32,7 +32,7 @@ from liquidvision.files import write_atomic
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.folder import CONFIG_FILE, write_model_folder
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
-from liquidvision.models.model import Model, layouts_of
+from liquidvision.models.model import Model
 from liquidvision.training import probe
 from liquidvision.training.calibration import divide_logits, fit_temperature
 from liquidvision.training.optimise import EpochLoop, fit_statistics
@@ -190,7 +190,7 @@ def check_training(
         raise UsageError(f"seed is {plan.recipe.seed}; expected a whole number from 0 to {2**32 - 1}")
     if plan.seeds < 1 or (plan.seeds > 1 and not plan.folds):
         raise UsageError(f"seeds is {plan.seeds} with {plan.folds} folds; expected 1, or more together with folds")
-    config = LiquidHeadConfig(layouts_of(backbone), len(dataset.labels), **plan.head)
+    config = LiquidHeadConfig(backbone.layouts, len(dataset.labels), **plan.head)
     with torch.random.fork_rng(devices=[]):
         LiquidHead(config)  # which refuses what its parts do not take
     if not plan.folds:

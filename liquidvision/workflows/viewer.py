@@ -158,7 +158,7 @@ class Viewer:
 
     def _forget(self) -> None:
         self._session.reset()
-        self._memory, self._alone = Overlay(PARTS), Overlay(PARTS)
+        self._memory, self._alone = Overlay(PARTS).stream(), Overlay(PARTS).stream()
 
     def run(self) -> Summary:
         """Show the source until it ends, q is pressed or the window is closed; Ctrl-C too finishes a recording.
@@ -230,7 +230,7 @@ class Viewer:
     def _annotate(self, frame: Frame, prediction: Prediction) -> Frame:
         """Draw what is to be seen of a frame; the timeline that is not shown takes note of it too."""
         by_frame = replace(prediction, scores=prediction.frame_scores, time_constants=None)
-        self._memory.compare = self._view == BOTH
+        self._memory.style = Overlay(PARTS, compare=self._view == BOTH)
         if self._view == ALONE:
             self._memory.see(prediction)
             self._annotated = self._alone.annotate(frame, by_frame)

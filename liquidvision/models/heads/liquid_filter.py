@@ -11,7 +11,7 @@ from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import as_dt, as_mask, as_streams
 from liquidvision.liquid.ltc import GatedLTC
 from liquidvision.liquid.traces import Traces
-from liquidvision.models.heads.base import HeadOutput, State
+from liquidvision.models.heads.base import Head, HeadOutput, State
 from liquidvision.models.heads.liquid_head import MAX_SIZE
 from liquidvision.models.heads.whitening import MIN_SPREAD, column_std
 
@@ -62,7 +62,7 @@ class LiquidFilterConfig:
         return cls(**{key: value for key, value in values.items() if key != "kind"})
 
 
-class LiquidFilter(nn.Module):
+class LiquidFilter(Head):
     """Two LTCs (arXiv 2006.04439, Eq. 1) over a classifier's probabilities, each of one time constant for all classes.
 
     Of what is carried of the classes, x(t), and what a frame says of them, A,
@@ -83,6 +83,9 @@ class LiquidFilter(nn.Module):
     A pure function of (embeddings, state, Δt) as `Head` is, with the same arguments, outputs and errors. The time
     constants that it gives out are 1/f of belief and evidence.
     """
+
+    config: LiquidFilterConfig
+    reads_logits = True
 
     def __init__(self, config: LiquidFilterConfig) -> None:
         super().__init__()
@@ -123,11 +126,6 @@ class LiquidFilter(nn.Module):
         nothing = self.cue_mean.new_full((batch, self.config.classes), 1 / self.config.classes)
         parts = {"traces": self.traces.initial(batch), "cell": self.cell.initial(batch)}
         return {"belief": nothing, "evidence": torch.zeros_like(nothing), "recent": nothing, **parts}
-
-    def step(self, x: Tensor, dt: Tensor | float, state: State | None = None) -> tuple[Tensor, State]:
-        """One frame of each stream: x (batch, d), dt seconds, a number or (batch,). Logits (batch, classes), state."""
-        out = self(x[:, None], dt, state)
-        return out.logits[:, 0], out.state
 
     def forward(
         self,

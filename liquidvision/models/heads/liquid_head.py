@@ -16,7 +16,7 @@ from liquidvision.liquid.ltc import LTC, GatedLTC
 from liquidvision.liquid.mixed import MixedMemory
 from liquidvision.liquid.torch_cells import GRU, LSTM, Memoryless
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
-from liquidvision.models.heads.base import HeadOutput, State
+from liquidvision.models.heads.base import Head, HeadOutput, State
 from liquidvision.models.heads.whitening import MIN_SPREAD, column_std, whitening
 
 LIQUID_CELLS: dict[str, type[LTC] | type[ConductanceLTC]] = {
@@ -113,7 +113,7 @@ class Percept:
     state: State
 
 
-class LiquidHead(nn.Module):
+class LiquidHead(Head):
     """Standardised embedding → whitening and traces → projection and LayerNorm → liquid cell → readout.
 
     A pure function of (embeddings, state, Δt): any chunking of a stream, and any number of streams
@@ -124,6 +124,8 @@ class LiquidHead(nn.Module):
     Raises:
         UsageError: an unknown cell, or sizes that cannot be.
     """
+
+    config: LiquidHeadConfig
 
     def __init__(self, config: LiquidHeadConfig) -> None:
         super().__init__()
@@ -203,11 +205,6 @@ class LiquidHead(nn.Module):
         """The state of `batch` streams that have seen nothing."""
         parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell}
         return {name: part.initial(batch) for name, part in parts.items()}
-
-    def step(self, x: Tensor, dt: Tensor | float, state: State | None = None) -> tuple[Tensor, State]:
-        """One frame of each stream: x (batch, d), dt seconds, a number or (batch,). Logits (batch, classes), state."""
-        out = self(x[:, None], dt, state)
-        return out.logits[:, 0], out.state
 
     def forward(
         self, xs: Tensor, dts: Tensor | float, state: State | None = None, lengths: Tensor | Sequence[int] | None = None
