@@ -1,4 +1,4 @@
-"""Evaluations that are made on the spot, for tests of what is made of them."""
+"""Synthetic evaluations for tests of the report."""
 
 from typing import Any
 
@@ -39,16 +39,17 @@ def evaluation(
     skill: tuple[float, float] = (1.5, 0.5),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A plausible evaluation, its figures measured on tracks that are made up.
+    """Return a plausible evaluation whose figures are measured on synthetic scores.
 
     Args:
         labels: of the model.
-        videos, frames: how many, and of each.
-        whole_clip: one label for a whole clip; else labels change.
+        videos: number of videos.
+        frames: per video.
+        whole_clip: whether one label holds for a whole clip; otherwise labels change.
         background: one of the labels.
-        full: with robustness, comparison, training, timing and stills; else with what is never absent alone.
+        full: include robustness, comparison, training, timing and stills; otherwise only the required parts.
         skill: how far the true class stands out with memory, and by each frame alone.
-        seed: of what is made up.
+        seed: of the random scores.
     """
     random = np.random.default_rng(seed)
     memory, alone = [], []
@@ -61,12 +62,12 @@ def evaluation(
         hard = random.normal(0, 0.8)
         noise = random.normal(0, 1.5, (frames, len(labels)))
         slow = np.stack([np.convolve(column, np.ones(15) / 4, "same") for column in noise.T], 1)
-        for tracks, logits, gain in ((memory, slow, skill[0]), (alone, noise, skill[1])):
+        for clips, logits, gain in ((memory, slow, skill[0]), (alone, noise, skill[1])):
             logits[np.arange(frames), truth] += gain + hard
-            tracks.append(ClipScores(truth, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), times))
+            clips.append(ClipScores(truth, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), times))
     sides = {
-        side: classification_metrics(tracks, labels, background=background, whole_clip=whole_clip)
-        for side, tracks in (("memory", memory), ("frame", alone))
+        side: classification_metrics(clips, labels, background=background, whole_clip=whole_clip)
+        for side, clips in (("memory", memory), ("frame", alone))
     }
     made: dict[str, Any] = {
         "format": "liquidvision-evaluation",
@@ -85,7 +86,7 @@ def evaluation(
             "part": "test",
             "videos": videos,
             "frames": videos * frames,
-            "seconds": float(sum(track.times[-1] - track.times[0] for track in memory)),
+            "seconds": float(sum(clip.times[-1] - clip.times[0] for clip in memory)),
             "background": background,
             "notes": [],
         },
@@ -99,7 +100,7 @@ def evaluation(
 def row(
     number: int, memory: ClipScores, alone: ClipScores, labels: tuple[str, ...], whole_clip: bool
 ) -> dict[str, Any]:
-    """A video's row."""
+    """Return the row of a video."""
     places = np.unique(np.linspace(0, len(memory.truth) - 1, POINTS).round().astype(int))
     decided, by_frames = (int(side.clip_scores.argmax()) if whole_clip else None for side in (memory, alone))
     right = decided == memory.truth[0] if whole_clip else (memory.predicted == memory.truth).mean() >= 0.5
@@ -119,7 +120,7 @@ def row(
 
 
 def extras(made: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
-    """The parts that may be absent."""
+    """Return the optional parts."""
     metric = "frame_accuracy" if made["clip_accuracy"] is None else "clip_accuracy"
     best, alone = made["memory"][metric], made["frame"][metric]
     robustness = {}

@@ -1,4 +1,4 @@
-"""Pages that are read as strictly as their writer should write them."""
+"""A strict parser of the HTML that the package writes."""
 
 import re
 from html.parser import HTMLParser
@@ -7,7 +7,7 @@ VOID = {"meta", "link", "br", "img", "input"}
 
 
 class Page(HTMLParser):
-    """A page that is read strictly: every element closes where it must."""
+    """A parsed page; every element must be closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Page(HTMLParser):
         return [attrs for name, attrs in self.tags if name == tag]
 
     def row(self, start: str) -> list[str]:
-        """The cells of the first row whose heading begins so."""
+        """Return the cells of the first row whose heading starts with `start`."""
         return next([cell.strip() for cell in row] for row in self.rows if row and row[0].strip().startswith(start))
 
     @property

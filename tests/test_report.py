@@ -1,4 +1,4 @@
-"""The report: a page that stands alone, says what the evaluation says, and leaves out what it does not have."""
+"""The report: one self-contained page that shows the evaluation and omits absent parts."""
 
 import copy
 import errno
@@ -13,9 +13,9 @@ from evaluations import STILL, evaluation
 from pages import Page
 
 from liquidvision.errors import SinkError, UsageError
-from liquidvision.report.figures import comparison
-from liquidvision.report.formats import decimal, percent, points
-from liquidvision.report.report import render, write_report
+from liquidvision.report.number_formats import decimal, percent, points
+from liquidvision.report.ranking import rank_rows
+from liquidvision.report.report import render_report, write_report
 
 ACTIONS = ("background", "pour", "stir")
 MADE: dict[str, dict[str, Any]] = {
@@ -38,9 +38,9 @@ def made(request) -> dict[str, Any]:
     return evaluation(**MADE[request.param])
 
 
-def test_the_page_is_well_formed_and_can_be_found_through(made):
-    """Every element closes, every id is there once, every link and label leads to one, every heading follows."""
-    page = Page(render(made))
+def test_the_page_is_well_formed_and_navigable(made):
+    """Every element closes, ids are unique, links and labels have targets, and heading levels are consecutive."""
+    page = Page(render_report(made))
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))
     targets = [attrs["href"][1:] for attrs in page.every("a")]
@@ -55,8 +55,8 @@ def test_the_page_is_well_formed_and_can_be_found_through(made):
 
 
 def test_the_page_loads_nothing(made):
-    """No address leads outside the file, and the page itself forbids it."""
-    html = render(made)
+    """The page has no external address, and its policy forbids loading any."""
+    html = render_report(made)
     page = Page(html)
     assert not re.search(r"https?:|url\(|@import|import\(|fetch\(|XMLHttp|src=.?//", html)
     assert all(attrs["src"].startswith("data:image/") for attrs in page.every("img"))
@@ -66,18 +66,18 @@ def test_the_page_loads_nothing(made):
     assert "default-src 'none'" in policy and "img-src data:" in policy
 
 
-def test_figures_are_those_of_the_evaluation(made):
-    """The table says each side's figures as the evaluation has them."""
-    page = Page(render(made))
+def test_the_metric_table_shows_the_evaluation(made):
+    """The table shows the values of both sides as in the evaluation."""
+    page = Page(render_report(made))
     for start, write, *keys in (
-        ("Clips right", percent, "clip_accuracy"),
-        ("Frames right", percent, "frame_accuracy"),
-        ("Mean recall", percent, "mean_class_accuracy"),
+        ("Clip accuracy", percent, "clip_accuracy"),
+        ("Frame accuracy", percent, "frame_accuracy"),
+        ("Mean class recall", percent, "mean_class_accuracy"),
         ("Mean average precision", percent, "map"),
         ("Segment edit score", decimal, "edit"),
         ("Segment F1 at 25", decimal, "f1", "25"),
-        ("Needless changes of the answer", decimal, "flips_per_minute"),
-        ("Onsets missed", percent, "onset_delay", "missed"),
+        ("Excess flips per minute", decimal, "flips_per_minute"),
+        ("Missed onsets", percent, "onset_delay", "missed"),
         ("Calibration error", percent, "ece"),
     ):
         values = []
@@ -95,10 +95,10 @@ def test_figures_are_those_of_the_evaluation(made):
         assert row[1:3] + row[5:] == [str(mine["clips"]), *(percent(mine[k]) for k in ("recall", "precision", "ap"))]
 
 
-def test_the_comparison_is_that_of_the_evaluation():
-    """Every row of the comparison has its means, its interval and its difference, the best row first."""
+def test_the_comparison_shows_the_evaluation():
+    """Every row of the comparison has its means, interval and difference, the best row first."""
     made = evaluation()
-    page = Page(render(made))
+    page = Page(render_report(made))
     rows = made["compare"]["rows"]
     for row in rows:
         cells = next(cells for cells in page.rows if cells and cells[0].startswith(row["text"]) and len(cells) > 5)
@@ -106,15 +106,15 @@ def test_the_comparison_is_that_of_the_evaluation():
         assert cells[3:5] == [percent(row["mean_dropped"]), percent(row["mean_after"])]
         if row["minus_reference"]:
             assert cells[6].startswith(points(row["minus_reference"]["mean"]))
-    found = comparison(made["compare"])
-    assert [rival.row["mean"] for rival in found.rivals] == sorted((row["mean"] for row in rows), reverse=True)
-    assert all(0 <= low <= mean <= high <= 100 for mean, low, high in (rival.at for rival in found.rivals))
-    assert found.reference_at == next(rival.at[0] for rival in found.rivals if rival.row["name"] == "gated")
+    ranking = rank_rows(made["compare"])
+    assert [row.row["mean"] for row in ranking.rows] == sorted((row["mean"] for row in rows), reverse=True)
+    assert all(0 <= low <= mean <= high <= 100 for mean, low, high in (row.positions for row in ranking.rows))
+    assert ranking.reference_position == next(row.positions[0] for row in ranking.rows if row.row["name"] == "gated")
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_optional_parts_may_be_absent_or_null(whole):
-    """Each part that is absent, or null, or empty, is left out of the page and of its menu, and nothing else is."""
+    """A part that is absent, null or empty is left out of the page and its menu, and nothing else is."""
     full = evaluation(("background", "run"), whole_clip=whole, background="background")
     sections = {
         "robustness": ["robustness"],
@@ -127,25 +127,27 @@ def test_optional_parts_may_be_absent_or_null(whole):
         "liquidvision": [],
         "clip_accuracy": [],
     }
-    there = {attrs["id"] for attrs in Page(render(full)).every("section")}
-    assert there == {"answer", "mistakes", "classes", "data"}.union(*sections.values())
+    sections_found = {attrs["id"] for attrs in Page(render_report(full)).every("section")}
+    assert sections_found == {"conclusion", "mistakes", "classes", "data"}.union(*sections.values())
     for part, gone in sections.items():
         for value in (None, {}, "absent"):
             made = {key: v for key, v in full.items() if key != part} | ({} if value == "absent" else {part: value})
-            assert {attrs["id"] for attrs in Page(render(made)).every("section")} == there - set(gone), part
+            assert {attrs["id"] for attrs in Page(render_report(made)).every("section")} == sections_found - set(
+                gone
+            ), part
     bare = {key: full[key] for key in ("format", "version")} | {
         "model": {"labels": ["a", "b"]},
         "data": {"videos": 3},
         "memory": {"frame_accuracy": 0.5},
         "frame": {"frame_accuracy": None},
     }
-    page = Page(render(bare))
-    assert [attrs["id"] for attrs in page.every("section")] == ["answer", "data"]
-    assert page.row("Frames right")[1:3] == ["50.0\u00a0%", "–"]
+    page = Page(render_report(bare))
+    assert [attrs["id"] for attrs in page.every("section")] == ["conclusion", "data"]
+    assert page.row("Frame accuracy")[1:3] == ["50.0\u00a0%", "–"]
 
 
-def test_names_of_any_kind_are_shown_as_they_are():
-    """Class, file and error texts that look like markup or templates are text, and make no element."""
+def test_hostile_names_are_shown_as_text():
+    """Names that look like markup or templates are shown as text and create no element."""
     made = evaluation(HOSTILE)
     plain = evaluation(tuple(f"class {i}" for i in range(len(HOSTILE))))
     for page in (made, plain):
@@ -157,16 +159,16 @@ def test_names_of_any_kind_are_shown_as_they_are():
     for row, name in zip(made["compare"]["rows"], HOSTILE, strict=False):
         row["text"] = row["tuned"] = name
     made["robustness"]["drop"][0]["text"] = HOSTILE[1]
-    page = Page(render(made))
+    page = Page(render_report(made))
     assert all(name in "".join(page.text) for name in HOSTILE)
     for tag in ("script", "img", "b", "title", "style"):
-        marks = [len(p.every(tag)) for p in (page, Page(render(plain)))]
+        marks = [len(p.every(tag)) for p in (page, Page(render_report(plain)))]
         assert marks[0] == marks[1] if tag != "title" else marks[0] > 1, tag
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
 
 
-def test_a_name_that_is_no_text_is_written(tmp_path):
-    """A file name whose bytes were no UTF-8 does not keep the page from being written."""
+def test_a_name_with_invalid_bytes_is_written(tmp_path):
+    """A file name that is not valid UTF-8 does not prevent the page from being written."""
     made = evaluation(full=False)
     made["videos"][0]["name"] = "clip\udcff.mp4"
     write_report(tmp_path / "report.html", made)
@@ -179,77 +181,82 @@ def test_stills_are_pictures_in_the_file_alone():
     outside = ("https://host/x.png", "data:text/html;base64,AAAA", 'data:image/png;base64,A" onload="x', "x.png", 7)
     for video, still in zip(made["videos"], (STILL, *outside), strict=False):
         video["still"] = still
-    assert [attrs["src"] for attrs in Page(render(made)).every("img")] == [STILL]
+    assert [attrs["src"] for attrs in Page(render_report(made)).every("img")] == [STILL]
 
 
-def test_a_still_says_what_the_model_was_sure_of():
-    """Under a still stands when it was taken and which label the model was how sure of then."""
+def test_a_still_has_a_caption():
+    """A still has a caption with its time, the predicted label and the score."""
     made = evaluation()
-    assert "at 1.5 s: 97 % sure of calm" in Page(render(made)).words
+    assert "at 1.5 s: 97 % calm" in Page(render_report(made)).words
     for video in made["videos"]:
         video.pop("still_time", None)
-    assert "% sure of" not in Page(render(made)).words
+    assert "% calm" not in Page(render_report(made)).words
 
 
-def test_what_is_no_number_is_never_printed():
-    """NaN, infinity and None become a dash, or are not drawn."""
+def test_missing_numbers_are_never_printed():
+    """NaN, infinity and None become a dash or are not drawn."""
 
-    def spoil(value: Any, bad: float | None) -> Any:
+    def replace_floats(value: Any, bad: float | None) -> Any:
         if isinstance(value, dict):
-            return {key: spoil(v, bad) for key, v in value.items()}
+            return {key: replace_floats(v, bad) for key, v in value.items()}
         if isinstance(value, list):
-            return [spoil(v, bad) for v in value]
+            return [replace_floats(v, bad) for v in value]
         return bad if isinstance(value, float) else value
 
     for bad in (math.nan, math.inf, -math.inf, None):
         made = evaluation()
         for part in ("memory", "frame", "robustness", "compare", "training", "timing", "data"):
-            made[part] = spoil(made[part], bad)
+            made[part] = replace_floats(made[part], bad)
         for video in made["videos"]:
             video["score"][::2] = [bad] * len(video["score"][::2])
-        html = render(made)
+        html = render_report(made)
         body = re.sub(
             r'<(style|script)>.*?</\1>|<meta [^>]*>|(class|preserveAspectRatio)="[^"]*"', "", html, flags=re.S
         )
         assert not re.search(r"\b(nan|inf|infinity|none)\b", body, re.I)
 
 
-def test_seen_and_skipped_videos_are_warned_of():
-    """Above all figures it is said what makes them too good, which files they leave out, and what was noted."""
+def test_warnings_come_first():
+    """Warnings about training videos, splits, skipped files and notes precede all figures."""
     made = evaluation()
     made["data"] |= {"seen_in_training": 5, "split_by": "video", "notes": ["nothing is left of run"]}
-    page = Page(render(made))
+    page = Page(render_report(made))
     words = page.words
-    answer = words.index("Does memory help?")
-    told = ("5 of 24 videos were seen in training", "split one by one", "1 file was skipped", "nothing is left of run")
-    for text in told:
-        assert words.index(text) < answer
+    conclusion = words.index("Does memory help?")
+    warnings = (
+        "5 of 24 videos were used in training",
+        "split one by one",
+        "1 file was skipped",
+        "nothing is left of run",
+    )
+    for text in warnings:
+        assert words.index(text) < conclusion
     assert page.row("broken.mp4") == ["broken.mp4", "moov atom not found"]
 
 
-def test_hundreds_of_videos_stay_a_small_page():
-    """500 videos of 400 points, flickering at every one, are a page of less than 5 MB; more are not drawn."""
+def test_hundreds_of_videos_make_a_small_page():
+    """500 videos whose label flickers at each of 400 points make a page below 5 MB; more are not drawn."""
     made = evaluation(full=False, videos=4)
     flicker = [0, 1] * 200
     points_ = {"truth": flicker, "memory": flicker, "frame": flicker, "score": [0.1234] * 400}
     video = made["videos"][0] | points_ | {"times": [round(0.0417 * i, 4) for i in range(400)]}
     made["videos"] = [video | {"name": f"folder/of/scene/clip{i:05}.mp4"} for i in range(600)]
-    html = render(made)
+    html = render_report(made)
     assert len(html.encode()) < 5e6
     assert html.count('<li id="v') == 500
-    assert "Drawn are 500 of 600 videos" in Page(html).words
+    assert "The page shows 500 of 600 videos" in Page(html).words
 
 
-def test_rendering_changes_nothing():
-    """The evaluation is left as it was, and gives the same page again."""
+def test_rendering_leaves_the_evaluation_unchanged():
+    """Rendering does not modify the evaluation and is repeatable."""
     made = evaluation()
     before = copy.deepcopy(made)
-    assert render(made) == render(made)
+    assert render_report(made) == render_report(made)
     assert made == before
 
 
-def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
-    """A folder that is a file or a full disk is a SinkError of one line that names the page; what was there stays."""
+def test_a_write_error_is_one_line(tmp_path, monkeypatch):
+    """A file in place of a folder and a full disk raise a one-line SinkError, and the old page stays."""
     path = tmp_path / "new" / "report.html"  # a missing folder is made
     write_report(str(path), evaluation())
     with pytest.raises(SinkError, match=r"cannot write the report .*inside.html: \w+"):
@@ -270,13 +277,13 @@ def test_a_page_that_cannot_be_written_is_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": "something"}, "needs an evaluation"),
+        ({"format": "something"}, "expected 'liquidvision-evaluation'"),
         ({"version": 2}, "evaluate the model again"),
         ({"memory": None, "data": {}}, "lacks data, memory"),
     ],
 )
-def test_what_is_no_evaluation_is_refused(change, words):
-    """JSON of another kind or version, or cut short, is refused in one line."""
+def test_other_json_is_refused(change, words):
+    """JSON of another format or version, or without required parts, is refused in one line."""
     with pytest.raises(UsageError, match=words) as caught:
-        render(evaluation(full=False) | change)
+        render_report(evaluation(full=False) | change)
     assert "\n" not in str(caught.value)

@@ -1,15 +1,16 @@
-"""The parts of the report's page: what is said in words, and where lines, strips and cells lie."""
+"""Parts of the report: sentences, charts, strips, matrices and number formats."""
 
 import pytest
 from evaluations import evaluation
 
-from liquidvision.report.charts import around, axis_ticks, share_axis
-from liquidvision.report.figures import robustness, training
-from liquidvision.report.formats import compact_number, decimal, duration, percent, points, signed
-from liquidvision.report.mistakes import MOST_CLASSES, commonest_mistakes, confusion_matrices
-from liquidvision.report.report import render
+from liquidvision.report.charts import axis_ticks, percent_axis, round_range
+from liquidvision.report.conclusion import describe_dt_gain, difference_interval, draw_conclusion
+from liquidvision.report.confusion import MAX_MATRIX_CLASSES, confusion_matrices, most_common_mistakes
+from liquidvision.report.curves import robustness_charts, training_charts
+from liquidvision.report.number_formats import compact_number, decimal, duration, percent, points, signed
+from liquidvision.report.ranking import describe_ranking
+from liquidvision.report.report import render_report
 from liquidvision.report.timelines import video_timelines
-from liquidvision.report.verdict import by_video, draw_conclusion, standing, worth_of_time
 
 ACTIONS = ("background", "pour", "stir")
 
@@ -25,8 +26,8 @@ ACTIONS = ("background", "pour", "stir")
         (1.0, 0.95, 20, "may help"),
     ],
 )
-def test_the_answer_is_honest(memory, frame, videos, stance):
-    """Memory is said to help, or to harm, only where the difference is more than chance; else that is said."""
+def test_the_conclusion_needs_significance(memory, frame, videos, stance):
+    """Memory helps or hurts only if the difference is larger than chance; otherwise the page says so."""
     made = evaluation(full=False, videos=videos)
     made["memory"]["clip_accuracy"], made["frame"]["clip_accuracy"] = memory, frame
     made["data"]["videos"] = videos
@@ -37,73 +38,80 @@ def test_the_answer_is_honest(memory, frame, videos, stance):
             "clip_prediction": truth if number < round(memory * videos) else 1 - truth,
             "frame_clip_prediction": truth if number < round(frame * videos) else 1 - truth,
         }
-    said = draw_conclusion(made)
-    assert said.stance == stance
-    assert said.headline in render(made)
+    conclusion = draw_conclusion(made)
+    assert conclusion.stance == stance
+    assert conclusion.headline in render_report(made)
     net = abs(round((memory - frame) * videos))
-    assert stance == "same" or f"{net} {'more' if memory > frame else 'fewer'} of {videos} clips" in said.sentences[0]
+    assert (
+        stance == "same"
+        or f"{net} {'more' if memory > frame else 'fewer'} of {videos} clips" in conclusion.sentences[0]
+    )
 
 
 def test_clips_are_compared_pairwise():
-    """The interval is over videos of which both sides' clip predictions are known, whole groups at a time."""
+    """The interval covers videos with clip predictions of both sides, in whole groups."""
     videos = [
         {"name": f"{i}", "group": f"g{i // 2}", "times": [0.0], "truth": [1], "clip_prediction": 1} for i in range(40)
     ]
     for i, video in enumerate(videos):
         video["frame_clip_prediction"] = int(i % 4 > 0)
-    low, high = by_video(videos, clips=True)
+    low, high = difference_interval(videos, of_clips=True)
     assert 0.1 < low < 0.25 < high < 0.4
-    assert by_video([*videos, {"name": "x", "times": [0.0], "truth": [0], "clip_prediction": 1}], clips=True) == (
+    assert difference_interval(
+        [*videos, {"name": "x", "times": [0.0], "truth": [0], "clip_prediction": 1}], of_clips=True
+    ) == (
         low,
         high,
     )
-    assert by_video(videos[:2], clips=True) is None
+    assert difference_interval(videos[:2], of_clips=True) is None
 
 
 def test_changing_labels_are_judged_by_frames_and_whole_groups():
-    """Where labels change, the answer is about frames, with an interval over groups, and none of a single group."""
+    """If labels change within videos, frames count, with an interval over groups and none for a single group."""
     made = evaluation(ACTIONS, videos=12, whole_clip=False, skill=(4.0, 0.2), full=False)
-    said = draw_conclusion(made)
-    assert (said.unit, said.stance) == ("frames", "helps")
+    conclusion = draw_conclusion(made)
+    assert (conclusion.unit, conclusion.stance) == ("frame", "helps")
     for video in made["videos"]:
         video["group"] = "one"
-    alone = draw_conclusion(made)
-    assert alone.stance == "may help"
-    assert "cannot be said of so few videos" in " ".join(alone.sentences)
+    one_group = draw_conclusion(made)
+    assert one_group.stance == "may help"
+    assert "too few videos to tell" in " ".join(one_group.sentences)
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_few_groups_make_a_rough_interval(whole):
-    """Of videos in few groups it is said that the interval is rough; of videos in many it is not."""
+    """The page says that the interval is rough if the videos form few groups."""
     made = evaluation(ACTIONS, videos=24, whole_clip=whole, full=False)
-    assert "The videos are of 6 groups only: the interval is rough." in draw_conclusion(made).sentences
+    assert "The interval is rough: the videos form only 6 groups." in draw_conclusion(made).sentences
     for video in made["videos"]:
         video["group"] = video["name"]
     assert "rough" not in " ".join(draw_conclusion(made).sentences)
 
 
-def test_what_is_no_better_than_the_commonest_class_is_told():
-    """A model that does no better than always the same answer is said not to."""
+def test_accuracy_no_better_than_the_most_common_class_is_reported():
+    """A model that does not beat the most common class is reported as such."""
     made = evaluation(full=False)
     for side in ("memory", "frame"):
         made[side]["clip_accuracy"] = 0.5
-    assert "Neither does better than this: always answering “calm”" in " ".join(draw_conclusion(made).sentences)
+    assert "Neither beats this baseline: always predicting “calm”" in " ".join(draw_conclusion(made).sentences)
 
 
-def test_how_the_reference_stands_is_counted():
-    """Rivals are better or worse only where their interval leaves out zero."""
+def test_the_ranking_counts_clear_differences():
+    """An alternative is better or worse only if its interval excludes zero."""
     intervals = ((0.01, 0.2), (-0.2, -0.01), (-0.1, 0.1), (0.0, 0.1))
     rows = [{"minus_reference": None}]
     rows += [{"minus_reference": {"mean": 0.0, "low": low, "high": high}} for low, high in intervals]
-    said = standing(rows)
-    assert said.startswith("Of 4 alternatives, 1 is clearly worse than the reference, 1 is clearly better, and 2 ")
-    assert standing(rows[:1]) is None
+    conclusion = describe_ranking(rows)
+    assert conclusion.startswith(
+        "Of 4 alternatives, 1 is clearly worse than the reference and 1 is clearly better; 2 show no"
+    )
+    assert describe_ranking(rows[:1]) is None
 
 
-def test_curves_lie_where_their_figures_are():
-    """A better accuracy lies higher, a worse level further right, and what was not tried is not drawn."""
+def test_curves_follow_the_values():
+    """Higher accuracy is drawn higher, a worse level further right, and missing values are not drawn."""
     made = evaluation()
-    charts = robustness(made["robustness"], "clip_accuracy")
+    charts = robustness_charts(made["robustness"], "clip_accuracy")
     assert len({(chart.y.first, chart.y.last) for chart in charts}) == 1
     for chart, rows in zip(charts, made["robustness"].values(), strict=True):
         for line in chart.drawn:
@@ -113,40 +121,43 @@ def test_curves_lie_where_their_figures_are():
         assert all(a[1] < b[1] for a, b in zip(memory.marks, frame.marks, strict=True))
         assert memory.marks[-1][2] == f"with memory, {rows[-1]['text']}: {percent(rows[-1]['memory'])}"
     assert [len(chart.drawn) for chart in charts] == [3, 3, 2, 2, 2, 2]
-    assert "75% of frames dropped" in worth_of_time(made["robustness"])
-    assert robustness({}, "clip_accuracy") == [] and robustness({"drop": [{"level": 0, "memory": None}]}, "") == []
+    assert "75% of frames dropped" in describe_dt_gain(made["robustness"])
+    assert (
+        robustness_charts({}, "clip_accuracy") == []
+        and robustness_charts({"drop": [{"level": 0, "memory": None}]}, "") == []
+    )
 
 
-def test_axes_are_round_and_hold_their_values():
-    """Ticks are round and few; a range ends on ticks and holds every value, also a single one."""
+def test_axes_are_round_and_contain_their_values():
+    """Ticks are few and round; a range ends on ticks and contains every value, also a single one."""
     assert axis_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert axis_ticks(3, 3) == [3]
     for values in ([0.5], [0.98, 1.0], [0.0], [0.331, 0.874], [1.0, 1.0]):
-        axis = share_axis("", values)
+        axis = percent_axis("", values)
         assert 0 <= axis.first <= min(values) and max(values) <= axis.last <= 1
         assert axis.last - axis.first >= 0.2 - 1e-9 and 2 <= len(axis.ticks) <= 6
     for values in ([2.0, 2.0], [1e-6, 3.7], [120.0, 4000.0]):
-        low, high = around(values, least=0.01)
+        low, high = round_range(values, min_span=0.01)
         assert low <= min(values) and max(values) <= high
         marks = axis_ticks(low, high)
         assert marks[0] == pytest.approx(low) and marks[-1] == pytest.approx(high)
 
 
-def test_training_with_another_metric_has_a_chart_of_its_own():
-    """Losses share a chart; another metric has its own; epochs without a figure are passed over."""
+def test_another_training_metric_has_its_own_chart():
+    """Losses share a chart, another metric has its own, and epochs without a value are skipped."""
     course = {"epochs": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "validation": [None, 0.5, 0.6], "metric": "loss"}
-    (together,) = training(course)
+    (together,) = training_charts(course)
     assert [len(line.points) for line in together.lines] == [3, 2]
-    assert [chart.y.title for chart in training(course | {"metric": "accuracy"})] == [
+    assert [chart.y.title for chart in training_charts(course | {"metric": "accuracy"})] == [
         "training loss",
         "validation accuracy",
     ]
-    assert len(training(course | {"validation": None})) == 1
-    assert len(training({"epochs": [1], "loss": [2.0], "validation": [2.0], "metric": "loss"})) == 1
+    assert len(training_charts(course | {"validation": None})) == 1
+    assert len(training_charts({"epochs": [1], "loss": [2.0], "validation": [2.0], "metric": "loss"})) == 1
 
 
-def test_strips_follow_the_seconds_that_passed():
-    """A run is as wide as it lasted, however many frames it has; a video of one frame fills its strip."""
+def test_strip_widths_follow_seconds():
+    """A run is as wide as its duration; a video of one frame fills its strip."""
     made = evaluation(full=False, videos=2)
     made["videos"][0] |= {"times": [0.0, 1.0, 2.0, 8.0, 9.0], "truth": [0, 0, 0, 1, 1], "score": [0.5] * 5}
     made["videos"][0] |= {"memory": [0, 0, 0, 0, 0], "frame": [0, 1, 0, 1, 1], "right": True}
@@ -160,8 +171,8 @@ def test_strips_follow_the_seconds_that_passed():
     assert [strip.paths[0][2] for strip in single.strips] == ["M0 8h1000", "M0 28h1000", "M0 48h1000"]
 
 
-def test_wrong_videos_come_first_and_colours_are_enough():
-    """What went wrong comes first; of many classes a video shows its own, and the rest share a colour."""
+def test_misclassified_videos_come_first_and_colours_suffice():
+    """Misclassified videos come first; with many classes each video has its own colours, and the rest share one."""
     made = evaluation(tuple(f"class {i}" for i in range(30)), videos=60, skill=(0.6, 0.1), full=False)
     rows = video_timelines(made)
     assert [row.right for row in rows] == sorted(row.right for row in rows) and {row.right for row in rows} == {0, 1}
@@ -172,21 +183,21 @@ def test_wrong_videos_come_first_and_colours_are_enough():
 
 
 def test_a_matrix_of_many_classes_keeps_every_count():
-    """Of many classes those with most mistakes are shown, the others together, and no count is lost."""
+    """A large matrix shows the classes with the most mistakes, sums the others, and loses no count."""
     made = evaluation(tuple(f"class {i}" for i in range(50)), videos=100, skill=(0.8, 0.3), full=False)
     counts = made["memory"]["clip_confusion"]
     matrix = confusion_matrices(made)[0]
-    assert len(matrix.labels) == len(matrix.rows) == MOST_CLASSES and matrix.others == 50 - MOST_CLASSES + 1
+    assert len(matrix.labels) == len(matrix.rows) == MAX_MATRIX_CLASSES and matrix.others == 50 - MAX_MATRIX_CLASSES + 1
     assert sum(cell.number for row in matrix.rows for cell in row) == 100
-    worst = commonest_mistakes(made)[0]
+    worst = most_common_mistakes(made)[0]
     assert worst[2] == max(n for i, row in enumerate(counts) for j, n in enumerate(row) if i != j)
     assert {worst[0], worst[1]} <= set(matrix.labels)
     hits = [row[i].number for i, row in enumerate(matrix.rows)][:-1]
     assert hits == [counts[int(label.split()[1])][int(label.split()[1])] for label in matrix.labels[:-1]]
 
 
-def test_numbers_are_written_for_reading():
-    """Signs, units and lengths of time are written in one way, zero without a sign."""
+def test_number_formats():
+    """Signs, units and durations have one format, and zero has no sign."""
     assert [decimal(-0.04), signed(0.04), signed(-1.25, 2), points(0.123, "points")] == [
         "0.0",
         "0.0",

@@ -73,7 +73,7 @@ def evaluate_command(
     from liquidvision.files import write_atomic
     from liquidvision.models.folder import find_model
     from liquidvision.models.model import Model
-    from liquidvision.report.report import seen_before, write_report
+    from liquidvision.report.report import describe_training_overlap, write_report
     from liquidvision.training.sequences import SequenceDataset
     from liquidvision.workflows.train import SCORES_FILE, SPLIT_FILE
     from liquidvision.workflows.training_record import read_training_record, recipe_of_record
@@ -137,7 +137,7 @@ def evaluate_command(
             )
     progress.scores(evaluation)
     if judged & seen:
-        progress.say(f"  {seen_before(evaluation['data'])}")
+        progress.say(f"  {describe_training_overlap(evaluation['data'])}")
         if training and split is not None and set(split.parts) == {"train"}:
             progress.say(
                 f"  It was trained on all of its clips; {folder / SCORES_FILE} has the cross-validated scores on "

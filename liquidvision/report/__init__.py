@@ -1,1 +1,1 @@
-"""The parts of the report's page: words, charts, tables and timelines, and the template they are laid out by."""
+"""The HTML report of an evaluation: text, charts, tables, timelines, and the templates that lay them out."""

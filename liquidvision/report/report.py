@@ -1,4 +1,4 @@
-"""The report: one HTML page of an evaluation, complete in itself, to look at and to decide by."""
+"""Writes the report of an evaluation: one self-contained HTML page."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -8,36 +8,47 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, Template
 
 from liquidvision.errors import SinkError, UsageError
+from liquidvision.evaluation.evaluation_file import EVALUATION_FORMAT, EVALUATION_VERSION
 from liquidvision.files import write_atomic
 from liquidvision.report.charts import LineChart
-from liquidvision.report.figures import LINES, calibration, comparison, figure_rows, robustness, training
-from liquidvision.report.formats import NONE, compact_number, count, decimal, duration, is_number, percent, points
-from liquidvision.report.mistakes import class_rows, commonest_mistakes, confusion_matrices
-from liquidvision.report.timelines import shared_legend, video_timelines
-from liquidvision.report.verdict import draw_conclusion, standing, worth_of_time
+from liquidvision.report.conclusion import describe_dt_gain, draw_conclusion
+from liquidvision.report.confusion import class_rows, confusion_matrices, most_common_mistakes
+from liquidvision.report.curves import ROBUSTNESS_LINES, calibration_chart, robustness_charts, training_charts
+from liquidvision.report.metric_table import metric_rows
+from liquidvision.report.number_formats import (
+    DASH,
+    compact_number,
+    count,
+    decimal,
+    duration,
+    is_number,
+    percent,
+    points,
+)
+from liquidvision.report.ranking import describe_ranking, rank_rows
+from liquidvision.report.timelines import shared_colors, video_timelines
 
-FORMAT, VERSION = "liquidvision-evaluation", 1
-NEEDED = ("model", "data", "memory", "frame")
-PAGE = Path(__file__).parent / "templates"
-WORST = 12  # clips shown with a still
-FIRST = 12  # videos shown at once
-WRITTEN = (compact_number, count, decimal, duration, percent, points)
+REQUIRED_PARTS = ("model", "data", "memory", "frame")
+TEMPLATES = Path(__file__).parent / "templates"
+MAX_WORST_CLIPS = 12  # shown with a still
+INITIAL_VIDEOS = 12  # timelines that are not folded away
+TEMPLATE_FILTERS = (compact_number, count, decimal, duration, percent, points)
 
 
 def write_report(path: str | Path, evaluation: Mapping[str, Any]) -> None:
-    """Write an evaluation as one HTML file that fetches nothing.
+    """Write an evaluation as one HTML file that loads nothing from elsewhere.
 
-    What the evaluation does not have, the page leaves out.
+    Parts that the evaluation does not have are left out.
 
     Args:
-        path: the file; it appears under this name only when it is whole.
-        evaluation: the evaluation's JSON, see `evaluation`.
+        path: of the file, which appears under this name when it is complete. Missing folders are made.
+        evaluation: an evaluation as JSON, see `evaluate_model`.
 
     Raises:
-        UsageError: it is no evaluation, of another version, or cut short.
+        UsageError: not an evaluation, of another version, or incomplete.
         SinkError: the file cannot be written.
     """
-    page = render(evaluation)
+    page = render_report(evaluation)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(Path(path), page.encode("utf-8", "replace"))
@@ -45,83 +56,82 @@ def write_report(path: str | Path, evaluation: Mapping[str, Any]) -> None:
         raise SinkError(f"cannot write the report {path}: {error.strerror or error}") from error
 
 
-def render(evaluation: Mapping[str, Any]) -> str:
-    """The page's HTML.
+def render_report(evaluation: Mapping[str, Any]) -> str:
+    """Return the HTML of the report.
 
     Raises:
         UsageError: as `write_report`.
     """
-    if evaluation.get("format") != FORMAT or evaluation.get("version") != VERSION:
+    if evaluation.get("format") != EVALUATION_FORMAT or evaluation.get("version") != EVALUATION_VERSION:
         raise UsageError(
-            f'a report needs an evaluation, "format": "{FORMAT}", "version": {VERSION}; '
-            f"this has {evaluation.get('format')!r} and {evaluation.get('version')!r}: evaluate the model again"
+            f"the evaluation has format {evaluation.get('format')!r} and version {evaluation.get('version')!r}; "
+            f"expected {EVALUATION_FORMAT!r} and {EVALUATION_VERSION!r}; evaluate the model again"
         )
-    missing = [part for part in NEEDED if not evaluation.get(part)]
+    missing = [part for part in REQUIRED_PARTS if not evaluation.get(part)]
     if missing:
-        raise UsageError(f"the evaluation lacks {', '.join(missing)}: evaluate the model again")
-    return template().render(content(evaluation))
+        raise UsageError(f"the evaluation lacks {', '.join(missing)}; evaluate the model again")
+    return load_template().render(template_values(evaluation))
 
 
 @cache
-def template() -> Template:
-    """The page's template."""
+def load_template() -> Template:
+    """Return the template of the page."""
     environment = Environment(
-        loader=FileSystemLoader(PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False
     )
-    environment.filters |= {write.__name__: write for write in WRITTEN}
+    environment.filters |= {function.__name__: function for function in TEMPLATE_FILTERS}
     return environment.get_template("page.html.j2")
 
 
-def content(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template lays out."""
+def template_values(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that the template lays out."""
     model, data = evaluation["model"], evaluation["data"]
     labels = [str(label) for label in model["labels"]]
     curves = evaluation.get("robustness") or {}
     compare = evaluation.get("compare") or {}
     timing = evaluation.get("timing") or {}
-    charts = robustness(curves, evaluation.get("robustness_metric") or "")
-    course = training(evaluation.get("training") or {})
-    rows = video_timelines(evaluation)
-    legend = [(color, labels[i]) for i, color in shared_legend(labels, data.get("background")).items()]
+    robustness = robustness_charts(curves, evaluation.get("robustness_metric") or "")
+    training = training_charts(evaluation.get("training") or {})
+    timelines = video_timelines(evaluation)
     return {
         "evaluation": evaluation,
         "model": model,
         "data": data,
         "labels": labels,
-        "warnings": warnings(data),
-        "verdict": draw_conclusion(evaluation),
-        "figures": figure_rows(evaluation["memory"], evaluation["frame"]),
-        "comparison": comparison(compare),
-        "standing": standing(compare.get("rows") or []),
-        "robustness": charts,
-        "robustness_lines": lines_of(charts),
-        "robustness_columns": [words for *_, words in LINES],
-        "worth_of_time": worth_of_time(curves),
+        "warnings": data_warnings(data),
+        "conclusion": draw_conclusion(evaluation),
+        "metrics": metric_rows(evaluation["memory"], evaluation["frame"]),
+        "ranking": rank_rows(compare),
+        "ranking_sentence": describe_ranking(compare.get("rows") or []),
+        "robustness": robustness,
+        "robustness_legend": legend_entries(robustness),
+        "robustness_columns": [name for *_, name in ROBUSTNESS_LINES],
+        "dt_gain": describe_dt_gain(curves),
         "matrices": confusion_matrices(evaluation),
-        "mistakes": commonest_mistakes(evaluation),
+        "mistakes": most_common_mistakes(evaluation),
         "classes": class_rows(evaluation),
-        "timelines": rows,
-        "videos": len(evaluation.get("videos") or []),
-        "first": FIRST,
-        "legend": legend,
-        "worst": [row for row in rows if row.still][:WORST],
-        "calibration": calibration(evaluation),
-        "training": course,
-        "training_lines": lines_of(course),
+        "timelines": timelines,
+        "video_count": len(evaluation.get("videos") or []),
+        "initial_videos": INITIAL_VIDEOS,
+        "color_legend": [(color, labels[i]) for i, color in shared_colors(labels, data.get("background")).items()],
+        "worst": [timeline for timeline in timelines if timeline.still][:MAX_WORST_CLIPS],
+        "calibration": calibration_chart(evaluation),
+        "training": training,
+        "training_legend": legend_entries(training),
         "timing": timing,
-        "rate": rate(timing.get("p95_ms")),
-        "facts": facts(model, data),
+        "frames_per_second": frames_per_second(timing.get("p95_ms")),
+        "facts": describe_data_and_model(model, data),
     }
 
 
-def rate(milliseconds: float | None) -> str | None:
-    """How many frames a second there is time for, where each takes so long; None where that is not known."""
+def frames_per_second(milliseconds: float | None) -> str | None:
+    """Return the frame rate that a time per frame allows; None if it is not known."""
     return count(1000 // milliseconds) if is_number(milliseconds) and milliseconds > 0 else None
 
 
-def facts(model: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is known of the data and the model, as (name, value)."""
-    known = [
+def describe_data_and_model(model: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is known of the data and the model, as (name, value)."""
+    facts = [
         ("Data", data.get("name")),
         ("Part", data.get("part")),
         ("Videos", count(data.get("videos"))),
@@ -129,41 +139,39 @@ def facts(model: Mapping[str, Any], data: Mapping[str, Any]) -> list[tuple[str, 
         ("Length", duration(data.get("seconds"))),
         ("Background class", data.get("background")),
         ("Split by", data.get("split_by")),
-        ("Seen in training", count(data.get("seen_in_training"))),
+        ("Videos seen in training", count(data.get("seen_in_training"))),
         ("Model", model.get("name")),
         ("Cell", model.get("cell")),
         ("Backbone", model.get("backbone")),
         ("Trained parameters", count(model.get("parameters"))),
     ]
-    return [(name, str(value)) for name, value in known if value not in (None, NONE)]
+    return [(name, str(value)) for name, value in facts if value not in (None, DASH)]
 
 
-def lines_of(charts: Sequence[LineChart]) -> list[tuple[str, str]]:
-    """What the legend of several charts names: (style, name) of each line that is drawn in any."""
+def legend_entries(charts: Sequence[LineChart]) -> list[tuple[str, str]]:
+    """Return the common legend of several charts: (style, name) of each line that is drawn in any of them."""
     return list(dict.fromkeys((line.style, line.name) for chart in charts for line in chart.drawn))
 
 
-def seen_before(data: Mapping[str, Any]) -> str:
-    """How much of the data the model knew, and what that does to the figures."""
-    return (
-        f"{data['seen_in_training']} of {data['videos']} videos were seen in training: the figures are better than new "
-        "videos would give"
-    )
+def describe_training_overlap(data: Mapping[str, Any]) -> str:
+    """Return how many of the videos the model was trained on, and what that means."""
+    share = f"{data['seen_in_training']} of {data['videos']} videos"
+    return f"{share} were used in training: expect lower figures on new videos"
 
 
-def warnings(data: Mapping[str, Any]) -> Sequence[str]:
-    """What must be known before any figure is believed."""
-    found = []
+def data_warnings(data: Mapping[str, Any]) -> Sequence[str]:
+    """Return what a reader must know before trusting the figures."""
+    warnings = []
     if data.get("seen_in_training"):
-        found.append(f"{seen_before(data)}.")
+        warnings.append(f"{describe_training_overlap(data)}.")
     if data.get("split_by") == "video":
-        found.append(
-            "Videos were split one by one: what belongs together, such as clips of one person or one place, may be in "
-            "training and here, and then the figures are too good. Name groups to keep it together."
+        warnings.append(
+            "Videos were split one by one. Related videos, such as clips of one person or place, may be both in the "
+            "training and the test part, which makes the figures too high. Define groups to keep them together."
         )
     skipped = len(data.get("skipped") or [])
     if skipped:
-        found.append(
-            f"{skipped} file{' was' if skipped == 1 else 's were'} skipped and in no figure; see Data and model."
+        warnings.append(
+            f"{skipped} file{' was' if skipped == 1 else 's were'} skipped and not evaluated; see Data and model."
         )
-    return [*found, *map(str, data.get("notes") or [])]
+    return [*warnings, *map(str, data.get("notes") or [])]

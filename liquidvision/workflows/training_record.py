@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from liquidvision.data.views import PLAIN_VIEW
-from liquidvision.report.report import FORMAT, VERSION
+from liquidvision.evaluation.evaluation_file import EVALUATION_FORMAT, EVALUATION_VERSION
 from liquidvision.training.recipe import Recipe, default_plan
 
 
@@ -14,7 +14,7 @@ def read_training_record(path: Path) -> dict[str, Any]:
     """The "training" of the evaluation in a file; empty where there is none, or it cannot be read as one."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        if (told["format"], told["version"]) != (FORMAT, VERSION):
+        if (told["format"], told["version"]) != (EVALUATION_FORMAT, EVALUATION_VERSION):
             return {}
         return dict(told["training"])
     except (OSError, ValueError, KeyError, TypeError):
