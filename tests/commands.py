@@ -1,4 +1,4 @@
-"""The command line, run in this process."""
+"""Helpers for tests that run commands in this process."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Ran(NamedTuple):
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -18,14 +18,14 @@ Run = Callable[..., Ran]
 
 
 def one_line(ran: Ran) -> str:
-    """The error stream, which is one line that says who speaks, and no traceback."""
+    """Return the error stream, which must be one line that begins with the program's name, without a traceback."""
     assert ran.err.count("\n") == 1 and ran.err.startswith("liquidvision: "), ran.err
     assert "Traceback" not in ran.err
     return ran.err
 
 
 def scores(run: Run, data: Path, model: Path, path: Path, *arguments: str) -> dict[str, Any]:
-    """What `eval` writes as JSON."""
+    """Run `eval` and return the JSON that it writes."""
     ran = run("eval", data, "-m", model, "--json", path, *arguments)
     assert ran.code == 0, ran.err
     return json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Tiny videos and a tiny model, made on the spot; the shared data where it is there."""
+"""Fixtures: tiny videos, a tiny model, and the shared data if available."""
 
 import logging
 import signal
@@ -21,7 +21,7 @@ from liquidvision.models.runtime import openvino
 DATA = Path(__file__).parents[2] / "shared" / "data"
 LABELS = ("red", "green", "blue")
 
-# The same examples in every run, so that a failure is one of the change at hand; explore with
+# The same examples in every run, so that a failure is caused by the change at hand. Explore with
 # `pytest --hypothesis-profile explore`.
 settings.register_profile("explore")
 settings.register_profile("repeatable", derandomize=True)
@@ -30,25 +30,25 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Tiny networks are slower on many threads, much slower on a busy machine."""
+    """Use one thread: tiny networks are slower on several, much slower on a busy machine."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
-    """A shell's background job begins with SIGINT ignored, and so would the commands that tests interrupt."""
+    """Accept SIGINT: a shell's background job ignores it, and so would the commands that tests interrupt."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def plain_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests run torch alone: OpenVINO, which takes its place where it is installed, has tests of its own."""
+    """Run backbones in torch: OpenVINO, which replaces it where installed, has tests of its own."""
     monkeypatch.setattr(openvino, "openvino_installed", lambda: False)
 
 
 @pytest.fixture(autouse=True)
 def no_logged_errors(caplog: pytest.LogCaptureFixture):
-    """A logged error fails the test that caused it."""
+    """Fail a test that logs an error."""
     yield
     errors = [r.getMessage() for r in caplog.get_records("call") if r.levelno >= logging.ERROR]
     assert not errors, f"errors were logged: {errors}"
@@ -56,7 +56,7 @@ def no_logged_errors(caplog: pytest.LogCaptureFixture):
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
-    """Runs a command in this process, in a folder of its own."""
+    """Return a function that runs a command in this process, in a folder of its own."""
     (tmp_path / "here").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
@@ -77,14 +77,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The shared folder of real videos; tests that need it are skipped without it."""
+    """Return the shared folder of real videos; tests that need it are skipped without it."""
     if not DATA.is_dir():
         pytest.skip("needs the shared data folder (real videos), which is not here")
     return DATA
 
 
 def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """A smooth picture that differs with its number: (height, width, 3) uint8 RGB."""
+    """Return a smooth picture that depends on `number`, (height, width, 3) uint8 RGB."""
     y, x = np.mgrid[:height, :width]
     waves = [
         np.sin(x / (9 + c) + number * 0.7 + c) * 60 + np.cos(y / (7 + c) - number * 0.3) * 60 + 128 for c in range(3)
@@ -93,18 +93,18 @@ def picture(number: int, width: int = 64, height: int = 48) -> np.ndarray:
 
 
 def picture_frames(count: int, *, step: float = 0.04, start: float = 0.0) -> list[Frame]:
-    """Frames of `picture`, `step` seconds apart."""
+    """Return frames of `picture`, `step` seconds apart."""
     base = Fraction(1, 1000)
     return [Frame(picture(i), i, round((start + i * step) * 1000), base) for i in range(count)]
 
 
 def frames_of(images: Sequence[np.ndarray]) -> list[Frame]:
-    """Frames of the images, 1/25 s apart."""
+    """Return frames of the images, 1/25 s apart."""
     return [Frame(image, i, i, Fraction(1, 25)) for i, image in enumerate(images)]
 
 
 def count_calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures each call of the backbone embeds."""
+    """Return a list that records how many pictures each call of the backbone embeds."""
     calls: list[int] = []
     forward = type(model.backbone).forward
 
@@ -118,10 +118,10 @@ def count_calls(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a tiny video and gives its path.
+    """Return a function that writes a tiny video and returns its path.
 
-    Keywords: name; pts, the frames' ticks; time_base, seconds a tick; size, (width, height); codec;
-    sound, whether to add a second of AAC; rotation, degrees counter-clockwise to turn it upright.
+    Its keywords: name; pts, the frames' ticks; time_base, seconds per tick; size, (width, height); codec; sound,
+    whether to add a second of AAC.
     """
 
     def make(
@@ -157,7 +157,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def clips(make_video, tmp_path) -> Path:
-    """Class folders of six clips each: the same moving picture forwards, and standing still."""
+    """Return a folder with two classes of six clips each: the same pictures, played fast and slowly."""
     folder = tmp_path / "clips"
     for label, ticks in (("quick", 512), ("slow", 2048)):
         (folder / label).mkdir(parents=True)
@@ -169,7 +169,7 @@ def clips(make_video, tmp_path) -> Path:
 
 
 def build_model(*, cell: str = "ltc", seed: int = 0, labels: Sequence[str] = LABELS) -> Model:
-    """A small model with random weights that nevertheless remembers and tells pictures apart."""
+    """Return a small model with random weights that remembers and distinguishes pictures."""
     torch.manual_seed(seed)
     preprocessing = Preprocessing(size=(64, 64), shorter=None)
     backbone = Backbone(
@@ -189,7 +189,7 @@ def model() -> Model:
 
 @pytest.fixture(scope="session")
 def model_folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model as a folder on disk."""
+    """Return the tiny model as a folder on disk."""
     folder = tmp_path_factory.mktemp("model") / "tiny"
     model.save_pretrained(folder)
     return folder

@@ -1,4 +1,4 @@
-"""Liquid cells of every form, small and seeded; cases to run them on; both paths through them."""
+"""Small seeded liquid cells of every form, inputs for them, and both paths through them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ EXACT = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 def wired(inputs: int, units: int, **options) -> ConductanceLTC:
-    """The conductance form with a sparse wiring and two motor neurons."""
+    """Return the conductance form with a sparse wiring and two motor neurons."""
     return ConductanceLTC(inputs, auto_ncp(inputs, units, 2, seed=3), **options)
 
 
@@ -35,14 +35,14 @@ both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], i
 
 @contextmanager
 def on_path(name: str) -> Iterator[str]:
-    """Inside, cells take the path "plain", or "kernels" where they fit."""
+    """Run cells on the path "plain" or "kernels" inside the block."""
     if name == "plain":
         with plain_torch():
             yield name
     else:
         assert dispatch.compiled_kernels() is not None
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dispatch, "MIN_LOOPS", 0)  # also for calls that are too short to be worth it
+            patch.setattr(dispatch, "MIN_LOOPS", 0)  # use kernels for short calls, too
             yield name
 
 
@@ -60,7 +60,7 @@ def make(
 
 
 def case(cell: Cell, batch: int, *, steps: int = STEPS, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, irregular Δt, 0 among them, and a state that is not the first one, of the cell's type."""
+    """Return inputs, irregular Δt with some 0, and a state that is not the initial one, in the cell's dtype."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, steps, cell.input_size, generator=generator)
     dt = torch.rand(batch, steps, generator=generator) * 0.5 + 0.01
@@ -71,7 +71,7 @@ def case(cell: Cell, batch: int, *, steps: int = STEPS, seed: int = 1) -> tuple[
 
 
 def matrix(synapses: Synapses, values: Tensor, missing: float = 0.0) -> Tensor:
-    """Values of synapses as (sources, units), with `missing` where there is none."""
+    """Return values of synapses as (sources, units), with `missing` where there is no synapse."""
     if synapses.dense:
         return values.detach()
     spread = torch.full((synapses.sources, synapses.units), missing, dtype=values.dtype)
@@ -80,7 +80,7 @@ def matrix(synapses: Synapses, values: Tensor, missing: float = 0.0) -> Tensor:
 
 
 def state_bounds(cell: LiquidCell) -> tuple[Tensor, Tensor]:
-    """The interval that no state of the cell may leave, by unit."""
+    """Return the interval that each unit's state must stay in."""
     zeros = torch.zeros(cell.units, dtype=next(cell.parameters()).dtype)
     if isinstance(cell, GatedLTC):
         return zeros - 1, zeros + 1
@@ -94,7 +94,7 @@ def state_bounds(cell: LiquidCell) -> tuple[Tensor, Tensor]:
 
 
 def tau_bounds(cell: LiquidCell) -> tuple[Tensor, Tensor]:
-    """The interval that no effective time constant may leave, by unit."""
+    """Return the interval that each unit's effective time constant must stay in."""
     with torch.no_grad():
         if isinstance(cell, LTC):
             tau, gain = cell.log_tau.exp(), cell.log_gain.exp()

@@ -1,4 +1,4 @@
-"""CfC, GRU, LSTM, the memoryless control and mixed memory: one contract, and what published code gives."""
+"""CfC, GRU, LSTM, the memoryless baseline and mixed memory: one interface, and agreement with published code."""
 
 import copy
 
@@ -32,7 +32,7 @@ MAKERS = {
 }
 every_cell = pytest.mark.parametrize("name", MAKERS)
 every_mode = pytest.mark.parametrize("mode", MODES)
-# Where time stops: never, at the end, at the start, and in between.
+# Frames with Δt = 0: none, at the end, at the start, and in between.
 every_stop = pytest.mark.parametrize("stops", [(), (10, 11), (0,), (3, 4, 8)], ids=["never", "end", "start", "between"])
 
 
@@ -42,7 +42,7 @@ def make(name: str, *sizes: int, seed: int = 0) -> Cell:
 
 
 def case(cell: Cell, batch: int, *, stops: tuple[int, ...] = (), seed: int = 1) -> tuple[torch.Tensor, ...]:
-    """Inputs, irregular Δt with 0 at `stops`, and a state that is not the first one."""
+    """Return inputs, irregular Δt with 0 at `stops`, and a state that is not the initial one."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(batch, STEPS, cell.input_size, generator=generator)
     dt = torch.rand(batch, STEPS, generator=generator) + 0.01
@@ -57,7 +57,7 @@ def near(got: torch.Tensor, expected: torch.Tensor, atol: float = 1e-5) -> None:
 @every_cell
 @every_stop
 def test_whole_pieces_and_one_by_one_are_the_same(name, stops):
-    """A stream in one go, in pieces and frame by frame gives the same outputs, states and time constants."""
+    """A whole stream, its pieces and its single frames give the same outputs, states and time constants."""
     cell = make(name)
     x, dt, start = case(cell, 3, stops=stops)
     whole = cell(x, dt, start, return_time_constants=True)
@@ -78,7 +78,7 @@ def test_whole_pieces_and_one_by_one_are_the_same(name, stops):
 @every_cell
 @every_stop
 def test_a_single_step_is_a_step_of_the_whole(name, stops):
-    """`advance` frame by frame gives what a whole run gives, whichever way the run takes."""
+    """`advance` frame by frame gives the results of a whole run, whichever code path the run takes."""
     cell = make(name)
     x, dt, start = case(cell, 3, stops=stops)
     whole, last = cell(x, dt, start)
@@ -92,10 +92,10 @@ def test_a_single_step_is_a_step_of_the_whole(name, stops):
 @every_cell
 @pytest.mark.parametrize("batch", [2, UNITS, STEPS])
 def test_streams_side_by_side_are_streams_alone(name, batch):
-    """Streams in a batch, each at its own irregular Δt, give what they give alone."""
+    """Streams in a batch, each with its own irregular Δt, give the results that they give alone."""
     cell = make(name)
     x, dt, start = case(cell, batch)
-    dt[0, 3] = 0  # one stream stops for a frame, the others go on
+    dt[0, 3] = 0  # one stream has Δt = 0, the others do not
     outputs, states = cell(x, dt, start)
     for i in range(batch):
         alone, state = cell(x[i : i + 1], dt[i : i + 1], start[i : i + 1])
@@ -105,7 +105,7 @@ def test_streams_side_by_side_are_streams_alone(name, batch):
 
 @every_cell
 def test_padding_steps_nothing(name):
-    """Padded streams give the outputs and last states of unpadded ones, down to a length of 0."""
+    """Padded streams give the outputs and last states of unpadded ones, down to length 0."""
     cell = make(name)
     x, dt, start = case(cell, 4)
     lengths = [STEPS, 5, 0, 1]
@@ -119,7 +119,7 @@ def test_padding_steps_nothing(name):
 
 @every_cell
 def test_no_time_changes_nothing(name):
-    """Steps of Δt = 0 leave the state as it is, to the last bit, and give it as the output again."""
+    """Steps of Δt = 0 leave the state unchanged, bit by bit, and output it again."""
     cell = make(name)
     x, _, start = case(cell, 3)
     outputs, state = cell(x * 100, 0.0, start)
@@ -131,7 +131,7 @@ def test_no_time_changes_nothing(name):
 @every_cell
 @pytest.mark.parametrize("stops", [(), (2,), (1,)], ids=["never", "end", "between"])
 def test_gradients_are_those_of_finite_differences(name, stops):
-    """Gradients by input, state and Δt agree with finite differences."""
+    """Gradients with respect to input, state and Δt agree with finite differences."""
     cell = make(name, 3, 4).double()
     x = torch.randn(2, 3, 3, dtype=torch.float64, requires_grad=True)
     moved = torch.tensor([t not in stops for t in range(3)])
@@ -142,7 +142,7 @@ def test_gradients_are_those_of_finite_differences(name, stops):
 
 @every_cell
 def test_wrong_shapes_are_refused(name):
-    """Inputs, a state or lengths of a wrong shape are refused in one line that says what was expected."""
+    """Inputs, a state or lengths of a wrong shape are refused with the expected shape."""
     cell = make(name)
     x, dt, start = case(cell, 3)
     with pytest.raises(UsageError, match=rf"expected \(batch, steps, {INPUTS}\)"):
@@ -157,13 +157,13 @@ def test_wrong_shapes_are_refused(name):
 
 @pytest.mark.parametrize("build", [CfC, GRU, LTC])
 def test_a_wiring_is_for_the_conductance_form(build):
-    """A wiring given to another cell is refused in a line that names the one that takes it."""
+    """A wiring given to another cell than ConductanceLTC is refused with its name."""
     with pytest.raises(UsageError, match="is a Wiring; expected a whole number, 1 or more; only ConductanceLTC takes"):
         build(3, auto_ncp(3, 8, 2))
 
 
 def test_a_mask_is_no_lengths():
-    """True and False, as a mask holds them, are refused as lengths."""
+    """Boolean values are refused as lengths."""
     with pytest.raises(UsageError, match=r"lengths is \[True, False\]; expected 2 whole numbers from 0 to 1"):
         GRU(3, 4)(torch.zeros(2, 1, 3), 0.1, lengths=[True, False])
 
@@ -187,7 +187,7 @@ def test_impossible_options_are_refused():
 
 @every_mode
 def test_time_constants_are_those_of_the_steps_end(mode):
-    """By longer steps the state moves on as dx/dΔt = (x∞ - x) / τ, towards the value of a step without end."""
+    """With longer steps the state moves as dx/dΔt = (x∞ - x) / τ, towards the limit for large Δt."""
     cell = make(f"cfc-{mode}-2").double()
     x, start = torch.randn(4, 1, INPUTS).double() * 2, torch.randn(4, UNITS).double()
     dt = torch.full((4,), 0.3, dtype=torch.float64)
@@ -203,7 +203,7 @@ def test_time_constants_are_those_of_the_steps_end(mode):
 
 @every_mode
 def test_a_gate_that_stands_still_has_a_finite_time_constant(mode):
-    """With all weights 0 nothing moves, and the time constant given is the longest there is."""
+    """With all weights 0 nothing moves, and the time constant is the maximum, 1e6 s."""
     cell = make(f"cfc-{mode}-0")
     for parameter in cell.parameters():
         nn.init.zeros_(parameter)
@@ -215,7 +215,7 @@ def test_a_gate_that_stands_still_has_a_finite_time_constant(mode):
 @pytest.mark.parametrize("layers", [0, 1, 3])
 @pytest.mark.parametrize(("dtype", "steps", "atol"), [(torch.float32, 1, 1e-6), (torch.float64, STEPS, 1e-12)])
 def test_cfc_is_that_of_ncps(mode, layers, dtype, steps, atol):
-    """With weights from ncps 1.0.1, states and all gradients agree: a step in float32, a stream in float64."""
+    """With weights of ncps 1.0.1, states and all gradients agree: one step in float32, a stream in float64."""
     from ncps.torch import CfCCell
 
     torch.manual_seed(0)
@@ -234,7 +234,7 @@ def test_cfc_is_that_of_ncps(mode, layers, dtype, steps, atol):
     weights = torch.randn(outputs.shape, dtype=dtype)
     (torch.stack(states, 1) * weights).sum().backward()
     (outputs * weights).sum().backward()
-    # Their gradients in the place of their weights, taken over like weights, line up with ours.
+    # Copying their gradients as if they were weights puts them into the order of ours.
     gradients = copy.deepcopy(theirs)
     for slot, parameter in zip(gradients.parameters(), theirs.parameters(), strict=True):
         slot.data = parameter.grad
@@ -244,7 +244,7 @@ def test_cfc_is_that_of_ncps(mode, layers, dtype, steps, atol):
 
 
 def test_a_whole_cfc_of_ncps_is_taken_over():
-    """ncps' sequence layer hands over its cell, and steps of one second give what it gives by default."""
+    """The cell of ncps' sequence layer is copied; steps of one second give the layer's default results."""
     import ncps.torch
 
     theirs = ncps.torch.CfC(INPUTS, UNITS, mode="no_gate", backbone_layers=2, backbone_dropout=0.5).double().eval()
@@ -254,7 +254,7 @@ def test_a_whole_cfc_of_ncps_is_taken_over():
 
 
 def test_ncps_cells_that_are_more_than_a_cfc_are_refused():
-    """A wiring, mixed memory, another activation and another kind of cell are refused, not copied in part."""
+    """A wiring, mixed memory, another activation and another kind of cell are refused, not partly copied."""
     import ncps.torch
     from ncps.wirings import AutoNCP
 
@@ -270,7 +270,7 @@ def test_ncps_cells_that_are_more_than_a_cfc_are_refused():
 
 @every_mode
 def test_mixed_memory_is_that_of_ncps(mode):
-    """With weights from ncps 1.0.1, a CfC with mixed memory gives the same outputs, states and gradients."""
+    """With weights of ncps 1.0.1, a CfC with mixed memory gives the same outputs, states and gradients."""
     import ncps.torch
 
     torch.manual_seed(0)
@@ -279,7 +279,7 @@ def test_mixed_memory_is_that_of_ncps(mode):
     ours.inputs.load_state_dict(theirs.lstm.input_map.state_dict())
     ours.recurrent.load_state_dict(theirs.lstm.recurrent_map.state_dict())
     x, dt, start = (given.double() for given in case(ours, 3))
-    # Theirs takes irregular Δt for one stream at a time only, and many streams at a second a step.
+    # ncps takes irregular Δt only for a single stream, and several streams only at one second per step.
     for streams, timespans, seconds in ((3, None, 1.0), (1, dt[:1], dt[:1])):
         expected, (h, c) = theirs(x[:streams], start[:streams].chunk(2, -1), timespans=timespans)
         outputs, state = ours(x[:streams], seconds, start[:streams])
@@ -293,7 +293,7 @@ def test_mixed_memory_is_that_of_ncps(mode):
 @pytest.mark.parametrize(("name", "theirs"), [("gru", nn.GRUCell), ("lstm", nn.LSTMCell)])
 @every_stop
 def test_gru_and_lstm_are_those_of_torch(name, theirs, stops):
-    """With the same weights, torch's cells frame by frame, left out where Δt is 0, give the same within 1e-6."""
+    """torch's cells with the same weights, run frame by frame and skipped where Δt = 0, agree within 1e-6."""
     cell = make(name)
     reference = theirs(INPUTS, UNITS)
     reference.load_state_dict({key.removesuffix("_l0"): value for key, value in cell.layer.state_dict().items()})

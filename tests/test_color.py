@@ -1,4 +1,4 @@
-"""Colours of what is no plain video: high dynamic range as a usual screen shows it, the transparent over black."""
+"""Colours of special videos: tone-mapped high dynamic range, and transparency over black."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -17,28 +17,28 @@ GREYS = np.array([0, 1, 10, 50, 100, 203, 400, 1000, 4000])  # cd/m²
 
 
 def coded(light: np.ndarray, transfer: int) -> np.ndarray:
-    """16-bit codes of light in cd/m², for HLG of a display of 1,000 cd/m²."""
+    """Return 16-bit codes of light in cd/m²; HLG assumes a display of 1,000 cd/m²."""
     if transfer == PQ:
         return np.round(pq_code(np.asarray(light, float)) * 65535).astype(np.uint16)
-    scene = (np.minimum(light, 1000) / 1000) ** (1 / 1.2)  # of grey, where luminance is the component itself
+    scene = (np.minimum(light, 1000) / 1000) ** (1 / 1.2)  # for grey, luminance equals each component
     low, high = np.sqrt(3 * scene), 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
     return np.round(np.where(scene <= 1 / 12, low, high) * 65535).astype(np.uint16)
 
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 def test_greys_stay_grey_and_in_order(transfer: int) -> None:
-    """Grey stays grey; black is black, the brightest white, diffuse white bright, and more light never darker."""
+    """Grey stays grey and in order, from black to white, with diffuse white below the brightest."""
     shown = hdr_to_sdr(np.repeat(coded(GREYS, transfer)[None, :, None], 3, axis=2), transfer)[0].astype(int)
     assert np.ptp(shown, axis=1).max() <= 1
     grey = shown[:, 1]
     assert (np.diff(grey) >= 0).all()
     assert grey[0] == 0 and grey[-1] == 255 and 190 < grey[5] < 250
-    linear = (grey / 255) ** 2.4  # in the dark, where nothing is rolled off, light is kept: 203 cd/m² would be 1
+    linear = (grey / 255) ** 2.4  # dark light is not rolled off: 203 cd/m² would be 1
     assert linear[3] == pytest.approx(50 / 203, rel=0.1)
 
 
 def test_hues_stay() -> None:
-    """BT.709's primaries, carried in BT.2020, come out as themselves, also where they are rolled off."""
+    """BT.709's primaries, stored in BT.2020, keep their hue, also where they are rolled off."""
     to_bt2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
     for channel in range(3):
         for light in (20.0, 300.0):
@@ -50,7 +50,7 @@ def test_hues_stay() -> None:
 
 
 def hdr_video(path: Path, codes: Sequence[int], transfer: int) -> Path:
-    """Grey pictures of these 10-bit codes, tagged as BT.2100."""
+    """Write grey pictures of these 10-bit codes, tagged as BT.2100."""
     with av.open(str(path), "w") as container:
         options = {"x265-params": "log-level=error:frame-threads=1", "preset": "ultrafast", "crf": "1"}
         stream = container.add_stream("libx265", rate=25, options=options)
@@ -59,7 +59,7 @@ def hdr_video(path: Path, codes: Sequence[int], transfer: int) -> Path:
         context.colorspace, context.color_primaries, context.color_trc, context.color_range = 9, 9, transfer, 1
         for number, code in enumerate(codes):
             luma = np.full((64, 64), round(64 + code / 1023 * 876), np.uint16)
-            chroma = np.full((32, 64), 512, np.uint16)  # both planes, half as wide, one below the other
+            chroma = np.full((32, 64), 512, np.uint16)  # both planes at half width, one below the other
             frame = av.VideoFrame.from_ndarray(np.concatenate([luma, chroma]), format="yuv420p10le")
             frame.pts, frame.time_base = number, Fraction(1, 25)
             container.mux(stream.encode(frame))
@@ -69,7 +69,7 @@ def hdr_video(path: Path, codes: Sequence[int], transfer: int) -> Path:
 
 @pytest.mark.parametrize("transfer", [PQ, HLG])
 def test_a_video_of_high_dynamic_range(tmp_path: Path, transfer: int) -> None:
-    """HEVC that is tagged PQ or HLG is read as a usual screen shows it, not as its codes stand there."""
+    """HEVC that is tagged PQ or HLG is tone-mapped, not read as its raw codes."""
     codes = [0, 300, 600, 1023]
     with open_video(hdr_video(tmp_path / "hdr.mp4", codes, transfer)) as video:
         shown = [frame.image.mean() for frame in video]
@@ -79,7 +79,7 @@ def test_a_video_of_high_dynamic_range(tmp_path: Path, transfer: int) -> None:
 
 
 def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
-    """Of a video with transparency the hidden colours stay hidden: half is half as bright, none is black."""
+    """Transparent video is blended over black: half transparent is half as bright, fully transparent is black."""
     image = np.full((48, 64, 4), (200, 100, 50, 255), np.uint8)
     image[:, 20:40, 3], image[:, 40:, 3] = 128, 0
     path = tmp_path / "clear.mov"
@@ -97,7 +97,7 @@ def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
 
 
 def test_constant_luminance_is_taken_for_the_usual(make_video) -> None:
-    """A video tagged BT.2020 of constant luminance, as phones do, is read in each form as plain BT.2020."""
+    """Video tagged as BT.2020 with constant luminance, as by phones, is read as plain BT.2020 in every form."""
     forms = []
     for matrix in (BT2020, BT2020_CONSTANT_LUMINANCE):
         for make in (Pixels.rgb, lambda pixels: pixels.resized(24, 32), lambda pixels: pixels.planes().u):

@@ -1,6 +1,6 @@
-"""One contract for all readers and real files: a reference decode's frames and times, upright and in true colours.
+"""One contract for all readers and real files: frames and times of a reference, upright, in true colours.
 
-The reference is PyAV's plain decoding, and colours computed from the decoded planes by the standards' own matrices.
+The reference is PyAV's plain decoding, and colours computed from the decoded planes with the standards' matrices.
 """
 
 from fractions import Fraction
@@ -37,7 +37,7 @@ if not VIDEOS.is_dir():
 
 
 def reference(path: Path) -> list[Fraction]:
-    """The times of a file's pictures in the order of showing, as PyAV decodes them; AVI's from its rate."""
+    """Return the times of a file's pictures in presentation order, as PyAV decodes them; for AVI, from its rate."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -50,16 +50,16 @@ def reference(path: Path) -> list[Fraction]:
 @every_file
 @pytest.mark.parametrize("reader", ["av", "opencv"])
 def test_frames_and_times(path: Path, reader: str) -> None:
-    """As many frames as a reference decode gives, at the same times; what cannot be read says why in one line."""
+    """Frames and times are those of the reference; a file that cannot be read is refused in one line."""
     if path.name in SOUND_ONLY | NO_DECODER.get(reader, set()):
         with pytest.raises(SourceError) as error:
             open_video(path, reader=reader)
         assert path.name in str(error.value) and "\n" not in str(error.value)
         return
-    most = None if reader == "av" else 100  # OpenCV is slow, and only asked for
-    wanted = reference(path)[:most]
+    limit = None if reader == "av" else 100  # OpenCV is slow, and used only on request
+    wanted = reference(path)[:limit]
     with open_video(path, reader=reader) as video:
-        times = [picture.pts * picture.time_base for picture in islice(video.pictures(), most)]
+        times = [picture.pts * picture.time_base for picture in islice(video.pictures(), limit)]
     assert len(times) == len(wanted)
     off = [abs(float((a - times[0]) - (b - wanted[0]))) for a, b in zip(times, wanted, strict=True)]
     assert max(off) < WITHIN
@@ -69,7 +69,7 @@ def test_frames_and_times(path: Path, reader: str) -> None:
 
 @every_file
 def test_pictures(path: Path) -> None:
-    """The first pictures have the size that was announced, upright, and the planes' true colours."""
+    """The first pictures are upright, have the announced size, and the true colours of their planes."""
     if path.name in SOUND_ONLY:
         pytest.skip("no video")
     with open_video(path) as video, av.open(str(path)) as container:
@@ -83,7 +83,7 @@ def test_pictures(path: Path) -> None:
 
 
 def colors(frame: av.VideoFrame) -> np.ndarray | None:
-    """RGB 0..255 of a YUV frame by its tags (untagged: by its size), or None where these do not settle it."""
+    """Return RGB 0..255 of a YUV frame by its tags or, untagged, by its size; None if they do not determine it."""
     if not frame.format.name.startswith("yuv") or int(frame.color_trc) in (16, 18):
         return None
     high = frame.height > 576 or frame.width >= 1280
@@ -101,7 +101,7 @@ def colors(frame: av.VideoFrame) -> np.ndarray | None:
 
 
 def plane_of(frame: av.VideoFrame, number: int) -> np.ndarray:
-    """One plane's samples (h, w) as they are stored."""
+    """Return one plane's samples (h, w) as they are stored."""
     plane = frame.planes[number]
     kind = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
     rows = np.frombuffer(plane, kind).reshape(plane.height, -1)

@@ -1,4 +1,4 @@
-"""How threads share the cores."""
+"""Cores that the process may use, and how its threads are scheduled."""
 
 import os
 import sys
@@ -72,7 +72,7 @@ def test_the_decoder_uses_the_cores_it_may(make_video, monkeypatch: pytest.Monke
 
 
 def test_batch_work_ends_with_its_block() -> None:
-    """A thread that begins inside the block is batch work like its maker, who is as before after it."""
+    """Inside the block this thread and the threads it starts are batch work; after it this thread is not."""
     seen: list[int] = []
     with pytest.raises(ValueError, match="out"), batch_scheduling():
         assert os.sched_getscheduler(0) == os.SCHED_BATCH
@@ -85,7 +85,7 @@ def test_batch_work_ends_with_its_block() -> None:
 
 
 def test_another_priority_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who chose another policy keeps it, and where a sandbox refuses the call all goes on as it was."""
+    """A thread with another policy keeps it, and a sandbox that forbids the call changes nothing."""
 
     def refused(*_: object) -> None:
         raise PermissionError("not here")

@@ -1,4 +1,4 @@
-"""The compiled kernels against plain torch: numbers, gradients, threads, and when plain torch takes over."""
+"""Compiled kernels compared with plain torch: results, gradients, threads, and when plain torch is used."""
 
 import builtins
 import copy
@@ -29,7 +29,10 @@ from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.kernels import scalar
 from liquidvision.liquid.ltc import LTC, LiquidCell
 
-LARGEST = {torch.float32: (1e-5, 1e-4), torch.float64: (1e-12, 1e-10)}  # differences of results and of gradients
+LARGEST = {
+    torch.float32: (1e-5, 1e-4),
+    torch.float64: (1e-12, 1e-10),
+}  # largest differences of results and of gradients
 every_division = pytest.mark.parametrize(
     "division", [{}, {"unfolds": 3}, {"max_step": 0.1}], ids=["1 unfold", "3 unfolds", "max_step"]
 )
@@ -37,19 +40,19 @@ every_division = pytest.mark.parametrize(
 
 @pytest.fixture
 def path(request):
-    """The compiled kernels, or plain torch."""
+    """Run the test with compiled kernels or in plain torch."""
     with on_path(request.param) as name:
         yield name
 
 
 def weighed(results: tuple[Tensor, ...]) -> Tensor:
-    """A sum of all numbers, each with a weight of its own."""
+    """Return the sum of all results, each number with its own random weight."""
     generator = torch.Generator().manual_seed(7)
     return sum((r * torch.randn(r.shape, generator=generator, dtype=r.dtype)).sum() for r in results)
 
 
 def results_and_gradients(cell: Cell, given: list[Tensor], **options) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-    """What the cell gives of x, Δt and state, and the gradients of all of it by whatever asks for them."""
+    """Return a cell's results for x, Δt and state, and their gradients with respect to all that require them."""
     results = cell(*given, return_time_constants=True, **options)
     named = {**dict(zip(("x", "dt", "state"), given, strict=True)), **dict(cell.named_parameters())}
     named = {name: tensor for name, tensor in named.items() if tensor.requires_grad}
@@ -57,7 +60,7 @@ def results_and_gradients(cell: Cell, given: list[Tensor], **options) -> tuple[t
 
 
 def compare(got, expected, dtype: torch.dtype) -> None:
-    """Results and gradients agree, relative to the largest number of each."""
+    """Assert that results and gradients agree, relative to the largest number of each."""
     by_result, by_gradient = LARGEST[dtype]
     for a, b in zip(got[0], expected[0], strict=True):
         near(a, b, by_result * max(1, float(b.detach().abs().max())))
@@ -77,7 +80,7 @@ def leaves(cell: Cell, batch: int, **options) -> list[Tensor]:
 @both_dtypes
 @pytest.mark.parametrize("threads", [1, 2])
 def test_kernels_give_what_plain_torch_gives(form, solver, division, dtype, threads, monkeypatch):
-    """Results and all gradients are those of plain torch, on one thread and on two."""
+    """Results and all gradients equal those of plain torch, on one thread and on two."""
     cell = make(form, dtype, solver=solver, **division)
     given = leaves(cell, 5)
     with plain_torch():
@@ -96,11 +99,11 @@ def test_kernels_give_what_plain_torch_gives(form, solver, division, dtype, thre
 @every_division
 @both_paths
 def test_gradients_are_those_of_finite_differences(form, solver, division, path):
-    """Gradients of outputs, states and time constants by input, Δt, state and all parameters are right."""
+    """Gradients of outputs, states and time constants with respect to inputs and parameters are correct."""
     cell = make(form, inputs=3, units=4, solver=solver, **division)
     names, parameters = zip(*cell.named_parameters(), strict=True)
     x, dt, state = case(cell, 2, steps=3)
-    dt = dt + 0.013  # away from where `max_step` adds a step
+    dt = dt + 0.013  # not where `max_step` adds a step
 
     def results(x: Tensor, dt: Tensor, state: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(names, values, strict=True))
@@ -113,7 +116,7 @@ def test_gradients_are_those_of_finite_differences(form, solver, division, path)
 @every_form
 @both_dtypes
 def test_memory_that_lies_across_is_read_right(form, dtype):
-    """Inputs, Δt, states and gradients that are not contiguous in memory, or expanded, give the same."""
+    """Inputs, Δt, states and gradients that are not contiguous, or expanded, give the same results."""
     cell = make(form, dtype)
     x, dt, state = case(cell, 3)
     across = [t.transpose(0, -1).contiguous().transpose(0, -1).requires_grad_() for t in (x, dt, state)]
@@ -135,7 +138,7 @@ def test_memory_that_lies_across_is_read_right(form, dtype):
 @every_form
 @pytest.mark.parametrize("asks", ["x", "dt", "state", "one parameter", "nothing"])
 def test_whoever_asks_gets_a_gradient_and_nobody_else(form, asks):
-    """Gradients by one thing alone are those of plain torch, and a parameter that is frozen gets none."""
+    """Gradients of a single tensor equal those of plain torch, and frozen parameters get none."""
     cell = make(form)
     given = dict(zip(("x", "dt", "state"), case(cell, 3), strict=True))
     name = next(n for n, _ in cell.named_parameters())
@@ -156,7 +159,7 @@ def test_whoever_asks_gets_a_gradient_and_nobody_else(form, asks):
 @both_paths
 @both_dtypes
 def test_a_state_carries_gradients_between_chunks(form, path, dtype):
-    """Gradients through a state that is handed on between chunks are those of the whole sequence."""
+    """Gradients through a state passed between chunks equal those of the whole sequence."""
     cell = make(form, dtype, max_step=0.2)
     given = leaves(cell, 3)
     whole = results_and_gradients(cell, given)
@@ -170,7 +173,7 @@ def test_a_state_carries_gradients_between_chunks(form, path, dtype):
 
 @every_form
 def test_truncated_sequences_add_up_their_gradients(form):
-    """Two backward passes, the state cut off between them, leave the sum of both gradients, as in plain torch."""
+    """Two backward passes with a detached state between them accumulate both gradients, as in plain torch."""
     totals = []
     for name in ("kernels", "plain"):
         with on_path(name):
@@ -187,7 +190,7 @@ def test_truncated_sequences_add_up_their_gradients(form):
 @every_form
 @both_dtypes
 def test_the_kernels_are_used(form, dtype, monkeypatch):
-    """On a CPU no frame is stepped by plain torch where gradients are asked for, nor in long calls without."""
+    """On a CPU, calls with gradients and long calls without them step no frame in plain torch."""
     cell = make(form, dtype)
     x, dt, state = case(cell, 2, steps=dispatch.MIN_LOOPS)
     with plain_torch():
@@ -202,7 +205,7 @@ def test_the_kernels_are_used(form, dtype, monkeypatch):
 
 
 def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
-    """A few frames of a stream are stepped by plain torch, so that a program that only infers compiles nothing."""
+    """A few frames of a stream are stepped in plain torch, so that a program that only infers compiles nothing."""
     monkeypatch.setattr(dispatch, "compiled_kernels", None)
     cell = make("ltc", torch.float32)
     x, dt, state = case(cell, 1, steps=dispatch.MIN_LOOPS - 1)
@@ -214,7 +217,7 @@ def test_short_calls_without_gradients_spare_the_kernels(monkeypatch):
 
 @every_form
 def test_nothing_is_kept_for_a_way_back_that_nobody_goes(form, monkeypatch):
-    """The path of all solver steps is kept where gradients are recorded, and not without."""
+    """The path of all solver steps is kept only if gradients are recorded."""
     kept, allocate_path = [], dispatch.allocate_path
     monkeypatch.setattr(dispatch, "allocate_path", lambda *given: kept.append(allocate_path(*given)) or kept[-1])
     cell = make(form, torch.float32)
@@ -231,7 +234,7 @@ def test_nothing_is_kept_for_a_way_back_that_nobody_goes(form, monkeypatch):
 @every_form
 @pytest.mark.parametrize("solver", ["euler", "rk4"])
 def test_explicit_solvers_stay_on_the_plain_path(form, solver):
-    """Explicit solvers, which no kernel knows, give the same where kernels fit, with gradients."""
+    """Explicit solvers, which have no kernel, run in plain torch, with gradients."""
     cell = make(form, solver=solver, unfolds=20)
     given = leaves(cell, 2)
     got = results_and_gradients(cell, given)
@@ -241,7 +244,7 @@ def test_explicit_solvers_stay_on_the_plain_path(form, solver):
 
 @every_form
 def test_function_transforms_go_through_plain_torch(form):
-    """torch.func's grad and vmap work on a cell, and agree with the kernels' gradients."""
+    """torch.func's grad and vmap work on a cell, and agree with the kernels."""
     cell = make(form)
     x, dt, state = case(cell, 3)
 
@@ -257,7 +260,7 @@ def test_function_transforms_go_through_plain_torch(form):
 
 @every_form
 def test_lower_precision_goes_through_plain_torch(form):
-    """bfloat16 cells and autocast run, near to float32, with gradients."""
+    """bfloat16 cells and autocast run close to float32, with gradients."""
     cell = make(form, torch.float32)
     x, dt, state = case(cell, 3)
     expected = cell(x, dt, state)[0]
@@ -275,7 +278,7 @@ def test_lower_precision_goes_through_plain_torch(form):
 
 @every_form
 def test_shapes_are_known_without_numbers(form):
-    """On the meta device a cell gives results of the right shapes."""
+    """On the meta device a cell returns results of the right shapes."""
     cell = make(form, torch.float32).to("meta")
     x, dt, state = (tensor.to("meta") for tensor in case(cell.to_empty(device="cpu"), 3))
     outputs, last, taus = cell.to("meta")(x, dt, state, lengths=[3, 2, 1], return_time_constants=True)
@@ -285,7 +288,7 @@ def test_shapes_are_known_without_numbers(form):
 
 @every_form
 def test_a_traced_cell_goes_through_plain_torch(form):
-    """Under torch.compile, here without a compiler, a cell gives the same numbers and gradients."""
+    """Under torch.compile (with the eager backend) a cell gives the same results and gradients."""
     cell = make(form)
     given = leaves(cell, 2, steps=2)
     compiled = torch.compile(cell, backend="eager")
@@ -298,7 +301,7 @@ def test_a_traced_cell_goes_through_plain_torch(form):
 @every_form
 @both_paths
 def test_no_streams_give_nothing(form, path):
-    """A batch of no streams gives no outputs and no states, and gradients of 0."""
+    """A batch of no streams gives empty results, and gradients of 0."""
     cell = make(form)
     results, gradients = results_and_gradients(cell, leaves(cell, 0))
     assert [len(r) for r in results] == [0, 0, 0]
@@ -307,7 +310,7 @@ def test_no_streams_give_nothing(form, path):
 
 @every_form
 def test_a_machine_without_numba_uses_plain_torch(form, monkeypatch):
-    """Where numba cannot be imported, plain torch takes over silently with the same numbers."""
+    """If numba cannot be imported, cells run in plain torch with the same results."""
     cell = make(form, torch.float32)
     x, dt, state = case(cell, 3)
     expected = cell(x, dt, state)[0]
@@ -332,7 +335,7 @@ def test_a_machine_without_numba_uses_plain_torch(form, monkeypatch):
 
 
 def test_work_is_shared_by_rows(monkeypatch):
-    """All rows are worked on once, in order, in no more parts than rows, and in one where work is scarce."""
+    """All rows are processed once, in order, in at most as many parts as rows, and in one part if work is scarce."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     for rows, cost, parts in (
         (20, 5 * dispatch.MIN_OPERATIONS_PER_THREAD, 16),
@@ -345,14 +348,14 @@ def test_work_is_shared_by_rows(monkeypatch):
 
 
 def test_what_fails_on_a_thread_is_raised(monkeypatch):
-    """An error in one of the threads reaches the caller."""
+    """An error in a thread is raised in the caller."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with pytest.raises(ZeroDivisionError):
         dispatch.run_in_parallel(lambda part: 1 // part.start, 4, 10**9)
 
 
 def test_powers_of_two_are_exact_to_a_few_bits():
-    """The kernels' exp2 errs by less than 2e-7 in float32, holds at the ends of its range, and keeps NaN and 1."""
+    """The kernels' exp2 has an error below 2e-7 in float32, clamps at the ends of its range, and keeps NaN and 1."""
     x = np.concatenate([np.linspace(-61, 61, 20_001), [-1e30, 1e30, -np.inf, np.inf, np.nan, 0.0]])
     single = x.astype(np.float32)
     got = powers(single)
@@ -375,14 +378,14 @@ def powers(x):
 
 
 def test_kernels_compile_where_nothing_can_be_kept():
-    """A kernel whose compilation cannot be kept on disk is compiled all the same."""
+    """A kernel that cannot be cached on disk is still compiled."""
     names = {}
-    exec("def double(x):\n    return x + x", names)  # a function without a file
+    exec("def double(x):\n    return x + x", names)  # a function without a source file
     assert scalar.kernel(names["double"])(1.5) == 3.0
 
 
 def test_many_time_steps_of_no_length_stay_put():
-    """A thousand frames at one time leave the state as it is, in float32."""
+    """A thousand frames with Δt = 0 leave the state unchanged, in float32."""
     cell = LTC(3, 4)
     state = torch.rand(2, 4)
     assert torch.equal(cell(torch.randn(2, 1000, 3) * math.pi, 0.0, state)[1], state)
@@ -390,7 +393,7 @@ def test_many_time_steps_of_no_length_stay_put():
 
 @every_form
 def test_second_derivatives_are_refused_by_the_kernels_and_given_by_plain_torch(form):
-    """A second derivative is never silently wrong: the kernels refuse it, and inside plain_torch it is there."""
+    """Second derivatives are never silently wrong: the kernels refuse them, and plain_torch provides them."""
     cell = make(form)
     given = leaves(cell, 2)
 
@@ -407,7 +410,7 @@ def test_second_derivatives_are_refused_by_the_kernels_and_given_by_plain_torch(
 
 
 def test_a_cache_that_cannot_be_written_or_read_is_done_without(monkeypatch):
-    """Where the compilation's cache fails at the first call, on a full disk say, the kernel runs uncached."""
+    """If the compilation cache fails at the first call, as on a full disk, the kernel runs without a cache."""
     calls = []
 
     def compiler(cache=False, **_):
@@ -427,7 +430,7 @@ def test_a_cache_that_cannot_be_written_or_read_is_done_without(monkeypatch):
 
 @pytest.mark.parametrize("error", [ImportError("numba"), SystemError("numpy"), OSError("libllvmlite")])
 def test_a_numba_that_fails_in_any_way_leaves_plain_torch(error, monkeypatch, caplog):
-    """Whatever numba fails with when it is imported, cells run by plain torch, and the log says why."""
+    """For any error in importing numba, cells run in plain torch, and the log states the reason."""
     real = builtins.__import__
 
     def broken(name: str, scope=None, *others):

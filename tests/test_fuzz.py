@@ -1,4 +1,4 @@
-"""Damaged videos: the command fails in one clear line, or what it writes is whole."""
+"""Damaged videos: the command fails with one clear line, or its output is complete."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from tools.fuzz.mutate import draw, make
 from tools.fuzz.trial import faults_of_files, faults_of_words
 
 ROOT = Path(__file__).parents[1]
-forks = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="forks, and waits as Linux alone can")
+forks = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs fork and pidfd_open (Linux)")
 
-# Cases that once ended otherwise than they should: the seed, and the two files it was drawn with.
+# Cases that once revealed a fault: the seed, and the two files it was drawn with.
 FOUND = [
     # The edit list ended before the last picture.
     (1178, "torchcodec/testsrc2_444_8bit_hevc.mp4", "torchcodec/frame_exceeds_screen.gif"),
@@ -39,7 +39,7 @@ def test_what_was_found_stays_repaired(data, model_folder, run, tmp_path, seed, 
 
 
 def test_a_case_is_a_function_of_its_seed_and_its_files(make_video):
-    """The same seed and files make the same case, other seeds make others, and the list chooses only the files."""
+    """The same seed and files make the same case; other seeds make others; the list determines only the files."""
     files = [make_video("a.mp4"), make_video("b.mkv")]
     first, second = (path.read_bytes() for path in files)
     cases = [make(seed, first, second) for seed in range(30)]
@@ -49,7 +49,7 @@ def test_a_case_is_a_function_of_its_seed_and_its_files(make_video):
 
 
 def test_header_fields_are_found(make_video):
-    """Boxes and elements are found down to the tables of samples and the settings of tracks."""
+    """Boxes and elements are found down to sample tables and track settings."""
     boxes = {field.name for field in fields(make_video("a.mp4").read_bytes())}
     assert {b"moov", b"mdhd", b"stsz", b"stts", b"avc1", b"avcC"} <= boxes
     elements = {field.name for field in fields(make_video("b.mkv").read_bytes())}
@@ -70,7 +70,7 @@ def test_a_dozen_damaged_videos(make_video, tmp_path):
 
 
 def test_a_fault_is_seen(tmp_path):
-    """Files under final names after a failure, too few frames, and a second line are faults."""
+    """Files under final names after a failure, too few frames, and a second line of errors are faults."""
     (tmp_path / "r.jsonl").write_text(json.dumps({"index": 0}) + "\n")
     assert faults_of_files(0, tmp_path, "") == []
     assert "final names" in faults_of_files(1, tmp_path, "")[0]

@@ -1,4 +1,4 @@
-"""Decoding on a GPU: refused in one line where there is none; what it leaves to the CPU, and what it hands out."""
+"""Decoding on a GPU: refusals, fallback to the CPU, and conversion of a GPU's pictures."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from liquidvision.video.read import av_reader, hardware
 
 
 def test_a_kind_that_is_not_known(run: Run, make_video, model_folder: Path) -> None:
-    """A kind of GPU that FFmpeg was built without is refused, with those that it knows."""
+    """A kind of GPU that FFmpeg was built without is refused, with a list of those it supports."""
     ran = run("infer", make_video(), "-m", model_folder, "--no-save", "--hwaccel", "abacus")
     assert ran.code == 2 and "'abacus'" in one_line(ran)
     assert all(kind in ran.err for kind in [*hwdevices_available(), "auto"])
 
 
 def test_a_kind_that_is_not_here(make_video, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kind that is known but of which no device is here is refused, with those that do work."""
+    """A supported kind of GPU that is not in this machine is refused, with a list of those that work."""
     monkeypatch.setattr(hardware, "device_works", lambda kind: kind == "second")
     monkeypatch.setattr(hardware, "hwdevices_available", lambda: ["first", "second"])
     hardware.find_accelerator.cache_clear()
@@ -31,7 +31,7 @@ def test_a_kind_that_is_not_here(make_video, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", ["auto", "fallback"])
 def test_what_a_gpu_does_not_decode(make_video, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Where no GPU works, or the GPU at hand does not decode the codec, the frames are the same as without."""
+    """If no GPU works, or the GPU cannot decode the codec, the frames are the same as without a GPU."""
     path = make_video()
     if name == "fallback":  # a device for none of the codecs
         monkeypatch.setattr(av_reader, "find_accelerator", lambda _: HWAccel("drm"))
@@ -45,14 +45,14 @@ def test_what_a_gpu_does_not_decode(make_video, monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("reader", ["opencv", "auto"])
 def test_only_av_decodes_on_a_gpu(make_video, reader: str) -> None:
-    """Cameras and OpenCV's reader know no such thing, which is told."""
+    """A GPU is refused for cameras and for OpenCV's reader."""
     with pytest.raises(UsageError, match="hwaccel"):
         open_video("0" if reader == "auto" else make_video(), reader=reader, hwaccel="auto")
 
 
 @pytest.mark.parametrize(("given", "form"), [("nv12", "yuv420p"), ("p010le", "yuv420p10le")])
 def test_what_a_gpu_hands_out(make_video, given: str, form: str) -> None:
-    """Interleaved chroma, as GPUs hand it out, is taken apart bit by bit, with the picture's time and colours."""
+    """A GPU's interleaved chroma is separated exactly; time and colour tags are kept."""
     with av.open(str(make_video())) as container:
         frame = next(container.decode(video=0))
     planes = frame.reformat(format=form)

@@ -1,4 +1,4 @@
-"""Frames as pictures in a folder: whole, in order, with their times in their names."""
+"""Frames as images in a folder: complete, in order, named by their times."""
 
 import json
 from collections.abc import Callable
@@ -11,14 +11,14 @@ from commands import Run, one_line
 from conftest import picture, picture_frames
 
 from liquidvision.errors import SinkError, UsageError
-from liquidvision.video.write.image_folder import IMAGE_FORMATS, FrameFolder
+from liquidvision.video.write.image_folder import FrameFolder
 
 MakeVideo = Callable[..., Path]
 
 
 @pytest.mark.parametrize(("form", "apart"), [("png", 0.0), ("jpg", 5.0)])
 def test_pictures(tmp_path: Path, form: str, apart: float) -> None:
-    """Each frame is a picture named by its number and its time; PNG keeps every pixel, JPEG nearly."""
+    """Each frame is an image named by its index and time; PNG is exact, JPEG nearly so."""
     folder = FrameFolder(tmp_path / "new" / "frames", form)
     for frame in picture_frames(12, start=9.9):
         folder.write(frame)
@@ -29,7 +29,7 @@ def test_pictures(tmp_path: Path, form: str, apart: float) -> None:
 
 
 def test_a_picture_has_its_name_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full leaves neither the picture nor a part of it, and one line says which it was."""
+    """A full disk leaves neither the image nor a part of it, and the error names the image."""
 
     def full(self: Path, content: bytes) -> int:
         self.touch()
@@ -42,18 +42,17 @@ def test_a_picture_has_its_name_only_when_it_is_whole(tmp_path: Path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be(tmp_path: Path) -> None:
-    """An unknown format, and a folder that cannot be made, are told in one line."""
+def test_impossible_arguments(tmp_path: Path) -> None:
+    """An unknown format and a folder that cannot be created are refused."""
     with pytest.raises(UsageError, match="'gif'; expected one of png, jpg"):
         FrameFolder(tmp_path, "gif")
     (tmp_path / "file").touch()
     with pytest.raises(SinkError, match="cannot create the folder"):
         FrameFolder(tmp_path / "file" / "frames")
-    assert IMAGE_FORMATS == ("png", "jpg")
 
 
 def test_save_frames(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
-    """The pictures are those of the video, as many as the records, under the same numbers and times."""
+    """The images show the frames of the video, with the indices and times of the records."""
     clip = make_video(pts=[0, 512, 1500, 1600])
     ran = run("infer", clip, "-m", model_folder, "-o", "out.mp4", "--save-frames", "frames", "--save-json", "a.jsonl")
     assert (ran.code, ran.err) == (0, "") and "→ frames" in ran.out
@@ -67,7 +66,7 @@ def test_save_frames(run: Run, make_video: MakeVideo, model_folder: Path) -> Non
 
 
 def test_save_frames_of_several(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
-    """Of several sources each has its folder; without a video the pictures are written all the same."""
+    """Each of several sources gets its own folder; images are written without a video, too."""
     sources = make_video("a.mp4"), make_video("b.mp4")
     options = ["--no-save", "--save-frames", "f", "--frames-format", "jpg", "--max-frames", 3]
     assert run("infer", *sources, "-m", model_folder, *options).code == 0
@@ -76,7 +75,7 @@ def test_save_frames_of_several(run: Run, make_video: MakeVideo, model_folder: P
 
 
 def test_save_frames_refused(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
-    """A folder that holds files is added to only with --exist-ok; a file, and another format, are refused."""
+    """A folder with files is used only with --exist-ok; a file and an unknown format are refused."""
     clip = make_video()
     Path("frames").mkdir()
     Path("frames/mine.txt").touch()

@@ -1,4 +1,4 @@
-"""Stills: which clips of an evaluation have one, of which frame, and how large."""
+"""Stills of an evaluation: which clips have one, of which frame, and how large."""
 
 import base64
 from pathlib import Path
@@ -17,14 +17,14 @@ FRAMES = 20
 
 
 def pixels(uri: str) -> np.ndarray:
-    """The RGB picture in a data URI."""
+    """Return the RGB picture in a data URI."""
     start, content = uri.split(",")
     assert start == "data:image/jpeg;base64"
     return cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
 
 
 def watched(path: Path, *, sure: float, at: int = 7, name: str = "clip.mp4") -> ClipResult:
-    """A clip of class 0, of which class 1 is said throughout with 0.6, and so surely at one frame."""
+    """Return the result of a clip of class 0 that scores class 1 at 0.6, and at frame `at` as `sure`."""
     wrong = np.full(FRAMES, 0.6)
     wrong[at] = sure
     scores = np.stack([1 - wrong, wrong], 1)
@@ -34,7 +34,7 @@ def watched(path: Path, *, sure: float, at: int = 7, name: str = "clip.mp4") -> 
 
 @pytest.mark.parametrize("size", [(640, 360), (360, 640), (241, 3)])
 def test_a_still_is_small(size):
-    """A picture of any shape keeps its shape, at most 240 pixels long; a small one is not made larger."""
+    """A picture of any shape is shrunk to at most 240 pixels; a small one is not enlarged."""
     small = pixels(encode_data_uri(picture(0, *size)))
     assert max(small.shape) == 240 and min(small.shape[:2]) == max(1, round(min(size) * 240 / max(size)))
     assert pixels(encode_data_uri(picture(0, 64, 48))).shape == (48, 64, 3)
@@ -42,7 +42,7 @@ def test_a_still_is_small(size):
 
 @pytest.mark.parametrize("at", [0, 7, FRAMES - 1])
 def test_a_still_is_of_the_frame_at_which_the_wrong_label_was_surest(make_video, at):
-    """The still shows that very frame, and says when it was and how sure the model was of what."""
+    """The still shows the frame with the highest wrong score, with its time, label and score."""
     (row,) = video_rows([watched(make_video(), sure=0.9, at=at)])
     assert (row["still_time"], row["still_prediction"], row["still_score"]) == (round(0.04 * at, 4), 1, 0.9)
     shown = pixels(row["still"]).astype(int)
@@ -51,7 +51,7 @@ def test_a_still_is_of_the_frame_at_which_the_wrong_label_was_surest(make_video,
 
 
 def test_only_the_worst_that_went_wrong_have_stills(make_video):
-    """Of many wrong clips the surest have stills; one that is right has none, nor one that cannot be read any more."""
+    """Only the wrong clips with the highest scores have stills; a right clip and a missing file have none."""
     path = make_video()
     every = [watched(path, sure=0.61 + i / 100, name=f"{i}") for i in range(MAX_STILLS + 2)]
     every.append(watched(path, sure=1e-3, name="right"))

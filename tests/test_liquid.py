@@ -1,4 +1,4 @@
-"""The liquid forms: bounds, orders of convergence, identities of time, and one result however a stream is cut."""
+"""Liquid cells: bounds, orders of convergence, identities in time, and results that do not depend on chunking."""
 
 import math
 
@@ -42,7 +42,7 @@ seconds = st.floats(-6, 6).map(lambda exponent: 10.0**exponent)
 
 @pytest.fixture
 def path(request):
-    """The compiled kernels, or plain torch."""
+    """Run the test with compiled kernels or in plain torch."""
     with on_path(request.param) as name:
         yield name
 
@@ -54,7 +54,7 @@ def path(request):
 @few
 @given(scale=scales, dt=seconds, unfolds=st.integers(1, 8), seed=st.integers(0, 100))
 def test_states_and_time_constants_stay_within_their_bounds(form, solver, path, dtype, scale, dt, unfolds, seed):
-    """Whatever the input and however long the step, states stay among their equilibria and time constants in range."""
+    """For any input and any Δt, states stay between their equilibria and time constants within their range."""
     cell = make(form, dtype, seed=seed, solver=solver, unfolds=unfolds)
     x = torch.randn(3, 4, INPUTS, dtype=dtype) * scale
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_states_and_time_constants_stay_within_their_bounds(form, solver, path, 
 @both_paths
 @both_dtypes
 def test_gradients_of_huge_inputs_are_finite(form, solver, path, dtype):
-    """Inputs of ±1e30 and steps of ±1e6 seconds give finite gradients, not NaN."""
+    """Inputs of ±1e30 and steps of 1e6 seconds give finite gradients."""
     cell = make(form, dtype, solver=solver)
     x, dt, state = case(cell, 3)
     x = (x.sign() * 1e30).requires_grad_()
@@ -86,8 +86,8 @@ def test_gradients_of_huge_inputs_are_finite(form, solver, path, dtype):
     assert all(tensor.grad.isfinite().all() for tensor in (x, dt, *cell.parameters()))
 
 
-def hears(cell) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which unit hears which input, and which other unit."""
+def receives(cell) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which unit receives which input, and which other unit."""
     if isinstance(cell, LTC):
         return torch.ones(INPUTS, UNITS, dtype=torch.bool), torch.ones(UNITS, UNITS, dtype=torch.bool)
     return tuple(matrix(s, torch.ones_like(s.reversal)) > 0 for s in (cell.sensory, cell.recurrent))
@@ -97,16 +97,16 @@ def hears(cell) -> tuple[torch.Tensor, torch.Tensor]:
 @bounded_solvers
 @both_paths
 @both_dtypes
-def test_nan_goes_to_whoever_hears_it(form, solver, path, dtype):
-    """A NaN input makes the units that hear it NaN, then those that hear these; other streams keep their numbers."""
+def test_nan_spreads_along_synapses(form, solver, path, dtype):
+    """A NaN input makes the units that receive it NaN, then units that receive those; other streams are unaffected."""
     cell = make(form, dtype, solver=solver)
     x, _, start = case(cell, 3)
     clean = cell(x, 0.1, start)[0]
     x[1, 2, 0] = math.nan
-    sensory, recurrent = hears(cell)
+    sensory, recurrent = receives(cell)
     state, ill = start[1:2], torch.zeros(UNITS, dtype=torch.bool)
     for t in range(STEPS):
-        # What a unit hears, and what it was, is what it becomes.
+        # A unit becomes NaN if it was, or if an input or unit that it receives is.
         ill = ill | recurrent[ill].any(0) | (sensory[0] if t == 2 else torch.zeros_like(ill))
         _, state, taus = cell(x[1:2, t : t + 1], 0.1, state, return_time_constants=True)
         assert torch.equal(state[0].isnan(), ill)
@@ -125,7 +125,7 @@ def test_nan_goes_to_whoever_hears_it(form, solver, path, dtype):
     [("fused", 0.85, 1.15), ("exponential", 0.85, 4.0), ("euler", 0.85, 1.15), ("rk4", 3.8, 4.5)],
 )
 def test_solvers_converge_to_the_differential_equation(form, path, solver, lowest, highest):
-    """The error against an adaptive solver of the same equation falls by the solver's order."""
+    """The error relative to an adaptive solver decreases with the solver's order."""
     reference = make(form, solver=solver)
     x, _, state = case(reference, 1, steps=1)
     with torch.no_grad():
@@ -150,7 +150,7 @@ def test_solvers_converge_to_the_differential_equation(form, path, solver, lowes
 @every_form
 @both_paths
 def test_the_exponential_solver_errs_less_than_the_fused_one(form, path):
-    """At the same number of unfolds, exponential Euler is nearer to the finely solved equation."""
+    """With the same number of unfolds, exponential Euler is closer to the exact solution."""
     true_cell = make(form, solver="rk4", unfolds=400)
     x, _, state = case(true_cell, 8, steps=1)
     with torch.no_grad():
@@ -165,7 +165,7 @@ def test_the_exponential_solver_errs_less_than_the_fused_one(form, path):
 @both_paths
 @both_dtypes
 def test_no_time_changes_nothing(form, solver, path, dtype):
-    """Steps of Δt = 0 leave the state as it is, to the last bit, whatever the input."""
+    """Steps of Δt = 0 leave the state unchanged, bit by bit, for any input."""
     cell = make(form, dtype, solver=solver, unfolds=3)
     x, _, start = case(cell, 4)
     outputs, state = cell(x * 1e6, 0.0, start)
@@ -178,7 +178,7 @@ def test_no_time_changes_nothing(form, solver, path, dtype):
 @both_paths
 @both_dtypes
 def test_little_time_changes_little(form, solver, path, dtype):
-    """As Δt goes to 0, the state moves by no more than its speed times Δt."""
+    """As Δt goes to 0, the state moves by at most its speed times Δt."""
     cell = make(form, dtype, solver=solver)
     x, _, start = case(cell, 4, steps=1)
     with torch.no_grad():
@@ -193,7 +193,7 @@ def test_little_time_changes_little(form, solver, path, dtype):
 @both_paths
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
 def test_two_steps_are_one_of_twice_the_length(form, solver, path, dtype, atol):
-    """With held input, two steps of (Δt, L) are one step of (2Δt, 2L)."""
+    """With held input, two steps of (Δt, L) equal one step of (2Δt, 2L)."""
     once, twice = (make(form, dtype, solver=solver, unfolds=unfolds) for unfolds in (6, 3))
     x, _, state = case(once, 2, steps=1)
     near(twice(x.expand(-1, 2, -1), 0.015, state)[1], once(x, 0.03, state)[1], atol)
@@ -204,7 +204,7 @@ def test_two_steps_are_one_of_twice_the_length(form, solver, path, dtype, atol):
 @both_paths
 @both_dtypes
 def test_longest_steps_are_divided_for_each_stream_alone(form, solver, path, dtype):
-    """With `max_step`, a Δt takes as many solver steps as it needs, whatever the other streams of the batch take."""
+    """With `max_step`, each Δt takes the solver steps it needs, independent of other streams in the batch."""
     cell = make(form, dtype, solver=solver, unfolds=2, max_step=0.01)
     x, _, start = case(cell, 5, steps=2)
     dt = torch.tensor([[0.0, 0.015], [0.001, 0.0], [0.035, 0.002], [0.011, 0.096], [0.02, 0.3]], dtype=dtype)
@@ -219,8 +219,8 @@ def test_longest_steps_are_divided_for_each_stream_alone(form, solver, path, dty
         near(state[i : i + 1], by_hand, EXACT[dtype])
 
 
-def test_there_is_a_most_of_solver_steps():
-    """`max_step` divides a Δt into 10,000 steps at most; more unfolds than that are taken as given."""
+def test_solver_steps_have_a_maximum():
+    """`max_step` divides a Δt into at most 10,000 steps; a larger number of unfolds is used as given."""
     dt = torch.tensor([[0.0, 1e-3, 1e6, 3e38]])
     assert LTC(2, 2, max_step=1e-3).step_counts(dt).tolist() == [[1, 1, MAX_UNFOLDS, MAX_UNFOLDS]]
     assert LTC(2, 2, max_step=1e-30, unfolds=20_000).step_counts(dt).tolist() == [[20_000] * 4]
@@ -233,7 +233,7 @@ def test_there_is_a_most_of_solver_steps():
 @few
 @given(cuts=st.lists(st.integers(1, STEPS - 1), unique=True).map(sorted), seed=st.integers(0, 9))
 def test_whole_pieces_and_one_by_one_are_the_same(form, path, dtype, cuts, seed):
-    """A stream in one go, in any pieces and frame by frame gives the same outputs, states and time constants."""
+    """A whole stream, any pieces of it and its single frames give the same outputs, states and time constants."""
     cell = make(form, dtype, seed=seed, unfolds=2)
     x, dt, start = case(cell, 2, seed=seed)
     with torch.no_grad():
@@ -257,10 +257,10 @@ def test_whole_pieces_and_one_by_one_are_the_same(form, path, dtype, cuts, seed)
 @both_dtypes
 @pytest.mark.parametrize("batch", [2, UNITS, STEPS])
 def test_streams_side_by_side_are_streams_alone(form, path, dtype, batch):
-    """Streams in a batch, each at its own irregular Δt, give what they give alone, as many streams as units too."""
+    """Streams in a batch, each with its own irregular Δt, give the results that they give alone."""
     cell = make(form, dtype, max_step=0.2)
     x, dt, start = case(cell, batch)
-    dt[0, 3] = 0  # one stream stops for a frame, the others go on
+    dt[0, 3] = 0  # one stream has Δt = 0, the others do not
     outputs, states, taus = cell(x, dt, start, return_time_constants=True)
     for i in range(batch):
         alone = slice(i, i + 1)
@@ -274,7 +274,7 @@ def test_streams_side_by_side_are_streams_alone(form, path, dtype, batch):
 @both_paths
 @both_dtypes
 def test_padding_steps_nothing(form, path, dtype):
-    """Padded streams give what unpadded ones give, down to a length of 0, whatever the padding holds."""
+    """Padded streams give the results of unpadded ones, down to length 0, whatever the padding contains."""
     cell = make(form, dtype)
     x, dt, start = case(cell, 4)
     lengths = [STEPS, 5, 0, 1]
@@ -290,7 +290,7 @@ def test_padding_steps_nothing(form, path, dtype):
 @every_form
 @both_paths
 def test_dt_takes_every_documented_shape(form, path):
-    """Δt may be a number, (batch,), (batch, steps) or (batch, steps, 1), also where batch equals steps."""
+    """Δt may be a number, (batch,), (batch, steps) or (batch, steps, 1), also if batch equals steps."""
     cell = make(form)
     x, dt, start = case(cell, STEPS)
     expected = cell(x, torch.full_like(dt, 0.25), start)[0]
@@ -303,7 +303,7 @@ def test_dt_takes_every_documented_shape(form, path):
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_impossible_dt_is_refused_with_its_value(value):
-    """A negative, NaN or infinite Δt is an error that says what was got."""
+    """A negative, NaN or infinite Δt is refused with its value."""
     with pytest.raises(UsageError, match=r"dt holds (-0\.1|nan|inf).*; expected finite seconds, 0 or more"):
         as_dt(torch.tensor([0.1, value]), 2, 3, torch.zeros(1))
     with pytest.raises(UsageError, match="dt holds"):
@@ -313,7 +313,7 @@ def test_impossible_dt_is_refused_with_its_value(value):
 @every_form
 @both_paths
 def test_wrong_shapes_are_refused_with_what_was_got(form, path):
-    """Inputs, a Δt, a state or lengths of a wrong shape are refused in one line, with what was got and expected."""
+    """Inputs, Δt, a state or lengths of a wrong shape are refused with the given and the expected shape."""
     cell = make(form)
     x, dt, start = case(cell, 3)
     for wrong in (x[..., 1:], x[0], x[:, :0]):
@@ -333,7 +333,7 @@ def test_wrong_shapes_are_refused_with_what_was_got(form, path):
 
 @pytest.mark.parametrize("form", [LTC, ConductanceLTC])
 def test_impossible_options_are_refused(form):
-    """Sizes below 1, an unknown solver, a longest step or a range that is not positive are refused by name."""
+    """Sizes below 1, an unknown solver, and a max_step or range that is not positive are refused by name."""
     for sizes in ((0, 3), (3, 0)):
         with pytest.raises(UsageError, match=r"is 0; expected a whole number, 1 or more"):
             form(*sizes)
@@ -358,7 +358,7 @@ def test_a_wiring_for_another_width_is_refused():
 @given(n=st.integers(2, 40), low=st.floats(1e-3, 10), ratio=st.floats(1, 1e4))
 @settings(max_examples=30, deadline=None)
 def test_time_constants_start_log_uniform(n, low, ratio):
-    """Time constants and gains start spread evenly, in logarithms, over their whole ranges."""
+    """Initial time constants and gains are evenly spaced, in logarithms, over their whole ranges."""
     logs = log_uniform(n, low, low * ratio).sort().values
     near(logs, torch.linspace(math.log(low), math.log(low * ratio), n), 1e-5)
     cell = LTC(3, n, tau=(low, low * ratio), gain=(2.0, 30.0))
@@ -371,7 +371,7 @@ def test_time_constants_start_log_uniform(n, low, ratio):
 @pytest.mark.parametrize("form", ["conductance", "wired"])
 @pytest.mark.parametrize("inputs", [4, 400])
 def test_synapses_are_scaled_by_fan_in(form, inputs):
-    """However wide the input, the summed weight that a unit hears from one layer is of the size of its leak."""
+    """For inputs of any width, a unit's initial weights from one layer sum to the order of its leak."""
     cell = make(form, inputs=inputs, units=30)
     for synapses in (cell.sensory, cell.recurrent):
         weight = matrix(synapses, functional.softplus(synapses.raw_weight))
@@ -384,7 +384,7 @@ def test_synapses_are_scaled_by_fan_in(form, inputs):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_cell_of_wide_input_remembers_from_the_first_step(form):
-    """At initialisation a cell of 64 inputs keeps a trace of its state over half a second."""
+    """A newly initialised cell with 64 inputs remembers its state over half a second."""
     cell = make(form, inputs=64, units=32)
     x, _, start = case(cell, 1, steps=12)
     start.requires_grad_()

@@ -1,4 +1,4 @@
-"""Weights of ncps 1.0.1: the same outputs, states and gradients from the same numbers."""
+"""Weights of ncps 1.0.1: outputs, states and gradients agree with ncps."""
 
 import itertools
 
@@ -22,7 +22,7 @@ WIRINGS = {
 }
 every_wiring = pytest.mark.parametrize("wiring", WIRINGS)
 both_constraints = pytest.mark.parametrize("implicit", [False, True], ids=["clipped", "implicit"])
-# ncps by ours: our names for its arrays of synapses, and of neurons and mappings.
+# Our parameters by the names of ncps: those of synapses, and those of neurons and mappings.
 SYNAPSES = {"w": "raw_weight", "sigma": "slope", "mu": "centre", "erev": "reversal"}
 OTHERS = {
     "gleak": "raw_leak",
@@ -37,13 +37,13 @@ OTHERS = {
 
 @pytest.fixture(params=["kernels", "plain"])
 def path(request):
-    """The compiled kernels, or plain torch."""
+    """Run the test with compiled kernels or in plain torch."""
     with on_path(request.param) as name:
         yield name
 
 
 def theirs_of(wiring: str, **options) -> nn.Module:
-    """A layer of ncps with mappings and neurons that are not what they start as."""
+    """Return a layer of ncps whose input and output mappings differ from their initial values."""
     torch.manual_seed(0)
     layer = ncps.torch.LTC(INPUTS, WIRINGS[wiring](), epsilon=0, **options)
     with torch.no_grad():
@@ -54,7 +54,7 @@ def theirs_of(wiring: str, **options) -> nn.Module:
 
 
 def gradients(theirs: nn.Module, ours: ConductanceLTC) -> dict[str, tuple[Tensor, Tensor]]:
-    """Gradients by each of their parameters, and ours by the same numbers."""
+    """Return the gradients of each of their parameters, and ours of the same values."""
     cell, pairs = theirs.rnn_cell, {}
     values = dict(cell._params)
     for prefix, layer in (("sensory_", ours.sensory), ("", ours.recurrent)):
@@ -68,7 +68,7 @@ def gradients(theirs: nn.Module, ours: ConductanceLTC) -> dict[str, tuple[Tensor
     for name, (value, own, there) in pairs.items():
         expected, got = value.grad[there], own.grad
         if name.removeprefix("sensory_") in ("w", "gleak", "cm"):
-            # What is kept positive: compared by what it is, not by what it is kept as.
+            # Positive values are compared, not the parameters that they are computed from.
             got = got / torch.sigmoid(own.detach())
             if cell._implicit_param_constraints:
                 expected = expected / torch.sigmoid(value.detach()[there])
@@ -77,7 +77,7 @@ def gradients(theirs: nn.Module, ours: ConductanceLTC) -> dict[str, tuple[Tensor
 
 
 def agree(expected: Tensor, got: Tensor, largest: float) -> None:
-    """Equal within `largest`, as lengths of vectors."""
+    """Assert that gradients are equal within `largest` times their norm."""
     assert torch.linalg.vector_norm(got - expected) <= largest * torch.linalg.vector_norm(expected)
 
 
@@ -85,7 +85,7 @@ def agree(expected: Tensor, got: Tensor, largest: float) -> None:
 @both_constraints
 @pytest.mark.parametrize(("dtype", "largest"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 def test_streams_of_irregular_time_are_those_of_ncps(wiring, implicit, path, dtype, largest):
-    """One stream at irregular timespans: outputs, the last state and all gradients agree."""
+    """For one stream with irregular timespans, outputs, the last state and all gradients agree."""
     theirs = theirs_of(wiring, implicit_param_constraints=implicit).to(dtype)
     ours = from_ncps(theirs)
     assert isinstance(ours, ConductanceLTC) and ours.raw_leak.dtype == dtype
@@ -102,7 +102,7 @@ def test_streams_of_irregular_time_are_those_of_ncps(wiring, implicit, path, dty
         ((result * weights).sum() + end.sum()).backward()
     pairs = [(expected.grad, own.grad) for expected, own in zip(*given, strict=True)]
     pairs += gradients(theirs, ours).values()
-    for expected, own in pairs:  # in float32 each side rounds by about as much as they differ
+    for expected, own in pairs:  # in float32 both sides round by about this much
         agree(expected, own, 3 * largest)
     agree(*(torch.cat([gradient.ravel() for gradient in side]) for side in zip(*pairs, strict=True)), largest)
 
@@ -110,10 +110,10 @@ def test_streams_of_irregular_time_are_those_of_ncps(wiring, implicit, path, dty
 @every_wiring
 @both_constraints
 def test_steps_of_a_batch_are_those_of_a_cell_of_ncps(wiring, implicit, path):
-    """A cell's step of many streams, each over its own time: outputs and states agree."""
+    """For a step of many streams, each with its own Δt, outputs and states agree."""
     theirs = theirs_of(wiring, implicit_param_constraints=implicit, ode_unfolds=4).rnn_cell
     ours = from_ncps(theirs)
-    batch = ours.units  # where ncps' sequences would take times for units
+    batch = ours.units  # with this batch size ncps' sequence layer would confuse times with units
     x, start, spans = torch.randn(batch, INPUTS), torch.randn(batch, ours.units) * 0.2, torch.rand(batch) + 0.02
     with torch.no_grad():
         outputs, states = theirs(x, start, spans[:, None])
@@ -124,7 +124,7 @@ def test_steps_of_a_batch_are_those_of_a_cell_of_ncps(wiring, implicit, path):
 
 @pytest.mark.parametrize(("inputs", "outputs"), [*itertools.product(["affine", "linear", None], repeat=2)])
 def test_mappings_are_taken_over(inputs, outputs, path):
-    """Affine, linear and no mappings of inputs and outputs give the same outputs."""
+    """Affine, linear and missing mappings of inputs and outputs are copied."""
     theirs = theirs_of("auto", input_mapping=inputs, output_mapping=outputs)
     ours = from_ncps(theirs)
     x = torch.randn(3, 4, INPUTS)
@@ -154,7 +154,7 @@ def test_mixed_memory_is_taken_over(wiring, path):
 
 
 def test_clipped_weights_are_taken_over():
-    """Weights and conductances that ncps' clipping has set to 0 become next to nothing, not NaN."""
+    """Weights and conductances that the clipping of ncps has set to 0 are copied without NaN."""
     theirs = theirs_of("full", implicit_param_constraints=False)
     with torch.no_grad():
         for name in ("w", "sensory_w", "gleak"):
@@ -165,7 +165,7 @@ def test_clipped_weights_are_taken_over():
 
 
 def test_no_time_is_the_identity_unlike_there():
-    """A step of 0 seconds, which is NaN in ncps, leaves the state as it is."""
+    """A step of 0 seconds, which gives NaN in ncps, leaves the state unchanged."""
     theirs = theirs_of("full").rnn_cell
     x, start = torch.randn(2, INPUTS), torch.randn(2, 6)
     assert theirs(x, start, 0.0)[1].isnan().all()

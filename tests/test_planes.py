@@ -1,4 +1,4 @@
-"""Decoded video that stays Y'CbCr: the network's input straight from it, the overlay and the encoder on its planes."""
+"""Decoded video kept as Y'CbCr: network input, overlay and encoder work directly on its planes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -31,7 +32,7 @@ KINDS = [
 
 
 def tagged_video(path: Path, form: str, matrix: int, full: bool, size: tuple[int, int] = (128, 96)) -> Path:
-    """Five frames without loss, of these colours."""
+    """Write five lossless frames with these colour tags."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = *size, form.replace("yuvj", "yuv")
@@ -55,7 +56,7 @@ def tagged_video(path: Path, form: str, matrix: int, full: bool, size: tuple[int
 def test_straight_to_the_networks_size(
     tmp_path: Path, form: str, matrix: int, full: bool, preprocessing: Preprocessing
 ) -> None:
-    """The network's input is that of the full-size RGB, of every matrix, range and depth, within its rounding."""
+    """Network input from planes equals that from full-size RGB within rounding, for every matrix, range and depth."""
     with open_video(tagged_video(tmp_path / "clip.mkv", form, matrix, full)) as video:
         frame = next(iter(video))
     assert isinstance(frame.pixels, Pixels)
@@ -68,7 +69,7 @@ def test_straight_to_the_networks_size(
 
 
 def test_turned_pictures_are_turned_after_they_shrank(make_video, tmp_path: Path) -> None:
-    """A clip that is stored lying gives its upright picture straight too."""
+    """Rotated clips give upright pictures from planes, too."""
     source, turned = make_video(size=(96, 64)), tmp_path / "turned.mp4"
     with av.open(str(source)) as there, av.open(str(turned), "w") as here:
         stream = here.add_stream_from_template(there.streams.video[0])
@@ -95,7 +96,7 @@ def test_turned_pictures_are_turned_after_they_shrank(make_video, tmp_path: Path
 
 
 def test_ten_bits_to_rgb() -> None:
-    """Black, white and grey of both ranges, and BT.709's pure red, are what the standard says."""
+    """Black and white of both ranges, and BT.709's pure red, are converted as the standard defines."""
 
     def shown(y: int, cb: int, cr: int, full_range: bool = False) -> list[float]:
         planes = np.array([y, cb, cr], np.uint16).reshape(3, 1, 1)
@@ -109,7 +110,7 @@ def test_ten_bits_to_rgb() -> None:
 
 
 def test_what_only_rgb_can_give(tmp_path: Path) -> None:
-    """Pictures with transparency have no planes to give, and are embedded by way of RGB."""
+    """Pictures with transparency have no planes, and are embedded from RGB."""
     path = tmp_path / "clear.mov"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("png", rate=25)
@@ -135,7 +136,7 @@ def predictions(count: int) -> list[Prediction]:
 def test_the_overlay_on_planes_looks_the_same(
     tmp_path: Path, form: str, matrix: int, full: bool, size: tuple[int, int]
 ) -> None:
-    """Drawn on planes the overlay looks as on RGB; beside its cards the planes stay bit by bit what they were."""
+    """The overlay drawn on planes looks as on RGB; outside its cards luma does not change by a bit."""
     path = tagged_video(tmp_path / "clip.mkv", form, matrix, full, size)
     on_planes, on_rgb = Overlay(compare=True).stream(), Overlay(compare=True).stream()
     with open_video(path) as video:
@@ -146,7 +147,7 @@ def test_the_overlay_on_planes_looks_the_same(
             assert isinstance(drawn.pixels, Pixels) and before is not None
             wanted = on_rgb.draw(DrawnPixels(before).rgb(), prediction)
             assert drawn.image.shape == wanted.shape
-            # Small coloured letters lose colour to 4:2:0, as they would in the encoder.
+            # Small coloured letters lose colour in 4:2:0, as they would in the encoder.
             assert np.abs(drawn.image.astype(int) - wanted).mean() < 1.5
             after = drawn.pixels.planes()
             again = frame.pixels.planes()
@@ -154,12 +155,14 @@ def test_the_overlay_on_planes_looks_the_same(
             assert (before.y == again.y).all(), "the source's own planes were drawn on"
             same = after.y == before.y
             assert 0.3 < same.mean() < 1
-            middle = before.y.shape[0] * 2 // 3
-            assert same[middle - 4 : middle, : before.y.shape[1] // 8].all() or same[:, 0].all()
+            untouched = (wanted == DrawnPixels(before).rgb()).all(-1)
+            inside = ~cv2.dilate((~untouched).astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
+            assert inside.mean() > 0.3
+            assert same[inside].all()
 
 
 def test_no_overlay_no_change(make_video, model: Model, tmp_path: Path) -> None:
-    """With nothing to draw the planes that are encoded are the decoder's own."""
+    """With nothing to draw, the encoded planes are the decoder's own."""
     with open_video(make_video(size=(128, 96))) as video:
         frame = next(iter(video))
     (prediction,) = predictions(1)
@@ -184,7 +187,7 @@ def test_colours_are_written_as_they_came(tmp_path: Path, form: str, matrix: int
 
 
 def test_colours_that_change_midway(tmp_path: Path) -> None:
-    """A frame of another matrix, or that is RGB, becomes what the output's first frame was."""
+    """A frame with another matrix, or in RGB, is converted to the format of the output's first frame."""
     image = np.full((96, 128, 3), (200, 60, 40), np.uint8)
 
     def planes(matrix: int) -> DrawnPixels:
@@ -222,7 +225,7 @@ def solid(path: Path, image: np.ndarray, matrix: int) -> Path:
 
 
 def test_a_session_sees_a_frame_as_predict_does(make_video, model: Model) -> None:
-    """Frames pushed by hand give the numbers of the loop; their RGB gives them within what its rounding changes."""
+    """Frames pushed one by one or together give the same scores; their RGB gives them within rounding."""
     with open_video(make_video(size=(128, 96))) as video:
         frames = list(video)
     by_hand = Session(model).push_many(frames)

@@ -1,4 +1,4 @@
-"""Real videos: the output has the source's frames, times and sound; pictures are upright, in shape and visible."""
+"""Real videos: the output has the source's frames, times and sound; pictures are upright and in shape."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -15,7 +15,7 @@ WITHIN = 0.0015  # seconds
 
 
 def real(data: Path, name: str) -> Path:
-    """A video of the shared folder, by its name."""
+    """Return a video of the shared folder by its name."""
     found = sorted((data / "testvideos").glob(f"*/{name}"))
     if not found:
         pytest.skip(f"{name} is not in the shared data folder")
@@ -23,7 +23,7 @@ def real(data: Path, name: str) -> Path:
 
 
 def times_of(path: Path, stop: float | None = None) -> list[float]:
-    """Times of the pictures, as PyAV decodes them, counted from the first."""
+    """Return the times of the pictures, as PyAV decodes them, counted from the first."""
     times: list[float] = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
@@ -39,7 +39,7 @@ def times_of(path: Path, stop: float | None = None) -> list[float]:
 
 
 def sound_of(path: Path, stop: float | None = None) -> list[bytes]:
-    """Payloads of the packets of sound, those that begin before `stop`."""
+    """Return the content of the packets of sound that begin before `stop`."""
     with av.open(str(path)) as container:
         if not container.streams.audio:
             return []
@@ -69,7 +69,7 @@ def sound_of(path: Path, stop: float | None = None) -> list[bytes]:
 def test_frames_times_and_sound_are_kept(
     data: Path, model: Model, tmp_path: Path, name: str, stop: float | None, ending: str
 ) -> None:
-    """As many frames, at the same times, and the same packets of sound as the source has."""
+    """The output has the source's frames, at the same times, and the same packets of sound."""
     source, out = real(data, name), tmp_path / f"out{ending}"
     summary = infer(open_video(source, stop=stop), model, video=out)
     before, after = times_of(source, stop), times_of(out)
@@ -81,7 +81,7 @@ def test_frames_times_and_sound_are_kept(
 
 @pytest.mark.parametrize("name", ["nasa_13013_rotated.mp4", "video_90.mov", "video_180.mov", "rotate-buck-bunny.mp4"])
 def test_upright(data: Path, model: Model, tmp_path: Path, name: str) -> None:
-    """A rotated clip comes upright, as OpenCV turns it too, and is written so that nothing need turn it again."""
+    """A rotated clip is read upright, as OpenCV reads it, and written without a rotation."""
     source, out = real(data, name), tmp_path / "out.mp4"
     _, bgr = cv2.VideoCapture(str(source)).read()
     with open_video(source) as video:
@@ -107,7 +107,7 @@ def test_pixel_aspect_is_kept(data: Path, model: Model, tmp_path: Path) -> None:
 
 
 def test_a_phone_clip_of_constant_luminance(data: Path, model: Model, tmp_path: Path) -> None:
-    """A clip that claims bt2020c, on which others fail, is decoded and is not black."""
+    """A clip tagged bt2020c, which swscale does not support, is decoded and is not black."""
     source, out = real(data, "phone_bt2020c_h264.mp4"), tmp_path / "out.mp4"
     with open_video(source, stop=0.5) as video:
         images = [frame.image for frame in video]
@@ -120,7 +120,7 @@ def test_a_phone_clip_of_constant_luminance(data: Path, model: Model, tmp_path: 
 
 @pytest.mark.parametrize("name", ["testsrc2_mpeg4.avi", "test.avi", "S001C001P001R001A001_rgb.avi"])
 def test_avi_runs_evenly(data: Path, name: str) -> None:
-    """AVI stores no times; its frames, those with B-frames too, are one step of its rate apart."""
+    """The frames of an AVI, which stores no times, are evenly spaced by its rate, also with B-frames."""
     with open_video(real(data, name), stop=2) as video:
         rate = float(video.info.rate or 0)
         times = [frame.time for frame in video]
@@ -132,7 +132,7 @@ def test_avi_runs_evenly(data: Path, name: str) -> None:
     "name", ["bt601_full_range.mp4", "bt601_limited_range.mp4", "bt709_full_range.mp4", "nasa_13013.mp4"]
 )
 def test_both_readers_agree(data: Path, name: str) -> None:
-    """Both readers give the same times and, but for rounding, the same colours."""
+    """Both readers give the same times and, within rounding, the same colours."""
     source = real(data, name)
     with open_video(source, stop=0.3) as a, open_video(source, stop=0.3, reader="opencv") as b:
         pairs = list(zip(a, b, strict=True))
@@ -147,7 +147,7 @@ def test_both_readers_agree(data: Path, name: str) -> None:
     ["newtonscradle.gif", "h265_video.mp4", "av1_video.mkv", "testsrc2_444_10bit_hevc.mp4", "no-aud.ts", "frames.webm"],
 )
 def test_all_kinds_are_read(data: Path, name: str) -> None:
-    """Formats of every kind are read: pictures that show something, at times that increase."""
+    """Many formats are read: pictures with content, at increasing times."""
     with open_video(real(data, name), stop=0.5) as video:
         frames = [(frame.time, frame.image.std(), frame.image.shape) for frame in video]
         assert {shape for _, _, shape in frames} == {(video.info.height, video.info.width, 3)}
@@ -156,14 +156,14 @@ def test_all_kinds_are_read(data: Path, name: str) -> None:
 
 
 def subtitles_of(path: Path) -> list[tuple[float, bytes]]:
-    """Time and text of each subtitle of the first track, without the empty ones."""
+    """Return time and text of each subtitle of the first track that is not empty."""
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(container.streams.subtitles[0]) if packet.size > 2]
         return [(float(packet.pts * packet.time_base), bytes(packet)) for packet in packets]
 
 
 def test_subtitles_are_kept(data: Path, model: Model, tmp_path: Path) -> None:
-    """A clip with two tracks of sound and two of subtitles has them still, and in their places."""
+    """A clip with two sound and two subtitle tracks keeps them, in sync."""
     source, out = real(data, "nasa_13013.mp4"), tmp_path / "out.mp4"
     summary = infer(open_video(source, start=2.0, stop=6.0), model, video=out)
     assert summary.notes == []
@@ -175,7 +175,7 @@ def test_subtitles_are_kept(data: Path, model: Model, tmp_path: Path) -> None:
 
 
 def test_sound_for_the_web(data: Path, model: Model, tmp_path: Path) -> None:
-    """MPEG sound, which WebM cannot hold, becomes Opus of the same length."""
+    """MPEG sound, which WebM cannot hold, is re-encoded to Opus of the same length."""
     source, out = real(data, "sine_stereo_mp2.mpg"), tmp_path / "out.webm"
     summary = infer(open_video(source, stop=1.0), model, video=out, codec="vp9")
     assert summary.notes == ["sound re-encoded from mp2 to Opus: .webm cannot hold mp2"]
@@ -186,7 +186,7 @@ def test_sound_for_the_web(data: Path, model: Model, tmp_path: Path) -> None:
 
 
 def test_dts_is_copied(data: Path, model: Model, make_video: Callable[..., Path], tmp_path: Path) -> None:
-    """DTS, whose decoder goes by another name than the codec, is copied into Matroska as any sound."""
+    """DTS, whose decoder has another name than the codec, is copied into Matroska like any sound."""
     source, out = tmp_path / "in.mkv", tmp_path / "out.mkv"
     with (
         av.open(str(make_video())) as clip,

@@ -1,4 +1,4 @@
-"""What goes beside the pictures: sound in step, subtitles, chapters and tags; a note where something is lost."""
+"""Side tracks: sound in sync, subtitles, chapters and tags; and a note if something is lost."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -38,7 +38,7 @@ def show(container: av.container.OutputContainer, stream: av.VideoStream, second
 def with_clicks(
     path: Path, codec: str, *, rate: int = 48_000, layout: str = "stereo", gap: bool = False, **more: Any
 ) -> Path:
-    """Two seconds of pictures and of sound with three clicks; with a `gap`, no sound from 1.0 to 1.3 s."""
+    """Write two seconds of pictures and of sound with three clicks; with a `gap`, no sound from 1.0 to 1.3 s."""
     with av.open(str(path), "w") as container:
         stream, sound = begin(container), container.add_stream(codec, rate=rate, layout=layout)
         assert isinstance(sound, av.AudioStream)
@@ -61,7 +61,7 @@ def with_clicks(
 
 
 def clicks_of(path: Path) -> list[float]:
-    """When the clicks are heard, in seconds after the first picture."""
+    """Return the times of the clicks in seconds after the first picture."""
     heard: list[float] = []
     with av.open(str(path)) as container:
         first = next(container.decode(video=0)).time
@@ -77,7 +77,7 @@ def clicks_of(path: Path) -> list[float]:
 
 
 def copy(source: Path, out: Path, start: float = 0.0, stop: float | None = None) -> list[str]:
-    """Write a video with its tracks; the notes."""
+    """Write a video with its side tracks; return the notes."""
     with open_video(source, start=start, stop=stop) as video:
         tracks = video.side_tracks()
         zero = video.start_time + Fraction(start)
@@ -102,10 +102,10 @@ def copy(source: Path, out: Path, start: float = 0.0, stop: float | None = None)
         ("in.nut", "out.mp4", {"codec": "pcm_mulaw", "gap": True}, "from pcm_mulaw to AAC: .mp4 cannot hold pcm_mulaw"),
     ],
 )
-def test_sound_is_encoded_anew_in_step(
+def test_sound_is_reencoded_in_sync(
     tmp_path: Path, name: str, out: str, sound: dict[str, Any], note: str, start: float
 ) -> None:
-    """Sound that the container cannot hold is encoded anew, in step with the pictures, and a note says so."""
+    """Sound that the container cannot hold is re-encoded in sync with the pictures, with a note."""
     source = with_clicks(tmp_path / name, **sound)
     notes = copy(source, tmp_path / out, start)
     assert len(notes) == 1 and note in notes[0]
@@ -118,14 +118,14 @@ def test_sound_is_encoded_anew_in_step(
 
 
 def test_without_an_encoder_sound_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where FFmpeg was built without the encoder, a note says what container keeps the sound."""
+    """Without the encoder sound is left out, and a note names a container that keeps it."""
     monkeypatch.setattr(written, "OPUS", ("nonesuch", "Opus", 64_000))
     notes = copy(with_clicks(tmp_path / "in.mkv", "pcm_s16le"), tmp_path / "out.webm")
     assert notes == ["sound left out: .webm cannot hold pcm_s16le; write .mkv to keep sound"]
 
 
 def test_without_a_decoder_a_track_is_left_out(tmp_path: Path) -> None:
-    """A track of a codec that FFmpeg does not know is left out with a note, the video written all the same."""
+    """A track whose codec FFmpeg does not know is left out with a note; the video is still written."""
 
     class Strange:
         streams: Sequence[Any] = [SimpleNamespace(type="audio", codec_context=None, index=0)]
@@ -141,7 +141,7 @@ def test_without_a_decoder_a_track_is_left_out(tmp_path: Path) -> None:
 
 
 def test_sound_that_changes(tmp_path: Path) -> None:
-    """Where a broadcast changes from mono to stereo, or lays sound over sound, what is encoded runs on in step."""
+    """Encoded sound stays in sync if the source switches from mono to stereo or its sound overlaps."""
 
     def packet(place: int, layout: str) -> Any:
         wave = np.full((1 if layout == "mono" else 2, 480), 0.5 if place == 4800 else 0.0, np.float32)
@@ -166,8 +166,8 @@ def test_sound_that_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("out", ["out.mp4", "out.mkv", "out.webm"])
-def test_files_laid_end_to_end(tmp_path: Path, out: str) -> None:
-    """Where the source's clock starts anew all pictures are written, and a note says where sound is missing."""
+def test_concatenated_files(tmp_path: Path, out: str) -> None:
+    """If the source's clock restarts, all pictures are written, and a note states where sound is missing."""
     once, twice = with_clicks(tmp_path / "once.ts", "aac"), tmp_path / "twice.ts"
     twice.write_bytes(once.read_bytes() * 2)
     notes = copy(twice, tmp_path / out)
@@ -187,7 +187,7 @@ TIMES = ((0.4, 0.4), (1.2, 0.6))  # start and duration, in seconds
 
 
 def with_subtitles(path: Path, codec: str) -> Path:
-    """Two seconds of pictures with two subtitles in French, two chapters, a title and an artist."""
+    """Write two seconds of pictures with two subtitles in French, two chapters, a title and an artist."""
     with av.open(str(path), "w") as container:
         stream, subtitles = begin(container), container.add_mux_stream(codec)
         subtitles.time_base = MILLI
@@ -211,7 +211,7 @@ def with_subtitles(path: Path, codec: str) -> Path:
 
 
 def subtitles_of(path: Path) -> list[tuple[float, float, bytes]]:
-    """Start, duration and text of each subtitle that is not empty."""
+    """Return start, duration and text of each subtitle that is not empty."""
     with av.open(str(path)) as container:
         packets = [p for p in container.demux(container.streams.subtitles[0]) if p.size > 2]
         return [(float(p.pts * p.time_base), float(p.duration * p.time_base), bytes(p)) for p in packets]
@@ -227,7 +227,7 @@ def subtitles_of(path: Path) -> list[tuple[float, float, bytes]]:
     ],
 )
 def test_subtitles(tmp_path: Path, codec: str, name: str, outs: list[str]) -> None:
-    """Subtitles are copied, with their language, where the container holds them; else a note says what would."""
+    """Subtitles are copied with their language if the container can hold them; otherwise a note names one that can."""
     source = with_subtitles(tmp_path / name, codec)
     for suffix in (".mkv", ".mp4", ".mov", ".webm"):
         out = tmp_path / f"out{suffix}"
@@ -246,7 +246,7 @@ def test_subtitles(tmp_path: Path, codec: str, name: str, outs: list[str]) -> No
 
 @pytest.mark.parametrize(("codec", "suffix"), [("subrip", ".mkv"), ("mov_text", ".mp4")])
 def test_subtitles_are_cut_to_the_window(tmp_path: Path, codec: str, suffix: str) -> None:
-    """With a start and an end subtitles move with the pictures; one that runs across an edge is cut there."""
+    """With a start and a stop subtitles move with the pictures; a subtitle that crosses an edge is cut there."""
     out = tmp_path / f"out{suffix}"
     copy(with_subtitles(tmp_path / f"in{suffix}", codec), out, start=0.6, stop=1.4)
     expected = [(0.0, 0.2), (0.6, 0.2)]
@@ -257,7 +257,7 @@ Chapters = list[tuple[float, float, str]]
 
 
 def chapters_of(container: av.container.InputContainer) -> Chapters:
-    """Start, end and title of each chapter, in seconds to the millisecond."""
+    """Return start and end in seconds, rounded to milliseconds, and title of each chapter."""
     told = [(c["time_base"], c["start"], c["end"], c["metadata"]["title"]) for c in container.chapters()]
     return [(round(float(base * start), 3), round(float(base * end), 3), title) for base, start, end, title in told]
 
@@ -273,7 +273,7 @@ def chapters_of(container: av.container.InputContainer) -> Chapters:
     ],
 )
 def test_chapters_and_tags(tmp_path: Path, suffix: str, start: float, stop: float | None, chapters: Chapters) -> None:
-    """Chapters come along, moved and cut as the pictures are; so do title, artist, comment, date and language."""
+    """Chapters are moved and cut like the pictures; title, artist, comment, date and language are copied."""
     out = tmp_path / f"out{suffix}"
     copy(with_subtitles(tmp_path / "in.mkv", "subrip"), out, start, stop)
     with av.open(str(out)) as container:
@@ -286,7 +286,7 @@ def test_chapters_and_tags(tmp_path: Path, suffix: str, start: float, stop: floa
 
 
 def test_chapters_end_with_the_pictures(tmp_path: Path, model: Model) -> None:
-    """Where a run ends before its source, no chapter goes on behind the last picture."""
+    """If a run ends before its source, no chapter continues after the last picture."""
     source, out = with_subtitles(tmp_path / "in.mkv", "subrip"), tmp_path / "out.mkv"
     for frames, chapters in ((35, [(0.0, 0.9, "one"), (0.9, 1.4, "two")]), (10, [(0.0, 0.4, "one")])):
         infer(source, model, video=out, max_frames=frames)

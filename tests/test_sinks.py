@@ -1,4 +1,4 @@
-"""Every output: the frames' own times, sound beside them, colours kept, and a final name only when it is whole."""
+"""Outputs: the frames' own times, copied sound, kept colours, and a final name only when they are complete."""
 
 import csv
 import json
@@ -45,14 +45,14 @@ def write(path: Path, frames: Sequence[Frame], info: VideoInfo = INFO, **options
 
 
 def times_of(path: Path) -> list[Fraction]:
-    """The presentation times of the pictures, as PyAV reads them."""
+    """Return the presentation times of the pictures, as PyAV reads them."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         return [frame.pts * stream.time_base for frame in container.decode(stream)]
 
 
 def sound_of(path: Path) -> list[tuple[float, bytes]]:
-    """Time and payload of each packet of sound."""
+    """Return the time and content of each packet of sound."""
     with av.open(str(path)) as container:
         packets = container.demux(container.streams.audio[0])
         return [(float((p.pts or 0) * p.time_base), bytes(p)) for p in packets if p.size]
@@ -61,7 +61,7 @@ def sound_of(path: Path) -> list[tuple[float, bytes]]:
 @pytest.mark.parametrize("pts", [range(0, 20 * 512, 512), VARIABLE], ids=["constant", "variable"])
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
 def test_times_are_kept(tmp_path: Path, pts: Sequence[int], suffix: str) -> None:
-    """The output has exactly the frames' times: to the tick, in Matroska to its millisecond."""
+    """The output has exactly the frames' times, to the tick; in Matroska to the millisecond."""
     times = times_of(write(tmp_path / f"out{suffix}", frames_at(pts)))
     if suffix == ".mkv":
         assert [float(t) for t in times] == pytest.approx([float(p * TICK) for p in pts], abs=0.00051)
@@ -71,14 +71,14 @@ def test_times_are_kept(tmp_path: Path, pts: Sequence[int], suffix: str) -> None
 
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_the_last_picture_is_kept_wherever_a_fragment_ends(tmp_path: Path, codec: str) -> None:
-    """Few pictures, far apart: the last one is read again, though others were coded after it."""
+    """The last of a few distant pictures can be read again, although others were coded after it."""
     for count in (3, 4, 5, 7, 12):
         pts = [6000 * i for i in range(count)]
         assert times_of(write(tmp_path / "out.mp4", frames_at(pts), codec=codec)) == [tick * TICK for tick in pts]
 
 
 def test_a_clock_that_does_not_begin_at_zero(tmp_path: Path) -> None:
-    """What `begin` says becomes 0 in the output; the frames keep their distances."""
+    """`start_time` becomes 0 in the output; the frames keep their distances."""
     frames = frames_at([6400 + p for p in VARIABLE])
     assert times_of(write(tmp_path / "out.mp4", frames, start_time=Fraction(1, 2))) == [p * TICK for p in VARIABLE]
     late = times_of(write(tmp_path / "late.mp4", frames, start_time=Fraction(1, 4)))
@@ -87,14 +87,14 @@ def test_a_clock_that_does_not_begin_at_zero(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("base", [Fraction(1, 1_000_000), Fraction(1, 90_000), Fraction(1001, 30_000), Fraction(1, 25)])
 def test_any_time_base(tmp_path: Path, base: Fraction) -> None:
-    """Ticks of any length are kept to the tick."""
+    """Times in any time base are kept to the tick."""
     step = max(1, round(Fraction(1, 25) / base))
     times = times_of(write(tmp_path / "out.mp4", frames_at([i * step for i in range(10)], base)))
     assert times == [i * step * base for i in range(10)]
 
 
 def test_two_pictures_at_one_time(tmp_path: Path) -> None:
-    """A repeated time, which no container takes, is moved by one tick; no picture is lost."""
+    """A repeated time, which no container accepts, moves by one tick; no picture is lost."""
     assert times_of(write(tmp_path / "out.mp4", frames_at([0, 512, 512, 1024]))) == [
         t * TICK for t in (0, 512, 513, 1024)
     ]
@@ -102,7 +102,7 @@ def test_two_pictures_at_one_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(63, 47), (33, 48), (64, 35)])
 def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
-    """An odd side is padded by one; the picture is otherwise where it was."""
+    """An odd side is padded by one pixel; the picture stays in its place."""
     width, height = size
     path = write(tmp_path / "out.mp4", frames_at(range(0, 5 * 512, 512), size=size))
     with open_video(path) as video:
@@ -115,7 +115,7 @@ def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     ("codec", "suffix"), [(name, suffix) for name, codec in CODECS.items() for suffix in codec.suffixes]
 )
 def test_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
-    """Each codec writes each of its containers: every frame, at its time, of the right picture."""
+    """Every codec writes every frame, at its time and with the right picture, into each of its containers."""
     if codec not in {name for name, _, here in available_codecs() if here}:
         pytest.skip(f"this build of PyAV has no encoder for {codec}")
     pts = [0, 512, 1500, 1600, 5000]
@@ -128,10 +128,10 @@ def test_codecs(tmp_path: Path, codec: str, suffix: str) -> None:
     assert all(np.abs(f.image[:67].astype(int) - picture(i, 98, 67)).mean() < 15 for i, f in enumerate(frames))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells how its threads are scheduled")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux reports how threads are scheduled")
 @pytest.mark.parametrize("codec", CODECS)
 def test_no_encoder_takes_the_machine_for_itself(tmp_path: Path, codec: str) -> None:
-    """While a video is written and after it, threads are scheduled as before; as root, libsvtav1 would be real-time."""
+    """Writing a video does not change the scheduling of threads; as root, libsvtav1 would make them real-time."""
     if codec not in {name for name, _, here in available_codecs() if here}:
         pytest.skip(f"this build of PyAV has no encoder for {codec}")
 
@@ -149,7 +149,7 @@ def test_no_encoder_takes_the_machine_for_itself(tmp_path: Path, codec: str) -> 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_frame_or_two(tmp_path: Path, codec: str, count: int) -> None:
-    """Also a video of a single frame, or two, is written."""
+    """A video of one or two frames is written."""
     if codec not in {name for name, _, here in available_codecs() if here}:
         pytest.skip(f"this build of PyAV has no encoder for {codec}")
     name = f"out{CODECS[codec].suffixes[0]}"
@@ -158,7 +158,7 @@ def test_a_frame_or_two(tmp_path: Path, codec: str, count: int) -> None:
 
 
 def test_a_picture_that_the_encoder_refuses(tmp_path: Path) -> None:
-    """What an encoder cannot take is one SinkError, and no part is left."""
+    """A picture that the encoder refuses raises one SinkError and leaves no part."""
     with pytest.raises(SinkError) as error:
         write(tmp_path / "out.mp4", frames_at([0], size=(1, 1)), codec="h265")
     assert "\n" not in str(error.value) and "out.mp4" in str(error.value)
@@ -166,8 +166,8 @@ def test_a_picture_that_the_encoder_refuses(tmp_path: Path) -> None:
 
 
 def test_an_encoder_in_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first hardware encoder that opens is taken, those that this build or machine lacks are passed over."""
-    candidates = {"no_such_encoder": {}, "libx264": {"preset": "ultrafast"}}  # the second stands for a GPU's
+    """The first hardware encoder that opens is used; encoders that the build or machine lacks are skipped."""
+    candidates = {"no_such_encoder": {}, "libx264": {"preset": "ultrafast"}}  # the second replaces a GPU's
     monkeypatch.setitem(codecs.HARDWARE_ENCODERS, "h264", candidates)
     path = write(tmp_path / "out.mp4", frames_at(VARIABLE), codec="h264-hardware")
     assert times_of(path) == [tick * TICK for tick in VARIABLE]
@@ -181,7 +181,7 @@ def test_an_encoder_in_hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_apple_tag(tmp_path: Path) -> None:
-    """HEVC in MP4 is tagged hvc1, by which Apple's players know it."""
+    """HEVC in MP4 is tagged hvc1, which Apple's players require."""
     with av.open(str(write(tmp_path / "out.mp4", frames_at([0, 512]), codec="h265"))) as container:
         assert container.streams.video[0].codec_context.codec_tag == "hvc1"
 
@@ -189,7 +189,7 @@ def test_apple_tag(tmp_path: Path) -> None:
 @pytest.mark.parametrize("begin", [0.0, 0.2])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_sound_is_copied(tmp_path: Path, make_video: MakeVideo, suffix: str, begin: float) -> None:
-    """The audio packets come through untouched: as many, the same bytes, and in step with the pictures."""
+    """Sound packets are copied unchanged: the same number and bytes, in sync with the pictures."""
     source = make_video("in.mp4", sound=True)
     with open_video(source, start=begin) as video:
         tracks = video.side_tracks()
@@ -208,7 +208,7 @@ def test_sound_is_copied(tmp_path: Path, make_video: MakeVideo, suffix: str, beg
 
 
 def test_final_name_only_when_whole(tmp_path: Path) -> None:
-    """While a video is written only its part is there; in the end only the file itself."""
+    """While a video is written only its part exists; at the end only the file itself."""
     out, part = tmp_path / "out.mp4", tmp_path / "out.part.mp4"
     with AVVideoSink(out, INFO) as sink:
         for frame in picture_frames(10):
@@ -221,7 +221,7 @@ def test_final_name_only_when_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, MemoryError])
 def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseException]) -> None:
-    """An exception that is none of liquidvision's own leaves neither the file nor its part."""
+    """An exception that is not one of liquidvision's leaves neither the file nor its part."""
     with pytest.raises(error), AVVideoSink(tmp_path / "new" / "out.mp4", INFO) as sink:
         sink.write(picture_frames(1)[0])
         raise error
@@ -229,7 +229,7 @@ def test_nothing_is_left_after_an_exception(tmp_path: Path, error: type[BaseExce
 
 
 def test_the_part_is_kept_where_the_source_broke_off(tmp_path: Path) -> None:
-    """After one of liquidvision's own errors the part stays, and plays; the final name does not appear."""
+    """After one of liquidvision's own errors the part remains and plays; the final name does not appear."""
     with pytest.raises(SourceError), AVVideoSink(tmp_path / "out.mp4", INFO) as sink:
         for frame in picture_frames(10):
             sink.write(frame)
@@ -239,7 +239,7 @@ def test_the_part_is_kept_where_the_source_broke_off(tmp_path: Path) -> None:
 
 
 def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    """Where writing fails, an older file of that name is as it was; where it succeeds, it is replaced."""
+    """An older file of that name is unchanged if writing fails, and replaced if it succeeds."""
     out = write(tmp_path / "out.mp4", picture_frames(3))
     before = out.read_bytes()
     with pytest.raises(ValueError, match="no"), AVVideoSink(out, INFO) as sink:
@@ -251,7 +251,7 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [AVVideoSink, OpenCVVideoSink])
 def test_no_frame_at_all(tmp_path: Path, kind: type[AVVideoSink]) -> None:
-    """Without a frame there is no file, and one line says so once."""
+    """Without a frame no file is written, and the error is one line."""
     with pytest.raises(SinkError) as error, kind(tmp_path / "out.mp4", INFO):
         pass
     assert str(error.value).count("out.mp4") == 1 and "no frame" in str(error.value)
@@ -260,7 +260,7 @@ def test_no_frame_at_all(tmp_path: Path, kind: type[AVVideoSink]) -> None:
 
 @pytest.mark.parametrize("color", [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (200, 120, 40)])
 def test_colors_round_trip(tmp_path: Path, color: tuple[int, int, int]) -> None:
-    """A plain colour comes back as it was, read by this package or by OpenCV, and the file says how to read it."""
+    """A plain colour is read back as it was, by this package and by OpenCV, and the file has the right tags."""
     image = np.full((48, 64, 3), color, np.uint8)
     path = write(tmp_path / "out.mp4", [Frame(image, i, i * 512, TICK) for i in range(3)])
     with open_video(path) as video:
@@ -274,7 +274,7 @@ def test_colors_round_trip(tmp_path: Path, color: tuple[int, int, int]) -> None:
 
 
 def test_pixel_aspect(tmp_path: Path) -> None:
-    """Pixels that are not square stay so."""
+    """The aspect of pixels that are not square is kept."""
     info = VideoInfo("clip", 64, 48, rate=Fraction(25), pixel_aspect=Fraction(4, 3))
     with open_video(write(tmp_path / "out.mp4", picture_frames(3), info)) as video:
         assert video.info.pixel_aspect == Fraction(4, 3)
@@ -292,7 +292,7 @@ def test_pixel_aspect(tmp_path: Path) -> None:
     ],
 )
 def test_refused_containers(tmp_path: Path, name: str, codec: str) -> None:
-    """A codec that the container does not hold is refused in one line that says what would go, and writes nothing."""
+    """A codec that the container cannot hold is refused in one line, and nothing is written."""
     with pytest.raises(UsageError) as error:
         AVVideoSink(tmp_path / name, INFO, codec=codec)
     assert "\n" not in str(error.value) and (codec in str(error.value))
@@ -301,7 +301,7 @@ def test_refused_containers(tmp_path: Path, name: str, codec: str) -> None:
 
 @pytest.mark.parametrize("make", [AVVideoSink, lambda path, info: RecordSink(path.with_suffix(".csv"))])
 def test_a_folder_that_cannot_be_written(tmp_path: Path, make: Callable) -> None:
-    """Where the folder cannot be made or written one line says so."""
+    """A folder that cannot be created or written is reported in one line."""
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SinkError) as error:
         make(tmp_path / "file" / "out.mp4", INFO)
@@ -314,22 +314,24 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, make: Callable) -> None
 
 @pytest.mark.skipif(os.geteuid() == 0 or os.name == "nt", reason="root may write anywhere")
 def test_a_read_only_folder(tmp_path: Path) -> None:
-    """A read-only folder is told in one line."""
+    """A read-only folder raises a SinkError."""
     (tmp_path / "folder").mkdir(mode=0o555)
     with pytest.raises(SinkError):
         AVVideoSink(tmp_path / "folder" / "out.mp4", INFO)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
 def full_part(path: Path) -> Path:
-    """A part on a disk that is full."""
+    """Return a part on a full disk."""
     part = path.with_name(f"{path.stem}.part{path.suffix}")
     part.symlink_to("/dev/full")
     return part
 
 
 def test_a_part_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
-    """A file of the part's usual name, a source or an earlier run's part, is left as it is."""
+    """A file that already has the part's usual name is left unchanged."""
     (tmp_path / "out.part.jsonl").write_text("precious")
     with RecordSink(tmp_path / "out.jsonl") as sink, RecordSink(tmp_path / "out.jsonl") as other:
         assert len({sink.part, other.part, tmp_path / "out.part.jsonl"}) == 3
@@ -338,14 +340,15 @@ def test_a_part_never_takes_the_place_of_a_file(tmp_path: Path) -> None:
 
 
 def test_a_clock_that_starts_anew_keeps_its_distances(tmp_path: Path) -> None:
-    """Where the source's times run backwards, the output goes on behind, with the same distances from there on."""
+    """If the source's times step back, the output continues after them, with the same distances from there on."""
     frames = [Frame(picture(i), i, pts, Fraction(1, 1000)) for i, pts in enumerate((0, 40, 80, 10, 50, 50, 90))]
     out = write(tmp_path / "out.mkv", frames)
     np.testing.assert_allclose(np.array(times_of(out), float), [0, 0.04, 0.08, 0.081, 0.121, 0.122, 0.161], atol=1e-6)
 
 
+@needs_full_disk
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that is full is one SinkError, whose line names the file."""
+    """A full disk raises one SinkError that names the file."""
     monkeypatch.setattr("liquidvision.video.write.sink.create_part_file", full_part)
     with pytest.raises(SinkError) as error, RecordSink(tmp_path / "out.jsonl") as sink:
         for i in range(200):
@@ -354,10 +357,9 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not (tmp_path / "out.jsonl").exists()
 
 
+@needs_full_disk
 def test_a_disk_that_fills_up_under_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for a video."""
-    if not Path("/dev/full").exists():
-        pytest.skip("needs /dev/full")
+    """A full disk raises one SinkError that names the video."""
     monkeypatch.setattr("liquidvision.video.write.sink.create_part_file", full_part)
     rng = np.random.default_rng(0)
     with pytest.raises(SinkError) as error, AVVideoSink(tmp_path / "out.mkv", INFO) as sink:
@@ -369,7 +371,7 @@ def test_a_disk_that_fills_up_under_a_video(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("kind", [AVVideoSink, OpenCVVideoSink])
 def test_frames_of_another_size(tmp_path: Path, kind: type[AVVideoSink]) -> None:
-    """Frames of another size than the first are fitted to it, and none is dropped."""
+    """Frames that differ in size from the first are resized to it, and none is dropped."""
     frames = [Frame(picture(i, *size), i, i * 512, TICK) for i, size in enumerate([(64, 48), (128, 96), (31, 23)] * 3)]
     with kind(tmp_path / "out.mp4", INFO) as sink:
         for frame in frames:
@@ -379,7 +381,7 @@ def test_frames_of_another_size(tmp_path: Path, kind: type[AVVideoSink]) -> None
 
 
 def test_a_killed_writer(tmp_path: Path) -> None:
-    """What a killed process was writing plays up to its last fragment."""
+    """The part that a killed process was writing plays up to its last fragment."""
     program = textwrap.dedent("""
         import sys
         sys.path.insert(0, sys.argv[1])
@@ -407,13 +409,13 @@ def test_a_killed_writer(tmp_path: Path) -> None:
     with open_video(part) as video:
         times = [frame.time for frame in video]
     assert len(times) > 450
-    # Where it ends, a picture may be there without those before it that were to be coded after it.
+    # At the end a picture may be present without earlier ones that would have been coded after it.
     assert times[:-3] == pytest.approx([0.04 * i for i in range(len(times) - 3)], abs=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".webm"])
 def test_opencv_writer(tmp_path: Path, suffix: str) -> None:
-    """OpenCV's writer loses no frame, and its notes say what it does lose."""
+    """OpenCV's writer loses no frame, and its notes state what it does lose."""
     out = tmp_path / f"out{suffix}"
     with OpenCVVideoSink(out, INFO) as sink:
         for frame in picture_frames(12):
@@ -427,7 +429,7 @@ def test_opencv_writer(tmp_path: Path, suffix: str) -> None:
 
 
 def test_opencv_writer_refuses(tmp_path: Path) -> None:
-    """An ending that OpenCV does not write is refused in one line."""
+    """A suffix that OpenCV cannot write is refused in one line."""
     with pytest.raises(UsageError, match=r"\.mp4, \.avi, \.webm"):
         OpenCVVideoSink(tmp_path / "out.mkv", INFO)
 
@@ -450,7 +452,7 @@ def record(path: Path, **options) -> str:
 
 
 def test_json_lines(tmp_path: Path) -> None:
-    """A JSON line holds number, time, step and the best labels; everything else only where it was asked for."""
+    """A JSON line holds index, time, Δt and the top labels; everything else only on request."""
     lines = [json.loads(line) for line in record(tmp_path / "out.jsonl", top_k=2).splitlines()]
     assert len(lines) == 4
     assert lines[1] == {
@@ -467,7 +469,7 @@ def test_json_lines(tmp_path: Path) -> None:
 
 
 def test_csv(tmp_path: Path) -> None:
-    """A CSV has one header and one row a frame, with the same figures."""
+    """A CSV file has a header and one row per frame, with the same values."""
     inside = {"time_constants": True, "hidden_state": True}
     rows = list(csv.DictReader(record(tmp_path / "out.csv", top_k=2, per_frame=True, **inside).splitlines()))
     assert len(rows) == 4
@@ -481,7 +483,7 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_conf(tmp_path: Path) -> None:
-    """Labels below the least probability are left out of JSON, and blank in CSV."""
+    """Labels below the minimum probability are left out of JSON, and empty in CSV."""
     line = json.loads(record(tmp_path / "out.jsonl", conf=0.2).splitlines()[0])
     assert [best["label"] for best in line["top"]] == ["red", "blue"]
     rows = list(csv.DictReader(record(tmp_path / "out.csv", conf=0.5).splitlines()))
@@ -493,7 +495,7 @@ def test_conf(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
 def test_records_that_broke_off(tmp_path: Path, suffix: str) -> None:
-    """Records are kept as a part after liquidvision's own errors, and left nowhere after any other."""
+    """Records are kept as a part after liquidvision's own errors, and deleted after any other."""
     for error, left in ((ValueError, []), (SourceError, [f"out.part{suffix}"])):
         with pytest.raises(error), RecordSink(tmp_path / f"out{suffix}") as sink:
             sink.write(prediction(0))

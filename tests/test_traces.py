@@ -1,4 +1,4 @@
-"""Traces: exact in time, first frames, magnitudes, learnt time constants, and one result on both paths."""
+"""Traces: exactness in time, first frames, magnitudes, trained time constants, kernels and plain torch."""
 
 import math
 
@@ -28,7 +28,7 @@ few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthChec
 
 @pytest.fixture
 def path(request):
-    """The compiled kernels, or plain torch."""
+    """Run the test with compiled kernels or in plain torch."""
     with on_path(request.param) as name:
         yield name
 
@@ -38,14 +38,14 @@ def make(kind: str, dtype: torch.dtype, **options) -> Traces:
 
 
 def stream(cell: Traces, batch: int, *, steps: int = STEPS, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, irregular Δt with 0 at the first frame of the second stream, and the state of unseen streams."""
+    """Return inputs, irregular Δt with 0 at the first frame of the second stream, and the initial state."""
     x, dt, _ = case(cell, batch, steps=steps, seed=seed)
     dt[1:2, 0] = 0
     return x, dt, cell.initial(batch)
 
 
 def pooled(absolute: np.ndarray) -> np.ndarray:
-    """|d| (..., width) averaged by group, channel and cell of `LAYOUTS`, three groups at most."""
+    """Average |d| (..., width) by group, channel and cell of `LAYOUTS`, with at most three groups."""
     parts, start = [], 0
     for layout in LAYOUTS:
         part = absolute[..., start : start + layout.size]
@@ -61,7 +61,7 @@ def pooled(absolute: np.ndarray) -> np.ndarray:
 
 
 def by_hand(kind: str, x: Tensor, dt: Tensor, taus: Tensor) -> Tensor:
-    """Outputs (batch, steps, n) in float64, stream by stream and frame by frame."""
+    """Compute outputs (batch, steps, n) in float64, stream by stream and frame by frame."""
     outputs, rates = [], 1 / taus.double().numpy()[:, None]
     for frames, steps in zip(x.double().numpy(), dt.double().numpy(), strict=True):
         d, last, rows = np.zeros((len(rates), frames.shape[1])), None, []
@@ -83,7 +83,7 @@ def by_hand(kind: str, x: Tensor, dt: Tensor, taus: Tensor) -> Tensor:
 @both_paths
 @both_dtypes
 def test_traces_are_those_by_hand(kind, path, dtype):
-    """Deviations, and means of their magnitudes by group, channel and cell, are those of the formulas in numpy."""
+    """Deviations and means of their magnitudes agree with the formulas in numpy."""
     cell = make(kind, dtype)
     x, dt, _ = stream(cell, 3)
     outputs, state, taus = cell(x, dt, return_time_constants=True)
@@ -98,7 +98,7 @@ def test_traces_are_those_by_hand(kind, path, dtype):
 @few
 @given(cuts=st.lists(st.floats(1e-3, 1.0), min_size=1, max_size=8))
 def test_traces_relax_exactly(path, dtype, cuts):
-    """A trace of held input follows exp(-t/τ), however the time is cut into steps."""
+    """A trace of held input follows exp(-t/τ), for any division of time into steps."""
     cell = Traces(2, [0.5]).to(dtype)
     x = torch.ones(1, len(cuts) + 2, 2, dtype=dtype)
     x[:, 0] = 0
@@ -110,9 +110,9 @@ def test_traces_relax_exactly(path, dtype, cuts):
 @few
 @given(cuts=st.lists(st.floats(1e-3, 1.0), min_size=1, max_size=8))
 def test_a_straight_line_is_the_same_however_it_is_sampled(path, cuts):
-    """Straight traces of something that moves evenly depend on when it is looked at last, and not on how often before.
+    """Straight traces of a linear motion depend on the time of the last frame, not on the number of frames before it.
 
-    They tend to τ times the speed; held input would deviate by the more, the longer nobody looked.
+    They approach τ times the speed. With held input the deviation would grow with Δt.
     """
     speed, times = (
         torch.tensor([2.0, -0.5], dtype=torch.float64),
@@ -133,7 +133,7 @@ def test_a_straight_line_is_the_same_however_it_is_sampled(path, cuts):
 @both_paths
 @both_dtypes
 def test_the_first_frame_deviates_from_nothing(kind, path, dtype):
-    """A stream's first frame is taken to have stood there for ever; one without time is not yet the first."""
+    """A stream is assumed to have shown its first frame for ever; a frame with Δt = 0 is not yet the first."""
     cell = make(kind, dtype)
     x, _, start = stream(cell, 2)
     nothing = 0.0 if kind.startswith("signed") else math.log(0.02)
@@ -156,7 +156,7 @@ def test_the_first_frame_deviates_from_nothing(kind, path, dtype):
 @both_paths
 @both_dtypes
 def test_no_time_changes_nothing(kind, path, dtype):
-    """Steps of Δt = 0 leave the traces as they are, to the last bit."""
+    """Steps of Δt = 0 leave the traces unchanged, bit by bit."""
     cell = make(kind, dtype)
     x, dt, _ = stream(cell, 3)
     state = cell(x, dt)[1]
@@ -169,7 +169,7 @@ def test_no_time_changes_nothing(kind, path, dtype):
 @few
 @given(cuts=st.lists(st.integers(1, STEPS - 1), unique=True).map(sorted))
 def test_whole_pieces_and_streams_alone_are_the_same(kind, path, dtype, cuts):
-    """Streams in one go, in any pieces, and one alone give the same outputs and states."""
+    """Whole streams, any pieces of them and a single stream give the same outputs and states."""
     cell = make(kind, dtype)
     x, dt, start = stream(cell, 3)
     outputs, last = cell(x, dt)
@@ -186,7 +186,7 @@ def test_whole_pieces_and_streams_alone_are_the_same(kind, path, dtype, cuts):
 @both_paths
 @both_dtypes
 def test_padding_steps_nothing(kind, path, dtype):
-    """Padded streams give what unpadded ones give, down to a length of 0, whatever the padding holds."""
+    """Padded streams give the results of unpadded ones, down to length 0, whatever the padding contains."""
     cell = make(kind, dtype)
     x, dt, start = stream(cell, 3)
     lengths = [5, 0, 1]
@@ -203,7 +203,7 @@ def test_padding_steps_nothing(kind, path, dtype):
 @both_paths
 @pytest.mark.parametrize("frame", [0, 3])
 def test_nan_is_not_hidden(kind, path, frame):
-    """A NaN input gives NaN at once and from then on, where it stands and in the means over it, and nowhere else."""
+    """A NaN input gives NaN from its frame on, in its own place and in means that include it, and nowhere else."""
     cell = make(kind, torch.float32)
     x, _, _ = stream(cell, 2)
     clean = cell(x, 0.1)[0]
@@ -225,7 +225,7 @@ def test_nan_is_not_hidden(kind, path, frame):
 @every_kind
 @both_dtypes
 def test_the_kernel_takes_states_that_lie_across(kind, dtype):
-    """Inputs, Δt and a state that are not contiguous in memory step like contiguous ones, and stay as they were."""
+    """Inputs, Δt and a state that are not contiguous give the same results as contiguous ones, and do not change."""
     cell = make(kind, dtype)
     x, dt, _ = stream(cell, 3)
     state = cell(x, dt)[1]
@@ -241,7 +241,7 @@ def test_the_kernel_takes_states_that_lie_across(kind, dtype):
 @every_kind
 @both_paths
 def test_learnt_time_constants_have_gradients(kind, path):
-    """Gradients by the logarithms of the time constants agree with finite differences."""
+    """Gradients with respect to the logarithms of the time constants agree with finite differences."""
     cell = make(kind, torch.float64, learn=True)
     x, dt, _ = stream(cell, 2, steps=5)
     state = cell(*stream(cell, 2, seed=2))[1].detach()
@@ -256,7 +256,7 @@ def test_learnt_time_constants_have_gradients(kind, path):
 @every_kind
 @both_paths
 def test_the_state_carries_the_gradient_by_learnt_time_constants(kind, path):
-    """Over two chunks, the gradient by learnt time constants is that over the whole."""
+    """Over two chunks, the gradient of trained time constants equals that over the whole stream."""
     cell = make(kind, torch.float64, learn=True)
     x, dt, _ = stream(cell, 2)
     totals = []
@@ -273,7 +273,7 @@ def test_the_state_carries_the_gradient_by_learnt_time_constants(kind, path):
 @every_kind
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 def test_gradients_are_those_of_plain_torch(kind, dtype, rtol):
-    """The kernel's gradients by learnt time constants are those of plain torch."""
+    """The kernel's gradients of trained time constants equal those of plain torch."""
     cell = make(kind, dtype, learn=True)
     x, dt, _ = stream(cell, 4, steps=30)
     gradients = []
@@ -289,11 +289,11 @@ def test_gradients_are_those_of_plain_torch(kind, dtype, rtol):
 @pytest.mark.parametrize("learn", [False, True])
 @pytest.mark.parametrize("which", [0, 1, 2], ids=["input", "dt", "state"])
 def test_gradients_by_all_else_are_those_of_finite_differences(kind, learn, which):
-    """Gradients by input, Δt and state, which plain torch computes, agree with finite differences."""
+    """Gradients with respect to input, Δt and state, from plain torch, agree with finite differences."""
     cell = make(kind, torch.float64, learn=learn)
     given = [*stream(cell, 2, steps=4)[:2], cell(*stream(cell, 2, seed=2))[1].detach()]
     given[1] += 0.01
-    seen, given[2] = given[2][:, -1:], given[2][:, :-1]  # whether a frame was seen is no number to move
+    seen, given[2] = given[2][:, -1:], given[2][:, :-1]  # the flag of a seen frame is not differentiable
     given[which].requires_grad_()
 
     def results(x: Tensor, dt: Tensor, traces: Tensor) -> tuple[Tensor, ...]:
@@ -303,7 +303,7 @@ def test_gradients_by_all_else_are_those_of_finite_differences(kind, learn, whic
 
 
 def test_time_constants_are_learnt_only_if_asked():
-    """Time constants are a parameter where they are learnt; else they are none, and no weights in a file."""
+    """Time constants are a parameter only if they are trained; otherwise they are not saved as weights."""
     fixed, learnt = Traces(3, TAUS), Traces(3, TAUS, learn=True)
     assert not list(fixed.parameters()) and not fixed.state_dict()
     assert [name for name, _ in learnt.named_parameters()] == ["log_taus"]
@@ -314,7 +314,7 @@ def test_time_constants_are_learnt_only_if_asked():
 
 
 def test_a_layout_tells_its_size():
-    """A node's size is channels times cells; the outputs hold its channels and cells, or its groups, by trace."""
+    """A node's size is channels times cells; outputs hold its channels and cells, or its groups, per trace."""
     assert Layout(4, 9).size == 36
     assert Magnitudes([Layout(4, 9)], TAUS).output_size == 3 * 13
     assert Magnitudes([Layout(100, 1)], TAUS).output_size == 3 * 64
@@ -324,14 +324,14 @@ def test_a_layout_tells_its_size():
 
 @pytest.mark.parametrize("taus", [(), (0.0,), (-1.0, 1.0), (math.inf,), (1.0, math.nan)])
 def test_impossible_time_constants_are_refused(taus):
-    """No time constant, or one that is not a positive number, is refused with what was got."""
+    """No time constant, or one that is not a positive number, is refused with its value."""
     with pytest.raises(UsageError, match=r"taus is \[.*\]; expected one or more positive time constants"):
         Traces(3, taus)
 
 
 @every_kind
 def test_the_kernel_is_used(kind, monkeypatch):
-    """Where nothing but the time constants asks for gradients, no frame is stepped by plain torch."""
+    """If only the time constants need gradients, no frame is stepped in plain torch."""
     with on_path("kernels"):
         cell = make(kind, torch.float32, learn=not kind.endswith("straight"))
         x, dt, _ = stream(cell, 2)

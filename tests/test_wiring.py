@@ -1,4 +1,4 @@
-"""Wirings: layers, fan-outs, signs and refusals; and that a sparse cell is a dense one with synapses left out."""
+"""Wirings: layers, fan-outs, signs and refusals; a sparse cell equals a dense one with missing synapses."""
 
 import numpy as np
 import pytest
@@ -19,14 +19,14 @@ sizes = st.integers(1, 12)
 
 @pytest.fixture
 def path(request):
-    """The compiled kernels, or plain torch."""
+    """Run the test with compiled kernels or in plain torch."""
     with on_path(request.param) as name:
         yield name
 
 
 @st.composite
 def policies(draw) -> tuple[dict[str, int], Wiring]:
-    """Arguments of an NCP, and what it builds of them."""
+    """Draw the arguments of an NCP, and build it."""
     inter, command = draw(sizes), draw(sizes)
     arguments = {
         "inputs": draw(sizes),
@@ -43,7 +43,7 @@ def policies(draw) -> tuple[dict[str, int], Wiring]:
 
 
 def blocks(wiring: Wiring, inter: int, command: int, motor: int) -> dict[str, np.ndarray]:
-    """The synapses between layers, by name; whatever else there is under "rest"."""
+    """Return the synapses between layers by name; all other entries under "rest"."""
     motors, commands, inters = (slice(0, motor), slice(motor, motor + command), slice(motor + command, None))
     rest = wiring.recurrent.copy()
     rest[inters, commands] = rest[commands, commands] = rest[commands, motors] = 0
@@ -59,7 +59,7 @@ def blocks(wiring: Wiring, inter: int, command: int, motor: int) -> dict[str, np
 @given(policies())
 @settings(max_examples=60, deadline=None)
 def test_a_policy_has_the_sizes_and_fans_asked_for(policy):
-    """An NCP goes from inputs over inter and command to motor neurons, with at least the fans asked for."""
+    """An NCP connects its layers in order, with at least the requested fan-outs and fan-ins."""
     a, wiring = policy
     assert (wiring.inputs, wiring.outputs) == (a["inputs"], a["motor"])
     assert wiring.neurons == a["inter"] + a["command"] + a["motor"]
@@ -73,7 +73,7 @@ def test_a_policy_has_the_sizes_and_fans_asked_for(policy):
     ):
         fans = (part != 0).sum(1)
         mean_fanin = max(round(len(part) * fan / part.shape[1]), 1)
-        left_out = part.shape[1] - fan  # at most so many targets were reached by nobody
+        left_out = part.shape[1] - fan  # at most this many targets had no source
         assert (fans >= fan).all() and fans.sum() <= len(part) * fan + left_out * mean_fanin
     assert (parts["command"] != 0).sum() <= a["recurrent_command"]
 
@@ -81,7 +81,7 @@ def test_a_policy_has_the_sizes_and_fans_asked_for(policy):
 @given(policies())
 @settings(max_examples=60, deadline=None)
 def test_every_neuron_is_reached_and_heard(policy):
-    """From every input, over every inter and command neuron, to every motor neuron, there are synapses."""
+    """Between neighbouring layers, every source has a synapse, and every target is reached by one."""
     a, wiring = policy
     parts = blocks(wiring, a["inter"], a["command"], a["motor"])
     for name in ("sensory", "inter", "motor"):
@@ -91,7 +91,7 @@ def test_every_neuron_is_reached_and_heard(policy):
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(2, 40), st.floats(0, 0.9), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_a_policy_of_a_given_size(inputs, outputs, others, sparsity, seed):
-    """AutoNCP has the neurons and outputs asked for, two fifths of the others command neurons, all of them wired."""
+    """AutoNCP has the requested neurons and outputs; two fifths of the others are command neurons; all are connected."""
     wiring = auto_ncp(inputs, outputs + others, outputs, sparsity=sparsity, seed=seed)
     assert (wiring.inputs, wiring.neurons, wiring.outputs) == (inputs, outputs + others, outputs)
     command = max(int(0.4 * others), 1)
@@ -103,7 +103,7 @@ def test_a_policy_of_a_given_size(inputs, outputs, others, sparsity, seed):
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9])
 def test_sparsity_is_the_share_left_out(sparsity):
-    """In each layer of a large AutoNCP about that share of the possible synapses is left out."""
+    """In each layer of a large AutoNCP about this share of the possible synapses is left out."""
     wiring = auto_ncp(50, 250, 50, sparsity=sparsity)
     for name, part in blocks(wiring, 120, 80, 50).items():
         if name == "command":  # drawn with replacement: 2 (1 - sparsity) for each neuron at most
@@ -115,7 +115,7 @@ def test_sparsity_is_the_share_left_out(sparsity):
 @given(sizes, sizes, st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_a_full_wiring_leaves_nothing_out(inputs, neurons, seed):
-    """Every input and neuron has a synapse to every neuron, and all neurons are given out."""
+    """Every input and neuron has a synapse to every neuron, and all neurons are outputs."""
     wiring = full(inputs, neurons, seed=seed)
     assert wiring.synapses == (inputs + neurons) * neurons
     assert (wiring.inputs, wiring.neurons, wiring.outputs) == (inputs, neurons, neurons)
@@ -132,7 +132,7 @@ def test_a_full_wiring_leaves_nothing_out(inputs, neurons, seed):
     ids=["full", "auto_ncp", "ncp"],
 )
 def test_a_seed_decides_all(build):
-    """The same seed builds the same wiring, another seed another one; about half the synapses are inhibitory."""
+    """The same seed builds the same wiring, another seed a different one; about half the synapses are inhibitory."""
     one, same, other = build(4), build(4), build(5)
     assert np.array_equal(one.sensory, same.sensory) and np.array_equal(one.recurrent, same.recurrent)
     assert not np.array_equal(one.sensory, other.sensory) and not np.array_equal(one.recurrent, other.recurrent)
@@ -142,7 +142,7 @@ def test_a_seed_decides_all(build):
 
 
 def test_impossible_wirings_are_refused():
-    """Shapes that do not fit, values that are no sign, and too many or no outputs are refused."""
+    """Shapes that do not match, values other than signs, and too many or no outputs are refused."""
     ones = np.ones((3, 3), np.int8)
     for sensory, recurrent in ((ones[:, :2], ones), (ones, ones[:2]), (ones[0], ones), (ones, ones[0])):
         with pytest.raises(UsageError, match=r"expected \(inputs, neurons\) and \(neurons, neurons\)"):
@@ -167,13 +167,13 @@ def test_impossible_wirings_are_refused():
     ],
 )
 def test_impossible_policies_are_refused(change, message):
-    """A layer of nobody, or more partners than a layer has neurons, is refused by name."""
+    """An empty layer, or a fan-out or fan-in larger than the layer, is refused by name."""
     with pytest.raises(UsageError, match=message):
         ncp(**{"inputs": 4, **SIZES, **FANS, **change})
 
 
 def test_impossible_sizes_are_refused():
-    """An AutoNCP too small for its outputs or too sparse, and a full wiring of nobody, are refused."""
+    """An AutoNCP that is too small for its outputs or too sparse, and an empty full wiring, are refused."""
     with pytest.raises(UsageError, match="neurons is 4; expected 5 or more for 3 outputs"):
         auto_ncp(4, 4, 3)
     with pytest.raises(UsageError, match="motor is 0"):
@@ -188,7 +188,7 @@ def test_impossible_sizes_are_refused():
 @given(st.integers(1, 6), st.integers(4, 16), st.integers(0, 20))
 @settings(max_examples=20, deadline=None)
 def test_parameters_are_those_of_the_synapses_there_are(inputs, neurons, seed):
-    """A sparse cell keeps four numbers for each synapse of its wiring, and starts with the wiring's signs."""
+    """A sparse cell has four parameters per synapse of its wiring, and starts with the wiring's signs."""
     wiring = auto_ncp(inputs, neurons, 2, seed=seed)
     cell = ConductanceLTC(inputs, wiring)
     for synapses, polarity in ((cell.sensory, wiring.sensory), (cell.recurrent, wiring.recurrent)):
@@ -201,7 +201,7 @@ def test_parameters_are_those_of_the_synapses_there_are(inputs, neurons, seed):
 
 
 def pair(wiring: Wiring, dtype: torch.dtype) -> tuple[ConductanceLTC, ConductanceLTC]:
-    """A sparse cell, and a dense one of the same numbers whose other synapses weigh nothing."""
+    """Return a sparse cell, and a dense one with the same parameters whose other synapses have weight 0."""
     torch.manual_seed(0)
     sparse = ConductanceLTC(wiring.inputs, wiring, unfolds=2).to(dtype)
     dense = ConductanceLTC(wiring.inputs, full(wiring.inputs, wiring.neurons, outputs=wiring.outputs), unfolds=2)
@@ -228,7 +228,7 @@ WIRINGS = {"auto_ncp": auto_ncp(4, 9, 2), "ncp": ncp(4, **SIZES, **FANS), "no ne
 @both_paths
 @both_dtypes
 def test_a_sparse_cell_is_a_dense_one_with_synapses_left_out(wiring, path, dtype):
-    """Results and gradients are those of a dense cell whose missing synapses have a weight of 0."""
+    """Results and gradients equal those of a dense cell whose missing synapses have weight 0."""
     cells = pair(wiring, dtype)
     results = []
     for cell in cells:
@@ -250,7 +250,7 @@ def test_a_sparse_cell_is_a_dense_one_with_synapses_left_out(wiring, path, dtype
 
 
 def test_a_wiring_travels_with_the_weights():
-    """Weights loaded into a cell of another wiring of the same size bring their wiring along, on both paths."""
+    """Weights loaded into a cell with another wiring of the same size bring their wiring, on both paths."""
     wirings = (
         Wiring(np.eye(4, dtype=np.int8)[:, order], np.eye(4, dtype=np.int8), 2)
         for order in ([0, 1, 2, 3], [3, 2, 1, 0])
