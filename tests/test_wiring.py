@@ -91,7 +91,7 @@ def test_every_neuron_is_reached_and_heard(policy):
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(2, 40), st.floats(0, 0.9), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_a_policy_of_a_given_size(inputs, outputs, others, sparsity, seed):
-    """AutoNCP has the requested neurons and outputs; two fifths of the others are command neurons; all are connected."""
+    """AutoNCP has the requested sizes, connects all neurons, and makes two fifths of the others command neurons."""
     wiring = auto_ncp(inputs, outputs + others, outputs, sparsity=sparsity, seed=seed)
     assert (wiring.inputs, wiring.neurons, wiring.outputs) == (inputs, outputs + others, outputs)
     command = max(int(0.4 * others), 1)
