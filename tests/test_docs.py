@@ -152,6 +152,8 @@ def test_the_site_builds_without_a_warning(tmp_path):
     fetched = r"<(?:script|link|img|iframe|source)\b[^>]*?\b(?:src|href)=\"?(?:https?:)?//[^\"> ]+"
     foreign = {hit for page in pages for hit in re.findall(fetched, page.read_text(encoding="utf-8"))}
     assert not foreign
+    styles = "".join(path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.css"))
+    assert not re.findall(r"url\([\"']?(?:https?:)?//", styles)
     ids = re.findall(r'id="(liquidvision\.[\w.]+)"', "".join(p.read_text(encoding="utf-8") for p in pages))
     assert {"liquidvision.predict", "liquidvision.liquid.LTC"} <= set(ids)
     assert not [a for a, b in pairwise(sorted(ids)) if a == b]
