@@ -26,7 +26,9 @@ class Session:
 
     Args:
         model: shared by any number of sessions; it remembers nothing itself.
-        max_gap, gap_policy: what is a gap between frames and what it does to the memory, see `Clock`.
+        max_gap: a step longer than this many seconds is a gap.
+        gap_policy: what a gap does to the memory. "decay": it is stepped by the true seconds, and forgets as its time
+            constants say. "carry": it is stepped by `max_gap`. "reset": it starts again.
 
     Attributes:
         clock: turns frame times into steps and counts repeated frames, gaps and steps back.
