@@ -1,19 +1,13 @@
-"""Shared work: many streams on one backbone, several sources at once."""
+"""Many streams on one backbone."""
 
-import json
-import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commands import Run, one_line
 from conftest import count_calls, picture, picture_frames
 
 from liquidvision import LiveOptions, Model, Prediction, VideoInfo, infer, predict
@@ -116,46 +110,3 @@ def test_a_failure_reaches_every_stream_that_waits(model: Model) -> None:
         assert shared.backbone(torch.zeros(2, 3, 64, 64)).shape == (2, model.backbone.dim)
     with pytest.raises(RuntimeError, match="closed"):
         shared.backbone(torch.zeros(1, 3, 64, 64))
-
-
-def test_several_files_at_once(run: Run, make_video, model_folder: Path, tmp_path: Path) -> None:
-    """With --jobs the outputs are those of one after the other; a source that fails does not end the others."""
-    clips = [make_video(f"{name}.mp4", pts=range(0, n * 512, 512)) for name, n in (("a", 9), ("b", 14), ("c", 20))]
-    told: dict[str, dict[str, list]] = {}
-    for jobs in ("1", "3"):
-        out = tmp_path / f"out{jobs}"
-        arguments = ["-m", model_folder, "-o", out, "--save-json", out, "--jobs", jobs]
-        ran = run("infer", *clips, tmp_path / "missing.mp4", *arguments)
-        assert ran.code == 3 and "missing.mp4" in ran.err
-        told[jobs] = {
-            path.name: [json.loads(line) for line in path.read_text().splitlines()] for path in out.glob("*.jsonl")
-        }
-        assert sorted(path.name for path in out.glob("*.mp4")) == ["a.mp4", "b.mp4", "c.mp4"]
-        assert not list(out.glob("*.part*"))
-    assert set(told["1"]) == {"a.jsonl", "b.jsonl", "c.jsonl"}
-    for name, rows in told["1"].items():
-        for one, other in zip(rows, told["3"][name], strict=True):
-            assert one["time"] == other["time"] and one["top"][0]["label"] == other["top"][0]["label"]
-    ran = run("infer", *clips, "-m", model_folder, "--no-save", "--jobs", "0")
-    assert ran.code == 2 and "--jobs" in one_line(ran)
-
-
-def test_ctrl_c_ends_all_of_them(make_video, model_folder: Path, tmp_path: Path) -> None:
-    """Ctrl-C finishes what each source has written so far, without a final name, and exits with 130."""
-    clips = [make_video(f"{name}.mp4", pts=range(0, 3000 * 512, 512), size=(320, 240)) for name in "ab"]
-    command = [sys.executable, "-m", "liquidvision", "infer", *map(str, clips), "-m", str(model_folder)]
-    command += ["-o", str(tmp_path / "out"), "--jobs", "2", "--device", "cpu", "-v"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None and child.stderr is not None
-        seen: set[str] = set()
-        while len(seen) < 2:  # both have begun
-            line = child.stdout.readline()
-            assert line, child.stderr.read()
-            seen |= {name for name in ("a.mp4", "b.mp4") if name in line}
-        child.send_signal(signal.SIGINT)
-        child.stdout.read()
-        err = child.stderr.read()
-        assert child.wait(60) == 130, err
-    assert "Traceback" not in err
-    parts = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert parts == ["a.part.mp4", "b.part.mp4"]

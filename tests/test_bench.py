@@ -1,4 +1,4 @@
-"""`liquidvision bench`: what it measures, and what it says."""
+"""`liquidvision bench`: what it measures and prints."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from liquidvision.workflows.jobs import BenchJob
 
 
 def test_every_stage_is_measured(make_video, model_folder: Path) -> None:
-    """Each stage takes some time on the frames that were asked for, and the bound is theirs on all cores."""
+    """Each stage takes some time on the requested frames, and the bound is their sum shared by all cores."""
     job = BenchJob(str(make_video(size=(128, 96), sound=True)), model=str(model_folder), frames=12, rounds=1)
     found = run_bench(job)
     assert found.frames == 12 and found.cores >= 1
@@ -23,13 +23,13 @@ def test_every_stage_is_measured(make_video, model_folder: Path) -> None:
 
 
 def test_bounds_add_up() -> None:
-    """Without a video neither drawing nor encoding counts."""
+    """The bound without a video includes neither drawing nor encoding."""
     bench = BenchResult("clip", "tiny", 3, 10, 2, dict.fromkeys(STAGES, 1.0), 9.0, 5.0)
     assert bench.bound(video=True) == 3.5 and bench.bound(video=False) == 2.5
 
 
 def test_on_the_command_line(run: Run, make_video, model_folder: Path, tmp_path: Path) -> None:
-    """A table for people, the same figures as JSON, and one line where there is nothing to measure."""
+    """It prints a table, writes the same figures as JSON, and fails in one line when there is nothing to measure."""
     target = tmp_path / "x" / "b.json"
     for option in ("--save-json", "--json"):  # the second is the earlier name
         ran = run("bench", make_video(), "-m", model_folder, "--frames", 8, "--rounds", 1, option, target)

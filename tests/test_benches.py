@@ -1,4 +1,4 @@
-"""The programs that measure speed: each runs, on a tiny clip and for a moment."""
+"""The programs in tools/ that measure speed run, here on a tiny clip and for a moment."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from tools import bench_adaptive, bench_infer, bench_streams
 
 
 def test_beside_a_hand_written_loop(make_video, tmp_path: Path) -> None:
-    """Both contenders run through the clip, laid end to end with its sound, and tell a rate."""
+    """Both contenders run over the clip, repeated with its sound, and measure a rate."""
     clip = bench_infer.lay_end_to_end(make_video(sound=True), tmp_path / "twice.mp4", 2)
     assert bench_infer.one("infer without video, torch", clip, "mobilenet_v3_small") > 0
     import av
@@ -25,7 +25,7 @@ def test_beside_a_hand_written_loop(make_video, tmp_path: Path) -> None:
 def test_adaptive(
     make_video, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row for each clip."""
+    """The table has a row for each clip."""
     monkeypatch.setattr(sys, "argv", ["bench_adaptive", str(make_video()), "--model", str(model_folder)])
     bench_adaptive.main()
     rows = capsys.readouterr().out.splitlines()
@@ -33,7 +33,7 @@ def test_adaptive(
 
 
 def test_streams(make_video, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two streams for a second: every frame is predicted, and its delay told."""
+    """Two streams for a second: every frame is predicted, and its delay is reported."""
     arguments = ["bench_streams", str(make_video()), "--streams", "2", "--seconds", "1", "--rate", "10"]
     monkeypatch.setattr(sys, "argv", arguments)
     bench_streams.main()

@@ -1,4 +1,4 @@
-"""The command line: exit codes, one line for each failure, and where outputs go."""
+"""The command line: exit codes, one line per failure, and where outputs go."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def frames_of(path: Path) -> int:
 
 
 def test_done(run: Run, clip: Path, model_folder: Path) -> None:
-    """A clip is annotated into runs/infer, the next one into runs/infer-2; exit code 0."""
+    """A clip is annotated into runs/infer, the next one into runs/infer-2; the exit code is 0."""
     ran = run("infer", clip, "-m", model_folder)
     assert (ran.code, ran.err) == (0, "")
     assert "20 frames" in ran.out and "runs/infer/clip.mp4" in ran.out
@@ -48,14 +48,14 @@ def test_done(run: Run, clip: Path, model_folder: Path) -> None:
 
 
 def test_failed(run: Run, clip: Path, model_folder: Path, tmp_path: Path) -> None:
-    """What is missing or broken fails with exit code 1 and one line that names it."""
+    """A missing or broken input fails with exit code 1 and one line that names it."""
     text = tmp_path / "text.mp4"
     text.write_text("no video")
     state = tmp_path / "state"
     state.write_bytes(b"no state")
     empty = tmp_path / "empty"
     empty.mkdir()
-    for arguments, told in (
+    for arguments, expected in (
         (["none.mp4", "-m", model_folder], "none.mp4"),
         ([text, "-m", model_folder], "text.mp4"),
         ([empty, "-m", model_folder], "empty"),
@@ -69,13 +69,13 @@ def test_failed(run: Run, clip: Path, model_folder: Path, tmp_path: Path) -> Non
         ([clip, "-m", model_folder, "--start", 99], "no frame"),
     ):
         ran = run("infer", *arguments)
-        assert ran.code == 1 and told in one_line(ran), (arguments, ran)
+        assert ran.code == 1 and expected in one_line(ran), (arguments, ran)
         assert "unexpected" not in ran.err
         assert not [path for path in Path().rglob("*") if path.is_file()], arguments
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         (["--nonesuch"], "--nonesuch"),
         (["--start", "soon"], "--start"),
@@ -97,21 +97,21 @@ def test_failed(run: Run, clip: Path, model_folder: Path, tmp_path: Path) -> Non
         (["--save-json", "out.xml"], ".xml"),
     ],
 )
-def test_usage(run: Run, clip: Path, model_folder: Path, options: list[str], told: str) -> None:
-    """What cannot be meant ends with exit code 2 and one line that names it, and nothing is written."""
+def test_usage(run: Run, clip: Path, model_folder: Path, options: list[str], expected: str) -> None:
+    """An impossible option fails with exit code 2 and one line that names it, and nothing is written."""
     ran = run("infer", clip, "-m", model_folder, *options)
-    assert ran.code == 2 and told.lower() in one_line(ran).lower(), ran
+    assert ran.code == 2 and expected.lower() in one_line(ran).lower(), ran
     assert not [path for path in Path().rglob("*") if path.is_file()]
 
 
 def test_unknown_command(run: Run) -> None:
-    """An unknown command is told in one line."""
+    """An unknown command is reported in one line."""
     ran = run("inferr")
     assert ran.code == 2 and "inferr" in one_line(ran)
 
 
-def test_nothing_is_replaced_unasked(run: Run, clip: Path, model_folder: Path) -> None:
-    """An output that is there is refused with exit code 2, and replaced with --exist-ok."""
+def test_existing_outputs_are_kept(run: Run, clip: Path, model_folder: Path) -> None:
+    """An output that already exists is refused with exit code 2, and replaced with --exist-ok."""
     for name, option in (("out.mp4", "-o"), ("out.jsonl", "--save-json"), ("out.csv", "--save-csv")):
         Path(name).write_text("mine")
         command = ["infer", clip, "-m", model_folder, option, name, *(["--no-save"] if option != "-o" else [])]
@@ -123,7 +123,7 @@ def test_nothing_is_replaced_unasked(run: Run, clip: Path, model_folder: Path) -
 
 
 def test_the_source_is_never_replaced(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
-    """No output may be any of the sources, whatever was allowed."""
+    """No output may be one of the sources, also with --exist-ok."""
     first = make_video("a.mp4")
     other = first.with_name("other")
     other.mkdir()
@@ -137,7 +137,7 @@ def test_the_source_is_never_replaced(run: Run, make_video: MakeVideo, model_fol
 
 
 def test_some_failed(run: Run, clip: Path, model_folder: Path, tmp_path: Path) -> None:
-    """Where some inputs fail the others are written, and the exit code is 3; where all fail it is 1."""
+    """When some inputs fail, the others are written and the exit code is 3; when all fail, it is 1."""
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0" * 1000)
     ran = run("infer", broken, clip, "-m", model_folder, "-o", "out")
@@ -155,8 +155,8 @@ def test_debug(run: Run, model_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         main()
 
 
-def test_a_fault_of_ours(run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even an error that nobody foresaw is one line, and says how to see more."""
+def test_an_unexpected_error(run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error is one line, too, and says how to see more."""
 
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("first line\nsecond line")
@@ -166,8 +166,8 @@ def test_a_fault_of_ours(run: Run, clip: Path, model_folder: Path, monkeypatch: 
     assert ran.code == 1 and "RuntimeError" in one_line(ran) and "--debug" in ran.err
 
 
-def test_interrupted_before_it_began(run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while the model is loaded ends with exit code 130 and no traceback."""
+def test_interrupted_at_the_start(run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the model is loaded exits with 130 and without a traceback."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -178,7 +178,7 @@ def test_interrupted_before_it_began(run: Run, clip: Path, model_folder: Path, m
 
 
 def test_many_inputs(run: Run, make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
-    """A folder, a pattern and a list stand for the videos they name, each once."""
+    """A folder, a pattern and a list stand for the videos they name, without duplicates."""
     paths = [make_video(f"{name}.mp4", pts=range(0, 3 * 512, 512)) for name in "abc"]
     folder = tmp_path / "clips"
     folder.mkdir()
@@ -195,8 +195,8 @@ def test_many_inputs(run: Run, make_video: MakeVideo, model_folder: Path, tmp_pa
     assert io_paths.expand_sources([str(listed)]) == [f"{folder}/c.mp4", f"{folder}/a.mp4"]
 
 
-def test_lists_that_cannot_be(run: Run, tmp_path: Path, model_folder: Path) -> None:
-    """A list that is not text fails, and one that names lists, itself perhaps, is refused; each in one line."""
+def test_invalid_lists(run: Run, tmp_path: Path, model_folder: Path) -> None:
+    """A list that is not text fails, and one that names a list, such as itself, is refused; each in one line."""
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9.mp4\n")
     (tmp_path / "self.txt").write_text("self.txt\n")
     assert "latin.txt" in one_line(ran := run("infer", tmp_path / "latin.txt", "-m", model_folder)) and ran.code == 1
@@ -204,7 +204,7 @@ def test_lists_that_cannot_be(run: Run, tmp_path: Path, model_folder: Path) -> N
 
 
 def test_one_file_for_many(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
-    """One output name, or one memory, for several sources is refused."""
+    """One output file, or one state, for several sources is refused."""
     sources = [make_video("a.mp4"), make_video("b.mp4")]
     for options in (["-o", "out.mp4"], ["--save-json", "out.jsonl"], ["--state-out", "state"]):
         ran = run("infer", *sources, "-m", model_folder, *options)
@@ -212,7 +212,7 @@ def test_one_file_for_many(run: Run, make_video: MakeVideo, model_folder: Path) 
 
 
 def test_sources_of_one_stem(run: Run, make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
-    """Sources of one name do not overwrite each other's outputs, not even one that is named like a numbered one."""
+    """Sources of the same name do not overwrite each other's outputs, also when one is named like a numbered one."""
     sources = []
     for number, (folder, name) in enumerate((("x", "a"), ("y", "a"), ("z", "a-2"), ("w", "a"))):
         (tmp_path / folder).mkdir()
@@ -225,14 +225,14 @@ def test_sources_of_one_stem(run: Run, make_video: MakeVideo, model_folder: Path
 
 
 def test_names_of_outputs() -> None:
-    """An output is named after its source; a stream's after host and path, never after its password."""
+    """An output is named after its source; that of a stream after host and path, never with its password."""
     assert io_paths.output_stem("/videos/Tag 1.mp4") == "Tag 1"
     assert io_paths.output_stem("0") == "camera0"
     assert io_paths.output_stem("rtsp://user:pa55@cam.example:554/live/1?token=pa55") == "cam.example_554_live_1"
 
 
 def test_records(run: Run, clip: Path, model_folder: Path) -> None:
-    """Records go to a file or into a folder, with what was asked for."""
+    """Records go to a file or into a folder, and contain what was asked for."""
     ran = run(
         *("infer", clip, "-m", model_folder, "--no-save", "--save-json", "deep/er/r.jsonl", "--save-csv", "csv"),
         *("--per-frame", "--time-constants", "--hidden-state", "--top-k", 2, "--vid-stride", 2),
@@ -248,8 +248,8 @@ def test_records(run: Run, clip: Path, model_folder: Path) -> None:
     assert len(rows) == 11 and rows[0].startswith("index,time,dt,label_1,score_1,label_2,score_2,frame_label_1")
 
 
-def test_memory_is_handed_over(run: Run, clip: Path, model_folder: Path) -> None:
-    """--state-out and --state-in carry a stream over two runs: the second begins where the first ended."""
+def test_state_continues_in_the_next_run(run: Run, clip: Path, model_folder: Path) -> None:
+    """With --state-out and --state-in, the second run continues the memory of the first."""
 
     def scores(*options: str | float) -> list[float]:
         name = f"r{len(list(Path().iterdir()))}.jsonl"
@@ -265,7 +265,7 @@ def test_memory_is_handed_over(run: Run, clip: Path, model_folder: Path) -> None
 
 
 def test_quiet_and_verbose(run: Run, clip: Path, model_folder: Path) -> None:
-    """-q says nothing; -v says every change of the label, the first included."""
+    """-q prints nothing; -v prints every change of the label, including the first label."""
     quiet = run("infer", clip, "-m", model_folder, "--no-save", "-q")
     assert quiet == (0, "", "")
     verbose = run("infer", clip, "-m", model_folder, "--no-save", "-v")
@@ -275,7 +275,7 @@ def test_quiet_and_verbose(run: Run, clip: Path, model_folder: Path) -> None:
 
 
 def test_info(run: Run, make_video: MakeVideo) -> None:
-    """info says what a file holds, in words or in JSON; a missing file fails in one line, and the others are told."""
+    """info describes a file in words or in JSON; a missing file fails in one line, and the others are described."""
     clip = make_video("clip.mp4", sound=True)
     words = run("info", clip)
     assert words.code == 0 and "64x48" in words.out and "h264" in words.out and "aac" in words.out
@@ -290,7 +290,7 @@ def test_info(run: Run, make_video: MakeVideo) -> None:
 
 
 def test_models_and_doctor(run: Run, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """models lists what is bundled; doctor finds no fault here, and says what is wrong where no model is."""
+    """models lists the bundled models; doctor finds no problem here, and reports a missing model."""
     monkeypatch.setattr("liquidvision.models.folder.bundled_models", lambda: {"tiny": model_folder})
     models = run("models")
     assert models.code == 0 and "tiny" in models.out and "red, green, blue" in models.out
@@ -388,7 +388,7 @@ def test_the_same_option_reads_the_same_everywhere() -> None:
 def test_signals(
     run: Run, clip: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    """Ctrl-C and a polite kill finish the frames in hand and every file; what comes after is not begun."""
+    """Ctrl-C and SIGTERM finish the current frames and every file; later sources are not started."""
     write = RecordSink.write
 
     def interrupted(sink: RecordSink, prediction: Prediction) -> None:
@@ -401,7 +401,7 @@ def test_signals(
     second.write_bytes(clip.read_bytes())
     ran = run("infer", clip, second, "-m", model_folder, "-o", "out", "--save-json", "out")
     assert (ran.code, ran.err) == (130, "") and "interrupted" in ran.out
-    # Of several sources, what is not whole has no final name, so that --resume can tell.
+    # Of several sources, an incomplete file gets no final name, so that --resume runs it again.
     assert sorted(path.name for path in Path("out").iterdir()) == ["clip.part.jsonl", "clip.part.mp4"]
     assert (
         frames_of(Path("out/clip.part.mp4")) == FILE_BATCH == len(Path("out/clip.part.jsonl").read_text().splitlines())
@@ -409,7 +409,7 @@ def test_signals(
 
 
 def test_resume(run: Run, make_video: MakeVideo, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an interruption, --resume leaves alone what is whole, and does again what is not or lacks a file."""
+    """After an interruption, --resume skips complete sources, and runs those that are incomplete or lack a file."""
     sources = [make_video(f"{name}.mp4", pts=range(0, 5 * 512, 512)) for name in "abc"]
     command = ("infer", *sources, "-m", model_folder, "-o", "out", "--save-json", "out")
     write = RecordSink.write
@@ -440,7 +440,7 @@ def test_resume(run: Run, make_video: MakeVideo, model_folder: Path, monkeypatch
 
 
 def test_interrupted_from_outside(make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
-    """SIGINT finishes the files: they have their names and play, and hold the same frames; exit code 130."""
+    """SIGINT finishes the files: they have their final names, play, and contain the same frames; exit code 130."""
     clip = make_video("long.mp4", pts=range(0, 1500 * 512, 512))
     out, lines = tmp_path / "out.mp4", tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "liquidvision", "infer", clip, "-m", model_folder, "-o", out, "--save-json", lines]
@@ -451,16 +451,16 @@ def test_interrupted_from_outside(make_video: MakeVideo, model_folder: Path, tmp
         while not (part.exists() and part.stat().st_size) and child.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
         child.send_signal(signal.SIGINT)
-        said, err = child.communicate(timeout=40)
+        printed, err = child.communicate(timeout=40)
     assert child.returncode == 130, err
-    assert err == "" and "interrupted" in said
+    assert err == "" and "interrupted" in printed
     frames = frames_of(out)
     assert 0 < frames < 1500 and frames == len(lines.read_text().splitlines())
     assert not list(tmp_path.glob("*.part*"))
 
 
 def test_a_subprocess_that_fails(tmp_path: Path) -> None:
-    """A failure seen from outside: exit code 1, one line, nothing on the output stream; a traceback with --debug."""
+    """A failing process exits with 1 and prints one line, on the error stream only; with --debug, a traceback."""
     command = [sys.executable, "-m", "liquidvision", "info", "none/*.mp4"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (ran.returncode, ran.stdout) == (1, "")
@@ -470,7 +470,7 @@ def test_a_subprocess_that_fails(tmp_path: Path) -> None:
 
 
 def test_state_out_replaces_nothing_but_a_state(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
-    """A memory is never written over another kind of file, least of all the source."""
+    """A state never replaces another kind of file, such as the source."""
     clip = make_video("clip.mp4")
     before = clip.read_bytes()
     ran = run("infer", clip, "-m", model_folder, "--no-save", "--state-out", clip)
@@ -479,7 +479,7 @@ def test_state_out_replaces_nothing_but_a_state(run: Run, make_video: MakeVideo,
 
 
 def test_impossible_counts_leave_no_file(run: Run, make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
-    """A batch or a number of frames below 1 is refused before any output is opened."""
+    """A batch size or a number of frames below 1 is refused before any output is opened."""
     records = tmp_path / "new" / "x.jsonl"
     for option in ("--batch", "--max-frames"):
         ran = run("infer", make_video(), "-m", model_folder, "--no-save", option, "0", "--save-json", records)
@@ -487,12 +487,12 @@ def test_impossible_counts_leave_no_file(run: Run, make_video: MakeVideo, model_
     assert not records.parent.exists()
 
 
-def test_torch_is_imported_out_of_the_collectors_sight() -> None:
-    """A command's import of torch leaves its objects to no collection, and the collector at work for all others."""
+def test_the_garbage_collector_ignores_the_objects_of_torch() -> None:
+    """After a command has imported torch, the garbage collector skips its objects and collects all others."""
     code = (
         "import gc; from liquidvision.cli.startup import import_torch; import_torch(); import sys; "
         "print('torchvision' in sys.modules, gc.isenabled(), gc.get_freeze_count() > 100_000); "
         "frozen = gc.get_freeze_count(); import_torch(); print(gc.get_freeze_count() == frozen)"
     )
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert said.split() == ["True"] * 4
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert out.split() == ["True"] * 4

@@ -1,4 +1,4 @@
-"""`explain`: what is remembered of a stream, the picture drawn of it, and the command."""
+"""`explain`: the history that it keeps of a stream, the picture, and the command."""
 
 import re
 import signal
@@ -26,7 +26,7 @@ LABELS = ("red", "green", "blue")
 
 
 def step(time: float, top: int = 0, alone: int = 0, units: int = 4, index: int = 0) -> tuple[Frame, Prediction]:
-    """A frame at `time` with what a model made of it."""
+    """Return a frame at `time` and a prediction for it."""
     scores, frame_scores = np.full(3, 0.1, np.float32), np.full(3, 0.1, np.float32)
     scores[top] = frame_scores[alone] = 0.8
     taus = np.geomspace(0.1, 10, units).astype(np.float32) if units else None
@@ -51,13 +51,13 @@ def draw(path: Path, steps) -> np.ndarray:
 
 
 def test_flips_and_repeats_are_counted_as_everywhere():
-    """Flips are counted from instant to instant; a repeated frame counts as such, and not as a change of mind."""
+    """Flips are counted from instant to instant; a repeated frame counts as repeated, not as a flip."""
     history = history_of((0.0, 0.04, 0.04, 0.08, 0.12), tops=(0, 0, 1, 0, 2))
     assert (history.flips, history.frame_flips, list(history.repeats)) == (1, 2, [0.04])
 
 
 def test_a_clock_that_runs_backwards_goes_on_in_the_picture():
-    """Where the source's time runs backwards the picture's goes on from the last instant, with the same distances."""
+    """When the clock steps back, the time axis continues from the last instant, with the same distances."""
     history = history_of((5.0, 5.1, 1.0, 1.1, 0.0, 0.5))
     np.testing.assert_allclose(history.times, [5.0, 5.1, 5.1, 5.2, 5.2, 5.7])
     assert history.backwards == 2 and not history.repeats
@@ -65,14 +65,14 @@ def test_a_clock_that_runs_backwards_goes_on_in_the_picture():
 
 
 def test_gaps_are_pauses_longer_than_usual():
-    """A pause above a second is a gap where frames lie close, and none where they always lie so far apart."""
+    """A pause above a second is a gap if frames are close together, and none if they always are that far apart."""
     history = history_of((0.0, 0.1, 0.2, 3.0, 3.1))
     assert history.gaps == [(pytest.approx(0.3), 3.0)]
     assert history_of(range(0, 20, 2)).gaps == []
 
 
 def test_memory_is_bounded(monkeypatch):
-    """In a long stream rows are thinned evenly; the labels of every frame stay, and thumbnails stay few."""
+    """In a long stream, rows are thinned evenly, every frame keeps its labels, and thumbnails stay few."""
     monkeypatch.setattr(history_room, "MAX_ROWS", 100)
     count = 3000
     history = history_of([0.04 * i for i in range(count)])
@@ -86,12 +86,12 @@ def test_memory_is_bounded(monkeypatch):
 
 
 def test_frames_of_one_instant_are_one_thumbnail():
-    """Any number of frames at one time keeps a single thumbnail."""
+    """Frames at the same time share one thumbnail."""
     assert len(history_of([1.0] * 1000).thumbnails) == 1
 
 
 def test_thumbnails_are_means():
-    """A thumbnail is about 135 pixels high, has the picture's colours, and is not larger than the picture."""
+    """A thumbnail is about 135 pixels high, has the mean colour of the picture, and is not larger than it."""
     image = picture(3, 1280, 720)
     small = make_thumbnail(image)
     assert MIN_THUMBNAIL_HEIGHT <= small.shape[0] < 2 * MIN_THUMBNAIL_HEIGHT and small.shape[1] / small.shape[
@@ -103,14 +103,14 @@ def test_thumbnails_are_means():
 
 
 def test_the_picture_shows_the_labels_where_they_were(tmp_path):
-    """The strips have the labels' colours over the time that each was on top, and hatching in a gap."""
+    """The strips have the colour of each label while it was the most probable, and are empty in a gap."""
     steps = [step(0.04 * i, top=int(i >= 50), alone=2) for i in range(100)]
     steps += [step(12 + 0.04 * i, top=1, alone=2) for i in range(100)]
     image = draw(tmp_path / "out.png", steps)
     across = image.shape[1] * (WIDTH - LEFT - RIGHT) / WIDTH
 
     def longest(color: int, least: float) -> int:
-        """Rows of pixels with at least this share of the axis in a class's colour."""
+        """Return the number of pixel rows with at least this share of the axis in the colour of a class."""
         return ((image == class_color(color)).all(2).sum(1) > least * across).sum()
 
     assert longest(2, 0.45) > 15  # each frame alone, 8 of 16 s
@@ -119,8 +119,8 @@ def test_the_picture_shows_the_labels_where_they_were(tmp_path):
     assert longest(2, 0.6) < 5  # the gap is empty
 
 
-def test_what_a_cell_has_not_is_left_out(tmp_path):
-    """Without time constants the picture is smaller by their panels, and by the norm's without a hidden state."""
+def test_panels_without_data_are_left_out(tmp_path):
+    """Without time constants, and without a hidden state, the picture is smaller by their panels."""
     full = [step(0.04 * i) for i in range(5)]
     without = [(frame, replace(p, time_constants=None)) for frame, p in full]
     neither = [(frame, replace(p, hidden_state=None)) for frame, p in without]
@@ -130,7 +130,7 @@ def test_what_a_cell_has_not_is_left_out(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".PNG"])
 def test_formats(tmp_path, suffix):
-    """The ending says the format, and the final name appears only when the picture is whole."""
+    """The suffix selects the format, and the final name appears only when the picture is complete."""
     path = tmp_path / f"out{suffix}"
     with ChartSink(path) as chart:
         chart.write(*step(0))
@@ -141,7 +141,7 @@ def test_formats(tmp_path, suffix):
 
 
 def test_odd_streams_are_drawn(tmp_path):
-    """One frame, frames of one instant, odd labels and names, and time constants that are no numbers are drawn."""
+    """One frame, frames at one instant, odd labels, and time constants that are not finite are drawn."""
     frame, prediction = step(3)
     odd = np.array([0, np.inf, np.nan, 1], np.float32)
     strange = replace(prediction, labels=("走る", "$x_1$\n" * 30, ""), time_constants=odd)
@@ -151,7 +151,7 @@ def test_odd_streams_are_drawn(tmp_path):
 
 
 def test_without_a_frame_nothing_is_drawn(tmp_path):
-    """Without a frame one line says so and no file is left; another ending is refused before anything is read."""
+    """Without a frame, one line says so and no file is left; another suffix is refused at once."""
     with pytest.raises(SinkError, match="no frame"), ChartSink(tmp_path / "out.png"):
         pass
     with pytest.raises(UsageError, match=r"\.png, \.svg, \.pdf"):
@@ -160,7 +160,7 @@ def test_without_a_frame_nothing_is_drawn(tmp_path):
 
 
 def test_a_source_that_breaks_off_leaves_a_part(tmp_path):
-    """After a source that broke off, what was seen is drawn under the temporary name."""
+    """After a source that broke off, the frames so far are drawn under the temporary name."""
     with pytest.raises(SourceError), ChartSink(tmp_path / "out.png") as chart:
         chart.write(*step(0))
         raise SourceError("broken off")
@@ -169,7 +169,7 @@ def test_a_source_that_breaks_off_leaves_a_part(tmp_path):
 
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path, model_folder):
-    """Runs `explain` with the tiny model in a folder of its own: exit code, output, error stream."""
+    """Run `explain` with the tiny model in an empty folder; return the exit code, the output and the errors."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
@@ -188,7 +188,7 @@ def run(monkeypatch, capsys, tmp_path, model_folder):
 
 
 def test_the_command(run, make_video):
-    """A clip is drawn into runs/explain, the next one into runs/explain-2, and told of unless that is not wanted."""
+    """A clip is drawn into runs/explain, the next one into runs/explain-2; -q prints nothing."""
     clip = make_video("clip.mp4")
     code, out, err = run(clip)
     assert (code, err) == (0, "") and "20 frames" in out and "runs/explain/clip.png" in out
@@ -199,10 +199,10 @@ def test_the_command(run, make_video):
 
 
 def test_the_command_refuses_and_fails_in_one_line(run, make_video, tmp_path):
-    """What cannot be meant has exit code 2, what cannot be read 1; each is one line, and no file is left."""
+    """Impossible options exit with 2, unreadable sources with 1; each prints one line, and no file is left."""
     clip, text = make_video("clip.mp4"), tmp_path / "text.mp4"
     text.write_text("no video")
-    for arguments, code, told in (
+    for arguments, code, expected in (
         ([clip, "-o", "out.gif"], 2, ".png or .svg or .pdf"),
         ([clip, "--max-frames", 0], 2, "--max-frames"),
         ([clip, "--start", 2, "--end", 1], 2, "end"),
@@ -214,12 +214,12 @@ def test_the_command_refuses_and_fails_in_one_line(run, make_video, tmp_path):
         ([clip, "--start", 99], 1, "no frame"),
     ):
         got, out, err = run(*arguments)
-        assert (got, out) == (code, "") and told in err and err.count("\n") == 1, (arguments, got, err)
+        assert (got, out) == (code, "") and expected in err and err.count("\n") == 1, (arguments, got, err)
         assert "unexpected" not in err and not [p for p in Path().rglob("*") if p.is_file()], arguments
 
 
-def test_nothing_is_replaced_unasked(run, make_video):
-    """A picture that is there is replaced with --exist-ok only."""
+def test_an_existing_picture_is_kept(run, make_video):
+    """A picture that already exists is replaced with --exist-ok only."""
     clip = make_video("clip.mp4")
     Path("out.png").write_text("mine")
     code, _, err = run(clip, "-o", "out.png")
@@ -229,7 +229,7 @@ def test_nothing_is_replaced_unasked(run, make_video):
 
 
 def test_interrupted(run, make_video, monkeypatch):
-    """Ctrl-C draws what has been seen so far; exit code 130."""
+    """Ctrl-C draws the frames so far; the exit code is 130."""
     write = ChartSink.write
 
     def interrupted(chart: ChartSink, frame: Frame, prediction: Prediction) -> None:

@@ -1,4 +1,4 @@
-"""A run that is killed leaves files that play up to two seconds before it, and none under a final name."""
+"""A killed run leaves files that play up to two seconds before its end, and none under a final name."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="forks, and waits as Linux alone can")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="forks, and needs pidfd_open, which Linux has")
 def test_a_kill_loses_two_seconds_at_most():
-    """Three runs, of three ways of writing, are killed within a second and a half of their first bytes."""
+    """Three runs that write in three ways are killed within 1.5 s of their first bytes."""
     done = subprocess.run(
         [sys.executable, ROOT / "tools" / "kill_infer.py", "--kills", "3", "--latest", "1.5"],
         capture_output=True,

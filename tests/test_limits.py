@@ -1,4 +1,4 @@
-"""What a source may not do: reach for other files and hosts, take more memory than a picture may, hide its damage."""
+"""What a source must not do: open other files or hosts, use more memory than allowed, hide its damage."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ PLAYLISTS = {
 
 
 class Shelf(ThreadingHTTPServer):
-    """Serves a folder on loopback, and notes what it was asked for."""
+    """Serves a folder on loopback, and records the requests."""
 
     asked: list[str]
 
@@ -52,7 +52,7 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
 def test_a_playlist_on_disk_opens_nothing(
     make_video: MakeVideo, tmp_path: Path, shelf: Shelf, name: str, target: str
 ) -> None:
-    """A playlist among the files reaches neither another file nor a host; it is told what to do instead."""
+    """A playlist on disk opens neither another file nor a host; the error says what to do instead."""
     make_video("clip.ts")
     named = "clip.ts" if target == "file" else f"http://127.0.0.1:{shelf.server_port}/clip.ts"
     (tmp_path / name).write_text(PLAYLISTS[name].format(named))
@@ -64,7 +64,7 @@ def test_a_playlist_on_disk_opens_nothing(
 
 @pytest.mark.parametrize("disguise", ["clip.mp4", "clip.ts", "clip.mkv"])
 def test_a_playlist_under_another_name_opens_nothing(make_video: MakeVideo, tmp_path: Path, disguise: str) -> None:
-    """A playlist that has a video's ending is no more than a playlist."""
+    """A playlist with the suffix of a video is refused like any playlist."""
     make_video("other.ts")
     (tmp_path / disguise).write_text(PLAYLISTS["hls.m3u8"].format("other.ts"))
     with pytest.raises(SourceError):
@@ -72,7 +72,7 @@ def test_a_playlist_under_another_name_opens_nothing(make_video: MakeVideo, tmp_
 
 
 def test_a_playlist_from_a_host_is_read_from_the_host(make_video: MakeVideo, tmp_path: Path, shelf: Shelf) -> None:
-    """HLS over HTTP gives the frames of its segments; one that names a file of this machine gives nothing."""
+    """HLS over HTTP is read; a playlist over HTTP that names a local file is refused."""
     clip = make_video("clip.ts")
     (tmp_path / "good.m3u8").write_text(PLAYLISTS["hls.m3u8"].format("clip.ts"))
     (tmp_path / "bad.m3u8").write_text(PLAYLISTS["hls.m3u8"].format(f"file://{clip}"))
@@ -85,7 +85,7 @@ def test_a_playlist_from_a_host_is_read_from_the_host(make_video: MakeVideo, tmp
 
 
 def test_other_kinds_of_urls_are_refused() -> None:
-    """Protocols that lead elsewhere are no sources, in one line that names those that are."""
+    """Other protocols are refused, in one line that names those that are allowed."""
     for url in ("concat://a.ts|b.ts", "subfile://clip.mp4", "ftp://host/clip.mp4", "gopher://host/x", "data://x"):
         with pytest.raises(UsageError, match="rtsp") as error:
             open_video(url)
@@ -93,7 +93,7 @@ def test_other_kinds_of_urls_are_refused() -> None:
 
 
 def test_pictures_larger_than_allowed_are_refused(make_video: MakeVideo) -> None:
-    """A picture of more than max_pixels is refused in one line; one of just so many is read."""
+    """A picture of more than max_pixels is refused in one line; one of exactly max_pixels is read."""
     clip = make_video(size=(64, 48))
     with open_video(clip, max_pixels=64 * 48) as video:
         assert sum(1 for _ in video) == 20
@@ -102,8 +102,8 @@ def test_pictures_larger_than_allowed_are_refused(make_video: MakeVideo) -> None
     assert "\n" not in str(error.value) and "--max-pixels" in str(error.value)
 
 
-def test_a_header_cannot_talk_its_way_past_the_limit(make_video: MakeVideo, tmp_path: Path) -> None:
-    """A stream that begins small and goes on large is stopped where it grows."""
+def test_pictures_that_grow_are_stopped_at_the_limit(make_video: MakeVideo, tmp_path: Path) -> None:
+    """A stream that starts small and becomes larger than allowed is stopped there."""
     small, large = make_video("a.ts"), make_video("b.ts", size=(256, 192), pts=range(20 * 512, 30 * 512, 512))
     grown = tmp_path / "grown.ts"
     grown.write_bytes(small.read_bytes() + large.read_bytes())
@@ -126,7 +126,7 @@ def damaged(make_video: MakeVideo, tmp_path: Path) -> Path:
 
 
 def test_damage_is_counted_and_read_past(damaged: Path) -> None:
-    """Reading goes on behind damage, which is counted; strictly it stops there, in one line."""
+    """Reading continues after damage, which is counted; with strict it stops there, in one line."""
     with open_video(damaged) as video:
         frames = [frame.time for frame in video]
         assert 40 < len(frames) <= 80
@@ -139,7 +139,7 @@ def test_damage_is_counted_and_read_past(damaged: Path) -> None:
 
 
 def test_strict_on_the_command_line(run: Run, damaged: Path, model_folder: Path) -> None:
-    """Without --strict the damage is told at the end; with it the run fails there, and what came before is kept."""
+    """Without --strict, damage is reported at the end; with it, the run fails there, and keeps what came before."""
     ran = run("infer", damaged, "-m", model_folder, "-o", "out.mkv")
     assert ran.code == 0 and "damaged packets" in ran.out
     ran = run("infer", damaged, "-m", model_folder, "-o", "strict.mkv", "--strict")
@@ -150,7 +150,7 @@ def test_strict_on_the_command_line(run: Run, damaged: Path, model_folder: Path)
 
 
 def test_max_pixels_on_the_command_line(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
-    """A limit from the command line is held, and no output is begun."""
+    """The limit of the command line applies, and no output is created."""
     ran = run("infer", make_video(), "-m", model_folder, "-o", "out.mp4", "--max-pixels", "1000")
     assert ran.code == 1 and "1,000 pixels" in one_line(ran)
     assert not list(Path().iterdir())

@@ -1,4 +1,4 @@
-"""The program that watches over long runs: it runs, and tells growth from none."""
+"""The soak test in tools/: it runs, and a short run leaves nothing behind."""
 
 import os
 import subprocess
@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc, which Linux has")
 def test_a_short_run() -> None:
-    """Some hundred frames and opens leave no descriptor and no thread behind."""
+    """Several hundred frames and twenty opened files leave no descriptor and no thread behind."""
     command = [sys.executable, ROOT / "tools" / "soak.py", "--frames", "400", "--written", "400", "--opens", "20"]
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=200, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""A video on standard output: a stream that plays, alone there, and one line when its reader is gone."""
+"""A video on standard output: a stream that plays, with nothing else in it, and one line when its reader is gone."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ MakeVideo = Callable[..., Path]
 
 @pytest.mark.parametrize("codec", ["h264", "mjpeg"])
 def test_a_stream(model: Model, make_video: MakeVideo, tmp_path: Path, capfdbinary, codec: str) -> None:
-    """The stream is Matroska with every frame at its time, and with the sound; there is no file of it."""
+    """The stream is Matroska with every frame at its time and with the sound; no file is written."""
     summary = infer(make_video(sound=True), model, video="-", codec=codec)
     with av.open(BytesIO(capfdbinary.readouterr().out)) as container:
         assert "matroska" in container.format.name
@@ -34,8 +34,8 @@ def command(*arguments: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
 
 
-def test_nothing_else_is_said_there(make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
-    """What is said to the person goes to the error stream; records are written beside."""
+def test_messages_go_to_the_error_stream(make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
+    """Messages go to the error stream; records are written as usual."""
     lines = tmp_path / "out.jsonl"
     with command(make_video(), "-m", model_folder, "-o", "-", "-v", "--save-json", lines) as child:
         out, err = child.communicate(timeout=60)
@@ -47,7 +47,7 @@ def test_nothing_else_is_said_there(make_video: MakeVideo, model_folder: Path, t
 
 
 def test_a_reader_that_is_gone(make_video: MakeVideo, model_folder: Path, tmp_path: Path) -> None:
-    """When nobody reads any more one line says so, with exit code 1; the records so far are kept."""
+    """When the reader is gone, one line says so and the exit code is 1; the records so far are kept."""
     clip = make_video(pts=range(0, 2000 * 512, 512), size=(320, 240))
     with command(clip, "-m", model_folder, "-o", "-", "--save-json", tmp_path / "out.jsonl") as child:
         assert child.stdout is not None and child.stderr is not None
@@ -61,7 +61,7 @@ def test_a_reader_that_is_gone(make_video: MakeVideo, model_folder: Path, tmp_pa
 
 
 def test_refused(run: Run, make_video: MakeVideo, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several sources, a terminal, or OpenCV's writer are refused in one line, with exit code 2."""
+    """Several sources, a terminal, and OpenCV's writer are refused in one line, with exit code 2."""
     clip, other = make_video(), make_video("other.mp4")
     ran = run("infer", clip, other, "-m", model_folder, "-o", "-")
     assert ran.code == 2 and "2 sources" in one_line(ran)

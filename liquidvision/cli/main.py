@@ -1,4 +1,4 @@
-"""The `liquidvision` command: its subcommands, and how a failure is told."""
+"""The `liquidvision` command: its subcommands, and how failures are reported."""
 
 import os
 import sys
@@ -19,7 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 USE, TRAIN, INSPECT = "Use", "Train", "Inspect"
-# The groups stand in the help in this order, and the commands in each. Without its arguments a command prints its help.
+# In the order of the help. A command that needs arguments prints its help without them.
 for group, name, command, needs_arguments in (
     (USE, "infer", infer.infer_command, True),
     (USE, "webcam", webcam.webcam_command, False),
@@ -48,14 +48,14 @@ def options(
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """The options before the command."""
 
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 some inputs failed, 130 interrupted."""
     debug = "--debug" in sys.argv
-    # Torch's threads must sleep while they wait: spinning, they starve decoder and encoder, and on a
-    # busy machine each other. Read when torch is imported, which is later.
+    # Torch's threads must sleep while they wait: spinning, they would take the cores from the decoder and the encoder,
+    # and on a busy machine from each other. The variable is read when torch is imported, which is later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     code = DONE
     try:
@@ -63,7 +63,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output is gone; nothing more can be said to it.
+        # The reader of the output is gone; nothing can be printed to it any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = FAILED
     except LiquidVisionError as error:
@@ -83,12 +83,12 @@ def main() -> None:
 
 
 def print_error(message: str) -> None:
-    """Say what failed, in one line on the error stream."""
+    """Print what failed, in one line on the error stream."""
     print(f"liquidvision: {' '.join(message.split())}", file=sys.stderr)
 
 
 def print_usage_error(error: Exception, code: int) -> int:
-    """Say what is wrong with the command line, or show the help where it is empty."""
+    """Print what is wrong with the command line, or the help if it is empty; return the exit code."""
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
         typer.echo(context.get_help())

@@ -110,7 +110,7 @@ class _InferRun:
 
     def run(self) -> InferResult:
         try:
-            self._pool.over(self._plan.sources, self._attempt)
+            self._pool.run_all(self._plan.sources, self._attempt)
         except _InterruptedError:
             return replace(self._result, interrupted=True)
         return self._result
@@ -135,7 +135,7 @@ class _InferRun:
             session.load(job.state_in)
         with ExitStack() as stack:
             reader = stack.enter_context(_open_source(job, outputs.source))
-            stack.enter_context(self._pool.reading(reader))
+            stack.enter_context(self._pool.closing_live(reader))
             records = [_record_sink(job, path, stack) for path in (outputs.json, outputs.csv) if path is not None]
             watched = None if self._monitor is None else stack.enter_context(self._monitor.watch(reader, session))
             with self._listener.progress(reader, job.max_frames) as on_frame:
@@ -153,7 +153,7 @@ class _InferRun:
                     adaptive=job.adaptive,
                     max_frames=job.max_frames,
                     whole=job.resume or self._plan.count > 1,
-                    on_frame=self._pool.ends(on_frame if watched is None else _both(on_frame, watched.count)),
+                    on_frame=self._pool.stoppable(on_frame if watched is None else _both(on_frame, watched.count)),
                 )
         if job.state_out:
             _save_state(session, job.state_out)

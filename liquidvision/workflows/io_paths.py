@@ -1,4 +1,4 @@
-"""What SOURCE... may be: files, folders, globs, lists, URLs and cameras; and where their outputs go."""
+"""Which sources the arguments stand for (files, folders, globs, lists, URLs, cameras), and where outputs go."""
 
 import glob
 import re
@@ -12,14 +12,14 @@ LIST_SUFFIXES = frozenset({".txt", ".streams"})
 
 
 def expand_sources(sources: Sequence[str]) -> list[str]:
-    """Every single source that the arguments stand for, in order, each once.
+    """Return all sources that the arguments stand for, in order and without duplicates.
 
-    A folder stands for the videos in it, a pattern for what it matches, a .txt or .streams file for
-    its lines (`#` begins a comment). A folder without videos and a pattern without matches stand for
-    themselves: they fail when it is their turn, and the others go on.
+    A folder stands for the videos in it, a pattern for its matches, a .txt or .streams file for its lines (`#` starts
+    a comment). A folder without videos and a pattern without matches stand for themselves: they fail when it is
+    their turn, and the other sources run.
 
     Raises:
-        SourceError, UsageError: a list that cannot be one, see `read_source_list`.
+        SourceError, UsageError: a list that cannot be read, see `read_source_list`.
     """
     found: list[str] = []
     for source in sources:
@@ -39,10 +39,10 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
 
 
 def read_source_list(path: Path) -> list[str]:
-    """The sources that a list names, a line each; a list names no further lists.
+    """Return the sources that a list names, one per line. A list must not name other lists.
 
     Raises:
-        SourceError: it is not UTF-8 text.
+        SourceError: the file is not UTF-8 text.
         UsageError: it names a list.
     """
     try:
@@ -57,7 +57,7 @@ def read_source_list(path: Path) -> list[str]:
 
 
 def output_stem(source: str) -> str:
-    """A safe file name, without ending, for a source's outputs; it never holds a password."""
+    """Return a safe file name, without suffix, for the outputs of a source. It never contains a password."""
     if "://" in source:
         host_and_path = source.split("://", 1)[1].rpartition("@")[2].split("?")[0]
         return re.sub(r"[^\w.-]+", "_", host_and_path).strip("._") or "stream"
@@ -72,12 +72,12 @@ def output_paths(
     suffix: str = ".mp4",
     default: Path = Path("runs/infer"),
 ) -> list[Path]:
-    """Where each source's output goes: `out` itself for one source and a name with an ending, else into a folder.
+    """Return the path of each source's output: `out` itself, if it has a suffix, else a file in the folder `out`.
 
-    Without `out` the folder is `default`, or that with a number behind it where files are in it already.
+    Without `out` the folder is `default`, with a number appended if that folder already contains files.
 
     Raises:
-        UsageError: one file name for several sources, or a file that is there already.
+        UsageError: one file name for several sources, an output that already exists, or one that is a source.
     """
     if out is not None and names_file(out):
         if len(sources) > 1:
@@ -90,17 +90,17 @@ def output_paths(
     for path in paths:
         refuse_overwriting(path, exist_ok=exist_ok)
         if path.exists() and any(path.samefile(source) for source in files):
-            raise UsageError(f"{path} is a source itself; choose another output")
+            raise UsageError(f"{path} is one of the sources; choose another output")
     return paths
 
 
 def record_paths(
     sources: Sequence[str], out: Path | None, suffixes: Sequence[str], *, exist_ok: bool
 ) -> list[Path | None]:
-    """Where each source's records go, as `output_paths`; the first of `suffixes` ends a file's name in a folder.
+    """Return the path of each source's records, see `output_paths`; in a folder they get the first of `suffixes`.
 
     Raises:
-        UsageError: another ending, one file name for several sources, or a file that is there already.
+        UsageError: another suffix, one file name for several sources, or a file that already exists.
     """
     if out is None:
         return [None] * len(sources)
@@ -109,10 +109,10 @@ def record_paths(
 
 
 def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -> list[Path | None]:
-    """Where each source's frames go: into `out` itself those of a single source, else into folders in it.
+    """Return the folder of each source's frames: `out` itself for a single source, else a folder in it for each.
 
     Raises:
-        UsageError: a file is in the way, or a folder that holds files already.
+        UsageError: a file of that name, or a folder that already contains files.
     """
     if out is None:
         return [None] * len(sources)
@@ -121,18 +121,18 @@ def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file; expected a folder for the frames")
         if folder.is_dir() and any(folder.iterdir()) and not exist_ok:
-            raise UsageError(f"{folder} holds files already; choose another folder, or add to it with --exist-ok")
+            raise UsageError(f"{folder} already contains files; choose another folder, or add to it with --exist-ok")
     return list(folders)
 
 
 def distinct_stems(sources: Sequence[str]) -> list[str]:
-    """A name for each source's outputs, without ending: `output_stem`, with a number behind it where that is taken."""
+    """Return a name for each source's outputs, without suffix: `output_stem`, with a number if that is taken."""
     taken: set[str] = set()
     names = []
     for source in sources:
         stem = name = output_stem(source)
         number = 2
-        while name.lower() in taken:  # some file systems take upper and lower case for the same
+        while name.lower() in taken:  # some file systems do not distinguish upper and lower case
             name, number = f"{stem}-{number}", number + 1
         taken.add(name.lower())
         names.append(name)
@@ -140,41 +140,41 @@ def distinct_stems(sources: Sequence[str]) -> list[str]:
 
 
 def may_be_live(name: str) -> bool:
-    """Whether a source may have no end: a camera or a URL."""
+    """Return whether a source may have no end: a camera or a URL."""
     return "://" in name or name.isdecimal()
 
 
 def outputs_complete(outputs: Sequence[Path | None]) -> bool:
-    """Whether a source's files are all there: each has its name only when it is whole.
+    """Return whether all files of a source exist. A file has its final name only when it is complete.
 
     Raises:
-        UsageError: no file is written.
+        UsageError: the job writes no file.
     """
     files = [path for path in outputs if path is not None]
     if not files:
-        raise UsageError("--resume goes by the files that are written; write a video or records")
+        raise UsageError("--resume looks at the files that are written; write a video or records")
     return all(path.is_file() for path in files)
 
 
 def names_file(out: Path) -> bool:
-    """Whether an output is meant as a file: it has an ending (`results/v1.2` has none), and is no folder."""
+    """Return whether an output is a file: it has a suffix (`results/v1.2` has none), and is not a folder."""
     return bool(out.suffix) and not out.suffix[1:].isdigit() and not out.is_dir()
 
 
 def check_output_suffix(out: Path, suffixes: Sequence[str]) -> None:
-    """Raise UsageError where `out` is meant as a file and has none of these endings."""
+    """Raise UsageError if `out` is a file with none of these suffixes."""
     if names_file(out) and out.suffix.lower() not in suffixes:
         raise UsageError(f"{out} ends in {out.suffix}; expected {' or '.join(suffixes)}, or a folder")
 
 
 def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:
-    """Raise UsageError where `path` is there and may not be replaced."""
+    """Raise UsageError if `path` exists and must not be replaced."""
     if path.exists() and not exist_ok:
-        raise UsageError(f"{path} is there already; choose another name, or allow replacing it with --exist-ok")
+        raise UsageError(f"{path} already exists; choose another name, or replace it with --exist-ok")
 
 
 def free_folder(folder: Path, *, exist_ok: bool) -> Path:
-    """`runs/infer`, or with the next free number behind it."""
+    """Return the folder itself, or its name with the next free number if it already contains files."""
     candidate, number = folder, 2
     while not exist_ok and candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
@@ -182,7 +182,7 @@ def free_folder(folder: Path, *, exist_ok: bool) -> Path:
 
 
 def free_file(folder: Path, stem: str, suffix: str) -> Path:
-    """`folder/stem` with that ending, or with the next free number behind its stem."""
+    """Return the path `folder/stem` with that suffix, or with the next free number after its stem."""
     candidate, number = folder / f"{stem}{suffix}", 2
     while candidate.exists():
         candidate, number = folder / f"{stem}-{number}{suffix}", number + 1

@@ -1,4 +1,4 @@
-"""An endpoint for those who watch over long runs: /metrics for Prometheus, /health for anything that asks."""
+"""Metrics of a long run over HTTP: /metrics for Prometheus, /health for any other monitor."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,122 +13,127 @@ from liquidvision.video.read.reader import VideoReader
 
 SOURCE_COUNTERS = {
     "damaged": "Packets and pictures that were damaged or could not be decoded",
-    "dropped": "Frames left out because later ones were there",
-    "stale": "Frames left out because they had waited too long",
-    "reconnects": "Times that the source was lost and opened again",
+    "dropped": "Frames dropped because later ones had arrived",
+    "stale": "Frames dropped because they had waited too long",
+    "reconnects": "Times that a lost source was opened again",
 }
 
 
 class MonitoredSource:
-    """A source in hand, and what came of its frames so far."""
+    """A running source with the number of its frames and its latest label."""
 
     def __init__(self, reader: VideoReader, session: Session) -> None:
         self.reader, self.session = reader, session
         self.frames, self.label, self._last = 0, "", time.monotonic()
 
     def count(self, prediction: Prediction) -> None:
-        """One more frame is done."""
+        """Count one more frame."""
         self.frames, self.label, self._last = self.frames + 1, prediction.label, time.monotonic()
 
     @property
     def age(self) -> float:
-        """Seconds since the last frame was done, or since the source was opened."""
+        """Seconds since the last frame, or since the source was opened."""
         return time.monotonic() - self._last
 
 
-def source_count(name: str, watched: MonitoredSource) -> float:
-    """One of the counts of a source's reader."""
-    return getattr(watched.reader.counts, name)
+def source_count(name: str, source: MonitoredSource) -> float:
+    """Return one of the counts of a source's reader, see `SOURCE_COUNTERS`."""
+    return getattr(source.reader.counts, name)
 
 
 class SourceMonitor:
-    """What the endpoint tells of the sources in hand.
+    """Collects the metrics of the sources that are running.
 
     Args:
-        silence: seconds without a frame after which a source is not healthy.
+        max_age: seconds without a frame after which a source is not healthy.
     """
 
-    def __init__(self, silence: float) -> None:
-        self._silence = silence
-        self._watched: list[MonitoredSource] = []
+    def __init__(self, max_age: float) -> None:
+        self._max_age = max_age
+        self._sources: list[MonitoredSource] = []
 
     @contextmanager
     def watch(self, reader: VideoReader, session: Session) -> Iterator[MonitoredSource]:
-        """Tell of this source until the end of the context."""
-        watched = MonitoredSource(reader, session)
-        self._watched = [*self._watched, watched]  # a new list: another thread may be reading the old one
+        """Include a source in the metrics until the end of the context."""
+        source = MonitoredSource(reader, session)
+        self._sources = [*self._sources, source]  # a new list: another thread may be reading the old one
         try:
-            yield watched
+            yield source
         finally:
-            self._watched = [other for other in self._watched if other is not watched]
+            self._sources = [other for other in self._sources if other is not source]
 
     @property
     def age(self) -> float:
-        """Seconds since the last frame of the source that has been silent longest; 0 where there is none."""
-        return max((watched.age for watched in self._watched), default=0.0)
+        """Seconds since the last frame of the source that has been silent longest; 0 without sources."""
+        return max((source.age for source in self._sources), default=0.0)
 
     @property
     def healthy(self) -> bool:
-        return self.age <= self._silence
+        """Whether no source has been silent for longer than `max_age`."""
+        return self.age <= self._max_age
 
     def collect(self) -> Iterator[Any]:
-        """Prometheus's families, read when it asks; the interface of its client library."""
+        """Yield metric families; the interface that prometheus-client calls at every request."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-        sources = [(watched.reader.info.name, watched) for watched in self._watched]
+        sources = [(source.reader.info.name, source) for source in self._sources]
 
         def counter(name: str, text: str, value: Callable[[MonitoredSource], float]) -> Any:
             family = CounterMetricFamily(f"liquidvision_{name}", text, labels=["source"])
-            for source, watched in sources:
-                family.add_metric([source], value(watched))
+            for label, source in sources:
+                family.add_metric([label], value(source))
             return family
 
         if not sources:
             return
-        yield counter("frames", "Frames predicted", lambda watched: watched.frames)
-        yield counter("gaps", "Steps longer than --max-gap", lambda watched: watched.session.gaps)
+        yield counter("frames", "Frames predicted", lambda source: source.frames)
+        yield counter("gaps", "Steps longer than --max-gap", lambda source: source.session.gaps)
         for name, text in SOURCE_COUNTERS.items():
             yield counter(name, text, partial(source_count, name))
         age = GaugeMetricFamily("liquidvision_last_frame_age_seconds", "Since the last frame", labels=["source"])
-        label = GaugeMetricFamily("liquidvision_label", "The label now, as 1", labels=["source", "label"])
-        for source, watched in sources:
-            age.add_metric([source], watched.age)
-            if watched.label:
-                label.add_metric([source, watched.label], 1)
+        current = GaugeMetricFamily("liquidvision_label", "The current label, as 1", labels=["source", "label"])
+        for name, source in sources:
+            age.add_metric([name], source.age)
+            if source.label:
+                current.add_metric([name, source.label], 1)
         yield age
-        yield label
+        yield current
 
 
 @contextmanager
-def serve_monitoring(port: int, silence: float) -> Iterator[SourceMonitor]:
-    """Serve a run's metrics on this machine's loopback address until the end of the context.
+def serve_monitoring(port: int, max_age: float) -> Iterator[SourceMonitor]:
+    """Serve the metrics of a run on 127.0.0.1 until the end of the context.
+
+    Args:
+        port: of the server.
+        max_age: see `SourceMonitor`.
 
     Raises:
         DependencyError: prometheus-client is not installed.
-        SinkError: the port cannot be had.
+        SinkError: the port is not free.
     """
     try:
         from prometheus_client import CollectorRegistry, start_wsgi_server
     except ImportError as error:
         raise DependencyError("--metrics-port needs prometheus-client: pip install 'liquidvision[metrics]'") from error
-    metrics, registry = SourceMonitor(silence), CollectorRegistry()
-    registry.register(metrics)
+    monitor, registry = SourceMonitor(max_age), CollectorRegistry()
+    registry.register(monitor)
     try:
         server, thread = start_wsgi_server(port, addr="127.0.0.1", registry=registry)
     except (OSError, OverflowError) as error:
-        raise SinkError(f"--metrics-port {port} cannot be had: {error}; choose another") from error
+        raise SinkError(f"--metrics-port {port} cannot be used: {error}; choose another") from error
     prometheus: Any = server.get_app()
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:
         if environ["PATH_INFO"] != "/health":
             return prometheus(environ, start_response)
-        status = "200 OK" if metrics.healthy else "503 Service Unavailable"
+        status = "200 OK" if monitor.healthy else "503 Service Unavailable"
         start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"last frame {metrics.age:.1f} s ago\n".encode()]
+        return [f"last frame {monitor.age:.1f} s ago\n".encode()]
 
     server.set_app(app)
     try:
-        yield metrics
+        yield monitor
     finally:
         server.shutdown()
         server.server_close()

@@ -1,4 +1,4 @@
-"""Several sources at the same time, each in a thread of its own."""
+"""Runs several sources at the same time, each in a thread of its own."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,39 +14,39 @@ R = TypeVar("R")
 
 
 class SourcePool:
-    """Runs a function over items, `count` at once; where one is, in the caller's own thread.
+    """Runs a function over items, `count` at the same time; with a count of 1 in the caller's own thread.
 
-    What ends one by an exception, as Ctrl-C ends all, asks the others to end with their next frame, and waits for them.
+    An exception in one of them, such as Ctrl-C, stops the others at their next frame and waits for them.
     """
 
     def __init__(self, count: int) -> None:
         self._count, self._stop = count, threading.Event()
-        self._readers: list[VideoReader] = []  # of sources that may be silent when they are asked to end
+        self._live_readers: list[VideoReader] = []
 
-    def ends(self, on_frame: Callable[[Prediction], None]) -> Callable[[Prediction], None]:
-        """What to call with each prediction, so that the job ends as by Ctrl-C when it is asked to."""
+    def stoppable(self, on_frame: Callable[[Prediction], None]) -> Callable[[Prediction], None]:
+        """Return what to call with each prediction: `on_frame`, then KeyboardInterrupt if the pool is stopping."""
 
-        def seen(prediction: Prediction) -> None:
+        def call(prediction: Prediction) -> None:
             on_frame(prediction)
             if self._stop.is_set():
                 raise KeyboardInterrupt
 
-        return seen
+        return call
 
     @contextmanager
-    def reading(self, reader: VideoReader) -> Iterator[None]:
-        """In the context a live reader is closed when the jobs are asked to end: its next frame may never come."""
-        self._readers = [*self._readers, reader] if reader.info.live else self._readers
+    def closing_live(self, reader: VideoReader) -> Iterator[None]:
+        """Inside the context, close the reader when the pool stops, if it is live: its next frame may never come."""
+        self._live_readers = [*self._live_readers, reader] if reader.info.live else self._live_readers
         try:
             yield
         finally:
-            self._readers = [other for other in self._readers if other is not reader]
+            self._live_readers = [other for other in self._live_readers if other is not reader]
 
-    def over(self, items: Sequence[T], work: Callable[[T], R]) -> list[R]:
-        """What the function gives for each item.
+    def run_all(self, items: Sequence[T], work: Callable[[T], R]) -> list[R]:
+        """Return the result of the function for each item.
 
         Raises:
-            What it raised first, after all have ended.
+            Exception: the first that the function raised, after all others have ended.
         """
         if self._count == 1:
             return [work(item) for item in items]
@@ -62,7 +62,7 @@ class SourcePool:
                 self._stop.set()
                 for future in waiting:
                     future.cancel()
-                for reader in self._readers:
+                for reader in self._live_readers:
                     reader.close()
                 wait(waiting)
                 raise

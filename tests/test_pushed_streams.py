@@ -1,4 +1,4 @@
-"""Streams that a sender pushes: MPEG-TS over TCP and UDP, RTMP; and where no sender comes."""
+"""Streams that a sender pushes, MPEG-TS over TCP and UDP and RTMP, and addresses where no sender comes."""
 
 import socket
 import subprocess
@@ -40,7 +40,7 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 
 @contextmanager
 def sending(port: int, kind: socket.SocketKind) -> Iterator[None]:
-    """MPEG-TS to a port of this machine, at its own pace, from when somebody takes it there until the end."""
+    """Send MPEG-TS to a local port at its own pace, from when something listens there until the end of the context."""
     pieces, stop = segment(COUNT, (64, 48)), threading.Event()
 
     def send() -> None:
@@ -66,14 +66,14 @@ def sending(port: int, kind: socket.SocketKind) -> Iterator[None]:
 
 
 def times(url: str, count: int | None = None) -> list[float]:
-    """The times of a stream's frames, to its end or for `count` frames."""
+    """Return the times of a stream's frames, to its end or for `count` frames."""
     with open_video(url, live=LiveOptions(policy="wait", reconnect=0, timeout=10)) as video:
         assert video.info.live and (video.info.width, video.info.height) == (64, 48)
         return [frame.time for frame in islice(video, count)]
 
 
 def test_a_sender_comes_over_tcp() -> None:
-    """`tcp://...?listen=1` waits for a sender, and takes all that it sends."""
+    """`tcp://...?listen=1` waits for a sender, and reads everything it sends."""
     port = free_port()
     with sending(port, socket.SOCK_STREAM):
         taken = times(f"tcp://127.0.0.1:{port}?listen=1")
@@ -81,7 +81,7 @@ def test_a_sender_comes_over_tcp() -> None:
 
 
 def test_a_stream_comes_over_udp() -> None:
-    """What comes over UDP is read from its first key frame on."""
+    """A stream over UDP is read from its first key frame on."""
     port = free_port(socket.SOCK_DGRAM)
     with sending(port, socket.SOCK_DGRAM):
         taken = times(f"udp://127.0.0.1:{port}", 10)
@@ -90,12 +90,12 @@ def test_a_stream_comes_over_udp() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="that the reader listens is seen in /proc, which is not here")
 def test_a_sender_comes_by_rtmp(make_video) -> None:
-    """`rtmp://...?listen=1` waits for a camera or a program that pushes."""
+    """`rtmp://...?listen=1` waits for a camera or a program that pushes a stream."""
     path, port = make_video(pts=range(0, COUNT * 512, 512)), free_port()
     pushing: list[subprocess.Popen[bytes]] = []
 
     def push() -> None:
-        for _ in range(200):  # until the reader listens; to try would be to come
+        for _ in range(200):  # until the reader listens; a trial connection would count as the sender
             if f":{port:04X} " in Path("/proc/net/tcp").read_text():
                 break
             time.sleep(0.05)
@@ -116,6 +116,6 @@ def test_a_sender_comes_by_rtmp(make_video) -> None:
     "url", ["tcp://127.0.0.1:{}?listen=1", "udp://127.0.0.1:{}", "rtmp://127.0.0.1:{}/a/b?listen=1"]
 )
 def test_no_sender_comes(run: Run, model_folder: Path, url: str) -> None:
-    """Where no sender comes within the time-out, one line says so."""
+    """When no sender comes within the time-out, one line says so."""
     ran = run("infer", url.format(free_port()), "-m", model_folder, "--no-save", "--timeout", "0.5", "--reconnect", "0")
     assert ran.code == 1 and "no data arrived in time" in one_line(ran)
