@@ -10,10 +10,14 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AVVideoSink": "video.write.av_writer",
     "ArrayReader": "video.read.arrays",
+    "AuditReport": "data.audit",
     "Backbone": "models.backbone",
     "ChartSink": "rendering.chart",
+    "ClipEmbeddings": "data.embedding_file",
     "DecodedPicture": "video.read.reader",
     "DependencyError": "errors",
+    "EvaluateJob": "workflows.jobs",
+    "Evaluation": "workflows.evaluation_result",
     "Frame": "video.frame",
     "FrameFolder": "video.write.image_folder",
     "FrameReader": "video.read.frames",
@@ -30,6 +34,7 @@ _PUBLIC = {
     "Prediction": "prediction",
     "PredictionSink": "inference.records",
     "Preprocessing": "models.preprocessing",
+    "ProgressListener": "workflows.progress",
     "ReadWindow": "video.read.reader",
     "RecordSink": "inference.records",
     "Session": "inference.session",
@@ -38,21 +43,31 @@ _PUBLIC = {
     "SourceError": "errors",
     "SourceListener": "workflows.listener",
     "Summary": "inference.summary",
+    "TrainJob": "workflows.jobs",
+    "TrainResult": "workflows.train",
     "UsageError": "errors",
     "VideoInfo": "video.frame",
     "VideoReader": "video.read.reader",
     "VideoSink": "video.write.sink",
     "WeightsError": "errors",
+    "check": "workflows.check",
+    "embed": "workflows.embed",
+    "evaluate": "workflows.evaluate",
     "infer": "workflows.infer_source",
     "liquid": "liquid",
     "open_video": "video.read.open",
     "predict": "inference.pipeline",
+    "run_evaluate": "workflows.evaluate",
     "run_infer": "workflows.infer",
+    "run_train": "workflows.train",
+    "train": "workflows.train",
 }
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by a test
     from liquidvision import liquid as liquid
+    from liquidvision.data.audit import AuditReport as AuditReport
+    from liquidvision.data.embedding_file import ClipEmbeddings as ClipEmbeddings
     from liquidvision.errors import DependencyError as DependencyError
     from liquidvision.errors import LiquidVisionError as LiquidVisionError
     from liquidvision.errors import ModelError as ModelError
@@ -87,11 +102,22 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by
     from liquidvision.video.write.opencv_writer import OpenCVVideoSink as OpenCVVideoSink
     from liquidvision.video.write.sink import Sink as Sink
     from liquidvision.video.write.sink import VideoSink as VideoSink
+    from liquidvision.workflows.check import check as check
+    from liquidvision.workflows.embed import embed as embed
+    from liquidvision.workflows.evaluate import evaluate as evaluate
+    from liquidvision.workflows.evaluate import run_evaluate as run_evaluate
+    from liquidvision.workflows.evaluation_result import Evaluation as Evaluation
     from liquidvision.workflows.infer import InferResult as InferResult
     from liquidvision.workflows.infer import run_infer as run_infer
     from liquidvision.workflows.infer_source import infer as infer
+    from liquidvision.workflows.jobs import EvaluateJob as EvaluateJob
     from liquidvision.workflows.jobs import InferJob as InferJob
+    from liquidvision.workflows.jobs import TrainJob as TrainJob
     from liquidvision.workflows.listener import SourceListener as SourceListener
+    from liquidvision.workflows.progress import ProgressListener as ProgressListener
+    from liquidvision.workflows.train import TrainResult as TrainResult
+    from liquidvision.workflows.train import run_train as run_train
+    from liquidvision.workflows.train import train as train
 
 
 def __getattr__(name: str) -> object:

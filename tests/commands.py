@@ -26,6 +26,6 @@ def one_line(ran: Ran) -> str:
 
 def scores(run: Run, data: Path, model: Path, path: Path, *arguments: str) -> dict[str, Any]:
     """Run `eval` and return the JSON that it writes."""
-    ran = run("eval", data, "-m", model, "--json", path, *arguments)
+    ran = run("eval", data, "-m", model, "--save-json", path, *arguments)
     assert ran.code == 0, ran.err
     return json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Checking annotated videos: what is counted, what is found wrong, and what the command says and exits with."""
+"""The audit of annotated videos: what it counts and finds, and what the command prints and exits with."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ STEP = 512  # ticks of a frame, of 12800 a second: 0.04 s
 
 @pytest.fixture
 def build(make_video, tmp_path) -> Build:
-    """Writes a CSV of the given lines, and a video of so many frames for each named file; gives the CSV's path."""
+    """Writes a CSV, and a video with a number of frames for each named file; returns the CSV's path."""
 
     def build(text: str, **frames: int) -> Path:
         for name, count in frames.items():
@@ -38,8 +38,8 @@ def texts(report: AuditReport) -> list[tuple[str, str]]:
     return [(problem.name, problem.text) for problem in report.problems if problem.name]
 
 
-def of_all(report: AuditReport) -> str:
-    """What is said of the data as a whole."""
+def of_whole(report: AuditReport) -> str:
+    """The problems of the data as a whole."""
     return "; ".join(problem.text for problem in report.problems if not problem.name)
 
 
@@ -50,8 +50,8 @@ def labelled(rows: str) -> str:
     return "\n".join([",".join(header), *(",".join([f"{file}.mp4", *more]) for file, *more in lines)])
 
 
-def test_sound_data(build):
-    """Sound data has no problems; clips, groups, frames and seconds are counted by class."""
+def test_correct_data(build):
+    """Correct data has no problems; clips, groups, frames and seconds are counted by class."""
     path = build(labelled("a:x:p b:y:p c:x:q d:y:q e:x:r f:y:r"), a=5, b=10, c=6, d=11, e=7, f=12)
     data, read = read_dataset(path), []
     report = audit_dataset(data, on_file=read.append)
@@ -66,7 +66,7 @@ def test_sound_data(build):
 
 
 def test_seconds_are_those_that_passed(make_video, tmp_path):
-    """Frames at uneven times count for as long as they are shown."""
+    """Frames at irregular times count for as long as they are shown."""
     make_video("a.mp4", pts=[0, 100, 1000, 1100], time_base=Fraction(1, 1000))
     make_video("b.mp4", pts=[500, 1500], time_base=Fraction(1, 1000))
     (tmp_path / "data.csv").write_text("file,start,end,label\na.mp4,0.1,1,x\nb.mp4,0,9,y\n")
@@ -77,7 +77,7 @@ def test_seconds_are_those_that_passed(make_video, tmp_path):
 
 
 def test_files_that_cannot_be_used(build, make_video, tmp_path):
-    """A missing, empty, foreign or soundless-in-vision file or a folder is told and left out; the rest is used."""
+    """A missing, empty, foreign or sound-only file, or a folder, is an error and left out; the rest is used."""
     path = build(labelled("a:x b:y none:x empty:x text:y folder:y sound:x"), a=5, b=6)
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("no video")
@@ -91,7 +91,7 @@ def test_files_that_cannot_be_used(build, make_video, tmp_path):
         container.mux(stream.encode(None))
     data = read_dataset(path)
     report = audit_dataset(data)
-    assert report.usable == data.only(["a.mp4", "b.mp4"])
+    assert report.usable == data.select(["a.mp4", "b.mp4"])
     assert set(report.frames) == set(report.seconds) == {"a.mp4", "b.mp4"}
     assert [problem.name for problem in report.errors] == [
         "empty.mp4",
@@ -106,15 +106,15 @@ def test_files_that_cannot_be_used(build, make_video, tmp_path):
     assert report.problems[: len(report.errors)] == report.errors
 
 
-def test_nothing_that_can_be_used(build):
-    """Where no file can be read, there are errors alone, and nothing is usable."""
+def test_no_usable_file(build):
+    """If no file can be read, there are only errors, and no clip is usable."""
     report = audit_dataset(read_dataset(build(labelled("a:x b:y"))))
     assert len(report.errors) == len(report.problems) == 2
     assert report.usable.clips == ()
 
 
 def test_a_camera_is_no_file(tmp_path, monkeypatch):
-    """A missing file whose name is a number is not taken for a camera's index."""
+    """A missing file whose name is a number is not taken for a camera index."""
     monkeypatch.chdir(tmp_path)
     Path("data.csv").write_text("file,label\n0,x\n1,y\n")
     assert [problem.text for problem in audit_dataset(read_dataset("data.csv")).errors] == [
@@ -124,7 +124,7 @@ def test_a_camera_is_no_file(tmp_path, monkeypatch):
 
 
 def test_damaged_packets(tmp_path, make_video, build):
-    """Packets that cannot be decoded are told; the file is used without them."""
+    """Packets that cannot be decoded are a warning; the file is used without them."""
     path = build(labelled("a:x b:y"), b=9)
     clip = make_video("a.mp4")
     with av.open(str(clip)) as container:
@@ -135,12 +135,12 @@ def test_damaged_packets(tmp_path, make_video, build):
     clip.write_bytes(content)
     report = audit_dataset(read_dataset(path))
     assert not report.errors
-    assert texts(report) == [("a.mp4", "1 damaged packets; what they held is missing")]
+    assert texts(report) == [("a.mp4", "1 damaged packets; their frames are missing")]
     assert report.frames["a.mp4"] == 19
 
 
 def test_intervals_beyond_the_end(build):
-    """An interval that ends after its video is cut, unless it was rounded; one without frames is left out."""
+    """An interval that ends after its video is cut, with a warning beyond rounding; one without frames is left out."""
     rows = ["a.mp4,0,0.2,x", "a.mp4,0.6,0.9,y", "b.mp4,0.2,5,x", "b.mp4,5,6,y", "b.mp4,7,8,y", "c.mp4,0.081,0.082,x"]
     report = audit_dataset(read_dataset(build("\n".join(["file,start,end,label", *rows]), a=20, b=21, c=22)))
     assert texts(report) == [
@@ -155,7 +155,7 @@ def test_intervals_beyond_the_end(build):
 
 
 def test_overlaps(build):
-    """Intervals of different labels that overlap are told; of one label, or end to end, they are sound."""
+    """Overlapping intervals of different labels are a warning; of one label, or end to end, they are not."""
     rows = [
         "a.mp4,0,0.4,x",
         "a.mp4,0.2,0.6,y",
@@ -165,11 +165,13 @@ def test_overlaps(build):
         "b.mp4,0.4,0.6,y",
     ]
     report = audit_dataset(read_dataset(build("\n".join(["file,start,end,label", *rows]), a=20, b=26)))
-    assert texts(report) == [("a.mp4", "y 0.2–0.6 s overlaps x 0–0.4 s (and 1 more): the one that begins later counts")]
+    assert texts(report) == [
+        ("a.mp4", "y 0.2–0.6 s overlaps x 0–0.4 s (and 1 more): the one that begins later applies")
+    ]
 
 
 def test_the_same_content(build, tmp_path):
-    """One content in two groups or classes is told; within one group and class it is no leak."""
+    """The same content in two groups or classes is a warning; within one group and class it is no leak."""
     path = build(labelled("a:x:p b:x:q c:y:p d:x:r e:y:s f:y:s g:y:p"), a=5, c=6, e=7, g=8)
     for copy, original in (("b", "a"), ("d", "c"), ("f", "e")):
         (tmp_path / f"{copy}.mp4").write_bytes((tmp_path / f"{original}.mp4").read_bytes())
@@ -182,65 +184,65 @@ def test_the_same_content(build, tmp_path):
 
 
 def test_the_same_content_with_other_intervals(build, tmp_path):
-    """One content with two annotations is told."""
+    """The same content with two annotations is a warning."""
     path = build("file,start,end,label,group\na.mp4,0,0.1,x,p\nb.mp4,0.1,0.2,x,p\nc.mp4,0,0.1,y,p\n", a=5, c=6)
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
     assert texts(audit_dataset(read_dataset(path))) == [
-        ("a.mp4", "the same content as b.mp4, which is annotated otherwise")
+        ("a.mp4", "the same content as b.mp4, which is annotated differently")
     ]
 
 
 def test_a_class_that_is_lost(build):
-    """A class of unreadable files alone is told, and stays among the labels; so when one class is left."""
+    """A class with only unreadable files is a warning and stays among the labels; so is a single class left."""
     report = audit_dataset(read_dataset(build(labelled("a:x b:y c:z"), a=5, b=6)))
     assert report.usable.labels == ("x", "y", "z")
     assert report.classes["z"] == ClassExtent(0, 0, 0, 0)
-    assert "no video that can be used shows z" in of_all(report) and "one class alone" not in of_all(report)
+    assert "no usable video shows z" in of_whole(report) and "only one class" not in of_whole(report)
     report = audit_dataset(read_dataset(build(labelled("a:x c:z"))))
-    assert "one class alone is left, x" in of_all(report)
+    assert "only one class is left, x" in of_whole(report)
 
 
 def test_small_classes(build):
-    """Classes in fewer groups than a split has parts are told, with their groups."""
+    """Classes in fewer groups than a split has parts are a warning with their groups."""
     rows = labelled("a:x:p b:y:p c:x:q d:y:q e:x:r f:x:r")
     report = audit_dataset(read_dataset(build(rows, a=5, b=6, c=7, d=8, e=9, f=10)))
-    assert "in fewer than 3 groups" in of_all(report) and "each: y (2)" in of_all(report)
+    assert "in fewer than 3 groups" in of_whole(report) and "one each: y (2)" in of_whole(report)
 
 
 def test_unbalanced_classes(build):
-    """Five times as many clips, or seconds, of one class as of another are told; the background does not count."""
+    """Five times as many clips or seconds of one class as of another are a warning; the background does not count."""
     many = dict.fromkeys("abcde", 5)
     rows = labelled("a:x b:x c:x d:x e:x f:y")
-    assert "unbalanced: 5 clips of x, 1 of y" in of_all(audit_dataset(read_dataset(build(rows, **many, f=5))))
+    assert "unbalanced: 5 clips of x, 1 of y" in of_whole(audit_dataset(read_dataset(build(rows, **many, f=5))))
     rows = labelled("a:x b:x c:x d:x e:y f:y")
-    assert "unbalanced" not in of_all(audit_dataset(read_dataset(build(rows))))
+    assert "unbalanced" not in of_whole(audit_dataset(read_dataset(build(rows))))
     intervals = "file,start,end,label\na.mp4,0,{},x\na.mp4,4,4.16,y\n"
-    assert "unbalanced: 1 seconds of x, 0.16 of y" in of_all(
+    assert "unbalanced: 1 seconds of x, 0.16 of y" in of_whole(
         audit_dataset(read_dataset(build(intervals.format(1), a=200)))
     )
-    assert "unbalanced" not in of_all(audit_dataset(read_dataset(build(intervals.format(0.4)))))
+    assert "unbalanced" not in of_whole(audit_dataset(read_dataset(build(intervals.format(0.4)))))
 
 
 def test_groups_of_one_class(build):
-    """A group of several clips of one class is told where others show more: the group could give the class away."""
+    """A group of several clips of one class is a warning if others show more: it could give the class away."""
     many = {name: count for count, name in enumerate("abcdef", 5)}
     report = audit_dataset(read_dataset(build(labelled("a:x:p b:y:p c:x:q d:x:q e:y:r f:y:s"), **many)))
-    assert "1 of 2 groups of several clips show one class alone: q" in of_all(report)
+    assert "1 of 2 groups of several clips show only one class: q" in of_whole(report)
     report = audit_dataset(read_dataset(build(labelled("a:x:p b:x:p c:y:q d:y:q e:y:r f:x:s"))))
-    assert "show one class alone" not in of_all(report)
+    assert "show only one class" not in of_whole(report)
 
 
-def test_what_reading_left_out_is_told(make_video, tmp_path):
-    """What `read_dataset` notes is among the problems."""
+def test_notes_of_reading_are_problems(make_video, tmp_path):
+    """The notes of `read_dataset` are among the problems."""
     for name in ("x/a.mp4", "y/b.mp4", "z/c.mp4"):
         (tmp_path / name).parent.mkdir()
         make_video(name)
     (tmp_path / "z/c.mp4").unlink()
-    assert "holds no videos, and is no class" in of_all(audit_dataset(read_dataset(tmp_path)))
+    assert "holds no videos and is not a class" in of_whole(audit_dataset(read_dataset(tmp_path)))
 
 
-def test_the_command_on_sound_data(run, build):
-    """Sound data: classes, counts and lengths, exit code 0."""
+def test_the_command_on_correct_data(run, build):
+    """Correct data: classes, counts and lengths, exit code 0."""
     rows = labelled("a:x b:y c:x d:y e:x f:[bold]y")
     ran = run("check", build(rows, a=5, b=10, c=6, d=11, e=7, f=12))
     assert (ran.code, ran.err) == (0, "")
@@ -254,7 +256,7 @@ def test_the_command_on_sound_data(run, build):
 
 
 def test_the_command_on_groups_and_intervals(run, build):
-    """Groups have a column; the background is called as the user says."""
+    """Groups have a column; the background has the name that the user gives."""
     ran = run("check", build("file,start,end,label,group\na.mp4,0,0.1,x,p\n", a=5), "--background", "idle")
     assert ran.code == 0 and "1 videos in 1 groups, 2 classes" in ran.out
     rows = [line.split() for line in ran.out.splitlines()]
@@ -263,7 +265,7 @@ def test_the_command_on_groups_and_intervals(run, build):
 
 
 def test_the_command_on_bad_files(run, build, tmp_path):
-    """Bad files are listed and exit with 3; bad ones alone fail with 1 and one line; bad annotations with 2 and one."""
+    """Bad files: listed, exit code 3; only bad files: one line, exit code 1; bad annotations: one line, exit code 2."""
     path = build(labelled("a:x b:y none:x"), a=5, b=6)
     ran = run("check", path)
     assert (ran.code, ran.err) == (3, "")
@@ -277,7 +279,7 @@ def test_the_command_on_bad_files(run, build, tmp_path):
         assert ran.code == 2 and told in one_line(ran)
 
 
-def test_help_is_quick():
+def test_help_imports_nothing_slow():
     """The command's help needs neither torch nor PyAV."""
     program = (
         "import sys; sys.argv = ['liquidvision', 'check', '--help']\n"
@@ -291,10 +293,10 @@ def test_help_is_quick():
 
 @pytest.mark.parametrize(("name", "clips", "groups"), [("fights", 240, 240), ("gestures", 209, 4)])
 def test_real_data(data, name, clips, groups):
-    """The shared clips are sound, and a split of them keeps groups apart and has all classes in all parts."""
+    """The shared clips have no problems, and each part of a split of them has all classes."""
     dataset: Dataset = read_dataset(data / "video" / name)
     report = audit_dataset(dataset)
     assert report.problems == () and report.usable == dataset
     assert (len(dataset.clips), len({clip.group for clip in dataset.clips})) == (clips, groups)
     for names in split_dataset(dataset).values():
-        assert {clip.label for clip in dataset.only(names).clips} == set(dataset.labels)
+        assert {clip.label for clip in dataset.select(names).clips} == set(dataset.labels)

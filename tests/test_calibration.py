@@ -1,11 +1,11 @@
-"""Temperature scaling: what confidence says is how often it is right."""
+"""Temperature scaling: confidence matches accuracy."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
-from lessons import swings, tiny_head
+from made_sequences import rising_and_falling, tiny_head
 
 from liquidvision.evaluation.crossval import scores_from_logits
 from liquidvision.metrics.classification import ClipScores, calibration_error
@@ -19,7 +19,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def drawn(clips: int, frames: int, *, factor: float) -> list[ClipScores]:
-    """Clips whose truth is drawn by the softmax of logits that are then shown multiplied by a factor."""
+    """Clips whose truth is drawn from the softmax of logits, with scores of these logits times a factor."""
     random = np.random.default_rng(0)
     tracks = []
     for _ in range(clips):
@@ -31,8 +31,8 @@ def drawn(clips: int, frames: int, *, factor: float) -> list[ClipScores]:
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize(("clips", "frames", "whole"), [(3000, 1, True), (300, 20, False)])
-def test_the_temperature_undoes_too_much_or_too_little_confidence(factor, clips, frames, whole):
-    """The temperature is the factor by which logits are too large, and divided by it they are calibrated."""
+def test_the_temperature_corrects_the_confidence(factor, clips, frames, whole):
+    """The temperature is the factor by which logits are too large; divided by it, they are calibrated."""
     tracks = drawn(clips, frames, factor=factor)
     temperature = fit_temperature(tracks, whole_clip=whole)
     assert temperature == pytest.approx(factor, rel=0.08)
@@ -40,30 +40,30 @@ def test_the_temperature_undoes_too_much_or_too_little_confidence(factor, clips,
     assert calibration_error(truth, softmax(np.log(scores) / temperature)) < 0.03
 
 
-def test_a_few_clips_that_are_all_right_do_not_make_it_certain():
-    """Where every clip is right no temperature is too low for the likelihood; few clips move it a little only."""
+def test_a_few_right_clips_do_not_make_a_model_certain():
+    """If every clip is right, the likelihood alone would send T to 0; a few clips change it only a little."""
     tracks = drawn(2, 1, factor=1.0)
     right = [ClipScores(np.array([int(t.scores.argmax())]), t.scores, t.times) for t in tracks]
     assert 0.5 < fit_temperature(right, whole_clip=True) < 1
 
 
-def test_divided_logits_say_the_same_less_surely():
-    """A head that is divided gives its logits over the temperatures, and the same labels."""
-    head, lessons = tiny_head(frame_share=0.5).eval(), list(swings(4))
+def test_divided_logits_keep_the_labels():
+    """A divided head gives its logits divided by the temperatures, and the same labels."""
+    head, sequences = tiny_head(frame_share=0.5).eval(), list(rising_and_falling(4))
     torch.nn.init.normal_(head.frame_readout.weight)
-    (before,) = clip_logits([head], lessons, 1.0)
+    (before,) = clip_logits([head], sequences, 1.0)
     divide_logits(head, 4.0, 2.5)
-    (after,) = clip_logits([head], lessons, 1.0)
+    (after,) = clip_logits([head], sequences, 1.0)
     for old, new in zip(before, after, strict=True):
         torch.testing.assert_close(new.memory, old.memory / 4)
         torch.testing.assert_close(new.frame, old.frame / 2.5)
-    old, new = (scores_from_logits(lessons, [v.memory for v in said]) for said in (before, after))
+    old, new = (scores_from_logits(sequences, [v.memory for v in said]) for said in (before, after))
     assert all((a.predicted == b.predicted).all() for a, b in zip(old, new, strict=True))
 
 
 @pytest.mark.parametrize("folds", [0, 3])
-def test_train_keeps_its_temperatures(run, clips, model_folder, tmp_path, monkeypatch, folds):
-    """`train` calibrates by its validation part, or by its folds, and says so in the scores and the card."""
+def test_train_records_its_temperatures(run, clips, model_folder, tmp_path, monkeypatch, folds):
+    """`train` calibrates on its validation part, or on its folds, and records it in evaluation and card."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
     begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
     ran = run(*begin, "--folds", folds)

@@ -41,7 +41,7 @@ class Made(SequenceDataset):
         backbone = SimpleNamespace(device=torch.device("cpu"), motion_crop=motion_crop)
         super().__init__(dataset, SimpleNamespace(backbone=backbone))
 
-    def lesson(self, index: int, view: str) -> ClipSequence:
+    def sequence(self, index: int, view: str) -> ClipSequence:
         return self.made[self.dataset.clips[index].name]
 
 
@@ -151,7 +151,7 @@ def test_no_clip_is_judged_by_a_model_trained_on_it(monkeypatch):
     run_fold = crossval.run_fold
 
     def watched(train, test, experiment, seed):
-        trained_on = {train.lesson(i, "plain").name for i in range(len(train))}
+        trained_on = {train.sequence(i, "plain").name for i in range(len(train))}
         folds.append((trained_on, {lesson.name for lesson in test}))
         return run_fold(train, test, experiment, seed)
 
@@ -169,7 +169,7 @@ def test_impossible_cross_validations_are_refused():
     for k, seeds, reason in ((1, 1, "expected 2 or more"), (5, 1, "4 videos"), (2, 0, "seeds is 0")):
         with pytest.raises(UsageError, match=reason):
             crossval.check_folds(dataset, k, seeds, 0)
-    two = dataset.only([dataset.clips[0].name, dataset.clips[1].name])
+    two = dataset.select([dataset.clips[0].name, dataset.clips[1].name])
     with pytest.raises(UsageError, match="only one class or one group"):
         crossval.check_folds(two, 2, 1, 0)
 
@@ -181,8 +181,8 @@ class NegatedView(Made):
         super().__init__(made)
         self.views = ("plain", "mirror")
 
-    def lesson(self, index: int, view: str) -> ClipSequence:
-        lesson = super().lesson(index, view)
+    def sequence(self, index: int, view: str) -> ClipSequence:
+        lesson = super().sequence(index, view)
         return lesson if view == "plain" else replace(lesson, embeddings=-lesson.embeddings)
 
 

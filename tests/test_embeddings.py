@@ -1,7 +1,9 @@
-"""Embeddings kept on disk: what a session would see, found again by all that they hang on, whole or not at all."""
+"""Embeddings kept on disk: equal to those of a stream, found by everything they depend on, complete or absent."""
 
 import copy
 import errno
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import pytest
 import torch
 
 from liquidvision import Backbone, Model, Preprocessing, Session, open_video, predict
-from liquidvision.data import embeddings as module
+from liquidvision.data import clip_embedder as module
 from liquidvision.data.embedding_file import ClipEmbeddings
 from liquidvision.data.embeddings import EmbeddingStore, default_cache_folder
 from liquidvision.errors import SinkError, SourceError, UsageError
@@ -59,8 +61,8 @@ def scores(predictions) -> np.ndarray:
 
 @pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
-def test_a_session_makes_of_them_what_predict_makes_of_the_file(model, cache, make_video, name, stride):
-    """Pushed through a session, kept embeddings give predict()'s predictions at predict()'s times, to the tick."""
+def test_a_session_of_embeddings_agrees_with_predict(model, cache, make_video, name, stride):
+    """Cached embeddings pushed through a session give the predictions of predict(), at the same ticks."""
     ticks = range(0, 11 * 512, 512) if name.endswith("avi") else VARIABLE
     video = make_video(name, pts=ticks, **({"codec": "mpeg4"} if name.endswith("avi") else {}))
     EmbeddingStore(model.backbone, folder=cache, stride=stride).get(video)
@@ -74,8 +76,8 @@ def test_a_session_makes_of_them_what_predict_makes_of_the_file(model, cache, ma
     np.testing.assert_allclose(scores(said), scores([p for _, p in pairs]), atol=1e-5, rtol=1e-5)
 
 
-def test_they_are_the_backbones_numbers_bit_for_bit(model, cache, make_video):
-    """They equal what the backbone gives for the same frames in batches of the same size, to the last bit."""
+def test_embeddings_equal_the_backbones_bit_for_bit(model, cache, make_video):
+    """Embeddings equal those of the backbone for the same frames in batches of the same size, bit for bit."""
     video = make_video()
     kept = EmbeddingStore(model.backbone, folder=cache, batch=8).get(video)
     with open_video(video) as reader:
@@ -85,7 +87,7 @@ def test_they_are_the_backbones_numbers_bit_for_bit(model, cache, make_video):
 
 
 def test_times_count_from_the_files_beginning(store, make_video):
-    """Where a file's clock does not begin at 0, times do, and the frames keep the file's own clock."""
+    """Times start at 0 if the file's clock does not, and the frames keep the file's clock."""
     video = make_video("late.mkv", pts=[25600 + i * 512 for i in range(5)])
     features = store.get(video)
     np.testing.assert_allclose(features.times, [0, 0.04, 0.08, 0.12, 0.16], atol=1e-9)
@@ -95,7 +97,7 @@ def test_times_count_from_the_files_beginning(store, make_video):
 
 
 def test_a_head_can_be_trained_on_them(store, make_video):
-    """Gradients flow through what is computed of fresh embeddings as of kept ones."""
+    """Gradients flow through computations on new and on cached embeddings."""
     video = make_video()
     for features in (store.get(video), store.get(video)):
         layer = torch.nn.Linear(store.backbone.dim, 1)
@@ -104,7 +106,7 @@ def test_a_head_can_be_trained_on_them(store, make_video):
 
 
 def test_a_video_is_embedded_once(store, make_video, monkeypatch):
-    """The second time, and under another name, embeddings come from disk: nothing is decoded."""
+    """The second time, also under another name, embeddings come from disk and nothing is decoded."""
     video = make_video()
     first = store.get(video)
     monkeypatch.setattr(module, "open_video", None)
@@ -126,7 +128,7 @@ def test_an_entry_says_where_it_comes_from(store, make_video):
 
 
 def test_another_anything_is_another_entry(model, cache, make_video):
-    """Other content, weights, nodes, preprocessing, stride, number of frames or view: nothing is taken for another."""
+    """Other content, weights, nodes, preprocessing, precision, frames or views have other entries."""
     video = make_video()
     backbone = model.backbone
     store = EmbeddingStore(backbone, folder=cache)
@@ -137,7 +139,8 @@ def test_another_anything_is_another_entry(model, cache, make_video):
     preprocessing, nodes = copy.deepcopy(backbone), copy.deepcopy(backbone)
     preprocessing.preprocessing = Preprocessing(size=(64, 64), shorter=70)
     nodes.nodes = {"features.3": 2, "features.1": 2}
-    others = [EmbeddingStore(other, folder=cache) for other in (weights, preprocessing, nodes)]
+    half = copy.deepcopy(backbone).place("cpu", half=True)
+    others = [EmbeddingStore(other, folder=cache) for other in (weights, preprocessing, nodes, half)]
     others += [EmbeddingStore(backbone, folder=cache, stride=2), EmbeddingStore(backbone, folder=cache, max_frames=5)]
     assert not any(other.has(video) for other in others)
     assert not store.has(video, "mirror")
@@ -145,8 +148,30 @@ def test_another_anything_is_another_entry(model, cache, make_video):
     assert len(others[-1].get(video).pts) == 5 and len(others[-2].get(video).pts) == 10
 
 
+def test_entries_of_earlier_versions_stay_valid(model, cache, make_video):
+    """The key of a float32 entry is a hash of the metadata that it had before precision was part of it."""
+    video = make_video()
+    store = EmbeddingStore(model.backbone, folder=cache)
+    store.get(video)
+    names = ("format", "version", "backbone", "nodes", "weights", "preprocessing", "device", "stride", "max_frames")
+    assert tuple(store.identity) == names
+    identity = {**store.identity, "content": store.hash_content(video), "view": "plain"}
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    assert files(cache) == [cache / key[:2] / f"{key}.safetensors"]
+
+
+def test_bfloat16_and_float32_are_different_entries(model, cache, make_video):
+    """A backbone in bfloat16 neither finds nor replaces the entries of the same backbone in float32."""
+    video, exact = make_video(), model.backbone
+    half = copy.deepcopy(exact).place("cpu", half=True)
+    first = EmbeddingStore(exact, folder=cache).get(video)
+    rounded = EmbeddingStore(half, folder=cache).get(video)
+    assert len(files(cache)) == 2 and not torch.equal(first.embeddings, rounded.embeddings)
+    assert torch.equal(EmbeddingStore(exact, folder=cache).get(video).embeddings, first.embeddings)
+
+
 def test_changed_content_is_seen_even_under_the_old_size_and_time(store, make_video):
-    """A file overwritten in place, with its size and time of change kept, is embedded anew."""
+    """A file overwritten in place, with the same size and modification time, is embedded again."""
     video = make_video()
     old, stat = store.get(video), video.stat()
     content = make_video("other.mp4", pts=range(0, 20 * 500, 500)).read_bytes()
@@ -158,7 +183,7 @@ def test_changed_content_is_seen_even_under_the_old_size_and_time(store, make_vi
 
 
 def test_a_stale_entry_is_refused_and_made_again(store, make_video):
-    """An entry that lies where another should, or that was made of something else, is not believed."""
+    """An entry in the place of another is not used, but made again."""
     first, second = make_video("a.mp4"), make_video("b.mp4", pts=range(0, 7 * 512, 512))
     a = store.get(first)
     (place_a,) = files(store.folder)
@@ -173,7 +198,7 @@ def test_a_stale_entry_is_refused_and_made_again(store, make_video):
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
 def test_an_entry_cut_short_is_made_again(store, make_video, keep):
-    """An entry that lacks bytes at its end is not believed, but made again."""
+    """A truncated entry is not used, but made again."""
     video = make_video()
     whole = store.get(video)
     (place,) = files(store.folder)
@@ -200,7 +225,7 @@ def test_an_entry_cut_short_is_made_again(store, make_video, keep):
     ],
 )
 def test_an_entry_that_contradicts_itself_is_made_again(store, make_video, damage):
-    """Tensors of wrong shapes or kinds, or figures that cannot be read, are not believed."""
+    """An entry with wrong shapes, types or metadata is not used, but made again."""
     video = make_video()
     whole = store.get(video)
     (place,) = files(store.folder)
@@ -213,7 +238,7 @@ def test_an_entry_that_contradicts_itself_is_made_again(store, make_video, damag
 
 
 def test_all_views_come_from_one_decoding(store, make_video, monkeypatch):
-    """However many views are asked for, a video is opened once, and each view is what it is alone."""
+    """A video is opened once for all its views, and each view is the same as alone."""
     video, opened = make_video(), []
     monkeypatch.setattr(module, "open_video", lambda path, **more: opened.append(path) or open_video(path, **more))
     views = ("plain", "mirror", "noise:0.1", "dark:0.2")
@@ -228,21 +253,21 @@ def test_all_views_come_from_one_decoding(store, make_video, monkeypatch):
 
 
 def test_views_are_embedded_where_the_network_lies(store, make_video, monkeypatch):
-    """The views of a picture go to the network's device, a GPU, say, whether they were made there or on the CPU."""
+    """The views of a picture are moved to the network's device, wherever they were made."""
     seen: set[str] = set()
-    store.backbone = copy.deepcopy(store.backbone).to("meta")
+    backbone = store.embedder.backbone = copy.deepcopy(store.backbone).to("meta")
 
     def forward(pixels: torch.Tensor) -> torch.Tensor:
         seen.add(pixels.device.type)
-        return torch.zeros(len(pixels), store.backbone.dim)
+        return torch.zeros(len(pixels), backbone.dim)
 
-    monkeypatch.setattr(store.backbone, "forward", forward)
+    monkeypatch.setattr(backbone, "forward", forward)
     store.fill([make_video()], ("plain", "mirror"))
     assert seen == {"meta"}
 
 
-def test_fill_goes_on_where_it_stopped(store, make_video):
-    """Only what is missing is embedded, each picture told once; what was there is told as such."""
+def test_fill_continues_where_it_stopped(store, make_video):
+    """Only missing entries are embedded, with a call per picture; existing ones are reported as such."""
     a, b = make_video("a.mp4"), make_video("b.mp4", pts=range(0, 7 * 512, 512))
     store.get(a)
     frames: list[int] = []
@@ -262,8 +287,8 @@ def test_fill_goes_on_where_it_stopped(store, make_video):
     ]
 
 
-def test_what_cannot_be_read_is_collected_and_the_others_go_on(store, make_video, tmp_path):
-    """Missing, foreign and empty files and folders are told by name, and every other video is embedded."""
+def test_unreadable_videos_are_collected(store, make_video, tmp_path):
+    """Missing, foreign and empty files and folders are returned with errors; every other video is embedded."""
     good, last = make_video("good.mp4"), make_video("last.mp4", pts=range(0, 7 * 512, 512))
     text, empty = tmp_path / "text.mp4", tmp_path / "empty.mp4"
     text.write_text("no video")
@@ -279,7 +304,7 @@ def test_what_cannot_be_read_is_collected_and_the_others_go_on(store, make_video
 
 
 def test_a_video_that_breaks_off_is_not_kept(store, make_video, monkeypatch):
-    """What fails in the middle is told with the video's name, and no entry is left."""
+    """An error in the middle names the video, and leaves no entry."""
 
     def broken(reader):
         yield from list(iterate(reader))[:9]
@@ -295,20 +320,20 @@ def test_a_video_that_breaks_off_is_not_kept(store, make_video, monkeypatch):
 
 
 def test_a_video_that_changes_while_it_is_read_is_not_kept(store, make_video):
-    """Frames of a file that is still being written are not kept under its content's name."""
+    """Frames of a file that is still being written are not cached."""
     video = make_video()
 
     def grow():
         with video.open("ab") as file:
             file.write(b"more")
 
-    with pytest.raises(SourceError, match=r"clip\.mp4 was changed while it was read"):
+    with pytest.raises(SourceError, match=r"clip\.mp4 changed while it was read"):
         store.get(video, on_frame=grow)
     assert not files(store.folder)
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(store, make_video, monkeypatch):
-    """Where no room is left, the folder and the way out are named, and nothing half written stays."""
+def test_a_full_disk_is_an_error_and_leaves_nothing(store, make_video, monkeypatch):
+    """On a full disk the error names the folder and the remedy, and no incomplete file stays."""
     write = Path.write_bytes
 
     def full(path, content):
@@ -325,7 +350,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(store, make_video, m
 
 
 def test_an_interruption_leaves_nothing_half_written(store, make_video, monkeypatch):
-    """Ctrl-C while embedding or while writing leaves no partial file; what was finished before stays."""
+    """Ctrl-C while embedding or writing leaves no incomplete file; finished entries stay."""
     a, b = make_video("a.mp4"), make_video("b.mp4", pts=range(0, 7 * 512, 512))
     store.get(a)
     kept = files(store.folder)
@@ -342,7 +367,7 @@ def test_an_interruption_leaves_nothing_half_written(store, make_video, monkeypa
     assert files(store.folder) == kept
 
 
-def test_a_folder_that_cannot_be_is_told_at_once(model, tmp_path):
+def test_an_impossible_folder_is_refused_at_once(model, tmp_path):
     """A cache folder below a file is refused in one line, before anything is read."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match=r"cannot make the cache folder .*file/cache: Not a directory") as caught:
@@ -350,7 +375,7 @@ def test_a_folder_that_cannot_be_is_told_at_once(model, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_what_cannot_be_meant_is_refused(model, store, make_video, monkeypatch):
+def test_invalid_arguments_are_refused(model, store, make_video, monkeypatch):
     """Numbers below 1 and unknown views are refused before a video is opened."""
     for name in ("stride", "max_frames", "batch"):
         with pytest.raises(UsageError, match=f"{name} is 0"):
@@ -363,8 +388,8 @@ def test_what_cannot_be_meant_is_refused(model, store, make_video, monkeypatch):
         store.fill([video], ["plain", "sepia"])
 
 
-def test_the_folder_is_the_users_or_that_of_the_environment(monkeypatch, tmp_path):
-    """LIQUIDVISION_CACHE names the folder; without it, it lies in the user's cache."""
+def test_the_default_folder(monkeypatch, tmp_path):
+    """LIQUIDVISION_CACHE names the folder; without it, it is in the user's cache folder."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "mine"))
     assert default_cache_folder() == tmp_path / "mine"
     monkeypatch.delenv("LIQUIDVISION_CACHE")
@@ -372,7 +397,7 @@ def test_the_folder_is_the_users_or_that_of_the_environment(monkeypatch, tmp_pat
 
 
 def test_processes_share_a_folder(model_folder, cache, make_video):
-    """Two processes that embed the same videos at once both succeed, and leave one whole entry for each."""
+    """Two processes that embed the same videos at once both succeed, and leave one complete entry per video."""
     videos = [make_video(f"{i}.mp4", pts=range(0, (9 + i) * 512, 512)) for i in range(4)]
     program = (
         "import sys, time\n"

@@ -1,4 +1,4 @@
-"""`liquidvision extract`: what is embedded, what is told, and how it ends."""
+"""`liquidvision extract`: what it embeds and prints, and its exit codes."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ MakeVideo = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that is taken where none is named."""
+    """The default cache folder."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -40,10 +40,10 @@ def clips(make_video: MakeVideo, tmp_path: Path) -> Path:
 
 
 def test_annotated_data_and_plain_videos_are_embedded(run: Run, clips: Path, model_folder: Path, cache: Path) -> None:
-    """Class folders, a CSV, a folder of videos and a single one stand for the same files, each embedded once."""
+    """Class folders, a CSV, a folder of videos and a single video name the same files, each embedded once."""
     ran = run("extract", clips, "-m", model_folder, "--views", "plain, mirror")
     assert (ran.code, ran.err) == (0, "")
-    assert "4 videos, views plain, mirror: 52 frames in" in ran.out and "0 of 8 were there already" in ran.out
+    assert "4 videos, views plain, mirror: 52 frames in" in ran.out and "0 of 8 already existed" in ran.out
     assert str(cache) in ran.out and kept(cache) == 8
     table = clips / "some.csv"
     table.write_text("file,label\nfall/a.mp4,fall\nwalk/b.mp4,walk\n")
@@ -59,25 +59,23 @@ def test_annotated_data_and_plain_videos_are_embedded(run: Run, clips: Path, mod
     assert all(store.has(path, view) for path in clips.rglob("*.mp4") for view in ("plain", "mirror"))
 
 
-def test_a_folder_stands_for_all_that_train_may_take_of_it(
-    run: Run, clips: Path, model_folder: Path, make_video: MakeVideo
-) -> None:
-    """Videos at any depth count, be there one class folder alone or videos beside class folders."""
+def test_a_folder_stands_for_all_videos_in_it(run: Run, clips: Path, model_folder: Path, make_video: MakeVideo) -> None:
+    """Videos at any depth count, in a single class folder as well as beside class folders."""
     (clips / "walk" / "deep").mkdir()
     make_video(pts=range(0, 10 * 512, 512)).rename(clips / "walk" / "deep" / "c.mp4")
     ran = run("extract", clips / "walk", "-m", model_folder)
     assert (ran.code, ran.err) == (0, "") and "3 videos" in ran.out
     make_video(pts=range(0, 11 * 512, 512)).rename(clips / "loose.mp4")
     ran = run("extract", clips, "-m", model_folder)
-    assert (ran.code, ran.err) == (0, "") and "6 videos" in ran.out and "3 of 6 were there already" in ran.out
+    assert (ran.code, ran.err) == (0, "") and "6 videos" in ran.out and "3 of 6 already existed" in ran.out
     for path in (clips / "fall").iterdir():
         path.unlink()
     ran = run("extract", clips, "-m", model_folder)
     assert (ran.code, ran.err) == (0, "") and "4 videos, views plain: nothing to embed; 4 of 4" in ran.out
 
 
-def test_a_backbone_is_named(run: Run, clips: Path, model: Model, tmp_path: Path) -> None:
-    """A torchvision model with weights of one's own and chosen nodes is taken, into the folder that is named."""
+def test_options_of_the_backbone(run: Run, clips: Path, model: Model, tmp_path: Path) -> None:
+    """A torchvision classifier can have own weights and nodes, and the cache an own folder."""
     import torch
     from torchvision.models import mobilenet_v3_small
 
@@ -87,12 +85,10 @@ def test_a_backbone_is_named(run: Run, clips: Path, model: Model, tmp_path: Path
     ran = run(*command, "-q")
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     assert kept(tmp_path / "other") == 2
-    assert "2 of 2 were there already" in run(*command).out
+    assert "2 of 2 already existed" in run(*command).out
 
 
-def test_what_cannot_be_read_is_told_and_the_others_go_on(
-    run: Run, clips: Path, model_folder: Path, cache: Path
-) -> None:
+def test_unreadable_videos_are_skipped(run: Run, clips: Path, model_folder: Path, cache: Path) -> None:
     """One unreadable video among others: a line, and exit code 3; none readable: exit code 1."""
     (clips / "fall" / "bad.mp4").write_text("no video")
     ran = run("extract", clips, "-m", model_folder)
@@ -115,21 +111,21 @@ def test_what_cannot_be_read_is_told_and_the_others_go_on(
     ],
 )
 def test_usage(run: Run, clips: Path, model_folder: Path, cache: Path, options: list[str], told: str) -> None:
-    """What cannot be meant ends with exit code 2 and one line, and nothing is written."""
+    """Invalid options end with exit code 2 and one line, and nothing is written."""
     ran = run("extract", clips, "-m", model_folder, *options)
     assert ran.code == 2 and told in one_line(ran)
     assert not kept(cache)
 
 
-def test_sources_that_cannot_be_meant(run: Run, model_folder: Path, tmp_path: Path) -> None:
-    """A URL, whose password is not told, and a folder without videos are refused with exit code 2."""
+def test_invalid_sources(run: Run, model_folder: Path, tmp_path: Path) -> None:
+    """A URL, whose password is not printed, and a folder without videos are refused with exit code 2."""
     (tmp_path / "empty").mkdir()
     for source, told in (("https://me:secret@host/clip.mp4", "is a URL"), (tmp_path / "empty", "empty")):
         ran = run("extract", source, "-m", model_folder)
         assert ran.code == 2 and told in one_line(ran) and "secret" not in ran.err
 
 
-def test_a_cache_that_cannot_be_is_told_in_one_line(run: Run, clips: Path, model_folder: Path) -> None:
+def test_an_impossible_cache_is_refused_in_one_line(run: Run, clips: Path, model_folder: Path) -> None:
     """A cache folder below a file ends with exit code 1 and one line that names it."""
     Path("file").write_text("")
     ran = run("extract", clips, "-m", model_folder, "--cache", "file/cache")
@@ -137,10 +133,10 @@ def test_a_cache_that_cannot_be_is_told_in_one_line(run: Run, clips: Path, model
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGINT cannot be sent to a single process on Windows")
-def test_an_interruption_leaves_whole_entries_alone(
+def test_an_interruption_leaves_complete_entries_only(
     make_video: MakeVideo, model_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
-    """Ctrl-C ends with exit code 130 and no word; entries that were finished are whole, and there is nothing else."""
+    """Ctrl-C ends silently with exit code 130; finished entries are complete, and there is no other file."""
     videos = [make_video(f"{i}.mp4", pts=range(0, (8 + i) * 512, 512)) for i in range(3)]
     videos.append(make_video("long.mp4", pts=range(0, 6000 * 512, 512), size=(32, 32)))
     command = [sys.executable, "-m", "liquidvision", "extract", *map(str, videos), "-m", str(model_folder)]

@@ -1,4 +1,4 @@
-"""Teaching by showing: a head from a few examples, soon, of what came before them too."""
+"""Few-shot training: a head from a few recorded examples within seconds."""
 
 import pytest
 import torch
@@ -6,20 +6,21 @@ import torch
 from liquidvision.errors import UsageError
 from liquidvision.liquid.traces import Layout
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
-from liquidvision.training.few_shot import CONTEXT, NOBODY, Example, ShownClip, teach
+from liquidvision.training.few_shot import MAX_CONTEXT_FRAMES, Example, ExampleSequences, teach
 from liquidvision.training.optimise import EpochLoop, class_weights
 from liquidvision.training.recipe import Recipe
+from liquidvision.training.sequences import UNLABELLED
 
 LAYOUTS = (Layout(6, 1),)
 LABELS = ("falls", "rises")
 
 
 def ramp(label: str, seed: int, frames: int = 14, lead: int = 0) -> Example:
-    """A number that rises or falls from -1 to 1, among noise: each value belongs to both."""
+    """A number that rises or falls from -1 to 1, with noise: each value occurs in both classes."""
     noise = torch.randn(lead + frames, 6, generator=torch.Generator().manual_seed(seed)) * 0.05
     way = torch.linspace(-1, 1, frames) * (1 if label == "rises" else -1)
     noise[lead:, 0] += way
-    noise[:lead, 1] += 3  # nothing of it is in the examples
+    noise[:lead, 1] += 3  # no example has it
     return Example(label, noise, (torch.arange(lead + frames, dtype=torch.float64) - lead) * 0.08)
 
 
@@ -27,8 +28,8 @@ def examples(each: int, lead: int = 8) -> list[Example]:
     return [ramp(label, 10 * i + k, lead=lead) for i, label in enumerate(LABELS) for k in range(each)]
 
 
-def said(head: LiquidHead, parts: list[Example]) -> list[str]:
-    """What a head says at the end of each of several examples in a stream, leads among them."""
+def final_labels(head: LiquidHead, parts: list[Example]) -> list[str]:
+    """The labels that a head gives at the end of each of several examples in a stream, with their leads."""
     state, labels = None, []
     with torch.inference_mode():
         for part in parts:
@@ -39,18 +40,18 @@ def said(head: LiquidHead, parts: list[Example]) -> list[str]:
     return labels
 
 
-def test_what_differs_only_in_time() -> None:
-    """From three examples each, a stream of others is told apart, with things between that no example shows."""
-    told: list[tuple[int, int]] = []
-    taught = teach(LAYOUTS, examples(3), LABELS, seconds=3.0, on_epoch=lambda *row: told.append(row))
+def test_classes_that_differ_only_in_time() -> None:
+    """Three examples each suffice to classify a stream of others, with unknown frames in between."""
+    calls: list[tuple[int, int]] = []
+    taught = teach(LAYOUTS, examples(3), LABELS, seconds=3.0, on_epoch=lambda *row: calls.append(row))
     order = ["rises", "falls", "falls", "rises", "rises", "falls"]
-    assert said(taught.head, [ramp(label, 100 + i, lead=8) for i, label in enumerate(order)]) == order
+    assert final_labels(taught.head, [ramp(label, 100 + i, lead=8) for i, label in enumerate(order)]) == order
     assert taught.right == 6 and not taught.head.training
-    assert told == [(i, taught.epochs) for i in range(taught.epochs + 1)]
+    assert calls == [(i, taught.epochs) for i in range(taught.epochs + 1)]
 
 
 def test_the_same_examples_the_same_head() -> None:
-    """Training draws from no one's random numbers and leaves none changed; by the same epochs, the head is the same."""
+    """Training neither uses nor changes the global generator; the same epochs give the same head."""
     heads = []
     for _ in range(2):
         torch.rand(3)
@@ -60,34 +61,37 @@ def test_the_same_examples_the_same_head() -> None:
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
 
 
-def test_there_is_no_more_time() -> None:
-    """Without time it trains for the fewest epochs, and still gives a head."""
+def test_without_time_there_are_the_minimum_epochs() -> None:
+    """Without time, training takes the minimum number of epochs."""
     assert teach(LAYOUTS, examples(3), LABELS, seconds=0.0).epochs == 8
 
 
-def test_what_was_before_is_seen_and_not_judged() -> None:
-    """A lesson begins with the end of another example and its own lead, no frame of which has a target."""
-    shown = ShownClip([ramp(label, 1, frames=80, lead=60) for label in LABELS], LABELS)
-    for lesson, example in zip(shown, shown.alone, strict=True):
-        free = lesson.targets == NOBODY
+def test_preceding_frames_are_seen_and_not_judged() -> None:
+    """A sequence begins with the end of another example and its own lead, both without targets."""
+    shown = ExampleSequences([ramp(label, 1, frames=80, lead=60) for label in LABELS], LABELS)
+    for sequence, example in zip(shown, shown.alone, strict=True):
+        free = sequence.targets == UNLABELLED
         assert int(free.sum()) == 7 + 12  # of one second each, at 0.08 s a frame: of 13 every other one, and all 12
-        assert not bool(free[19:].any()) and torch.equal(lesson.embeddings[19:], example.embeddings)
-        assert bool((lesson.times.diff() > 0).all()) and len(example) == 80
+        assert not bool(free[19:].any()) and torch.equal(sequence.embeddings[19:], example.embeddings)
+        assert bool((sequence.times.diff() > 0).all()) and len(example) == 80
     quick = [Example(label, torch.zeros(300, 6), torch.arange(300).double() / 300 - 0.5) for label in LABELS]
-    assert all(int((lesson.targets == NOBODY).sum()) <= 2 * CONTEXT for lesson in ShownClip(quick, LABELS))
+    assert all(
+        int((sequence.targets == UNLABELLED).sum()) <= 2 * MAX_CONTEXT_FRAMES
+        for sequence in ExampleSequences(quick, LABELS)
+    )
 
 
 def test_frames_without_a_target_weigh_nothing() -> None:
-    """Classes are weighed, and losses taken, by frames with a target alone; one clip of none breaks nothing."""
-    shown = ShownClip(examples(2), LABELS)
+    """Class weights and losses use frames with a target only; a clip without any breaks nothing."""
+    shown = ExampleSequences(examples(2), LABELS)
     assert torch.equal(class_weights(shown, 2, 0.5), torch.ones(2))
     torch.manual_seed(0)
     head = LiquidHead(LiquidHeadConfig(LAYOUTS, 2, components=4, width=8, units=6))
-    fit = EpochLoop([head], shown, Recipe(epochs=2, batch=4, noise=0.0), first_dt=1.0)
-    batch = fit.batch_of(fit.batches()[0])
-    batch.targets[0] = NOBODY
+    loop = EpochLoop([head], shown, Recipe(epochs=2, batch=4, noise=0.0), first_dt=1.0)
+    batch = loop.load_batch(loop.make_batches()[0])
+    batch.targets[0] = UNLABELLED
     before = {name: value.clone() for name, value in head.state_dict().items()}
-    assert bool(torch.isfinite(fit.learn(batch)).all())
+    assert bool(torch.isfinite(loop.train_batch(batch)).all())
     assert any(not torch.equal(before[name], value) for name, value in head.state_dict().items())
 
 
@@ -95,14 +99,14 @@ def test_frames_without_a_target_weigh_nothing() -> None:
     ("parts", "labels", "reason"),
     [([ramp("rises", 0)], ("rises",), "two or more"), ([ramp("rises", 0)], LABELS, "falls has no examples")],
 )
-def test_what_cannot_be_taught(parts: list[Example], labels: tuple[str, ...], reason: str) -> None:
-    """One class alone, or a class without an example, is refused."""
+def test_missing_classes_are_refused(parts: list[Example], labels: tuple[str, ...], reason: str) -> None:
+    """A single class, or a class without an example, is refused."""
     with pytest.raises(UsageError, match=reason):
         teach(LAYOUTS, parts, labels, seconds=1.0)
 
 
-def test_given_up() -> None:
-    """What the listener raises ends a training at once."""
+def test_a_callback_can_end_the_training() -> None:
+    """An exception of `on_epoch` ends a training at once."""
 
     class Enough(Exception):  # noqa: N818
         pass

@@ -71,7 +71,7 @@ def made_up(count: int, seed: int) -> list[ClipSequence]:
         features = scenes + draw.normal(0, 0.02, scenes.shape)
         values = torch.from_numpy(np.concatenate([features, logits], 1)).half()
         times = torch.arange(60, dtype=torch.float64) / 25
-        clips.append(ClipSequence("clip", values, times, torch.from_numpy(labels), whole=False))
+        clips.append(ClipSequence("clip", values, times, torch.from_numpy(labels), whole_clip=False))
     return clips
 
 

@@ -134,12 +134,12 @@ def test_a_motion_crop_sees_only_the_kept_frames(intervals, tmp_path):
         frames = list(reader)
     kept = KeptFrames(np.array([1, 4, 5]), np.array([False, False, True]))
     dark = replace(frames[5], pixels=np.zeros((*image_size(frames[5].pixels), 3), np.uint8))
-    again = store.again(tmp_path / "a.mp4", partial(select_frames, kept=kept))
+    again = store.embed_changed(tmp_path / "a.mp4", partial(select_frames, kept=kept))
     expected = MotionCrop(model.backbone).embed([frames[1], frames[4], dark])
     torch.testing.assert_close(again.embeddings, expected)
     assert again.pts.tolist() == [frames[i].pts for i in kept.indices]
-    with pytest.raises(SourceError, match="holds embeddings, of which no other frames can be seen"):
-        store.again(tmp_path / "clip.safetensors", iter)
+    with pytest.raises(SourceError, match="holds embeddings; its frames cannot be changed and embedded again"):
+        store.embed_changed(tmp_path / "clip.safetensors", iter)
     calls: list[str] = []
     evaluation = evaluate_model(model, intervals, store, degrade=True, on_clip=calls.append)
     assert list(evaluation["robustness"]) == ["drop", "rate", "blackout", "noise", "blur", "dark"]
@@ -151,7 +151,7 @@ def test_the_truth_follows_the_true_times(model, intervals):
     whole = steady(20, dim=model.backbone.dim)
     kept = select_embeddings(whole, keep_every_nth(4, whole.times, np.random.default_rng(0)), BLACK[:1])
     even = evenly_spaced(kept, whole)
-    seen = run_clip(model, intervals.only(["a.mp4"]), intervals.clips[0], kept, model_times=even)
+    seen = run_clip(model, intervals.select(["a.mp4"]), intervals.clips[0], kept, model_times=even)
     assert seen.memory.truth.tolist() == [intervals.labels.index("green" if t >= 0.4 else "red") for t in kept.times]
     assert seen.memory.times.tolist() == kept.times.tolist()
     predictions = Session(model).push_embeddings(even.frames(), even.embeddings)

@@ -1,4 +1,4 @@
-"""Splits and folds: groups stay whole, training has every class, and nothing but names and the seed decides."""
+"""Splits and folds: groups stay whole, training has every class, and only names and the seed decide."""
 
 import json
 from collections import Counter
@@ -25,12 +25,12 @@ def dataset(clips: list[tuple[str, str]], *, root: str = "data") -> Dataset:
 
 
 def videos(**counts: int) -> Dataset:
-    """So many clips of each class, each a group of its own."""
+    """A number of clips of each class, each a group of its own."""
     return dataset([(f"{label}{i}", label) for label, count in counts.items() for i in range(count)])
 
 
 def table(data: Dataset, names: tuple[str, ...]) -> Counter:
-    """How many of these clips are of each class."""
+    """The number of these clips by class."""
     labels = {clip.name: clip.label for clip in data.clips}
     return Counter(labels[name] for name in names)
 
@@ -46,7 +46,7 @@ some_clips = st.lists(
 
 @given(some_clips, st.integers(0, 3))
 def test_a_split_keeps_groups_whole_and_training_complete(clips, seed):
-    """Every clip is in one part, no group in two, none is empty, training has every class; refused where none can."""
+    """Each clip is in one part and no group in two; no part is empty; training has every class."""
     data = dataset(clips)
     has = [{label for group, label in clips if group == own} for own in sorted({group for group, _ in clips})]
     rests = (
@@ -69,7 +69,7 @@ def test_a_split_keeps_groups_whole_and_training_complete(clips, seed):
 
 @given(some_clips, st.integers(2, 5), st.integers(0, 3))
 def test_folds_keep_groups_whole(clips, k, seed):
-    """Every clip is in one fold, no group in two, no fold is empty; fewer groups than folds are refused."""
+    """Each clip is in one fold and no group in two; no fold is empty; fewer groups than folds are refused."""
     data = dataset(clips)
     if len({clip.group for clip in data.clips}) < k:
         with pytest.raises(UsageError, match="groups"):
@@ -101,7 +101,7 @@ def test_neither_order_nor_place_matters(clips, random, seed):
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.integers(3, 30), min_size=1))
 def test_each_class_of_three_videos_is_in_every_part(counts):
-    """Where a class has three videos or more, training, validation and test all have it, near their shares."""
+    """A class of three or more videos is in training, validation and test, near their shares."""
     data = videos(**counts)
     parts = split_dataset(data)
     for label, count in counts.items():
@@ -113,7 +113,7 @@ def test_each_class_of_three_videos_is_in_every_part(counts):
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.integers(2, 20), min_size=1), st.integers(2, 6))
 def test_folds_of_videos_are_balanced(counts, k):
-    """Each fold has as many videos of each class as any other, but one, and no training lacks a class."""
+    """The folds differ by at most one video of each class, and no training part lacks a class."""
     data = videos(**counts)
     if len(data.clips) < k:
         return
@@ -126,7 +126,7 @@ def test_folds_of_videos_are_balanced(counts, k):
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 9)), min_size=4, max_size=20), st.integers(2, 4))
 def test_no_fold_takes_a_class_of_two_groups_away(made, k):
-    """Groups of one class and any size: a class of two groups is in two folds."""
+    """A class of two groups is in two folds, whatever the sizes of the groups."""
     data = dataset([(f"g{i}", label) for i, (label, count) in enumerate(made) for _ in range(count)])
     counts = Counter(label for label, _ in made)
     tables = [table(data, names) for names in make_folds(data, k)]
@@ -144,7 +144,7 @@ def test_many_videos_come_out_even():
 
 
 def test_people_of_unequal_diligence():
-    """Where every person does everything, each part has a person, and the test not the smaller one."""
+    """If every person shows every class, each part has a person, and test gets the larger of the two small ones."""
     counts = {"ann": 40, "bob": 30, "cat": 8, "dan": 1}
     data = dataset([(person, "ab"[i % 2]) for person, count in counts.items() for i in range(count)])
     parts = {part: groups(data, names) for part, names in split_dataset(data).items()}
@@ -152,7 +152,7 @@ def test_people_of_unequal_diligence():
 
 
 def test_a_rare_class_is_in_training_first():
-    """A class of one video is in training, one of two is in training and in another part."""
+    """A class of one or two videos is in training."""
     data = videos(often=20, twice=2, once=1)
     for seed in range(5):
         parts = split_dataset(data, seed=seed)
@@ -161,14 +161,14 @@ def test_a_rare_class_is_in_training_first():
 
 
 def test_seeds_differ():
-    """Another seed gives another split and other folds; the same seed the same."""
+    """Different seeds give different splits and folds; the same seed gives the same."""
     data = videos(a=20, b=20)
     assert split_dataset(data, seed=1) == split_dataset(data, seed=1) != split_dataset(data, seed=2)
     assert make_folds(data, 4, seed=1) == make_folds(data, 4, seed=1) != make_folds(data, 4, seed=2)
 
 
 def test_a_split_is_the_same_everywhere():
-    """What is drawn hangs on no library's random numbers: a split made today is made again in years."""
+    """The draw depends on no library's random numbers: the same split is made years later."""
     assert split_dataset(videos(a=4, b=4), seed=7) == {
         "train": ("1.mp4", "2.mp4", "6.mp4", "7.mp4"),
         "validation": ("0.mp4", "5.mp4"),
@@ -177,7 +177,7 @@ def test_a_split_is_the_same_everywhere():
 
 
 def test_intervals_count():
-    """Clips of several classes are split so that each part has each class, as those with one label are."""
+    """Clips of several classes are split like those of one label: each part has each class."""
     clips = [
         Clip(Path(f"{i}"), f"{i}", f"{i}", None, (Interval(0, 1, "ab"[i % 2]), Interval(2, 3, "c")) if i % 5 else ())
         for i in range(40)
@@ -191,7 +191,7 @@ def test_intervals_count():
 
 
 def test_other_parts():
-    """Parts and shares may be others, as long as they are shares."""
+    """Other parts and shares are possible if the shares sum to 1."""
     data = videos(a=10, b=10)
     assert {part: len(names) for part, names in split_dataset(data, shares={"x": 0.6, "y": 0.4}).items()} == {
         "x": 12,
@@ -203,29 +203,29 @@ def test_other_parts():
 
 
 def test_too_little_to_split():
-    """Too few groups, or too many that training needs, are told in one line."""
+    """Too few groups, or too many needed for training, are refused in one line."""
     for data, told in (
-        (videos(a=1, b=1), "there are 2 groups; 3 parts"),
-        (replace(videos(a=1, b=1), grouped=False), "there are 2 videos; 3 parts"),
-        (videos(a=1, b=1, c=2), "training takes 3 of 4 groups, to have all 3 classes"),
+        (videos(a=1, b=1), "there are 2 groups; expected at least 3"),
+        (replace(videos(a=1, b=1), grouped=False), "there are 2 videos; expected at least 3"),
+        (videos(a=1, b=1, c=2), "training needs 3 of 4 groups to have all 3 classes"),
     ):
         with pytest.raises(UsageError, match=told) as caught:
             split_dataset(data)
         assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="folds is 1; expected 2"):
         make_folds(videos(a=3, b=3), 1)
-    with pytest.raises(UsageError, match="there are 4 groups; 5 parts"):
+    with pytest.raises(UsageError, match="there are 4 groups; expected at least 5"):
         make_folds(videos(a=2, b=2), 5)
 
 
 def test_training_takes_no_more_than_it_needs():
-    """Three people are enough for three parts where one of them does everything."""
+    """Three people are enough for three parts if one of them shows every class."""
     data = dataset([("ann", "a"), ("ann", "b"), ("bob", "a"), ("bob", "a"), ("cat", "b")])
     assert groups(data, split_dataset(data)["train"]) == {"ann"}
 
 
 def test_a_split_is_kept(tmp_path):
-    """What is written is read again; the file says how it was made."""
+    """A written split is read back equal; the file records how it was made."""
     made = Split(split_dataset(videos(a=5, b=5), seed=3), 3, "video", {"a0.mp4": "0123"})
     path = tmp_path / "split.json"
     path.write_bytes(made.encode())
@@ -240,15 +240,18 @@ def test_a_split_is_kept(tmp_path):
 
 
 def test_a_clip_is_found_by_its_content():
-    """A clip that moved is found by its content, a copy in every part that has it, another of its name not at all."""
+    """Moved clips and copies are found by content; a different file of the same name is not."""
     made = Split({"train": ("a", "b"), "test": ("c", "d")}, 0, "video", {"a": "1", "b": "2", "c": "2", "d": "4"})
-    assert made.find({"moved/a": "1", "copy": "2", "d": "9", "new": "5"}) == {
+    assert made.find_parts({"moved/a": "1", "copy": "2", "d": "9", "new": "5"}) == {
         "moved/a": {"train"},
         "copy": {"train", "test"},
         "d": frozenset(),
         "new": frozenset(),
     }
-    assert Split(made.parts, 0, "video").find({"a": "1", "moved/a": "1"}) == {"a": {"train"}, "moved/a": frozenset()}
+    assert Split(made.parts, 0, "video").find_parts({"a": "1", "moved/a": "1"}) == {
+        "a": {"train"},
+        "moved/a": frozenset(),
+    }
 
 
 @pytest.mark.parametrize(
@@ -261,12 +264,12 @@ def test_a_clip_is_found_by_its_content():
         ('{"format": "liquidvision-split", "version": 1}', "parts"),
         (
             '{"format": "liquidvision-split", "version": 1, "parts": {"train": ["a"], "test": ["a"]}}',
-            "a is there twice",
+            "a is in it twice",
         ),
     ],
 )
 def test_a_damaged_split(tmp_path, text, told):
-    """A file that is no split, of another version, or with a clip in two parts is refused in one line."""
+    """A file that is no split, has another version, or has a clip in two parts is refused in one line."""
     path = tmp_path / "split.json"
     path.write_text(text)
     with pytest.raises(ModelError, match=told) as caught:
@@ -275,6 +278,6 @@ def test_a_damaged_split(tmp_path, text, told):
 
 
 def test_a_missing_split(tmp_path):
-    """A split that is not there is refused."""
+    """A missing split is refused."""
     with pytest.raises(ModelError, match="cannot be read as a split"):
         read_split(tmp_path / "none.json")

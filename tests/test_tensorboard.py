@@ -22,7 +22,7 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_every_epoch_is_written(run, clips, model_folder, tmp_path, monkeypatch):
-    """TensorBoard shows the figures of metrics.csv, and of a folder trained in twice those of the last time alone."""
+    """TensorBoard shows the figures of metrics.csv; of a folder used twice, only those of the last training."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
     begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--exist-ok", "--tensorboard")
     for epochs in (3, 2):
@@ -35,23 +35,23 @@ def test_every_epoch_is_written(run, clips, model_folder, tmp_path, monkeypatch)
         assert shown[name] == [(int(row["epoch"]), pytest.approx(float(row[name]))) for row in rows], name
 
 
-def test_what_is_not_known_is_not_written(tmp_path):
-    """Without validation there are the loss and the learning rate alone."""
+def test_missing_figures_are_not_written(tmp_path):
+    """Without validation there are only the loss and the learning rate."""
     writer = TensorBoardLog(tmp_path)
     writer.write(EpochRow(1, 0.5, 2.0))
     writer.close()
     assert scalars(tmp_path) == {"learning_rate": [(1, 0.5)], "loss": [(1, 2.0)]}
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
-    """Where no file can be made, one line says so."""
+def test_an_unwritable_folder_is_an_error(tmp_path):
+    """If the file cannot be created, the error says so."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="cannot write TensorBoard's file"):
         TensorBoardLog(tmp_path / "file").write(EpochRow(1, 0.5, 2.0))
 
 
-def test_without_tensorboard_its_pip_line_is_told(run, clips, tmp_path, monkeypatch):
-    """Where tensorboard is missing, one line says how to install it, before anything is read."""
+def test_without_tensorboard_its_pip_command_is_printed(run, clips, tmp_path, monkeypatch):
+    """If tensorboard is missing, one line says how to install it, before anything is read."""
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)

@@ -1,35 +1,36 @@
-"""`train` and `eval`: from a folder of clips to a model that works, and on after a kill as if nothing had been."""
+"""`train` and `eval`: from a folder of clips to a working model, and resuming without a trace."""
 
 import json
-import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from commands import one_line, scores
 from conftest import picture_frames
-from lessons import swings, tiny_head
+from made_sequences import rising_and_falling, tiny_head
 
 from liquidvision import Model, predict
-from liquidvision.cli.train import TrainingBars
+from liquidvision.cli import training_output
+from liquidvision.cli.command import Messages
+from liquidvision.cli.training_output import TrainingOutput
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.errors import ModelError, UsageError
 from liquidvision.training import trainer as module
 from liquidvision.training.optimise import EpochLoop, fit_statistics
 from liquidvision.training.recipe import Recipe
 from liquidvision.training.trainer import Trainer, random_state, set_random_state
+from liquidvision.workflows import prepare_clips
 
 
-def course_of(path: Path | None, *, epochs: int = 6, about: str = "swings") -> Trainer:
-    """A small training, from its beginning."""
-    lessons, recipe = swings(12), Recipe(epochs=epochs, batch=4)
+def small_trainer(path: Path | None, *, epochs: int = 6, data: str = "made up") -> Trainer:
+    """A small training that has not begun."""
+    sequences, recipe = rising_and_falling(12), Recipe(epochs=epochs, batch=4)
     torch.manual_seed(0)
     head = tiny_head(dropout=0.3)
-    fit = EpochLoop([head], lessons, recipe, first_dt=1.0)
-    fit_statistics([head], lessons, 1.0)
-    return Trainer(fit, swings(6, seed=3), kept=path, about={"data": about})  # type: ignore[arg-type]
+    loop = EpochLoop([head], sequences, recipe, first_dt=1.0)
+    fit_statistics([head], sequences, 1.0)
+    return Trainer(loop, rising_and_falling(6, seed=3), state_file=path, identity={"data": data})  # type: ignore[arg-type]
 
 
 class KilledError(Exception):
@@ -45,14 +46,14 @@ def kill_after(epoch: int):
 
 
 @pytest.mark.parametrize("epoch", [1, 4])
-def test_a_training_that_was_cut_off_goes_on_exactly(tmp_path, epoch):
-    """Cut off after any epoch and resumed, a training ends with the same weights and the same history."""
-    whole = course_of(None)
+def test_an_interrupted_training_resumes_exactly(tmp_path, epoch):
+    """Interrupted after any epoch and resumed, a training ends with the same weights and history."""
+    whole = small_trainer(None)
     whole.run()
-    cut = course_of(tmp_path / "state.safetensors")
+    cut = small_trainer(tmp_path / "state.safetensors")
     with pytest.raises(KilledError):
         cut.run(kill_after(epoch))
-    later = course_of(tmp_path / "state.safetensors")
+    later = small_trainer(tmp_path / "state.safetensors")
     torch.manual_seed(99)
     later.resume(tmp_path / "state.safetensors")
     later.run()
@@ -61,36 +62,36 @@ def test_a_training_that_was_cut_off_goes_on_exactly(tmp_path, epoch):
         assert torch.equal(later.head.state_dict()[name], value), name
 
 
-def test_other_data_is_no_training_to_go_on_with(tmp_path):
-    """A state of other data or options, or a damaged one, is refused with what differs."""
+def test_a_state_of_other_data_is_refused(tmp_path):
+    """A state of other data or options is refused with what differs; so is a damaged one."""
     path = tmp_path / "state.safetensors"
-    course_of(path, epochs=1).run()
+    small_trainer(path, epochs=1).run()
     with pytest.raises(UsageError, match="differs in its data"):
-        course_of(path, epochs=1, about="others").resume(path)
+        small_trainer(path, epochs=1, data="other").resume(path)
     with pytest.raises(UsageError, match="differs in its recipe"):
-        course_of(path, epochs=2).resume(path)
+        small_trainer(path, epochs=2).resume(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ModelError, match="cut short"):
-        course_of(path).resume(path)
+        small_trainer(path).resume(path)
 
 
 @pytest.mark.parametrize(("right", "chosen"), [((0.9, 0.2, 0.1, 0.1, 0.1), 1), ((0.5, 0.6, 0.5, 0.5, 0.5), 5)])
-def test_validation_ends_a_training_that_has_clearly_become_worse(monkeypatch, right, chosen):
-    """Training ends, with the best epoch's weights, after as many clearly worse ones as patience says; what chance
-    among a few clips explains changes nothing, and the last weights are kept."""
-    course, told = course_of(None, epochs=5), iter(right)
-    course.fit.recipe = Recipe(epochs=5, batch=4, patience=2)
-    kept: list[dict[str, torch.Tensor]] = []
+def test_validation_ends_a_training_that_has_become_clearly_worse(monkeypatch, right, chosen):
+    """Training ends with the best epoch's weights after `patience` clearly worse epochs; differences that chance
+    explains change nothing, and the last weights are kept."""
+    trainer, shares = small_trainer(None, epochs=5), iter(right)
+    trainer.loop.recipe = Recipe(epochs=5, batch=4, patience=2)
+    weights: list[dict[str, torch.Tensor]] = []
 
-    def said(*_) -> torch.Tensor:
-        kept.append({name: value.clone() for name, value in course.head.state_dict().items()})
-        return (torch.arange(40) / 40 * 37 % 1 < next(told)).float()
+    def correctness(*_) -> torch.Tensor:
+        weights.append({name: value.clone() for name, value in trainer.head.state_dict().items()})
+        return (torch.arange(40) / 40 * 37 % 1 < next(shares)).float()
 
-    monkeypatch.setattr(module, "clip_correctness", said)
-    rows = course.run()
-    assert (len(rows), course.chosen) == ((3, 1) if chosen == 1 else (5, 5))
-    for name, value in course.head.state_dict().items():
-        assert torch.equal(kept[chosen - 1][name], value), name
+    monkeypatch.setattr(module, "clip_correctness", correctness)
+    rows = trainer.run()
+    assert (len(rows), trainer.chosen_epoch) == ((3, 1) if chosen == 1 else (5, 5))
+    for name, value in trainer.head.state_dict().items():
+        assert torch.equal(weights[chosen - 1][name], value), name
 
 
 @pytest.fixture
@@ -103,14 +104,14 @@ def trained(run, clips, model_folder, tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize(("clips", "clear"), [(1, False), (2, False), (5, False), (20, True)])
-def test_a_few_clips_make_nothing_clear(clips, clear):
-    """That every clip is right in one epoch and wrong in another says something of twenty, and nothing of five."""
+def test_a_few_clips_prove_nothing(clips, clear):
+    """All clips right in one epoch and wrong in another is clear with twenty clips, and not with five."""
     assert module.clearly_better(torch.ones(clips), torch.zeros(clips)) == clear
     assert not module.clearly_better(torch.ones(clips), torch.ones(clips))
 
 
-def test_train_leaves_a_model_that_works_at_once(run, trained, clips):
-    """`train` on class folders leaves a folder that `infer` and Python take, with its card, split and scores."""
+def test_train_makes_a_model_that_works_at_once(run, trained, clips):
+    """`train` on class folders makes a folder that `infer` and Python load, with card, split and figures."""
     model = Model.from_pretrained(trained)
     assert model.labels == ("quick", "slow")
     assert len([prediction for _, prediction in predict(picture_frames(3), model)]) == 3
@@ -128,8 +129,8 @@ def test_train_leaves_a_model_that_works_at_once(run, trained, clips):
     assert not (trained / "training.safetensors").exists()
 
 
-def test_train_tells_how_it_trained(trained):
-    """The evaluation holds the plan, enough to train like it, and which epoch's weights were taken."""
+def test_train_records_how_it_trained(trained):
+    """The evaluation has the complete plan and the epoch whose weights were taken."""
     told = json.loads((trained / "evaluation.json").read_text())["training"]
     plan = told["plan"]
     assert Recipe(**plan["recipe"]).epochs == 3 and plan["head"]["cell"] == "gated"
@@ -137,8 +138,8 @@ def test_train_tells_how_it_trained(trained):
     assert told["best"] in told["epochs"] == [1, 2, 3]
 
 
-def test_train_says_how_it_went_and_what_to_do_next(run, clips, model_folder, monkeypatch, tmp_path):
-    """Without a terminal there is one line on the training, and the model is named by the path as it was given."""
+def test_train_prints_its_result_and_the_next_command(run, clips, model_folder, monkeypatch, tmp_path):
+    """Without a terminal there is one line on the training, and the model has the path that was given."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
     ran = run("train", clips, "-o", "deep/my model", "--backbone", model_folder, "--epochs", "2")
     assert ran.code == 0 and ran.err == ""
@@ -148,9 +149,9 @@ def test_train_says_how_it_went_and_what_to_do_next(run, clips, model_folder, mo
 
 
 def test_embedding_in_train_takes_half_of_the_cores(run, clips, model_folder, monkeypatch, tmp_path):
-    """Embedding leaves the other half to decoding, as in `extract`; training has what it had."""
+    """Embedding leaves half of the cores to decoding; training has as many threads as before."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(prepare_clips, "half_of_cores", lambda: 3)
     threads = {}
 
     def noted(name, function):
@@ -161,42 +162,51 @@ def test_embedding_in_train_takes_half_of_the_cores(run, clips, model_folder, mo
         return call
 
     monkeypatch.setattr(EmbeddingStore, "fill", noted("fill", EmbeddingStore.fill))
-    monkeypatch.setattr(EpochLoop, "epoch", noted("epoch", EpochLoop.epoch))
+    monkeypatch.setattr(EpochLoop, "run_epoch", noted("run_epoch", EpochLoop.run_epoch))
     assert run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1").code == 0
-    assert threads == {"fill": 3, "epoch": torch.get_num_threads()}
+    assert threads == {"fill": 3, "run_epoch": torch.get_num_threads()}
 
 
-def test_bars_of_a_training_follow_one_another():
-    """A stage begins a new bar when the last is closed, and one that is resumed begins where it was."""
+def test_each_stage_has_a_bar_of_its_own(monkeypatch):
+    """A new stage replaces the bar of the last one, and a resumed stage starts where it was."""
     calls = []
 
-    class Shown:
-        @contextmanager
-        def bar(self, what, total):
-            calls.append((what, total))
-            yield calls.append
+    class Bars:
+        def __init__(self, *columns, **options):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
             calls.append("closed")
 
-    stages = TrainingBars(Shown())
-    stages.show("training", 3, 4, "c")
-    stages.show("training", 4, 4, "d")
-    stages.show("evaluating", None, 2, "x")
-    stages.show("evaluating", None, 2, "y")
-    stages.close()
-    assert calls == [("training", 4), "c", "c", "c", "d", "closed", ("evaluating", 2), "x", "y", "closed"]
+        def add_task(self, stage, total, detail):
+            calls.append((stage, total))
+
+        def update(self, task, completed, total, detail):
+            calls.append((completed, detail))
+
+    monkeypatch.setattr(training_output, "Progress", Bars)
+    with TrainingOutput(Messages()) as output:
+        output.progress("training", 3, 4, "c")
+        output.progress("training", 4, 4, "d")
+        output.progress("evaluating", 1, 2, "x")
+    assert calls == [("training", 4), (3, "c"), (4, "d"), "closed", ("evaluating", 2), (1, "x"), "closed"]
+    assert output.seconds("training") > 0 == output.seconds("comparing")
 
 
-def test_the_learning_rate_told_is_one_that_was_used():
-    """The learning rates of the epochs are those of the schedule: up to the peak, and down to the last."""
-    rates = [row.learning_rate for row in course_of(None).run()]
+def test_the_recorded_learning_rate_was_used():
+    """The learning rates of the epochs are those of the schedule: they rise to the peak and then fall."""
+    rates = [row.learning_rate for row in small_trainer(None).run()]
     assert rates[0] == pytest.approx(Recipe().learning_rate / 25)
     peak = rates.index(max(rates))
     assert rates == [*sorted(rates[:peak]), *sorted(rates[peak:], reverse=True)]
     assert max(rates) <= Recipe().learning_rate
 
 
-def test_what_is_random_on_mps_is_kept(monkeypatch):
-    """On an Apple GPU its own generator is part of what a training goes on with."""
+def test_the_generator_of_mps_is_saved(monkeypatch):
+    """On an Apple GPU its own generator is part of the saved state."""
     set_to = []
     monkeypatch.setattr(torch.mps, "get_rng_state", lambda: torch.tensor([7], dtype=torch.uint8))
     monkeypatch.setattr(torch.mps, "set_rng_state", set_to.append)
@@ -206,10 +216,10 @@ def test_what_is_random_on_mps_is_kept(monkeypatch):
     assert "mps" not in random_state(torch.device("cpu"))
 
 
-def test_eval_judges_by_clips_that_training_did_not_see(run, trained, clips, tmp_path):
-    """`eval` takes the test part of the model's own split, and writes every figure as JSON and as a page."""
+def test_eval_uses_clips_that_training_did_not_see(run, trained, clips, tmp_path):
+    """`eval` uses the test part of the model's own split, and writes all figures as JSON and as a report."""
     scores, page = tmp_path / "scores.json", tmp_path / "page.html"
-    ran = run("eval", clips, "-m", trained, "--json", scores, "--report", page)
+    ran = run("eval", clips, "-m", trained, "--save-json", scores, "--report", page)
     assert ran.code == 0, ran.err
     told = json.loads(scores.read_text())
     parts = json.loads((trained / "split.json").read_text())["parts"]
@@ -220,13 +230,13 @@ def test_eval_judges_by_clips_that_training_did_not_see(run, trained, clips, tmp
     assert [row["level"] for row in told["robustness"]["drop"]] == [0.0, 0.25, 0.5, 0.75]
     assert told["timing"]["p50_ms"] > 0
     assert page.read_text().startswith("<!doctype html>") or "<html" in page.read_text()[:200]
-    every = run("eval", clips, "-m", trained, "--part", "all", "--json", tmp_path / "all.json")
+    every = run("eval", clips, "-m", trained, "--part", "all", "--save-json", tmp_path / "all.json")
     assert every.code == 0
     assert json.loads((tmp_path / "all.json").read_text())["data"]["seen_in_training"] > 0
 
 
-def test_a_clip_that_moved_is_known_again(run, trained, clips, tmp_path):
-    """Under other names the same files are still those of the split; what is new beside them was not seen."""
+def test_moved_clips_are_recognised(run, trained, clips, tmp_path):
+    """The same files under other names belong to the split; new files beside them were not seen."""
     parts = json.loads((trained / "split.json").read_text())["parts"]
     moved = tmp_path / "moved"
     for number, name in enumerate(sorted(name for names in parts.values() for name in names)):
@@ -245,7 +255,7 @@ def test_a_clip_that_moved_is_known_again(run, trained, clips, tmp_path):
 
 
 def test_a_file_of_a_known_name_but_other_content_was_not_seen(run, trained, clips, tmp_path):
-    """Data whose files have the names of those trained on, and nothing else of them, is other data."""
+    """Files with the names of training clips and other content are other data."""
     for path in clips.rglob("*.mp4"):
         path.write_bytes(path.read_bytes() + b"more")
     told = scores(run, clips, trained, tmp_path / "other.json")
@@ -256,7 +266,7 @@ def test_a_file_of_a_known_name_but_other_content_was_not_seen(run, trained, cli
 
 
 def test_copies_in_training_and_test_are_counted(run, clips, model_folder, tmp_path, monkeypatch):
-    """Where every clip is there many times over, the test part was seen in training, and that is said."""
+    """If all clips are copies, the test part counts as seen in training."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
     for path in list(clips.rglob("*.mp4")):
         path.write_bytes((path.parent / "0.mp4").read_bytes())
@@ -266,9 +276,9 @@ def test_copies_in_training_and_test_are_counted(run, clips, model_folder, tmp_p
     assert told["data"]["seen_in_training"] == told["data"]["videos"] > 0
 
 
-def test_eval_says_the_same_as_predict(run, trained, clips, tmp_path):
-    """The labels in the evaluation are those that `predict` gives on the file, frame by frame."""
-    assert run("eval", clips, "-m", trained, "--part", "all", "--json", tmp_path / "all.json").code == 0
+def test_eval_agrees_with_predict(run, trained, clips, tmp_path):
+    """The labels in the evaluation are those of `predict` on the file, frame by frame."""
+    assert run("eval", clips, "-m", trained, "--part", "all", "--save-json", tmp_path / "all.json").code == 0
     told = json.loads((tmp_path / "all.json").read_text())
     model = Model.from_pretrained(trained)
     for video in told["videos"][:4]:
@@ -276,9 +286,9 @@ def test_eval_says_the_same_as_predict(run, trained, clips, tmp_path):
         assert [model.labels[place] for place in video["memory"]] == said
 
 
-def test_compare_sets_the_head_beside_its_rivals(run, trained, clips, tmp_path):
-    """`eval --compare` has a row with an interval for every rival, and the difference from the head."""
-    arguments = ("--compare", "--folds", "2", "--seeds", "1", "--json", tmp_path / "compare.json")
+def test_compare_lists_the_head_and_its_rivals(run, trained, clips, tmp_path):
+    """`eval --compare` has a row with an interval for each method, and its difference from the head."""
+    arguments = ("--compare", "--folds", "2", "--seeds", "1", "--save-json", tmp_path / "compare.json")
     ran = run("eval", clips, "-m", trained, *arguments)
     assert ran.code == 0, ran.err
     compare = json.loads((tmp_path / "compare.json").read_text())["compare"]
@@ -288,8 +298,8 @@ def test_compare_sets_the_head_beside_its_rivals(run, trained, clips, tmp_path):
     assert all(row["low"] <= row["mean"] <= row["high"] for row in compare["rows"])
 
 
-def test_cross_validated_training_judges_every_clip(run, clips, model_folder, tmp_path, monkeypatch):
-    """With --folds every clip is judged by a head that never saw it, and the model is trained on all."""
+def test_training_with_folds_evaluates_every_clip(run, clips, model_folder, tmp_path, monkeypatch):
+    """With --folds every clip is evaluated by a head that never saw it, and the model is trained on all clips."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
     arguments = ("--backbone", model_folder, "--epochs", "2", "--folds", "3", "--seeds", "2")
     ran = run("train", clips, "-o", tmp_path / "mine", *arguments)

@@ -1,4 +1,4 @@
-"""`train` on data that is wrong, and where writing fails: one line each, and nothing half written."""
+"""`train` on wrong data, and failed writes: one line each, and no incomplete files."""
 
 import errno
 import json
@@ -15,8 +15,8 @@ def own_cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
 
 
-def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path):
-    """An empty folder, one class alone, a wrong column, a taken folder: one line each, and exit code 2."""
+def test_wrong_data_is_refused_in_one_line(run, clips, model_folder, tmp_path):
+    """An empty folder, a single class, a wrong column, an existing folder: one line each, exit code 2."""
     empty, single, wrong = tmp_path / "empty", tmp_path / "single" / "quick", tmp_path / "wrong.csv"
     empty.mkdir()
     single.mkdir(parents=True)
@@ -24,7 +24,7 @@ def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path):
     wrong.write_text("file,class\na.mp4,quick\n")
     for data, said in (
         (empty, "class folders"),
-        (single.parent, "one class"),
+        (single.parent, "only one class"),
         (wrong, "label"),
         (tmp_path / "no", "no"),
     ):
@@ -52,8 +52,8 @@ def test_bad_data_is_told_in_one_line(run, clips, model_folder, tmp_path):
         ("--epochs 0", "epochs is 0"),
     ],
 )
-def test_options_that_cannot_be_are_told_first(run, clips, model_folder, tmp_path, options, said):
-    """Such an option is one line, before anything is embedded or written."""
+def test_invalid_options_are_refused_first(run, clips, model_folder, tmp_path, options, said):
+    """An invalid option gives one line, before anything is embedded or written."""
     ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, *options.split())
     assert ran.code == 2 and said in one_line(ran), ran
     assert not (tmp_path / "mine").exists()
@@ -61,7 +61,7 @@ def test_options_that_cannot_be_are_told_first(run, clips, model_folder, tmp_pat
 
 
 def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path):
-    """A clip that cannot be read is named and left out; the training goes on with the others."""
+    """A clip that cannot be read is named and left out; training continues with the others."""
     (clips / "quick" / "broken.mp4").write_bytes(b"no video")
     ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
     assert ran.code == 0 and "left out" in ran.err and "broken.mp4" in ran.err
@@ -72,27 +72,27 @@ def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path):
 
 
 def test_a_class_without_a_readable_clip_stays_among_the_labels(run, clips, model_folder, tmp_path):
-    """Its label keeps its place with a note, the others are trained and judged; one class alone is refused."""
+    """Its label stays with a note, the other classes are trained and evaluated; a single class is refused."""
     (clips / "broken").mkdir()
     (clips / "broken" / "a.mp4").write_bytes(b"no video")
     ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
-    assert ran.code == 0 and "nothing is left of broken" in ran.err
+    assert ran.code == 0 and "no usable clip shows broken" in ran.err
     assert Model.from_pretrained(tmp_path / "mine").labels == ("broken", "quick", "slow")
     told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
     assert [row["clips"] > 0 for row in told["memory"]["per_class"]] == [False, True, True]
     assert any("broken" in note for note in told["data"]["notes"])
     told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json", "--part", "all", "--report", "page.html")
     assert told["model"]["labels"] == ["broken", "quick", "slow"] and told["data"]["videos"] == 12
-    assert "nothing is left of broken" in Path("page.html").read_text()
+    assert "no usable clip shows broken" in Path("page.html").read_text()
     for path in (clips / "slow").iterdir():
         path.write_bytes(b"no video")
     ran = run("train", clips, "-o", tmp_path / "other", "--backbone", model_folder)
-    assert ran.code == 2 and "one class alone, quick" in ran.err.splitlines()[-1]
+    assert ran.code == 2 and "only one class, quick" in ran.err.splitlines()[-1]
     assert not (tmp_path / "other").exists()
 
 
 def test_intervals_past_the_end_are_left_out(run, clips, model_folder, tmp_path):
-    """An interval beyond its video is told and left out, one that reaches past the end is cut; training goes on."""
+    """An interval beyond its video is left out, one past the end is cut, both with a warning; training continues."""
     table = ["file,start,end,label"]
     for number in range(6):
         table += [f"quick/{number}.mp4,0,0.2,quick", f"slow/{number}.mp4,0.5,1,slow"]
@@ -102,7 +102,7 @@ def test_intervals_past_the_end_are_left_out(run, clips, model_folder, tmp_path)
     assert ran.code == 0, ran.err
     for line, words in zip(
         ran.err.splitlines(),
-        ("quick/0.mp4: quick 50", "slow/0.mp4: slow 1.2", "slow/1.mp4: rare 50", "nothing is left of rare"),
+        ("quick/0.mp4: quick 50", "slow/0.mp4: slow 1.2", "slow/1.mp4: rare 50", "no usable clip shows rare"),
         strict=True,
     ):
         assert line.startswith(f"liquidvision: {words}"), ran.err
@@ -115,8 +115,8 @@ WRITTEN = ("training.safetensors", "metrics.csv", "model.safetensors", "README.m
 
 
 @pytest.mark.parametrize("name", [*WRITTEN, "config.json", "the cache"])
-def test_a_full_disk_leaves_the_model_that_was_there(run, clips, model_folder, tmp_path, monkeypatch, name):
-    """Where a file cannot be written whole, one line says so, and the older model is there as it was."""
+def test_a_full_disk_leaves_the_earlier_model(run, clips, model_folder, tmp_path, monkeypatch, name):
+    """If a file cannot be written completely, one line says so, and the earlier model is unchanged."""
     begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--exist-ok")
     assert run(*begin, "--epochs", "1").code == 0
     model = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_model_that_was_there(run, clips, model_folder, t
     ran = run(*begin, "--epochs", "2", "--seed", "5")
     assert ran.code == 1 and "No space left on device" in one_line(ran)
     there = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
-    for kept in ("training.safetensors", "metrics.csv"):  # of the training that was cut off
+    for kept in ("training.safetensors", "metrics.csv"):  # of the interrupted training
         there.pop(kept, None), model.pop(kept, None)
     assert there == model
     assert not list(tmp_path.rglob("*.part"))

@@ -1,4 +1,4 @@
-"""`train --resume`: goes on with the same training alone, and is refused in one line elsewhere."""
+"""`train --resume`: continues the same training, and is refused in one line otherwise."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from conftest import build_model
 from liquidvision.errors import SinkError
 from liquidvision.evaluation import crossval
 from liquidvision.models.folder import read_tensors
-from liquidvision.workflows import train
+from liquidvision.workflows import train_model as train
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def begun(run, begin, monkeypatch, tmp_path) -> Path:
     return tmp_path / "mine"
 
 
-def test_another_training_is_not_gone_on_with(run, begin, begun, clips, tmp_path):
-    """Other weights, frames, options or a changed file are refused with what differs, and nothing is touched."""
+def test_another_training_is_not_resumed(run, begin, begun, clips, tmp_path):
+    """Other weights, frames, options or a changed file are refused with what differs, and nothing changes."""
     build_model(seed=1).save_pretrained(tmp_path / "other")
     state = (begun / "training.safetensors").read_bytes()
     for option, said in (
@@ -66,7 +66,7 @@ def test_another_training_is_not_gone_on_with(run, begin, begun, clips, tmp_path
 
 
 @pytest.mark.parametrize("option", ["folds", "seeds"])
-def test_cross_validation_is_gone_on_with_as_it_was_begun(run, begin, clips, tmp_path, monkeypatch, option):
+def test_cross_validation_is_resumed_with_the_same_options(run, begin, clips, tmp_path, monkeypatch, option):
     """Another number of folds or seeds is another training."""
     begin += ["--folds", "3", "--seeds", "2"]
 
@@ -80,9 +80,9 @@ def test_cross_validation_is_gone_on_with_as_it_was_begun(run, begin, clips, tmp
     assert ran.code == 2 and f"differs in its {option}" in one_line(ran), ran
 
 
-def test_folds_that_are_done_are_not_done_again(run, begin, tmp_path, monkeypatch):
-    """Cut off in a fold, a cross-validation goes on with it and ends with the scores of an undisturbed one; a fold's
-    file that is damaged is made again."""
+def test_finished_folds_are_not_repeated(run, begin, tmp_path, monkeypatch):
+    """Interrupted in a fold, a cross-validation resumes with it and ends with the figures of an uninterrupted one; a
+    damaged fold file is made again."""
     begin += ["--folds", "3", "--seeds", "2"]
     assert run(*begin, "-o", tmp_path / "whole").code == 0
     done: list[int] = []
@@ -108,8 +108,8 @@ def test_folds_that_are_done_are_not_done_again(run, begin, tmp_path, monkeypatc
     assert whole["compare"]["rows"] == cut["compare"]["rows"]
 
 
-def test_a_finished_training_is_not_gone_on_with(run, begin, tmp_path):
-    """--resume where the model is there already is one line, with --exist-ok too, and the model stays."""
+def test_a_finished_training_is_not_resumed(run, begin, tmp_path):
+    """--resume of a finished training is refused in one line, also with --exist-ok, and the model stays."""
     assert run(*begin).code == 0
     there = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
     for more in ((), ("--exist-ok",)):
@@ -118,15 +118,15 @@ def test_a_finished_training_is_not_gone_on_with(run, begin, tmp_path):
     assert there == {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
 
 
-def test_a_folder_of_something_else_is_not_gone_on_with(run, begin, clips):
-    """--resume in a folder that holds no training is refused, and nothing is written into it."""
+def test_a_folder_without_a_training_is_not_resumed(run, begin, clips):
+    """--resume in a folder without a training is refused, and nothing is written into it."""
     ran = run(*begin, "-o", clips, "--resume")
     assert ran.code == 2 and "holds no training" in one_line(ran), ran
     assert sorted(path.name for path in clips.iterdir()) == ["quick", "slow"]
 
 
-def test_training_anew_forgets_what_was_begun(run, begin, begun, monkeypatch):
-    """With --exist-ok and without --resume nothing older is left to go on with, even before the first epoch is done."""
+def test_training_again_removes_what_was_begun(run, begin, begun, monkeypatch):
+    """With --exist-ok and without --resume the earlier state is removed, even before the first epoch."""
 
     def fail(*_) -> None:
         raise SinkError("stopped")
@@ -139,7 +139,7 @@ def test_training_anew_forgets_what_was_begun(run, begin, begun, monkeypatch):
 
 
 def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):
-    """SIGKILL at three moments of one training, at random, each time --resume: the weights of an undisturbed run."""
+    """Three times SIGKILL at random moments and --resume give the weights of an uninterrupted run."""
     command = [sys.executable, "-m", "liquidvision", "train", clips, "--backbone", model_folder, "--epochs", "40"]
 
     def start(name: str, *more: str) -> subprocess.Popen:
@@ -152,7 +152,7 @@ def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_
 
     with start("whole") as whole:
         assert whole.wait() == 0
-    # Not among the last ones: on a busy machine the training may end before it is killed.
+    # Not the last ones: on a busy machine the training may end before it is killed.
     moments = sorted(random.Random(0).sample(range(1, epochs("whole") * 3 // 4), 3))
     for moment in moments:
         with start("cut", "--resume") as cut:

@@ -1,4 +1,4 @@
-"""Views: what a video may look like; always the same for the same name, picture and frame."""
+"""Views of a video: always the same for the same name, picture and frame."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def grey(level: int, height: int = 240, width: int = 320) -> np.ndarray:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(64, 48), (1, 1), (3, 700)])
-def test_a_view_is_a_picture_that_hangs_on_name_and_frame_alone(name, size):
-    """Every view gives uint8 RGB for any size, the same when asked again, and leaves the given picture as it was."""
+def test_a_view_depends_on_name_picture_and_frame_only(name, size):
+    """Every view gives uint8 RGB for any size, repeats itself, and does not change the given picture."""
     image = picture(1, *size)
     before = image.copy()
     out = make_view(name)(image, 7)
@@ -27,8 +27,8 @@ def test_a_view_is_a_picture_that_hangs_on_name_and_frame_alone(name, size):
     np.testing.assert_array_equal(image, before)
 
 
-def test_plain_is_the_picture_and_mirror_its_other_hand():
-    """The plain view changes nothing; the mirror exchanges left and right, and twice gives the picture back."""
+def test_plain_and_mirror():
+    """The plain view changes nothing; the mirror swaps left and right, and is its own inverse."""
     image, mirror = picture(2), make_view("mirror")
     np.testing.assert_array_equal(make_view("plain")(image, 0), image)
     np.testing.assert_array_equal(mirror(image, 0)[:, 0], image[:, -1])
@@ -36,8 +36,8 @@ def test_plain_is_the_picture_and_mirror_its_other_hand():
 
 
 @pytest.mark.parametrize("kind", ["crop", "light"])
-def test_what_is_held_over_the_clip_is_the_same_for_all_frames_and_another_for_each_seed(kind):
-    """A crop or a light is one for the whole clip; seeds give different ones."""
+def test_crop_and_light_are_constant_over_a_clip(kind):
+    """A crop or a light is the same for all frames of a clip; seeds give different ones."""
     image = picture(3)
     first = make_view(f"{kind}:1")
     np.testing.assert_array_equal(first(image, 0), first(image, 99))
@@ -45,7 +45,7 @@ def test_what_is_held_over_the_clip_is_the_same_for_all_frames_and_another_for_e
 
 
 def test_a_crop_is_a_large_part_of_the_picture():
-    """A crop keeps the picture's proportions and 70 to 100 % of its sides, and its places differ."""
+    """A crop keeps the aspect ratio and 70 to 100 % of the sides, at varying positions."""
     rows, columns = np.mgrid[:200, :250].astype(np.uint8)
     image = np.stack([rows, columns, rows], -1)
     corners = set()
@@ -60,7 +60,7 @@ def test_a_crop_is_a_large_part_of_the_picture():
 
 
 def test_a_light_keeps_order_and_stays_moderate():
-    """A light never makes a brighter value darker, and leaves middle grey between an eighth and seven eighths."""
+    """A light keeps the order of values, and keeps middle grey between one and seven eighths."""
     ramp = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, 2)
     for seed in range(30):
         out = make_view(f"light:{seed}")(ramp, 0).astype(int)
@@ -70,15 +70,15 @@ def test_a_light_keeps_order_and_stays_moderate():
 
 @pytest.mark.parametrize("sigma", [0.05, 0.2])
 def test_noise_has_its_deviation_and_is_new_in_each_frame(sigma):
-    """Noise has the standard deviation that is asked for, no bias, and does not repeat from frame to frame."""
+    """Noise has the requested standard deviation and no bias, and differs from frame to frame."""
     noisy = make_view(f"noise:{sigma}")
     a, b = (noisy(grey(128), index).astype(float) - 128 for index in (0, 1))
     assert a.std() == pytest.approx(255 * sigma, rel=0.05) and abs(a.mean()) < 1
     assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.02
 
 
-def test_noise_means_the_same_at_any_resolution():
-    """Seen at the size of a network's input, noise on a large picture is as strong as on a small one."""
+def test_noise_is_as_strong_at_any_resolution():
+    """At the size of a network's input, noise on a large picture is as strong as on a small one."""
     noisy = make_view("noise:0.1")
     small = noisy(grey(128), 0).astype(float)
     large = noisy(grey(128, 960, 1280), 0).astype(float).reshape(240, 4, 320, 4, 3).mean((1, 3))
@@ -87,7 +87,7 @@ def test_noise_means_the_same_at_any_resolution():
 
 @pytest.mark.parametrize(("percent", "height", "width"), [(1.0, 100, 160), (1.0, 240, 320), (4.0, 240, 360)])
 def test_blur_is_gaussian(percent, height, width):
-    """Blur is that of a Gaussian of so many per cent of the shorter side, also where it comes out smaller."""
+    """Blur is Gaussian with a percentage of the shorter side as its deviation, also if the result is smaller."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, (height // 10, width // 10, 3)).astype(np.uint8)
     image = coarse.repeat(10, 0).repeat(10, 1)
@@ -102,7 +102,7 @@ def test_blur_is_gaussian(percent, height, width):
 
 
 def test_dark_takes_light_and_shows_the_sensor():
-    """A tenth of the light is stored as a tenth to the power of 1/2.2, and the darker, the stronger the noise is."""
+    """A tenth of the light is stored as a tenth to the power of 1/2.2; the darker, the stronger the noise."""
     out = {gain: make_view(f"dark:{gain}")(grey(200), 0).astype(float) for gain in (1.0, 0.5, 0.1)}
     for gain, values in out.items():
         assert values.mean() == pytest.approx(200 * gain ** (1 / 2.2), abs=1)
@@ -130,15 +130,15 @@ def test_dark_takes_light_and_shows_the_sensor():
     ]
     + ["noise:1.01", "noise:nan", "noise:x", "blur:-1", "blur:21", "dark:0", "dark:1.5", "dark:inf"],
 )
-def test_what_is_no_view_is_refused(name):
-    """An unknown name, or a number that is missing or out of range, is refused in one line that says what may be."""
+def test_unknown_views_are_refused(name):
+    """An unknown name, or a missing or wrong number, is refused in one line that says what is expected."""
     with pytest.raises(UsageError, match="expected") as caught:
         make_view(name)
     assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_views_are_named_between_commas():
-    """A list of views is taken once each, in order, and one that does not exist is refused by its name."""
+    """Each view of a list is taken once, in order; an unknown one is refused by its name."""
     assert parse_views("plain, mirror,crop:1,mirror") == ("plain", "mirror", "crop:1")
     with pytest.raises(UsageError, match="upside-down"):
         parse_views("plain,upside-down")

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from liquidvision import LiquidHeadConfig
+from liquidvision.cli.command import Messages
 from liquidvision.cli.training_output import TrainingOutput
 from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.data.embeddings import EmbeddingStore
@@ -105,7 +106,7 @@ def main() -> None:
     kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     print(f"{options.set}, {len(lessons)} clips, {recipe}")
-    TrainingOutput(quiet=False).table({"compare": result})
+    TrainingOutput(Messages()).print_comparison({"compare": result})
 
 
 class BothWays(SequenceDataset):
@@ -115,8 +116,8 @@ class BothWays(SequenceDataset):
         clips = tuple(Clip(clip.path, f"{clip.name} {way}", clip.name, way) for clip in dataset.clips for way in WAYS)
         super().__init__(replace(dataset, clips=clips, labels=WAYS, grouped=True), store, views)
 
-    def lesson(self, index: int, view: str) -> ClipSequence:
-        lesson = super().lesson(index, view)
+    def sequence(self, index: int, view: str) -> ClipSequence:
+        lesson = super().sequence(index, view)
         if self.dataset.clips[index].label == WAYS[0]:
             return lesson
         times = lesson.times[0] + lesson.times[-1] - lesson.times

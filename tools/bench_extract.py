@@ -47,8 +47,8 @@ def main() -> None:
             for video, own in inputs.items():
                 begun = time.perf_counter()
                 with torch.inference_mode():
-                    for i in range(0, len(own), store.batch):
-                        backbone(torch.cat(own[i : i + store.batch]))
+                    for i in range(0, len(own), store.embedder.batch):
+                        backbone(torch.cat(own[i : i + store.embedder.batch]))
                 between = time.perf_counter()
                 store.fill([video])
                 alone, extraction = alone + between - begun, extraction + time.perf_counter() - between

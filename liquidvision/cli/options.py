@@ -1,6 +1,6 @@
 """The options that several commands share: the same name and the same help everywhere."""
 
-from liquidvision.cli.command import Option
+from liquidvision.cli.command import OldOption, Option
 
 INPUT, OUTPUT, MODEL, DATA = "Input", "Output", "Model", "Data"
 
@@ -21,3 +21,11 @@ SHARED = {
     "background": Option("The class of the time outside all intervals.", DATA),
     "cache": Option("The folder where embeddings are kept. Default: the user's cache folder.", DATA),
 }
+
+# Of `train` and `extract`. `--look` is its earlier name.
+MOTION_CROP = Option(
+    "Crop each frame around what moves. Default: as the liquidvision model does; else no.",
+    MODEL,
+    ("--motion-crop/--no-motion-crop",),
+    old=OldOption("--look", {"whole": False, "moving": True}),
+)

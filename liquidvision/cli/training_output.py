@@ -1,159 +1,112 @@
-"""What `train` and `eval` tell the person at the terminal, and how they pass over clips that cannot be read."""
+"""What `train`, `eval`, `check` and `extract` print: progress bars, warnings, figures and the comparison table."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from liquidvision.data.audit import FrameSpan, fit_to_video
-from liquidvision.data.dataset import Dataset, labels_in
-from liquidvision.data.embedding_file import ClipEmbeddings
-from liquidvision.data.embeddings import EmbeddingStore
-from liquidvision.errors import SourceError
+from liquidvision.cli.command import Messages
+from liquidvision.workflows.progress import ProgressListener
 
-PIPE_WIDTH = 200  # characters
+PIPE_WIDTH = 200  # characters of a line in a file or pipe
 
 
-class TrainingOutput:
-    """Bars on the error stream, where that is a terminal; results on the output stream."""
+class TrainingOutput(ProgressListener):
+    """Shows one bar at a time on the error stream, if that is a terminal; results go to the output stream.
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        # Where nobody looks, in a file or a pipe, lines are as long as they need to be.
+    A context manager: the last bar is removed at its end.
+
+    Args:
+        messages: what the user wants to read.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        self._quiet = messages.quiet
         self._out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
         self._err = Console(stderr=True, highlight=False)
+        self._stack, self._stage = ExitStack(), ""
+        self._bars: Progress | None = None
+        self._task = TaskID(0)
+        self._times: dict[str, tuple[float, float]] = {}  # of the first and the last step of each stage
 
-    @contextmanager
-    def bar(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
-        """A bar of `total` steps; gives what to call at each step, with what to say beside it."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[said]}"),
-            TimeRemainingColumn(),
-        )
-        disable = self._quiet or not sys.stderr.isatty()
-        with Bars(*columns, console=self._err, transient=True, disable=disable) as bars:
-            task = bars.add_task(what, total=total, said="")
-            yield lambda said: bars.update(task, advance=1, said=said)
+    def __enter__(self) -> "TrainingOutput":
+        return self
 
-    def say(self, line: str) -> None:
-        """A line of results."""
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        self._bars, self._stage = None, ""
+
+    def progress(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        """Move the bar of this stage; a new stage replaces the bar of the last one."""
+        if stage != self._stage or self._bars is None:
+            self._stack.close()
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[detail]}"),
+                TimeRemainingColumn(),
+            )
+            disable = self._quiet or not sys.stderr.isatty()
+            self._bars = self._stack.enter_context(
+                Progress(*columns, console=self._err, transient=True, disable=disable)
+            )
+            self._task, self._stage = self._bars.add_task(stage, total=total, detail=detail), stage
+        self._bars.update(self._task, completed=done, total=total, detail=detail)
+        now = time.perf_counter()
+        self._times[stage] = (self._times.get(stage, (now, now))[0], now)
+
+    def seconds(self, stage: str) -> float:
+        """Return how long a stage took, from its first step to its last."""
+        first, last = self._times.get(stage, (0.0, 0.0))
+        return last - first
+
+    def warning(self, message: str) -> None:
+        """Print a warning on the error stream, also with --quiet: it says what failed."""
+        print(f"liquidvision: {message}", file=sys.stderr)
+
+    def print(self, line: str) -> None:
+        """Print a line of results."""
         if not self._quiet:
             self._out.print(line, markup=False)
 
-    def scores(self, evaluation: Mapping[str, Any]) -> None:
-        """The headline of an evaluation."""
-        data = evaluation["data"]
-        self.say(f"{data['name']}: {data['videos']} videos, {data['frames']} frames, {data['seconds']:.0f} s")
-        rows = (("clip_accuracy", "clips right"), ("frame_accuracy", "frames right"), ("map", "mean average precision"))
-        for name, text in rows:
-            memory, frame = evaluation["memory"][name], evaluation["frame"][name]
-            if memory is not None and frame is not None:
-                self.say(f"  {text}: {memory:.1%} with memory, {frame:.1%} by each frame alone")
+    def print_table(self, table: Table) -> None:
+        """Print a table of results."""
+        if not self._quiet:
+            self._out.print(table)
 
-    def table(self, evaluation: Mapping[str, Any]) -> None:
-        """The comparison, a line for each rival."""
-        found = evaluation.get("compare")
-        if not found or self._quiet:
-            return
-        title = f"{found['metric'].replace('_', ' ')}, {found['folds']} folds, {found['seeds']} seeds"
-        table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("")
-        for column in ("%", "95 % interval", "less the first"):
-            table.add_column(column, no_wrap=True)
-        harder = {} if found.get("dropped") is None else {"mean_dropped": f"{100 * found['dropped']:.0f} %\ndropped"}
-        harder |= {"mean_after": "after\nanother"} if found.get("after") else {}
-        for column in (*harder.values(), "flips\na min"):
-            table.add_column(column, no_wrap=True)
-        for row in found["rows"]:
-            less = row["minus_reference"]
-            table.add_row(
-                row["text"],
-                f"{100 * row['mean']:.1f}",
-                f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
-                "" if less is None else f"{100 * less['low']:+.1f} to {100 * less['high']:+.1f}",
-                *[f"{100 * row[mean]:.1f}" for mean in harder],
-                "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
-            )
-        self._out.print(table)
+    def print_comparison(self, evaluation: Mapping[str, Any]) -> None:
+        """Print the comparison of an evaluation, if it has one."""
+        if evaluation.get("compare"):
+            self.print_table(comparison_layout(evaluation["compare"]))
 
 
-def embed_dataset(
-    dataset: Dataset, store: EmbeddingStore, views: Sequence[str], progress: TrainingOutput
-) -> dict[Path, SourceError]:
-    """Embed what is not kept yet; the files that cannot be read, as `EmbeddingStore.fill`."""
-    with progress.bar("embedding", len(dataset.clips) * len(views)) as advance:
-        return store.fill(
-            [clip.path for clip in dataset.clips], views, on_video=lambda path, view, new: advance(path.name)
+def comparison_layout(comparison: Mapping[str, Any]) -> Table:
+    """Return the table of an evaluation's "compare", a line for each method."""
+    metric = comparison["metric"].replace("_", " ")
+    title = f"{metric}, {comparison['folds']} folds, {comparison['seeds']} seeds"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("")
+    for column in ("%", "95 % interval", "less the first"):
+        table.add_column(column, no_wrap=True)
+    dropped = comparison.get("dropped")
+    harder = {} if dropped is None else {"mean_dropped": f"{100 * dropped:.0f} %\ndropped"}
+    harder |= {"mean_after": "after\nanother"} if comparison.get("after") else {}
+    for column in (*harder.values(), "flips\na min"):
+        table.add_column(column, no_wrap=True)
+    for row in comparison["rows"]:
+        less = row["minus_reference"]
+        table.add_row(
+            row["text"],
+            f"{100 * row['mean']:.1f}",
+            f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
+            "" if less is None else f"{100 * less['low']:+.1f} to {100 * less['high']:+.1f}",
+            *[f"{100 * row[mean]:.1f}" for mean in harder],
+            "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
         )
-
-
-def usable_clips(
-    dataset: Dataset, store: EmbeddingStore, views: Sequence[str], progress: TrainingOutput
-) -> tuple[Dataset, list[dict[str, str]]]:
-    """Embed what is not kept yet, tell the dataset's notes, and leave out, with a line each, what cannot be used.
-
-    Returns:
-        The dataset without files that cannot be read and intervals beyond their videos, its labels as they were; and
-        the files left out, as in the evaluation: [{"name", "error"}].
-
-    Raises:
-        SourceError: nothing can be read.
-    """
-    for note in dataset.notes:
-        print_warning(note)
-    failed = embed_dataset(dataset, store, views, progress)
-    clips = []
-    for clip in dataset.clips:
-        if clip.path in failed:
-            print_warning(f"left out {clip.name}: {failed[clip.path]}")
-        else:
-            fitted, texts = (
-                (clip, []) if clip.label is not None else fit_to_video(clip, frame_span(store.get(clip.path)))
-            )
-            clips.append(fitted)
-            for text in texts:
-                print_warning(f"{clip.name}: {text}")
-    if not clips:
-        raise SourceError(f"none of the {len(dataset.clips)} videos of {dataset.root} can be read")
-    left = labels_in(clips, dataset.background)
-    lost = [label for label in labels_in(dataset.clips, dataset.background) if label not in left]
-    notes = [f"nothing is left of {label}, which stays among the labels" for label in lost]
-    for note in notes:
-        print_warning(note)
-    skipped = [{"name": clip.name, "error": str(failed[clip.path])} for clip in dataset.clips if clip.path in failed]
-    return replace(dataset, clips=tuple(clips), notes=(*dataset.notes, *notes)), skipped
-
-
-def content_hashes(dataset: Dataset, store: EmbeddingStore) -> dict[str, str]:
-    """A hash of each clip's bytes by name, empty where the file cannot be read."""
-    contents = {}
-    for clip in dataset.clips:
-        try:
-            contents[clip.name] = store.content(clip.path)
-        except SourceError:
-            contents[clip.name] = ""
-    return contents
-
-
-def frame_span(features: ClipEmbeddings) -> FrameSpan:
-    """What embedded frames show of their video; the last is taken to be shown as long as others, if not longer."""
-    steps = np.maximum(np.diff(features.times), 0.0)
-    last = float(int(features.durations[-1]) * features.time_base)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    return FrameSpan(features.times, np.append(steps, max(last, usual)), features.damaged)
-
-
-def print_warning(line: str) -> None:
-    """Say what is amiss, on the error stream."""
-    print(f"liquidvision: {line}", file=sys.stderr)
+    return table

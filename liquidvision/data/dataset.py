@@ -1,4 +1,4 @@
-"""What annotated videos are: clips with their labels or intervals, and datasets of them."""
+"""Annotated videos: clips with their labels or intervals, and datasets of clips."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from liquidvision.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What a video shows from `start` until before `end`, in seconds from the file's beginning."""
+    """The label of a video from `start` (inclusive) to `end` (exclusive), in seconds from the file's beginning."""
 
     start: float
     end: float
@@ -25,10 +25,10 @@ class Clip:
 
     Attributes:
         path: of the file.
-        name: its path beside the data's root, with forward slashes; unique in a dataset.
+        name: its path relative to the dataset's root, with forward slashes; unique in a dataset.
         group: what must not be split between training and test: a person, a camera, a source video.
-        label: the one label of the whole file; None where intervals say.
-        intervals: by start, the longer first; where two overlap, the later in this order counts.
+        label: the one label of the whole file; None if the labels are in `intervals`.
+        intervals: by start, the longer first; where two overlap, the later in this order applies.
     """
 
     path: Path
@@ -38,7 +38,13 @@ class Clip:
     intervals: tuple[Interval, ...] = ()
 
     def targets(self, times: np.ndarray, labels: Sequence[str], background: str | None) -> np.ndarray:
-        """The class of each frame, (n,) int64 places in `labels`; times (n,) are seconds from the file's beginning."""
+        """Return the class of each frame, (n,) int64 indices into `labels`.
+
+        Args:
+            times: (n,) seconds from the file's beginning.
+            labels: all classes.
+            background: the class outside all intervals; may be None if the file has one label.
+        """
         if self.label is not None:
             return np.full(len(times), labels.index(self.label), np.int64)
         assert background is not None
@@ -53,12 +59,12 @@ class Dataset:
     """Annotated videos.
 
     Attributes:
-        root: the folder that names are relative to, as an absolute path: it names the dataset, also where it is ".".
-        clips: by name.
-        labels: all classes, by name; the background, where there is one, first.
-        background: the class of frames that no interval covers; None where every file has one label.
-        grouped: whether groups were given; where not, each file is its own.
-        notes: what was left out, to be told to the person who made the data.
+        root: the folder that names are relative to, as an absolute path; its name is the dataset's name.
+        clips: sorted by name.
+        labels: all classes, sorted; the background, if there is one, comes first.
+        background: the class of frames outside all intervals; None if every file has one label.
+        grouped: whether groups were given; if not, each file is its own group.
+        notes: what was left out when the annotations were read, for the person who made them.
     """
 
     root: Path
@@ -68,19 +74,23 @@ class Dataset:
     grouped: bool
     notes: tuple[str, ...] = ()
 
-    def only(self, names: Iterable[str]) -> "Dataset":
-        """The same with these clips alone; the labels stay."""
+    def select(self, names: Iterable[str]) -> "Dataset":
+        """Return the dataset with the clips of these names only; the labels stay."""
         wanted = set(names)
         return replace(self, clips=tuple(clip for clip in self.clips if clip.name in wanted))
 
     @property
-    def whole(self) -> bool:
-        """Whether one label holds for each file."""
+    def whole_clip(self) -> bool:
+        """Whether one label holds for each whole clip."""
         return self.background is None
 
 
 def make_interval(start: Any, end: Any, label: str, where: str) -> Interval:
-    """A checked interval, or UsageError with its place."""
+    """Return a valid interval.
+
+    Raises:
+        UsageError: start or end is no number, or the interval is empty; the message names `where`.
+    """
     try:
         begin, stop = float(start), float(end)
     except (TypeError, ValueError) as error:
@@ -93,25 +103,33 @@ def make_interval(start: Any, end: Any, label: str, where: str) -> Interval:
 def make_dataset(
     root: Path,
     clips: Iterable[Clip],
-    what: str,
+    source: str,
     background: str | None,
     grouped: bool,
     notes: Sequence[str] = (),
 ) -> Dataset:
-    """A dataset in order, or UsageError where it has no clips or one class alone."""
+    """Return a dataset with clips, intervals and labels in order.
+
+    Args:
+        root, clips, background, grouped, notes: see `Dataset`.
+        source: the file or folder of the annotations, for error messages.
+
+    Raises:
+        UsageError: there are no clips, or there is one class only.
+    """
     ordered = tuple(
         replace(clip, intervals=tuple(sorted(clip.intervals, key=lambda i: (i.start, -i.end, i.label))))
         for clip in sorted(clips, key=lambda clip: clip.name)
     )
     if not ordered:
-        raise UsageError(f"{what} names no video")
+        raise UsageError(f"{source} lists no video; expected one or more")
     labels = labels_in(ordered, background)
     if len(labels) < 2:
-        raise UsageError(f"{what} has one class alone, {', '.join(labels)}; expected two or more to tell apart")
+        raise UsageError(f"{source} has only one class, {', '.join(labels)}; expected two or more")
     return Dataset(root.resolve(), ordered, labels, background, grouped, tuple(notes))
 
 
 def labels_in(clips: Iterable[Clip], background: str | None) -> tuple[str, ...]:
-    """The classes of clips, by name; the background, where there is one, first."""
+    """Return the classes that clips show, sorted; the background, if there is one, comes first."""
     named = {name for clip in clips for name in (clip.label, *(i.label for i in clip.intervals)) if name is not None}
     return (*(() if background is None else (background,)), *sorted(named - {background}))

@@ -1,4 +1,4 @@
-"""Embeddings of one video in a file: what the cache keeps, and what the web page exports."""
+"""The embeddings of one video, and the file format in which the cache and the web page keep them."""
 
 import hashlib
 import json
@@ -16,22 +16,25 @@ from liquidvision.models.backbone import MOTION_CROP_KEY, MOTION_CROP_VALUE, Bac
 from liquidvision.models.folder import encode_safetensors, read_tensors
 from liquidvision.video.frame import Frame
 
-FORMAT, VERSION = "liquidvision-features", 2  # with another version, everything is embedded again
-EMBEDDED = ".safetensors"  # the ending of a clip that is embedded already
-EMPTY = np.zeros((0, 0, 3), np.uint8)
+FORMAT, VERSION = "liquidvision-features", 2  # entries of another version are ignored and made again
+EMBEDDING_SUFFIX = ".safetensors"  # suffix of a dataset file that holds embeddings instead of a video
+NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
+# Metadata that must match before exported embeddings are used with a backbone. Precision is not among them: training
+# takes embeddings of a bfloat16 backbone too.
+MATCHED_METADATA = ("format", "version", "backbone", "nodes", "weights", "preprocessing", MOTION_CROP_KEY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipEmbeddings:
-    """A video as a head sees it.
+    """The embeddings of one video, with the exact times of its frames.
 
     Attributes:
-        embeddings: (n, d) float32.
-        pts: (n,) int64 ticks of `time_base` at which the frames are shown.
-        durations: (n,) int64 ticks for which they are shown, 0 where the source does not say.
+        embeddings: (n, d) float32, on the CPU.
+        pts: (n,) int64 presentation times in ticks of `time_base`.
+        durations: (n,) int64 durations in the same ticks; 0 where the source does not say.
         time_base: seconds per tick.
         begin: seconds on the source's clock at which the file begins.
-        damaged: packets that could not be decoded.
+        damaged: number of packets that could not be decoded.
     """
 
     embeddings: Tensor
@@ -41,98 +44,111 @@ class ClipEmbeddings:
     begin: Fraction
     damaged: int = 0
 
+    def __repr__(self) -> str:
+        frames, dim = self.embeddings.shape
+        span = f", {self.times[0]:.2f} to {self.times[-1]:.2f} s" if frames else ""
+        return f"ClipEmbeddings({frames} frames x {dim}{span})"
+
     @property
     def times(self) -> np.ndarray:
         """Seconds from the file's beginning, (n,) float64."""
         return np.array([float(pts * self.time_base - self.begin) for pts in self.pts.tolist()])
 
     def frames(self) -> list[Frame]:
-        """The frames with their exact times and no pixels, to hand to `Session.push_embeddings`."""
+        """Return the frames with their exact times and no pixels, as `Session.push_embeddings` takes them."""
         ticks = zip(self.pts.tolist(), self.durations.tolist(), strict=True)
-        return [Frame(EMPTY, i, pts, self.time_base, duration or None) for i, (pts, duration) in enumerate(ticks)]
+        return [Frame(NO_PIXELS, i, pts, self.time_base, duration or None) for i, (pts, duration) in enumerate(ticks)]
 
 
 def backbone_identity(backbone: Backbone) -> dict[str, str]:
-    """What embeddings hang on, whatever they are of."""
-    return {
+    """Return everything about a backbone that its embeddings depend on, as metadata of an embedding file."""
+    identity = {
         "format": FORMAT,
         "version": str(VERSION),
         "backbone": backbone.name,
         "nodes": json.dumps(backbone.nodes),
-        "weights": weights_hash(backbone),
+        "weights": hash_weights(backbone),
         "preprocessing": json.dumps(backbone.preprocessing.to_json()),
-        # As in `Backbone.to_json`.
-        **({MOTION_CROP_KEY: MOTION_CROP_VALUE} if backbone.motion_crop else {}),
     }
+    # Defaults are left out, so that entries written before these settings existed stay valid.
+    if backbone.motion_crop:
+        identity[MOTION_CROP_KEY] = MOTION_CROP_VALUE
+    if backbone.in_half:
+        identity["precision"] = "bfloat16"
+    return identity
 
 
-def encode_embedding_file(
-    features: ClipEmbeddings, about: Mapping[str, str], more: Mapping[str, Tensor] | None = None
-) -> bytes:
-    """A file that `read_embedding_file` reads; it passes over `more` tensors."""
-    tensors = {**(more or {}), "embeddings": features.embeddings, "pts": features.pts, "durations": features.durations}
-    told = {
-        "time_base": str(features.time_base),
-        "begin": str(features.begin),
-        "damaged": str(features.damaged),
-        "frames": str(len(features.pts)),
-    }
-    return encode_safetensors(tensors, {**told, **about})
-
-
-def read_embedding_file(place: Path, wanted: Mapping[str, str], dim: int) -> ClipEmbeddings:
-    """A kept entry.
-
-    Raises:
-        ModelError: it is missing or cut short, or is not what its place promises.
-    """
-    tensors, told = read_tensors(place)
-    if any(told.get(name) != value for name, value in wanted.items()):
-        raise ModelError(f"{place} is stale: it was made of something else")
-    try:
-        embeddings, pts, durations = (tensors[name] for name in ("embeddings", "pts", "durations"))
-        frames = int(told["frames"])
-        kinds = [(tuple(tensor.shape), tensor.dtype) for tensor in (embeddings, pts, durations)]
-        if kinds != [((frames, dim), torch.float32), ((frames,), torch.int64), ((frames,), torch.int64)]:
-            raise ModelError(f"{place} does not hold {frames} frames of {dim}")
-        return ClipEmbeddings(
-            embeddings, pts, durations, Fraction(told["time_base"]), Fraction(told["begin"]), int(told["damaged"])
-        )
-    except (KeyError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(f"{place} is damaged: {error}") from error
-
-
-def weights_hash(backbone: Backbone) -> str:
-    """A hash of a backbone's weights by name."""
+def hash_weights(backbone: Backbone) -> str:
+    """Return a hash of a backbone's weights and their names."""
     digest = hashlib.sha256()
     for name, value in sorted(backbone.extractor.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
-def read_embedding_bytes(path: Path, about: Mapping[str, str], dim: int) -> ClipEmbeddings:
-    """A clip that is embedded already, as the web page exports its examples.
+def encode_embedding_file(
+    clip: ClipEmbeddings, metadata: Mapping[str, str], extra_tensors: Mapping[str, Tensor] | None = None
+) -> bytes:
+    """Encode embeddings as a safetensors file that `read_embedding_file` reads; it ignores `extra_tensors`."""
+    tensors = {**(extra_tensors or {}), "embeddings": clip.embeddings, "pts": clip.pts, "durations": clip.durations}
+    own_metadata = {
+        "time_base": str(clip.time_base),
+        "begin": str(clip.begin),
+        "damaged": str(clip.damaged),
+        "frames": str(len(clip.pts)),
+    }
+    return encode_safetensors(tensors, {**own_metadata, **metadata})
+
+
+def read_embedding_file(path: Path, expected: Mapping[str, str], dim: int) -> ClipEmbeddings:
+    """Read embeddings and verify their metadata.
 
     Args:
-        path: of the file.
-        about: of the backbone, see `backbone_identity`.
-        dim: width of its embeddings.
+        path: a file written by `encode_embedding_file`.
+        expected: metadata that the file must have.
+        dim: width of an embedding.
 
     Raises:
-        SourceError: the file is damaged, empty, or of another backbone.
+        ModelError: the file is missing, truncated, inconsistent, or has other metadata.
     """
-    names = ("format", "version", "backbone", "nodes", "weights", "preprocessing", "look")
-    wanted = {name: about[name] for name in names if name in about}
+    tensors, metadata = read_tensors(path)
+    if any(metadata.get(name) != value for name, value in expected.items()):
+        raise ModelError(f"{path} is stale: it was made from other data or with another backbone")
     try:
-        _, told = read_tensors(path)
-        if told.get("format") == FORMAT and (other := [name for name in names if told.get(name) != about.get(name)]):
+        embeddings, pts, durations = (tensors[name] for name in ("embeddings", "pts", "durations"))
+        frames = int(metadata["frames"])
+        kinds = [(tuple(tensor.shape), tensor.dtype) for tensor in (embeddings, pts, durations)]
+        if kinds != [((frames, dim), torch.float32), ((frames,), torch.int64), ((frames,), torch.int64)]:
+            raise ModelError(f"{path} does not hold {frames} frames of width {dim}")
+        time_base, begin = Fraction(metadata["time_base"]), Fraction(metadata["begin"])
+        return ClipEmbeddings(embeddings, pts, durations, time_base, begin, int(metadata["damaged"]))
+    except (KeyError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
+
+
+def read_exported_embeddings(path: Path, identity: Mapping[str, str], dim: int) -> ClipEmbeddings:
+    """Read a clip that the web page exported as embeddings.
+
+    Args:
+        path: the file.
+        identity: see `backbone_identity`.
+        dim: width of the backbone's embeddings.
+
+    Raises:
+        SourceError: the file is damaged, empty, or was made with another backbone.
+    """
+    expected = {name: identity[name] for name in MATCHED_METADATA if name in identity}
+    try:
+        _, metadata = read_tensors(path)
+        different = [name for name in MATCHED_METADATA if metadata.get(name) != identity.get(name)]
+        if metadata.get("format") == FORMAT and different:
             raise SourceError(
-                f"{path} was embedded by another backbone (its {other[0]} differs); give the model that it was "
-                "shown to (--backbone MODEL)"
+                f"{path} was embedded by another backbone (its {different[0]} differs); give the model that was loaded "
+                "when the examples were recorded (--backbone MODEL)"
             )
-        found = read_embedding_file(path, wanted, dim)
+        clip = read_embedding_file(path, expected, dim)
     except ModelError as error:
         raise SourceError(f"{path} holds no embeddings: {error}") from error
-    if not len(found.pts) or not bool(torch.isfinite(found.embeddings).all()):
-        raise SourceError(f"{path} holds no frames, or numbers that are none")
-    return found
+    if not len(clip.pts) or not bool(torch.isfinite(clip.embeddings).all()):
+        raise SourceError(f"{path} holds no frames, or values that are not finite")
+    return clip

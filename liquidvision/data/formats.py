@@ -1,4 +1,4 @@
-"""Annotated videos as people have them: class folders, a CSV of files, a CSV of intervals, ActivityNet-style JSON."""
+"""Reads annotations: class folders, a CSV of files, a CSV of intervals, or JSON in ActivityNet's form."""
 
 import csv
 import io
@@ -14,36 +14,34 @@ from liquidvision.data.dataset import Clip, Dataset, Interval, make_dataset, mak
 from liquidvision.errors import UsageError
 from liquidvision.video.read import VIDEO_SUFFIXES
 
-__all__ = ["Clip", "Dataset", "Interval", "read_dataset"]
-
 EXAMPLES_INDEX = "index.csv"
-# Folders of these names alone are parts of a split, and no classes.
-PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+# If all class folders have such names, they are the parts of a split and not classes.
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 
 
 def read_dataset(path: str | Path, *, background: str = "background") -> Dataset:
     """Read annotations; no video is opened.
 
     - A folder of class folders, with videos at any depth below them. A folder with an index.csv is that file.
-    - A CSV with columns file,label and perhaps group: one label for each file.
-    - A CSV with columns file,start,end,label and perhaps group: seconds from each file's beginning. A row with a file
-      alone says that the file shows nothing but background.
-    - A JSON in ActivityNet's form: {"database": {NAME: {"annotations": [{"segment": [s, e], "label": L}]}}}, the
-      videos beside it or below, called by their names, perhaps with v_ before, and any ending of a video.
+    - A CSV with columns file,label[,group]: one label for each file.
+    - A CSV with columns file,start,end,label[,group]: seconds from each file's beginning. A row with only a file says
+      that the file shows nothing but background.
+    - A JSON in ActivityNet's form: {"database": {NAME: {"annotations": [{"segment": [s, e], "label": L}]}}}. The
+      videos are in its folder or below, named NAME or v_NAME, with any video suffix.
 
-    Names in a file are relative to its folder. A CSV may be separated by commas, semicolons or tabs; columns beyond
-    these are passed over.
+    File names are relative to the folder of the CSV or JSON. A CSV may be separated by commas, semicolons or tabs; its
+    other columns are ignored.
 
     Args:
-        path: of any of these.
-        background: the class of frames that no interval covers.
+        path: any of these.
+        background: the class of frames outside all intervals.
 
     Raises:
-        UsageError: nothing is there, or what is there cannot be meant; the message names file and line.
+        UsageError: the path does not exist, or its content is not valid; the message names file and line.
     """
     path, background = Path(path), background.strip()
     if not background:
-        raise UsageError("the background has no name; expected the class of frames that no interval covers")
+        raise UsageError("the background has no name; expected the class of frames outside all intervals")
     if path.is_dir() and (path / EXAMPLES_INDEX).is_file():
         path = path / EXAMPLES_INDEX
     if path.is_dir():
@@ -58,7 +56,7 @@ def read_dataset(path: str | Path, *, background: str = "background") -> Dataset
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """The videos in a folder at any depth, by path; what is hidden (copied Macs leave ._clip.mp4) is none."""
+    """Return the videos in a folder at any depth, sorted; hidden files (macOS leaves ._clip.mp4) are skipped."""
     return sorted(
         file
         for file in folder.rglob("*")
@@ -69,33 +67,33 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def read_class_folders(root: Path) -> Dataset:
-    """One class for each folder that holds videos."""
+    """Read a folder of class folders: a class for each folder that holds videos."""
     folders = {f.name: find_videos(f) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
     classes = {name for name, files in folders.items() if files}
     if not classes:
         raise UsageError(
             f"{root} holds no class folders with videos; expected {root}/CLASS/clip.mp4, or an {EXAMPLES_INDEX}"
         )
-    if all(name.lower() in PARTS for name in classes):
+    if all(name.lower() in SPLIT_NAMES for name in classes):
         raise UsageError(
             f"{root} holds {', '.join(sorted(classes))}, which are parts of a split; expected folders named after "
-            f"classes: give one of them, or a CSV with columns file,label,group"
+            f"classes: give one of these, or a CSV with columns file,label,group"
         )
     clips = [
         Clip(file, name := file.relative_to(root).as_posix(), name, folder)
         for folder, files in folders.items()
         for file in files
     ]
-    notes = [f"{root / name} holds no videos, and is no class" for name in folders if name not in classes]
+    notes = [f"{root / name} holds no videos and is not a class" for name in folders if name not in classes]
     if loose := [file for file in find_videos(root) if file.parent == root]:
         one = len(loose) == 1
-        who = f"{loose[0]} lies" if one else f"{loose[0]} and {len(loose) - 1} more lie"
-        notes.append(f"{who} in no class folder, and {'is' if one else 'are'} left out")
+        who = f"{loose[0]} is" if one else f"{loose[0]} and {len(loose) - 1} more are"
+        notes.append(f"{who} in no class folder, and {'was' if one else 'were'} left out")
     return make_dataset(root, clips, str(root), background=None, grouped=False, notes=notes)
 
 
 def read_csv(path: Path, background: str) -> Dataset:
-    """A label for each file, or for each interval where there are columns start and end."""
+    """Read a CSV: a label for each file, or for each interval if there are columns start and end."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeError) as error:
@@ -113,7 +111,7 @@ def read_csv(path: Path, background: str) -> Dataset:
             where = f"{path}, line {lines.line_num}"
             values = [value.strip() for value in line]
             if any(values[len(columns) :]):
-                raise UsageError(f"{where}: more values than columns; put quotes around one that holds a {separator}")
+                raise UsageError(f"{where}: more values than columns; quote values that contain {separator}")
             cells = dict.fromkeys(wanted, "") | {c: v for c, v in zip(columns, values, strict=False) if c in wanted}
             if not any(cells.values()):
                 continue
@@ -125,11 +123,13 @@ def read_csv(path: Path, background: str) -> Dataset:
             clip = Clip(path.parent / name, name, cells.get("group", name), None if timed else cells["label"])
             old = found.setdefault(name, clip)
             if old.group != clip.group:
-                raise UsageError(f"{where}: {name} is in group {clip.group}, but was in group {old.group} before")
+                raise UsageError(f"{where}: {name} is in group {clip.group}, but an earlier row says {old.group}")
             if old is not clip and not timed:
-                raise UsageError(f"{where}: {name} is {clip.label}, but was {old.label} before; a file has one row")
+                raise UsageError(
+                    f"{where}: {name} is {clip.label}, but an earlier row says {old.label}; a file has one row"
+                )
             if timed and not nothing_but_background:
-                # Where semicolons separate, commas may be decimal points.
+                # If semicolons separate, commas may be decimal points.
                 ends = [cells[c].replace(",", ".") if separator == ";" else cells[c] for c in ("start", "end")]
                 intervals.setdefault(name, []).append(make_interval(ends[0], ends[1], cells["label"], where))
     except csv.Error as error:
@@ -139,7 +139,11 @@ def read_csv(path: Path, background: str) -> Dataset:
 
 
 def check_columns(path: Path, columns: Sequence[str]) -> list[str]:
-    """The columns of a CSV that matter, or UsageError where one is missing or there twice."""
+    """Return the columns of a CSV that are read.
+
+    Raises:
+        UsageError: a column is missing, or occurs twice.
+    """
     wanted = ["file", "start", "end", "label"] if "start" in columns or "end" in columns else ["file", "label"]
     missing = [column for column in wanted if column not in columns]
     if missing:
@@ -156,7 +160,7 @@ def check_columns(path: Path, columns: Sequence[str]) -> list[str]:
 
 
 def relative_name(root: Path, file: str) -> str:
-    """A file's path relative to `root`, as a clip's name has it, so that no name depends on where the data lies."""
+    """Return a file's path relative to `root`, so that names do not depend on where the data is."""
     if "\\" in file and not (root / file).exists():
         file = file.replace("\\", "/")  # written on Windows
     try:
@@ -166,7 +170,7 @@ def relative_name(root: Path, file: str) -> str:
 
 
 def read_activitynet(path: Path, background: str) -> Dataset:
-    """ActivityNet's form: intervals by video. Its test videos have no annotations: what is not told is left out."""
+    """Read ActivityNet's form: intervals by video. Videos of its test subset without annotations are left out."""
     try:
         database = json.loads(path.read_text(encoding="utf-8-sig"))["database"]
         entries = {name: (entry.get("subset"), entry.get("annotations")) for name, entry in database.items()}
@@ -174,37 +178,41 @@ def read_activitynet(path: Path, background: str) -> Dataset:
         raise UsageError(f'{path} is not in ActivityNet\'s form, {{"database": {{...}}}}: {error!r}') from error
     files: dict[str, list[Path]] = {}
     for file in find_videos(path.parent):
-        beside = file.relative_to(path.parent)
-        for key in {file.stem, beside.with_suffix("").as_posix(), beside.as_posix()}:
+        relative = file.relative_to(path.parent)
+        for key in {file.stem, relative.with_suffix("").as_posix(), relative.as_posix()}:
             files.setdefault(key, []).append(file)
     clips: dict[str, Clip] = {}
-    untold = 0
+    unannotated = 0
     for entry, (subset, annotations) in entries.items():
         where = f"{path}, {entry}"
         if not annotations and str(subset).lower().startswith("test"):
-            untold += 1
+            unannotated += 1
             continue
         if not isinstance(annotations, list):
             raise UsageError(f'{where}: "annotations" is {reprlib.repr(annotations)}; expected a list')
-        intervals = tuple(build_annotated(annotation, where) for annotation in annotations)
-        fitting = files.get(entry) or files.get(f"v_{entry}") or [path.parent / entry]
-        if len(fitting) > 1:
-            raise UsageError(f"{where}: {fitting[0]} and {fitting[1]} have this name; expected one video")
-        name = Path(os.path.relpath(fitting[0], path.parent)).as_posix()
+        intervals = tuple(parse_annotation(annotation, where) for annotation in annotations)
+        matching = files.get(entry) or files.get(f"v_{entry}") or [path.parent / entry]
+        if len(matching) > 1:
+            raise UsageError(f"{where}: {matching[0]} and {matching[1]} have this name; expected one video")
+        name = Path(os.path.relpath(matching[0], path.parent)).as_posix()
         if name in clips:
-            raise UsageError(f"{where}: {name} is there a second time")
-        clips[name] = Clip(fitting[0], name, name, None, intervals)
-    notes = [f"{untold} videos of the test subset have no annotations, and are left out"] if untold else []
+            raise UsageError(f"{where}: {name} occurs twice")
+        clips[name] = Clip(matching[0], name, name, None, intervals)
+    notes = [f"{unannotated} videos of the test subset have no annotations, and were left out"] if unannotated else []
     return make_dataset(path.parent, clips.values(), str(path), background, grouped=False, notes=notes)
 
 
-def build_annotated(annotation: Any, where: str) -> Interval:
-    """One of ActivityNet's annotations, or UsageError with its place."""
+def parse_annotation(annotation: Any, where: str) -> Interval:
+    """Return the interval of one of ActivityNet's annotations.
+
+    Raises:
+        UsageError: it is no annotation; the message names `where`.
+    """
     try:
         (start, end), label = annotation["segment"], annotation["label"]
     except (KeyError, TypeError, ValueError) as error:
-        told = reprlib.repr(annotation)
-        raise UsageError(f'{where}: {told}; expected {{"segment": [start, end], "label": "..."}}') from error
+        found = reprlib.repr(annotation)
+        raise UsageError(f'{where}: {found}; expected {{"segment": [start, end], "label": "..."}}') from error
     if not isinstance(label, str | int) or not str(label).strip():
         raise UsageError(f"{where}: label is {reprlib.repr(label)}; expected a name")
     return make_interval(start, end, str(label).strip(), where)

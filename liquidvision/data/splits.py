@@ -1,4 +1,4 @@
-"""Splits that do not leak: whole groups go to training, validation or test, never a part of one."""
+"""Splits without leaks: each group goes to training, validation or test as a whole."""
 
 import hashlib
 import json
@@ -19,49 +19,52 @@ FORMAT, VERSION = "liquidvision-split", 1
 def split_dataset(
     dataset: Dataset, *, seed: int = 0, shares: Mapping[str, float] = SHARES
 ) -> dict[str, tuple[str, ...]]:
-    """The names of the clips of each part, groups whole; no part is empty.
+    """Split a dataset into parts; groups stay whole, and no part is empty.
 
-    The first part, training, has every class; the others have every class as far as groups are left. What then remains
-    goes where it brings the parts nearest to their shares. Of parts with equal shares the last has the most.
+    The first part, training, has every class. The others have every class as far as there are groups left. The rest is
+    distributed so that the parts come close to their shares. Of parts with equal shares the last is the largest.
 
     Args:
         dataset: what to split.
-        seed: another seed, another split; neither the order of the files nor the place of the data plays a part.
-        shares: of the clips, by part; they sum to 1. In small data they yield to the rules above.
+        seed: of the draw. The result does not depend on the order of the files or the folder of the data.
+        shares: of the clips, by part; they sum to 1. In small datasets the rules above take precedence.
+
+    Returns:
+        The names of the clips of each part.
 
     Raises:
-        UsageError: shares that are none, fewer groups than parts, or too few to have every class in training.
+        UsageError: shares that do not sum to 1, fewer groups than parts, or too few to have every class in training.
     """
     if min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
         raise UsageError(f"shares are {dict(shares)}; expected numbers above 0 that sum to 1")
     groups = clips_by_group(dataset, len(shares))
-    brings = brought(dataset, groups)
-    left = drawn(brings, seed)
+    counts = count_classes(dataset, groups)
+    left = shuffle_groups(counts, seed)
     first, *others = shares
-    chosen = {first: cover(left, brings, shares[first], len(left))}
+    chosen = {first: choose_covering(left, counts, shares[first], len(left))}
     left = [name for name in left if name not in chosen[first]]
     if len(left) < len(others):
         noun = group_noun(dataset)
         raise UsageError(
-            f"training takes {len(chosen[first])} of {len(groups)} {noun}, to have all {len(dataset.labels)} classes; "
-            f"what is left is too little for {' and '.join(others)}: add {noun} of classes that have one alone"
+            f"training needs {len(chosen[first])} of {len(groups)} {noun} to have all {len(dataset.labels)} classes; "
+            f"too few are left for {' and '.join(others)}: add {noun} of the classes that have only one"
         )
     for number, part in enumerate(reversed(others), 1):
-        chosen[part] = cover(left, brings, shares[part], len(left) - (len(others) - number))
+        chosen[part] = choose_covering(left, counts, shares[part], len(left) - (len(others) - number))
         left = [name for name in left if name not in chosen[part]]
-    fill_parts(list(chosen.values()), left, brings, [shares[part] for part in chosen])
+    fill_parts(list(chosen.values()), left, counts, [shares[part] for part in chosen])
     for share in set(shares.values()):
         equal = [part for part in others if shares[part] == share]
-        richest_last = sorted((chosen[part] for part in equal), key=lambda names: richness(names, brings))
+        richest_last = sorted((chosen[part] for part in equal), key=lambda names: count_covered(names, counts))
         chosen |= dict(zip(equal, richest_last, strict=True))
     table = [chosen[part] for part in shares]
-    return dict(zip(shares, clips_in(table, groups), strict=True))
+    return dict(zip(shares, names_by_part(table, groups), strict=True))
 
 
 def make_folds(dataset: Dataset, k: int, *, seed: int = 0) -> list[tuple[str, ...]]:
-    """The names of the clips of `k` folds, groups whole, of about the same size and mixture of classes.
+    """Return the names of the clips of `k` folds of similar size and mixture of classes; groups stay whole.
 
-    A class of two groups or more is in two folds or more, as far as can be, so that no training goes without it.
+    A class of two or more groups is in two or more folds if possible, so that no training part lacks it.
 
     Raises:
         UsageError: k is below 2, or there are fewer groups than folds.
@@ -69,121 +72,128 @@ def make_folds(dataset: Dataset, k: int, *, seed: int = 0) -> list[tuple[str, ..
     if k < 2:
         raise UsageError(f"folds is {k}; expected 2 or more")
     groups = clips_by_group(dataset, k)
-    brings = brought(dataset, groups)
+    counts = count_classes(dataset, groups)
     table: list[list[str]] = [[] for _ in range(k)]
-    fill_parts(table, drawn(brings, seed), brings, [1 / k] * k)
-    return clips_in(table, groups)
+    fill_parts(table, shuffle_groups(counts, seed), counts, [1 / k] * k)
+    return names_by_part(table, groups)
 
 
 def clips_by_group(dataset: Dataset, parts: int) -> dict[str, list[Clip]]:
-    """The clips of each group, all in order of their names; or UsageError where there are fewer groups than parts."""
+    """Return the clips of each group, groups and clips sorted by name.
+
+    Raises:
+        UsageError: there are fewer groups than parts.
+    """
     groups: dict[str, list[Clip]] = {group: [] for group in sorted({clip.group for clip in dataset.clips})}
     for clip in sorted(dataset.clips, key=lambda clip: clip.name):
         groups[clip.group].append(clip)
     if len(groups) < parts:
-        raise UsageError(f"there are {len(groups)} {group_noun(dataset)}; {parts} parts need as many at least")
+        raise UsageError(f"there are {len(groups)} {group_noun(dataset)}; expected at least {parts}, one for each part")
     return groups
 
 
 def group_noun(dataset: Dataset) -> str:
-    """What a split keeps whole, in words."""
+    """Return what a split keeps whole, in words."""
     return "groups" if dataset.grouped else "videos"
 
 
-def brought(dataset: Dataset, groups: Mapping[str, Sequence[Clip]]) -> dict[str, np.ndarray]:
-    """How many clips each group has of each class and, last, in all: (classes + 1,).
+def count_classes(dataset: Dataset, groups: Mapping[str, Sequence[Clip]]) -> dict[str, np.ndarray]:
+    """Return the number of clips of each group by class and, last, in total: (classes + 1,).
 
-    A clip of several classes counts in parts, by its intervals.
+    A clip of several classes counts in fractions, by its intervals.
     """
     labels = {label: i for i, label in enumerate(dataset.labels)}
-    brings = {name: np.zeros(len(labels) + 1) for name in groups}
+    counts = {name: np.zeros(len(labels) + 1) for name in groups}
     for name, clips in groups.items():
         for clip in clips:
             own = [i.label for i in clip.intervals] if clip.label is None else [clip.label]
             if not own and dataset.background is not None:
                 own = [dataset.background]
             for label, count in sorted(Counter(own).items()):
-                brings[name][labels[label]] += count / len(own)
-            brings[name][-1] += 1
-    return brings
+                counts[name][labels[label]] += count / len(own)
+            counts[name][-1] += 1
+    return counts
 
 
-def drawn(brings: Mapping[str, np.ndarray], seed: int) -> list[str]:
-    """The groups, large ones first, those of about a size in an order that hangs on their names and the seed alone."""
-    chance = {name: hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest() for name in brings}
-    return sorted(brings, key=lambda name: (-int(brings[name][-1]).bit_length(), chance[name]))
+def shuffle_groups(counts: Mapping[str, np.ndarray], seed: int) -> list[str]:
+    """Return the groups, large ones first; groups of similar size are in a random order of their names and the seed."""
+    draw = {name: hashlib.sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest() for name in counts}
+    return sorted(counts, key=lambda name: (-int(counts[name][-1]).bit_length(), draw[name]))
 
 
-def cover(names: Sequence[str], brings: Mapping[str, np.ndarray], share: float, limit: int) -> list[str]:
-    """Few of these groups, `limit` at most, that have all the classes that these groups have: the rarest first.
+def choose_covering(names: Sequence[str], counts: Mapping[str, np.ndarray], share: float, limit: int) -> list[str]:
+    """Choose few of these groups, at most `limit`, that have all the classes of these groups; the rarest class first.
 
-    Of groups that add equally many classes it takes the one that fits best into the part's share.
+    Of groups that add equally many classes, the one is chosen that fits best into the part's share.
     """
-    have = {name: brings[name] > 0 for name in names}
-    counts = np.sum(list(have.values()), axis=0)
-    whole = np.sum(list(brings.values()), axis=0)
-    missing, lack = counts > 0, share * whole
+    have = {name: counts[name] > 0 for name in names}
+    occurrences = np.sum(list(have.values()), axis=0)
+    whole = np.sum(list(counts.values()), axis=0)
+    missing, lack = occurrences > 0, share * whole
     taken: list[str] = []
     while missing.any() and len(taken) < limit:
-        rarest = np.where(missing, counts, np.inf).argmin()
-        fitting = [name for name in names if have[name][rarest]]
-        name = max(fitting, key=lambda n: ((have[n] & missing).sum(), wanted_sizes(brings[n], lack, whole)))
+        rarest = np.where(missing, occurrences, np.inf).argmin()
+        candidates = [name for name in names if have[name][rarest]]
+        name = max(candidates, key=lambda n: ((have[n] & missing).sum(), deficit_reduction(counts[n], lack, whole)))
         taken.append(name)
-        missing, lack = missing & ~have[name], lack - brings[name]
+        missing, lack = missing & ~have[name], lack - counts[name]
     if not missing.any():
-        for name in list(taken):  # what was taken first may be in those that were taken later
+        for name in list(taken):  # groups taken later may have made earlier ones unnecessary
             others = [have[other] for other in taken if other != name]
-            if others and (np.any(others, axis=0) == (counts > 0)).all():
+            if others and (np.any(others, axis=0) == (occurrences > 0)).all():
                 taken.remove(name)
     return taken
 
 
 def fill_parts(
-    table: Sequence[list[str]], names: Sequence[str], brings: Mapping[str, np.ndarray], shares: Sequence[float]
+    table: Sequence[list[str]], names: Sequence[str], counts: Mapping[str, np.ndarray], shares: Sequence[float]
 ) -> None:
-    """Add each group to the part that wants it most; a class in one part alone is worse, and no part stays empty."""
-    nothing = np.zeros(len(next(iter(brings.values()))))
-    whole = np.sum(list(brings.values()), axis=0)
-    lack = [share * whole - sum((brings[n] for n in part), nothing) for share, part in zip(shares, table, strict=True)]
-    spread = np.array([sum((brings[n] > 0 for n in part), nothing) for part in table])
-    to_come = sum((brings[n] > 0 for n in names), nothing)
+    """Add each group to the part that lacks it most.
+
+    Avoids that a class ends up in one part only, which weighs more, and that a part stays empty.
+    """
+    zeros = np.zeros(len(next(iter(counts.values()))))
+    whole = np.sum(list(counts.values()), axis=0)
+    lack = [share * whole - sum((counts[n] for n in part), zeros) for share, part in zip(shares, table, strict=True)]
+    spread = np.array([sum((counts[n] > 0 for n in part), zeros) for part in table])
+    to_come = sum((counts[n] > 0 for n in names), zeros)
     for place, name in enumerate(names):
-        own = brings[name]
+        own = counts[name]
         to_come = to_come - (own > 0)
         lonely = ((own > 0) & (to_come == 0) & (spread > 0) & (spread == spread.sum(0))).sum(1)
         empty = [part for part, inside in enumerate(table) if not inside]
         choice = empty if len(names) - place <= len(empty) else range(len(table))
-        part = max(choice, key=lambda p: (-lonely[p], wanted_sizes(own, lack[p], whole), -p))
+        part = max(choice, key=lambda p: (-lonely[p], deficit_reduction(own, lack[p], whole), -p))
         table[part].append(name)
         lack[part] = lack[part] - own
         spread[part] += own > 0
 
 
-def wanted_sizes(own: np.ndarray, lack: np.ndarray, whole: np.ndarray) -> float:
-    """By how much a group lessens Σ (lack / whole)² of a part, over the classes and clips in all, rare ones alike."""
+def deficit_reduction(own: np.ndarray, lack: np.ndarray, whole: np.ndarray) -> float:
+    """Return by how much a group reduces a part's Σ (lack / whole)² over classes and total, rare classes alike."""
     return float((own * (2 * lack - own) / np.maximum(whole, 1e-9) ** 2).sum())
 
 
-def richness(names: Sequence[str], brings: Mapping[str, np.ndarray]) -> tuple[int, float]:
-    """How many classes groups have together, and how many clips."""
-    together = np.sum([brings[name] for name in names], axis=0)
+def count_covered(names: Sequence[str], counts: Mapping[str, np.ndarray]) -> tuple[int, float]:
+    """Return how many classes and how many clips the groups have together."""
+    together = np.sum([counts[name] for name in names], axis=0)
     return int((together > 0).sum()), float(together[-1])
 
 
-def clips_in(table: Sequence[Sequence[str]], groups: Mapping[str, Sequence[Clip]]) -> list[tuple[str, ...]]:
-    """The names of the clips of each part, in order."""
+def names_by_part(table: Sequence[Sequence[str]], groups: Mapping[str, Sequence[Clip]]) -> list[tuple[str, ...]]:
+    """Return the names of the clips of each part, sorted."""
     return [tuple(sorted(clip.name for name in names for clip in groups[name])) for names in table]
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A split as it is kept beside the model that was trained by it.
+    """A split, as it is saved with the model that was trained on it.
 
     Attributes:
-        parts: names of clips, by part; no clip is in two.
+        parts: names of clips by part; no clip is in two parts.
         seed: of the split.
         by: "group" or "video", what was kept whole.
-        contents: a hash of each clip's bytes, by name; empty where it is not known.
+        contents: a hash of each clip's bytes by name; empty if unknown.
     """
 
     parts: Mapping[str, tuple[str, ...]]
@@ -191,11 +201,11 @@ class Split:
     by: str
     contents: Mapping[str, str] = field(default_factory=dict)
 
-    def find(self, contents: Mapping[str, str]) -> dict[str, frozenset[str]]:
-        """The parts in which each of these clips is: a copy, or a clip that was moved or renamed, is known again.
+    def find_parts(self, contents: Mapping[str, str]) -> dict[str, frozenset[str]]:
+        """Return the parts in which each of these clips is; copies and moved or renamed clips are recognised.
 
         Args:
-            contents: hashes by name, as in `Split`. A name decides only where the split has no hash for it.
+            contents: hashes by name, as in `Split`. The name decides only if the split has no hash for it.
         """
         inside: dict[str, set[str]] = defaultdict(set)
         for part, names in self.parts.items():
@@ -208,26 +218,28 @@ class Split:
         }
 
     def encode(self) -> bytes:
-        """The split as JSON, to be read by `read_split`."""
+        """Return the split as JSON, which `read_split` reads."""
         return json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1).encode() + b"\n"
 
 
 def read_split(path: Path) -> Split:
-    """The split in a file that `Split.encode` made.
+    """Read a split that `Split.encode` made.
 
     Raises:
-        ModelError: the file is missing, damaged or another, or has a clip in two parts.
+        ModelError: the file is missing, damaged or no split, or has a clip in two parts.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if told["format"] != FORMAT or told["version"] != VERSION:
-            raise ValueError(f"it is {told['format']}, version {told['version']}; expected {FORMAT}, version {VERSION}")
-        parts = {str(part): tuple(map(str, names)) for part, names in told["parts"].items()}
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved["format"] != FORMAT or saved["version"] != VERSION:
+            raise ValueError(
+                f"it is {saved['format']}, version {saved['version']}; expected {FORMAT}, version {VERSION}"
+            )
+        parts = {str(part): tuple(map(str, names)) for part, names in saved["parts"].items()}
         twice = [
             name for name, count in Counter(name for names in parts.values() for name in names).items() if count > 1
         ]
         if twice:
-            raise ValueError(f"{twice[0]} is there twice")
-        return Split(parts, int(told["seed"]), str(told["by"]), dict(told.get("contents", {})))
+            raise ValueError(f"{twice[0]} is in it twice")
+        return Split(parts, int(saved["seed"]), str(saved["by"]), dict(saved.get("contents", {})))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path} cannot be read as a split ({error}); train again, or leave it out") from error
+        raise ModelError(f"{path} cannot be read as a split ({error}); train again, or delete the file") from error

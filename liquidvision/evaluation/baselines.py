@@ -64,7 +64,7 @@ def fit_baselines(
         inner: two parts of `train`: one to fit candidates to, one to choose parameters by.
         classes: number of labels.
     """
-    whole_clip = all(sequence.whole for sequence in train)
+    whole_clip = all(sequence.whole_clip for sequence in train)
     candidates = probe.probe_scores(probe.fit_probe(inner[0], penalty), inner[1], classes)
     baselines = {"probe": Baseline(frame_probe, False, None, f"C = {penalty:g}")}
     for name in SMOOTHERS:

@@ -88,7 +88,7 @@ def with_dropped_frames(keep_first: bool, sequences: Sequence[ClipSequence]) -> 
             clip that begins later lacks that baseline too, which is a different loss from that of a gap.
         sequences: whole clips.
     """
-    return [drop_frames(sequence, DROPPED_SHARE, but_first=keep_first) for sequence in sequences]
+    return [drop_frames(sequence, DROPPED_SHARE, keep_first=keep_first) for sequence in sequences]
 
 
 def after_other_clips(sequences: Sequence[ClipSequence]) -> list[ClipSequence]:

@@ -80,12 +80,12 @@ def cross_validate(
     for number in range(experiment.seeds):
         for test in make_folds(sequences.dataset, k, seed=seed + number):
             held_out = set(test)
-            train = sequences.only([name for name in names if name not in held_out])
+            train = sequences.select([name for name in names if name not in held_out])
             path = None if fold_folder is None else fold_folder / f"{done + 1}.safetensors"
             fold = None if path is None else read_fold(path)
             if fold is None:
                 with torch.random.fork_rng():
-                    fold = run_fold(train, sequences.only(test), experiment, seed + number)
+                    fold = run_fold(train, sequences.select(test), experiment, seed + number)
                 if path is not None:
                     save_fold(path, fold)
             places = [place for place, name in enumerate(names) if name in held_out]
@@ -102,7 +102,7 @@ def run_fold(train: SequenceDataset, test: SequenceDataset, experiment: Experime
     heads = {name: LiquidHead(config).to(device) for name, config in experiment.heads.items()}
     fit_statistics(list(heads.values()), train, experiment.first_dt)
     inner_train, inner_test = probe.inner_split(train)
-    all_views, inner = train.in_all_views(), (inner_train.in_all_views(), inner_test)
+    all_views, inner = train.all_views(), (inner_train.all_views(), inner_test)
     classes = len(train.dataset.labels)
     penalty = probe.tune_penalty(*inner, classes)
     frame_probe = probe.fit_probe(all_views, penalty)
@@ -111,7 +111,7 @@ def run_fold(train: SequenceDataset, test: SequenceDataset, experiment: Experime
     torch.manual_seed(seed)
     loop = EpochLoop(list(heads.values()), train, experiment.recipe, first_dt=experiment.first_dt)
     for _ in range(experiment.recipe.epochs):
-        loop.epoch()
+        loop.run_epoch()
     baselines = fit_baselines(frame_probe, penalty, all_views, inner, classes) if experiment.baselines else {}
     contestants = _Contestants(experiment, heads, baselines, classes)
     scores, frame_scores = contestants.predict(list(test))
@@ -176,7 +176,7 @@ def check_folds(dataset: Dataset, k: int, seeds: int, seed: int) -> None:
 
 def logits_without_state(head: LiquidHead, sequences: Sequence[ClipSequence], first_dt: float) -> list[Tensor]:
     """Return the logits of each clip (n, classes) when every frame is the first of a stream."""
-    frames = [sequence.only(slice(i, i + 1)) for sequence in sequences for i in range(len(sequence))]
+    frames = [sequence.select(slice(i, i + 1)) for sequence in sequences for i in range(len(sequence))]
     (by_frame,) = clip_logits([head], frames, first_dt, batch=SINGLE_FRAME_BATCH)
     rest: list[ClipLogits] = list(by_frame)
     logits = []

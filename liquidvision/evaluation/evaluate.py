@@ -152,7 +152,7 @@ class _Evaluator:
         kept = level.select(whole.times, np.random.default_rng(number))
         if not self.model.backbone.motion_crop:
             return select_embeddings(whole, kept, self._black)
-        return self.store.again(clip.path, partial(select_frames, kept=kept))
+        return self.store.embed_changed(clip.path, partial(select_frames, kept=kept))
 
 
 def count_passes(model: Model, *, degrade: bool) -> int:

@@ -46,6 +46,9 @@ class Model:
             that the memory starts settled on it; the head is trained with the same.
         task: what the logits mean, see `Task`.
 
+    Attributes:
+        folder: the folder that it was loaded from, which also says what it was trained on; else None.
+
     Raises:
         UsageError: the parts do not fit each other.
     """
@@ -68,6 +71,7 @@ class Model:
             raise UsageError(f"first_dt is {first_dt}; expected seconds, 0 or more")
         self.backbone, self.head = backbone, head.eval()
         self.labels, self.name, self.first_dt, self.task = tuple(labels), name, first_dt, task
+        self.folder: Path | None = None
 
     @property
     def device(self) -> torch.device:
@@ -181,6 +185,7 @@ class Model:
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             check_tensor_shapes(folder / WEIGHTS_FILE, prefix, part.state_dict(), own)
             part.load_state_dict(own)
+        model.folder = folder
         return model.to(device, half=half)
 
 

@@ -1,4 +1,4 @@
-"""Teaching by showing: a head from a few examples that are embedded already, within seconds."""
+"""Trains a head within seconds on a few examples that are embedded already, as the web page records them."""
 
 import math
 import time
@@ -17,24 +17,24 @@ from liquidvision.training import probe
 from liquidvision.training.optimise import EpochLoop, fit_statistics, join_after
 from liquidvision.training.recipe import Plan, default_plan
 from liquidvision.training.scoring import ClipLogits, clip_logits
-from liquidvision.training.sequences import ClipSequence, SequenceDataset
+from liquidvision.training.sequences import UNLABELLED, ClipSequence, SequenceDataset
 from liquidvision.training.trainer import Trainer
 
-PENALTY = probe.PENALTIES[0]  # too few examples to tune it by
-FEWEST_EPOCHS, EPOCHS, STEPS = 8, 24, 80  # epochs or steps, whichever are more, are enough
-BEFORE = 1.0  # seconds of another example, and of what was before it, that each is seen after
-CONTEXT = 12  # frames of each of the two, at most
-NOBODY = -1  # target of frames of which nobody said what they show
+PENALTY = probe.PENALTIES[0]  # there are too few examples to tune it
+MIN_EPOCHS = 8
+ENOUGH_EPOCHS, ENOUGH_STEPS = 24, 80  # training plans whichever takes longer, if there is time
+CONTEXT_SECONDS = 1.0  # of what preceded an example, and of the other example before that
+MAX_CONTEXT_FRAMES = 12  # of each of the two
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One showing of one class, and what was seen just before it.
+    """One recorded example of one class, and what was seen just before it.
 
     Attributes:
-        label: what it shows.
+        label: the class.
         embeddings: (n, d) float32, on the CPU.
-        times: (n,) float64 seconds, never falling, 0 at the example's first frame; below 0 before it.
+        times: (n,) float64 seconds, non-decreasing: 0 at the example's first frame, below 0 before it.
     """
 
     label: str
@@ -43,69 +43,74 @@ class Example:
 
     @property
     def lead(self) -> int:
-        """How many frames were seen before it."""
+        """Number of frames before the example."""
         return int((self.times < 0).sum())
 
 
-class ShownClip(SequenceDataset):
-    """Examples as lessons: each after the end of another and what was seen before it, as in a stream that goes on.
+class ExampleSequences(SequenceDataset):
+    """Examples as training sequences, each after the end of another and after its own lead, as in a stream.
 
-    So a head learns to let go of what was before, and not only to know a class from a stream's first frame; and its
-    statistics are also of what lies between.
+    So a head learns to forget what came before, and its statistics cover what lies between examples. Draws from
+    torch's generator.
 
     Args:
         examples: at least one of each label.
         labels: the classes.
 
     Attributes:
-        alone: each example by itself.
+        alone: each example without anything before it.
     """
 
     def __init__(self, examples: Sequence[Example], labels: Sequence[str]) -> None:
         clips = [Clip(Path(), f"{i:05d}", f"{i:05d}", example.label) for i, example in enumerate(examples)]
-        self.dataset, self.views = Dataset(Path(), tuple(clips), tuple(labels), None, grouped=False), ("shown",)
-        whole = [as_sequence(example, clip.name, labels) for example, clip in zip(examples, clips, strict=True)]
-        self.alone = [lesson.only(lesson.targets >= 0) for lesson in whole]
+        self.dataset, self.views = Dataset(Path(), tuple(clips), tuple(labels), None, grouped=False), ("recorded",)
+        whole = [example_sequence(example, clip.name, labels) for example, clip in zip(examples, clips, strict=True)]
+        self.alone = [sequence.select(sequence.targets >= 0) for sequence in whole]
         before = torch.randperm(len(clips)).tolist()
-        self._joined = [join_after(ending(self.alone[i]), lesson) for i, lesson in zip(before, whole, strict=True)]
+        self._joined = [
+            join_after(last_second(self.alone[i]), sequence) for i, sequence in zip(before, whole, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self._joined)
 
-    def lesson(self, index: int, view: str) -> ClipSequence:
+    def sequence(self, index: int, view: str) -> ClipSequence:
+        """Return one example with what precedes it."""
         return self._joined[index]
 
 
-def as_sequence(example: Example, name: str, labels: Sequence[str]) -> ClipSequence:
-    """An example with no more of what was before than counts."""
+def example_sequence(example: Example, name: str, labels: Sequence[str]) -> ClipSequence:
+    """Return an example as a sequence, with the last part of its lead."""
     targets = torch.full((len(example.times),), labels.index(example.label))
-    targets[: example.lead] = NOBODY
-    lesson = ClipSequence(name, example.embeddings, example.times, targets, whole=True)
-    near = subsample(torch.arange(example.lead)[example.times[: example.lead] >= -BEFORE])
-    return lesson.only(torch.cat([near, torch.arange(example.lead, len(lesson))]))
+    targets[: example.lead] = UNLABELLED
+    sequence = ClipSequence(name, example.embeddings, example.times, targets, whole_clip=True)
+    near = thin_frames(torch.arange(example.lead)[example.times[: example.lead] >= -CONTEXT_SECONDS])
+    return sequence.select(torch.cat([near, torch.arange(example.lead, len(sequence))]))
 
 
-def ending(lesson: ClipSequence) -> ClipSequence:
-    """The end of an example, with no more frames than count."""
-    return lesson.only(subsample(torch.arange(len(lesson))[lesson.times >= lesson.times[-1] - BEFORE]))
+def last_second(sequence: ClipSequence) -> ClipSequence:
+    """Return the last `CONTEXT_SECONDS` of a sequence, thinned."""
+    return sequence.select(
+        thin_frames(torch.arange(len(sequence))[sequence.times >= sequence.times[-1] - CONTEXT_SECONDS])
+    )
 
 
-def subsample(frames: Tensor) -> Tensor:
-    """At most `CONTEXT` of these frames, spread evenly, the last among them; Δt tells what passed between."""
-    step = math.ceil(len(frames) / CONTEXT) or 1
+def thin_frames(frames: Tensor) -> Tensor:
+    """Return at most `MAX_CONTEXT_FRAMES` of these frame numbers, evenly spaced, the last one included."""
+    step = math.ceil(len(frames) / MAX_CONTEXT_FRAMES) or 1
     return frames.flip(0)[::step].flip(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TeachResult:
-    """What came of it.
+    """The result of `teach`.
 
     Attributes:
         head: in eval mode.
-        plan: its training.
-        epochs: how many there were.
-        right: how many of the examples it knows by the mean of their frames.
-        seconds: that it took.
+        plan: of its training.
+        epochs: number of epochs.
+        right: number of examples that the head classifies correctly by the mean of their frames.
+        seconds: duration of the training.
     """
 
     head: LiquidHead
@@ -121,67 +126,66 @@ def teach(
     labels: Sequence[str],
     *,
     seconds: float,
-    on_epoch: Callable[[int, int], None] = lambda done, of: None,
+    on_epoch: Callable[[int, int], None] = lambda done, total: None,
 ) -> TeachResult:
-    """Train a head on all examples, with as many epochs as there is time for.
+    """Train a head on all examples, for as many epochs as fit into the time, `MIN_EPOCHS` or more.
 
     Args:
         layouts: of the embeddings.
-        examples: of two classes at least.
-        labels: in the order of the logits; each is shown by an example.
-        seconds: to be done in about so many, on a machine that does nothing else; the first epochs say how long
-            each will take.
-        on_epoch: called with epochs done and planned; what it raises ends the training.
+        examples: of at least two classes.
+        labels: in the order of the logits; each has an example.
+        seconds: approximate duration, on an otherwise idle machine; estimated from a first epoch.
+        on_epoch: called with epochs done and planned; an exception that it raises ends the training.
 
     Raises:
         UsageError: fewer than two classes, or a class without an example.
     """
     shown = {example.label for example in examples}
     if len(labels) < 2:
-        raise UsageError(f"there is {len(labels)} class to learn; expected two or more to tell apart")
+        raise UsageError(f"there is {len(labels)} class to learn; expected two or more")
     if missing := [label for label in labels if label not in shown]:
         raise UsageError(f"{missing[0]} has no examples; show one, or delete the class")
     began = time.perf_counter()
     plan = default_plan(len(examples))
-    # The probe knows nothing but these few examples, and is too sure of them to have a say.
-    # Each example comes after another one already, see `ShownClip`.
+    # The probe of so few examples is too confident to have a share in the logits.
+    # Each example already follows another one, see `ExampleSequences`.
     plan = replace(plan, head={**plan.head, "frame_share": 0.0}, recipe=replace(plan.recipe, preceded=0.0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.recipe.seed)
-        lessons = ShownClip(examples, labels)
+        sequences = ExampleSequences(examples, labels)
         head = LiquidHead(LiquidHeadConfig(layouts, len(labels), **plan.head))
-        fit_statistics([head], lessons, plan.first_dt)
-        probe.set_frame_readout(head, probe.fit_probe(lessons.alone, PENALTY))
-        enough = max(EPOCHS, math.ceil(STEPS / math.ceil(len(examples) / plan.recipe.batch)))
-        took = frame_seconds(head, lessons, plan)
-        epochs = max(FEWEST_EPOCHS, min(enough, int((began + seconds - time.perf_counter()) / took)))
+        fit_statistics([head], sequences, plan.first_dt)
+        probe.set_frame_readout(head, probe.fit_probe(sequences.alone, PENALTY))
+        enough = max(ENOUGH_EPOCHS, math.ceil(ENOUGH_STEPS / math.ceil(len(examples) / plan.recipe.batch)))
+        took = time_epoch(head, sequences, plan)
+        epochs = max(MIN_EPOCHS, min(enough, int((began + seconds - time.perf_counter()) / took)))
         plan = replace(plan, recipe=replace(plan.recipe, epochs=epochs))
-        course = Trainer(EpochLoop([head], lessons, plan.recipe, first_dt=plan.first_dt))
+        trainer = Trainer(EpochLoop([head], sequences, plan.recipe, first_dt=plan.first_dt))
         on_epoch(0, epochs)
-        course.run(lambda row: on_epoch(row.epoch, epochs))
-    (said,) = clip_logits([head], list(lessons), plan.first_dt)
-    right = sum(check_known(verdict, lesson) for verdict, lesson in zip(said, lessons, strict=True))
+        trainer.run(lambda row: on_epoch(row.epoch, epochs))
+    (logits,) = clip_logits([head], list(sequences), plan.first_dt)
+    right = sum(is_right(own, sequence) for own, sequence in zip(logits, sequences, strict=True))
     return TeachResult(head.eval(), plan, epochs, right, time.perf_counter() - began)
 
 
-def check_known(verdict: ClipLogits, lesson: ClipSequence) -> bool:
-    """Whether a lesson's judged frames, by the mean of their logits, are what they are said to be."""
-    judged = lesson.targets >= 0
-    return int(verdict.memory[judged].mean(0).argmax()) == int(lesson.targets[judged][0])
+def is_right(logits: ClipLogits, sequence: ClipSequence) -> bool:
+    """Return whether the mean logits of a sequence's judged frames are highest for its class."""
+    judged = sequence.targets >= 0
+    return int(logits.memory[judged].mean(0).argmax()) == int(sequence.targets[judged][0])
 
 
-def frame_seconds(head: LiquidHead, lessons: ShownClip, plan: Plan) -> float:
-    """Seconds that an epoch takes, by one on a copy of the head."""
+def time_epoch(head: LiquidHead, sequences: ExampleSequences, plan: Plan) -> float:
+    """Return the seconds that an epoch takes, measured on a copy of the head."""
     trial = LiquidHead(head.config)
     trial.load_state_dict(head.state_dict())
-    fit = EpochLoop([trial], lessons, plan.recipe, first_dt=plan.first_dt)
+    loop = EpochLoop([trial], sequences, plan.recipe, first_dt=plan.first_dt)
     began = time.perf_counter()
-    fit.epoch()
+    loop.run_epoch()
     return time.perf_counter() - began
 
 
 def warm_up(layouts: tuple[Layout, ...]) -> None:
-    """Compile and import what `teach` needs at its first use, by a training of nothing in particular."""
+    """Run a tiny training, so that the first real one need not import and compile."""
     dim = sum(layout.channels * layout.cells for layout in layouts)
     rows = torch.linspace(0, 1, 4 * dim).view(4, dim)
     times = torch.arange(4, dtype=torch.float64) / 15

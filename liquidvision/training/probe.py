@@ -1,4 +1,4 @@
-"""A linear probe: what each frame alone says, read from the whole embedding; a head's readout of single frames."""
+"""A linear probe of single frames on the whole embedding; it becomes a head's readout of each frame alone."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ from liquidvision.metrics.classification import ClipScores, clip_accuracy, frame
 from liquidvision.models.heads.liquid_head import LiquidHead
 from liquidvision.training.sequences import ClipSequence, SequenceDataset
 
-PROBE_FRAMES = 8000  # of all clips in all views, spread evenly; neighbouring frames are nearly the same
-PENALTIES = (1e-2, 1e-3, 1e-1, 1e-4, 1.0)  # C of scikit-learn's LogisticRegression; of equals the first is taken
-INNER_FOLDS = 4  # of a training part, one of which judges what is tuned
-NEVER = -30.0  # logit of a class that a probe has not seen
+PROBE_FRAMES = 8000  # sampled evenly over all clips in all views; neighbouring frames are nearly the same
+PENALTIES = (1e-2, 1e-3, 1e-1, 1e-4, 1.0)  # C of scikit-learn's LogisticRegression; of equally good ones the first
+INNER_FOLDS = 4  # of a training part; one of them judges what is tuned
+UNSEEN_LOGIT = -30.0  # logit of a class that the probe was not fitted to
 
 
 def inner_split(train: SequenceDataset) -> tuple[SequenceDataset, SequenceDataset]:
-    """A part of training lessons to try parameters on, and the rest, to judge them by; groups stay whole.
+    """Split training sequences into a part to fit and a part to judge by; groups stay whole.
 
-    Where that would leave one class alone to learn from, both parts are all of it.
+    If the first part would have one class only, both parts are the whole.
     """
     dataset = train.dataset
     groups = {clip.group for clip in dataset.clips}
@@ -31,58 +31,61 @@ def inner_split(train: SequenceDataset) -> tuple[SequenceDataset, SequenceDatase
     rest = [clip for clip in dataset.clips if clip.name not in judge]
     if not judge or len(labels_in(rest, dataset.background)) < 2:
         return train, train
-    return train.only([clip.name for clip in rest]), train.only(sorted(judge))
+    return train.select([clip.name for clip in rest]), train.select(sorted(judge))
 
 
-def fit_probe(lessons: Sequence[ClipSequence], c: float) -> Pipeline:
-    """Multinomial logistic regression on standardised embeddings of single frames.
+def fit_probe(sequences: Sequence[ClipSequence], c: float) -> Pipeline:
+    """Fit multinomial logistic regression to standardised embeddings of single frames.
+
+    Args:
+        sequences: of at least two classes.
+        c: inverse strength of the L2 penalty.
 
     Raises:
-        ValueError: lessons of one class alone.
+        ValueError: the sequences have one class only.
     """
-    step = max(1, sum(len(lesson) for lesson in lessons) // PROBE_FRAMES)
-    # Shorter than a step, a clip gives its middle frame.
-    picks = [range(min(step, len(lesson)) // 2, len(lesson), step) for lesson in lessons]
-    x = np.concatenate([lesson.embeddings[list(pick)].numpy() for lesson, pick in zip(lessons, picks, strict=True)])
-    y = np.concatenate([lesson.targets[list(pick)].numpy() for lesson, pick in zip(lessons, picks, strict=True)])
+    step = max(1, sum(len(sequence) for sequence in sequences) // PROBE_FRAMES)
+    # A clip shorter than a step contributes its middle frame.
+    picks = [list(range(min(step, len(sequence)) // 2, len(sequence), step)) for sequence in sequences]
+    x = np.concatenate([own.embeddings[pick].numpy() for own, pick in zip(sequences, picks, strict=True)])
+    y = np.concatenate([own.targets[pick].numpy() for own, pick in zip(sequences, picks, strict=True)])
     return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000, tol=1e-3)).fit(x, y)
 
 
-def probe_scores(probe: Pipeline, lessons: Sequence[ClipSequence], classes: int) -> list[ClipScores]:
-    """What a probe says of every frame; a class that it never saw has no chance."""
-    tracks = []
-    for lesson in lessons:
-        scores = np.zeros((len(lesson), classes))
-        scores[:, probe.classes_] = probe.predict_proba(lesson.embeddings.numpy())
-        tracks.append(ClipScores(lesson.targets.numpy(), scores, lesson.times.numpy()))
-    return tracks
+def probe_scores(probe: Pipeline, sequences: Sequence[ClipSequence], classes: int) -> list[ClipScores]:
+    """Return a probe's scores of every frame; a class that it was not fitted to scores 0."""
+    clips = []
+    for sequence in sequences:
+        scores = np.zeros((len(sequence), classes))
+        scores[:, probe.classes_] = probe.predict_proba(sequence.embeddings.numpy())
+        clips.append(ClipScores(sequence.targets.numpy(), scores, sequence.times.numpy()))
+    return clips
 
 
 def tune_penalty(train: Sequence[ClipSequence], judge: Sequence[ClipSequence], classes: int) -> float:
-    """The penalty of `PENALTIES` by which probes of `train` are most often right on `judge`, on clips or on frames.
+    """Return the penalty of `PENALTIES` with which probes of `train` have the best accuracy on `judge`.
 
-    Where `train` has one class alone nothing can be tried, and the first is taken.
+    Clip accuracy counts where one label holds for each clip, else frame accuracy. If `train` has one class only, the
+    first penalty is returned.
     """
-    if len({int(target) for lesson in train for target in lesson.targets.unique()}) < 2:
+    if len({int(target) for sequence in train for target in sequence.targets.unique()}) < 2:
         return PENALTIES[0]
-    right = clip_accuracy if all(lesson.whole for lesson in judge) else frame_accuracy
-    return max(PENALTIES, key=lambda c: right(probe_scores(fit_probe(train, c), judge, classes)))
+    accuracy = clip_accuracy if all(sequence.whole_clip for sequence in judge) else frame_accuracy
+    return max(PENALTIES, key=lambda c: accuracy(probe_scores(fit_probe(train, c), judge, classes)))
 
 
 @torch.no_grad()
 def set_frame_readout(head: LiquidHead, probe: Pipeline) -> None:
-    """Have a head, whose statistics are set, say of each frame alone what a probe says of it."""
+    """Make a head's readout of single frames compute the probe's logits; the head's statistics must be set."""
     scaler, regression = probe[0], probe[-1]
-    weights, bias = (
-        regression.coef_ / scaler.scale_,
-        regression.intercept_ - regression.coef_ @ (scaler.mean_ / scaler.scale_),
-    )
-    if len(weights) == 1:  # of two classes scikit-learn keeps the second one's logit alone
+    weights = regression.coef_ / scaler.scale_
+    bias = regression.intercept_ - regression.coef_ @ (scaler.mean_ / scaler.scale_)
+    if len(weights) == 1:  # with two classes scikit-learn keeps the second one's logit only
         weights, bias = np.concatenate([0 * weights, weights]), np.append(0.0, bias)
     # The head's readout sees (x - mean) * inverse_std.
     mean, inverse_std = (value.cpu().double().numpy() for value in (head.mean, head.inverse_std))
     bias = bias + weights @ mean
     head.frame_readout.weight.zero_()
-    head.frame_readout.bias.fill_(NEVER)
+    head.frame_readout.bias.fill_(UNSEEN_LOGIT)
     head.frame_readout.weight[probe.classes_] = torch.from_numpy(weights / inverse_std).to(head.frame_readout.weight)
     head.frame_readout.bias[probe.classes_] = torch.from_numpy(bias).to(head.frame_readout.bias)

@@ -1,4 +1,4 @@
-"""How a head is trained: every number of it, and the defaults by the size of the data."""
+"""How a head is trained: every number of it, and defaults for the size of the data."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,29 +11,29 @@ TAUS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The numbers of a training, as written beside the model.
+    """The numbers of a training. Trained models record them under these names.
 
     Attributes:
-        epochs: times that every clip is seen.
-        batch: clips, or passages of long videos, in a batch.
-        learning_rate: the peak of the one-cycle schedule (Smith and Topin 2018, arXiv 1708.07120).
-        warm_up: share of the training in which the learning rate rises.
+        epochs: number of passes over all clips.
+        batch: clips, or passages of long videos, per batch.
+        learning_rate: peak of the one-cycle schedule (Smith and Topin 2018, arXiv 1708.07120).
+        warm_up: share of the training in which the learning rate rises, 0..1.
         weight_decay: of AdamW.
-        clip_norm: the largest norm of a head's gradient.
+        clip_norm: maximum norm of a head's gradient.
         smoothing: label smoothing, 0..1.
-        calm: seconds: weight, beside the cross-entropy of a clip of one label, of the change of the probabilities in
-            a second (the magnitudes from frame to frame, summed over classes); without it labels flicker.
-        noise: standard deviation of the Gaussian noise on the cell's standardised features: half of its
-            variance drawn once for a clip, half for each frame.
-        most_dropped: the largest share of a clip's frames left out at random, their Δt handed over; 0..1.
-        preceded: share of clips of one label that come, in training, after the end of another clip, as in a stream that
-            does not begin anew with each; what went before is seen and not judged; 0..1.
-        mixup: share of batches in which clips are blended with others of the batch, labels likewise
-            (Zhang et al. 2018, arXiv 1710.09412); 0..1.
-        balance: class weights are the inverse frequency of a class to this power, 0..1.
-        window: frames after which backpropagation is cut; the state is carried on.
-        passage: frames after which a long video is cut into passages that are learnt by themselves.
-        patience: epochs in turn, clearly worse in validation than the best, after which training stops.
+        calm: seconds. Weight of the change of the probabilities per second (absolute changes from frame to frame,
+            summed over classes), added to the cross-entropy of a clip of one label; without it labels flicker.
+        noise: standard deviation of the Gaussian noise on the cell's standardised features: half of its variance is
+            drawn once per clip, half for each frame.
+        most_dropped: maximum share of a clip's frames left out at random, 0..1; the other frames keep their times.
+        preceded: share of clips of one label that follow the end of another clip in training, 0..1, as in a stream,
+            which does not start again with each clip. The preceding frames are seen and not judged.
+        mixup: share of batches in which clips and their labels are blended with others of the batch, 0..1 (Zhang et
+            al. 2018, arXiv 1710.09412).
+        balance: class weights are the inverse class frequencies to this power, 0..1.
+        window: frames after which backpropagation is truncated; the state is carried on.
+        passage: maximum length in frames; longer videos are cut into passages that are trained on separately.
+        patience: training stops after this many epochs in a row that are clearly worse than the best in validation.
         seed: of everything random.
 
     Raises:
@@ -71,20 +71,21 @@ class Recipe:
                 raise UsageError(f"{name} is {getattr(self, name)}; expected a number, 0 or more")
 
     def to_json(self) -> dict[str, Any]:
+        """Return the numbers by name."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to train, beside the data.
+    """What to train.
 
     Attributes:
-        head: as `LiquidHeadConfig`, without layouts and classes.
+        head: fields of `LiquidHeadConfig`, without layouts and classes.
         recipe: the numbers of the training.
-        views: what the head sees of every clip in training; "plain" is the first.
-        folds: cross-validate by so many folds, and train the model on all clips; 0: one split into training,
-            validation and test.
-        seeds: of the heads in cross-validation.
+        views: the views of every clip in training; the first is "plain".
+        folds: number of folds of a cross-validation, after which the model is trained on all clips; 0: one split into
+            training, validation and test.
+        seeds: number of heads per fold.
         first_dt: see `Model`.
     """
 
@@ -99,16 +100,16 @@ class Plan:
 def default_plan(
     clips: int, *, cell: str = "gated", taus: tuple[float, ...] = TAUS, motion_crop: bool = False, grids: int = 1
 ) -> Plan:
-    """What suits so many training clips: few clips, few dimensions and many epochs.
+    """Return a plan for a number of training clips: the fewer clips, the fewer dimensions and the more epochs.
 
     Args:
-        clips: for training; a long video counts as one.
+        clips: number of training clips; a long video counts as one.
         cell: see `LiquidHeadConfig`.
         taus: time constants of the traces, in seconds.
-        motion_crop: of the backbone. The crop shows well what moves and hides where it moves to, so that what a frame
-            alone says weighs more.
-        grids: how many maps of the backbone are kept on grids; each has dimensions of its own. More than one are for
-            which way something moves: traces are then straight.
+        motion_crop: of the backbone. The crop shows well what moves and hides where it moves to, so each frame alone
+            has more weight.
+        grids: number of the backbone's maps that are kept on grids; each adds dimensions. More than one serve to
+            distinguish directions of movement: traces are then straight.
     """
     head = {
         "components": (48 if clips < 1000 else 128) * max(1, grids),

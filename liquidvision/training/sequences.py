@@ -1,4 +1,4 @@
-"""What a head learns from: embedded clips with their times and labels, and batches of them."""
+"""The sequences that heads are trained on: embedded clips with their times and labels, and batches of them."""
 
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -11,7 +11,8 @@ from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.inference.clock import monotonic_times
 
-MAX_MEMORY_BYTES = 2 * 2**30  # embeddings that stay in memory; the rest is read again from the cache
+MAX_MEMORY_BYTES = 2 * 2**30  # embeddings kept in memory; the rest is read from the cache each time
+UNLABELLED = -1  # target of frames that a head sees and is not judged by
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,103 +22,103 @@ class ClipSequence:
     Attributes:
         name: of the clip.
         embeddings: (n, d) float32.
-        times: (n,) float64 seconds, never falling.
-        targets: (n,) int64 class of each frame; -1 where nobody said, which is seen and not judged.
-        whole: whether one label holds for all of it, so that the clip is judged by the mean of its frames' logits.
+        times: (n,) float64 seconds, non-decreasing.
+        targets: (n,) int64 class of each frame, or `UNLABELLED`.
+        whole_clip: whether one label holds for the whole clip, which is then judged by the mean of its frames' logits.
     """
 
     name: str
     embeddings: Tensor
     times: Tensor
     targets: Tensor
-    whole: bool
+    whole_clip: bool
 
     def __len__(self) -> int:
         return len(self.times)
 
-    def only(self, frames: slice | Tensor) -> "ClipSequence":
-        """The same with some of its frames, which keep their own times."""
+    def select(self, frames: slice | Tensor) -> "ClipSequence":
+        """Return the sequence with some of its frames, which keep their times."""
         return replace(self, embeddings=self.embeddings[frames], times=self.times[frames], targets=self.targets[frames])
 
 
 class SequenceDataset(Sequence[ClipSequence]):
-    """The clips of a dataset as lessons, read from the cache of embeddings and kept in memory while they fit.
+    """The clips of a dataset as sequences, read from the cache of embeddings and kept in memory while they fit.
 
     Args:
-        dataset: annotated clips; all of them are readable.
+        dataset: annotated clips, all readable.
         store: their embeddings.
-        views: the views that training may choose from; the first is what evaluation sees.
+        views: the views that training chooses from; evaluation uses the first.
     """
 
     def __init__(self, dataset: Dataset, store: EmbeddingStore, views: Sequence[str] = ("plain",)) -> None:
         self.dataset, self.store, self.views = dataset, store, tuple(views)
-        self._shelf: dict[tuple[int, str], ClipSequence] = {}
+        self._loaded: dict[tuple[int, str], ClipSequence] = {}
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self.dataset.clips)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # a slice of clips is nobody's wish
-        return self.lesson(index, self.views[0])
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # slices are not supported
+        return self.sequence(index, self.views[0])
 
     def __iter__(self) -> Iterator[ClipSequence]:
         return (self[i] for i in range(len(self)))
 
-    def only(self, names: Sequence[str]) -> "SequenceDataset":
-        """The lessons of these clips."""
+    def select(self, names: Sequence[str]) -> "SequenceDataset":
+        """Return the sequences of the clips with these names."""
         part = copy(self)
-        part.dataset, part._shelf, part._bytes = self.dataset.only(names), {}, 0
+        part.dataset, part._loaded, part._bytes = self.dataset.select(names), {}, 0
         places = {clip.name: i for i, clip in enumerate(part.dataset.clips)}
-        for (_, view), lesson in self._shelf.items():
-            if lesson.name in places:
-                part._put(places[lesson.name], view, lesson)
+        for (_, view), sequence in self._loaded.items():
+            if sequence.name in places:
+                part._keep(places[sequence.name], view, sequence)
         return part
 
-    def in_all_views(self) -> list[ClipSequence]:
-        """Every clip in every view, view by view: what is learnt from."""
-        return [self.lesson(index, view) for view in self.views for index in range(len(self))]
+    def all_views(self) -> list[ClipSequence]:
+        """Return every clip in every view, view by view."""
+        return [self.sequence(index, view) for view in self.views for index in range(len(self))]
 
-    def lesson(self, index: int, view: str) -> ClipSequence:
-        """One clip in one of its views."""
-        if (index, view) in self._shelf:
-            return self._shelf[index, view]
+    def sequence(self, index: int, view: str) -> ClipSequence:
+        """Return one clip in one of its views."""
+        if (index, view) in self._loaded:
+            return self._loaded[index, view]
         clip = self.dataset.clips[index]
-        features = self.store.get(clip.path, view)
-        times = features.times
+        embedded = self.store.get(clip.path, view)
+        times = embedded.times
         targets = clip.targets(times, self.dataset.labels, self.dataset.background)
-        lesson = ClipSequence(
+        sequence = ClipSequence(
             clip.name,
-            features.embeddings,
+            embedded.embeddings,
             torch.from_numpy(monotonic_times(times)),
             torch.from_numpy(targets),
-            whole=clip.label is not None,
+            whole_clip=clip.label is not None,
         )
-        self._put(index, view, lesson)
-        return lesson
+        self._keep(index, view, sequence)
+        return sequence
 
-    def _put(self, index: int, view: str, lesson: ClipSequence) -> None:
-        if self._bytes + lesson.embeddings.nbytes <= MAX_MEMORY_BYTES:
-            self._shelf[index, view] = lesson
-            self._bytes += lesson.embeddings.nbytes
+    def _keep(self, index: int, view: str, sequence: ClipSequence) -> None:
+        if self._bytes + sequence.embeddings.nbytes <= MAX_MEMORY_BYTES:
+            self._loaded[index, view] = sequence
+            self._bytes += sequence.embeddings.nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceBatch:
-    """Lessons side by side, padded at their ends.
+    """Sequences side by side, padded at their ends.
 
     Attributes:
         embeddings: (rows, steps, d) float32.
         dts: (rows, steps) float32 seconds.
         targets: (rows, steps) int64.
-        lengths: (rows,) int64 frames of each row that count.
-        whole: (rows,) bool, see `ClipSequence`.
+        lengths: (rows,) int64 number of frames of each row; the rest is padding.
+        whole_clip: (rows,) bool, see `ClipSequence`.
     """
 
     embeddings: Tensor
     dts: Tensor
     targets: Tensor
     lengths: Tensor
-    whole: Tensor
+    whole_clip: Tensor
 
     @property
     def real(self) -> Tensor:
@@ -128,21 +129,21 @@ class SequenceBatch:
         return SequenceBatch(*(getattr(self, name).to(device) for name in self.__slots__))
 
 
-def collate_sequences(lessons: Sequence[ClipSequence], first_dt: float) -> SequenceBatch:
-    """Lessons of unequal length as one batch; Δt as a `Session` takes it: `first_dt`, then the seconds that passed."""
-    lengths = torch.tensor([len(lesson) for lesson in lessons])
-    steps, width = int(lengths.max()), lessons[0].embeddings.shape[1]
+def collate_sequences(sequences: Sequence[ClipSequence], first_dt: float) -> SequenceBatch:
+    """Pad sequences to one batch. Δt is as in a `Session`: `first_dt` at first, then the elapsed seconds."""
+    lengths = torch.tensor([len(sequence) for sequence in sequences])
+    steps, width = int(lengths.max()), sequences[0].embeddings.shape[1]
     batch = SequenceBatch(
-        torch.zeros(len(lessons), steps, width),
-        torch.zeros(len(lessons), steps),
-        torch.zeros(len(lessons), steps, dtype=torch.int64),
+        torch.zeros(len(sequences), steps, width),
+        torch.zeros(len(sequences), steps),
+        torch.zeros(len(sequences), steps, dtype=torch.int64),
         lengths,
-        torch.tensor([lesson.whole for lesson in lessons]),
+        torch.tensor([sequence.whole_clip for sequence in sequences]),
     )
-    for row, lesson in enumerate(lessons):
-        n = len(lesson)
-        batch.embeddings[row, :n] = lesson.embeddings
+    for row, sequence in enumerate(sequences):
+        n = len(sequence)
+        batch.embeddings[row, :n] = sequence.embeddings
         batch.dts[row, 0] = first_dt
-        batch.dts[row, 1:n] = lesson.times.diff().float()
-        batch.targets[row, :n] = lesson.targets
+        batch.dts[row, 1:n] = sequence.times.diff().float()
+        batch.targets[row, :n] = sequence.targets
     return batch

@@ -1,4 +1,4 @@
-"""What `train --tensorboard` writes: each epoch's figures, as TensorBoard's scalars."""
+"""Writes each epoch's figures as TensorBoard scalars, for `train --tensorboard`."""
 
 from dataclasses import asdict
 from functools import partial
@@ -26,7 +26,7 @@ class TensorBoardLog:
                 "--tensorboard needs the package tensorboard: pip install 'liquidvision[tensorboard]'"
             ) from error
         self._folder, self._open = folder, partial(SummaryWriter, folder)
-        self._writer: Any = None  # a SummaryWriter from the first epoch on: it begins by making its file
+        self._writer: Any = None  # opened at the first epoch: a SummaryWriter creates its file at once
 
     def write(self, row: "EpochRow") -> None:
         """Write an epoch's figures.
@@ -36,7 +36,7 @@ class TensorBoardLog:
         """
         try:
             if self._writer is None:
-                # What an earlier training in this folder wrote from this epoch on counts no more.
+                # Hide what an earlier training in this folder wrote for this and later epochs.
                 self._writer = self._open(purge_step=row.epoch)
             for name, value in asdict(row).items():
                 if name not in ("epoch", "best", "behind") and value is not None:
@@ -46,5 +46,6 @@ class TensorBoardLog:
             raise SinkError(f"cannot write TensorBoard's file in {self._folder}: {error.strerror or error}") from error
 
     def close(self) -> None:
+        """Close the file, if one was opened."""
         if self._writer is not None:
             self._writer.close()

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from liquidvision.data.embedding_file import (
-    EMBEDDED,
+    EMBEDDING_SUFFIX,
     ClipEmbeddings,
     backbone_identity,
     encode_embedding_file,
-    read_embedding_bytes,
+    read_exported_embeddings,
 )
 from liquidvision.errors import SourceError, UsageError, first_line
 from liquidvision.models.folder import CARD_FILE, CONFIG_FILE, MODEL_FORMAT, WEIGHTS_FILE, read_tensors
@@ -58,7 +58,7 @@ def pack_examples(examples: Sequence[Example], sight: SharedModel) -> bytes:
     about = backbone_identity(sight.teachable)
     files, rows = {}, [("file", "label")]
     for number, example in enumerate(examples, 1):
-        name = f"{number:04d}{EMBEDDED}"
+        name = f"{number:04d}{EMBEDDING_SUFFIX}"
         start, ticks = example.lead, (example.times / float(MICRO)).round().long()
         shown = ticks[start:]
         features = ClipEmbeddings(example.embeddings[start:], shown, torch.zeros_like(shown), MICRO, Fraction(0))
@@ -97,7 +97,7 @@ def unpack(archive_path: Path, folder: Path) -> list[str]:
                 name = info.filename.rpartition("/")[2]
                 if name in names:
                     raise UsageError(f"the zip holds {name} twice; expected one folder in it")
-                most = MOST_UNPACKED if name.endswith(EMBEDDED) else MOST_TEXT
+                most = MOST_UNPACKED if name.endswith(EMBEDDING_SUFFIX) else MOST_TEXT
                 with archive.open(info) as file:
                     content = file.read(min(most, info.file_size) + 1)
                 if len(content) > min(most, info.file_size):
@@ -116,7 +116,7 @@ def required_entry(name: str) -> bool:
     parts = name.split("/")
     if any(part.startswith((".", "__")) for part in parts) or "\\" in name or "\0" in name or len(parts[-1]) > 100:
         return False
-    return parts[-1] in (CONFIG_FILE, CARD_FILE, INDEX) or parts[-1].endswith(EMBEDDED)
+    return parts[-1] in (CONFIG_FILE, CARD_FILE, INDEX) or parts[-1].endswith(EMBEDDING_SUFFIX)
 
 
 def read_examples(folder: Path, sight: SharedModel) -> list[Example]:
@@ -133,9 +133,11 @@ def read_examples(folder: Path, sight: SharedModel) -> list[Example]:
         if not rows or rows[0] != ["file", "label"] or not all(len(row) == 2 for row in rows if row):
             raise UsageError(f"{INDEX} in the zip has other columns than file,label")
         for name, label in filter(None, rows[1:]):
-            if not required_entry(name) or "/" in name or not name.endswith(EMBEDDED):
-                raise UsageError(f"{INDEX} in the zip names {name!r}; expected a file of the zip, as 0001{EMBEDDED}")
-            features = read_embedding_bytes(folder / name, about, dim)
+            if not required_entry(name) or "/" in name or not name.endswith(EMBEDDING_SUFFIX):
+                raise UsageError(
+                    f"{INDEX} in the zip names {name!r}; expected a file of the zip, as 0001{EMBEDDING_SUFFIX}"
+                )
+            features = read_exported_embeddings(folder / name, about, dim)
             times = never_falling(features.times.tolist())
             lead, lead_times = lead_of(folder / name, dim)
             if not SHORTEST <= len(times) <= MOST_FRAMES or not 0 <= float(times[-1]) <= 2 * LONGEST:

@@ -1,4 +1,4 @@
-"""The card of a trained model, in the Hugging Face form, filled in with its data, its training and its scores."""
+"""The model card of a trained model, in Hugging Face's form: its data, training and figures."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from liquidvision.models.model import Model
 from liquidvision.training.recipe import Plan
 from liquidvision.training.trainer import EpochRow
 
-HEAD = """---
+HEADER = """---
 library_name: liquidvision
 pipeline_tag: video-classification
 tags: [liquid-neural-network, {cell}]
@@ -25,94 +25,112 @@ def model_card_text(
     history: Sequence[EpochRow],
     evaluation: Mapping[str, Any],
 ) -> str:
-    """README.md of a trained model's folder."""
+    """Return README.md of a trained model's folder.
+
+    Args:
+        model: the trained model.
+        folder: its folder, as the user named it.
+        plan: what was trained.
+        data: see `dataset_facts`.
+        history: of the training.
+        evaluation: all figures.
+    """
     command = f"-m {shlex.quote(str(folder))}"
-    config, recipe, scores = model.head_config, plan.recipe, evaluation
+    config, recipe = model.head_config, plan.recipe
     parts = {part: len(names) for part, names in data["parts"].items()}
+    temperature = evaluation["training"]["temperature"]
+    fitted = (
+        "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
+    )
+    crop = ", of a square crop around what moves" if model.backbone.motion_crop else ""
+    nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
+    return f"""{HEADER.format(cell=config.cell)}
+# {model.name}
+
+Classifies video into {len(model.labels)} classes: {", ".join(model.labels)}.
+
+```sh
+liquidvision infer clip.mp4 {command}
+```
+
+## Architecture
+
+- Backbone: torchvision's {model.backbone.name}, frozen, {model.backbone.preprocessing.size[0]} pixels{crop};
+  embedding of {model.backbone.dim} numbers from {nodes}.
+- Head: whitened to {config.components}, traces with τ of {", ".join(f"{tau:g}" for tau in config.taus)} s, projection
+  to {config.width}, {config.units} units ({config.cell}); {evaluation["model"]["parameters"]:,} trained parameters.
+
+## Training
+
+{data["name"]}: {sum(parts.values())} clips{f", background class {data['background']}" if data["background"] else ""}.
+{describe_split(plan, data, parts, evaluation)}
+{len(history)} of at most {recipe.epochs} epochs, AdamW, learning rate {recipe.learning_rate:g}, weight decay
+{recipe.weight_decay:g}, batches of {recipe.batch}, label smoothing {recipe.smoothing:g}, noise {recipe.noise:g}, up to
+{recipe.most_dropped:.0%} of the frames dropped with the others at their times, {recipe.preceded:.0%} of the clips of one
+label after the end of another; views: {", ".join(plan.views)}; seed
+{recipe.seed}. Logits are divided by {temperature["memory"]:.3g} with memory and by {temperature["frame"]:.3g} by each
+frame alone, temperatures fitted {fitted}.
+
+## Figures
+
+| | with memory | each frame alone |
+|---|---|---|
+{figure_table(evaluation)}
+
+On {evaluation["data"]["videos"]} videos, {evaluation["data"]["seconds"]:.0f} s. All figures are in evaluation.json;
+`liquidvision eval DATA {command} --report report.html` makes a report of them.
+
+## Limits
+
+The model knows these classes, and the places, people and cameras of these recordings; anything else was not measured.
+Add here whose recordings these are, and whether they may be used for this.
+"""
+
+
+def describe_split(plan: Plan, data: Mapping[str, Any], parts: Mapping[str, int], evaluation: Mapping[str, Any]) -> str:
+    """Return how the clips were split into what was trained on and what was evaluated."""
     by = "group" if data["grouped"] else "video"
-    if plan.folds:
-        how = (
-            f"Cross-validation by {by} in {plan.folds} folds: every clip is judged by a head that never saw it. "
-            "The model in this folder was trained on all clips."
+    if not plan.folds:
+        counts = ", ".join(f"{count} clips {part}" for part, count in parts.items())
+        seed = plan.recipe.seed
+        return f"Split by {by} with seed {seed} (split.json): {counts}. Below: the test part, unseen in training."
+    text = (
+        f"Cross-validation by {by} in {plan.folds} folds: every clip is evaluated by a head that never saw it. "
+        "The model in this folder was trained on all clips."
+    )
+    if plan.seeds > 1:
+        own, metric = evaluation["compare"]["rows"][0], evaluation["compare"]["metric"].partition("_")[0]
+        mean, deviation = format_share(own["mean"]), format_share(own["sd_seeds"])
+        text += (
+            f"\nOf {plan.seeds} seeds, {metric}s right with memory: mean {mean}, standard deviation {deviation}. "
+            "Below: the first seed."
         )
-        if plan.seeds > 1:
-            own = scores["compare"]["rows"][0]
-            how += (
-                f"\nOf {plan.seeds} seeds, {scores['compare']['metric'].partition('_')[0]}s right with memory: mean "
-                f"{format_share(own['mean'])}, standard deviation {format_share(own['sd_seeds'])}. Below: seed 1."
-            )
-    else:
-        how = (
-            f"Split by {by} with seed {recipe.seed} (split.json): "
-            + ", ".join(f"{count} clips {part}" for part, count in parts.items())
-            + ". Below: the test part, which training never saw."
-        )
+    return text
+
+
+def figure_table(evaluation: Mapping[str, Any]) -> str:
+    """Return the rows of the table of figures; figures that do not apply are left out."""
     rows = [
         ("clips right", "clip_accuracy", format_share),
         ("frames right", "frame_accuracy", format_share),
         ("mean class accuracy", "mean_class_accuracy", format_share),
         ("mean average precision", "map", format_share),
         ("segment edit score", "edit", format_number),
-        ("flips a minute beyond the truth", "flips_per_minute", format_number),
+        ("flips per minute beyond the truth", "flips_per_minute", format_number),
         ("calibration error", "ece", format_share),
     ]
-    table = "\n".join(
-        f"| {text} | {show(scores['memory'].get(name))} | {show(scores['frame'].get(name))} |"
+    return "\n".join(
+        f"| {text} | {show(evaluation['memory'].get(name))} | {show(evaluation['frame'].get(name))} |"
         for text, name, show in rows
-        if scores["memory"].get(name) is not None
+        if evaluation["memory"].get(name) is not None
     )
-    temperature = scores["training"]["temperature"]
-    fitted = (
-        "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
-    )
-    look = ", of a square around what moves" if model.backbone.motion_crop else ""
-    nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
-    return f"""{HEAD.format(cell=config.cell)}
-# {model.name}
-
-Tells {len(model.labels)} classes in video: {", ".join(model.labels)}.
-
-```sh
-liquidvision infer clip.mp4 {command}
-```
-
-## Made of
-
-- Backbone: torchvision's {model.backbone.name}, frozen, {model.backbone.preprocessing.size[0]} pixels{look};
-  embedding of {model.backbone.dim} numbers from {nodes}.
-- Head: whitened to {config.components}, traces with τ of {", ".join(f"{tau:g}" for tau in config.taus)} s, projection
-  to {config.width}, {config.units} units ({config.cell}); {scores["model"]["parameters"]:,} trained parameters.
-
-## Trained on
-
-{data["name"]}: {sum(parts.values())} clips{f", background class {data['background']}" if data["background"] else ""}.
-{how}
-{len(history)} of at most {recipe.epochs} epochs, AdamW, learning rate {recipe.learning_rate:g}, weight decay
-{recipe.weight_decay:g}, batches of {recipe.batch}, label smoothing {recipe.smoothing:g}, noise {recipe.noise:g}, up to
-{recipe.most_dropped:.0%} of the frames left out with their Δt handed over, {recipe.preceded:.0%} of the clips of one
-label after the end of another; views: {", ".join(plan.views)}; seed
-{recipe.seed}. Logits are divided by {temperature["memory"]:.3g} with memory and by {temperature["frame"]:.3g} by each
-frame alone, temperatures fitted {fitted}.
-
-## How well it does
-
-| | with memory | each frame alone |
-|---|---|---|
-{table}
-
-Of {scores["data"]["videos"]} videos, {scores["data"]["seconds"]:.0f} s. More in evaluation.json;
-`liquidvision eval DATA {command} --report report.html` makes a page of it.
-
-## Limits
-
-It knows these classes and these recordings' places, people and cameras; what lies beyond was not measured. Whose
-pictures these are, and whether they may be used for it, is for whoever trained it to say here.
-"""
 
 
 def format_share(value: float | None) -> str:
+    """Return a share as a percentage; "" for None."""
     return "" if value is None else f"{100 * value:.1f} %"
 
 
 def format_number(value: float | None) -> str:
+    """Return a number with one decimal; "" for None."""
     return "" if value is None else f"{value:.1f}"

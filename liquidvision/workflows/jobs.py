@@ -136,3 +136,140 @@ class BenchJob:
     device: str = "auto"
     half: bool = False
     save_json: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """Everything that a run of `train` needs; `run_train` runs it.
+
+    The command `liquidvision train` has an option for each field, with the same default.
+
+    Attributes:
+        data: a folder of class folders, a CSV or a JSON, see `read_dataset`.
+        out: the model folder to make.
+        background: the class of the time outside all intervals.
+        cache: the folder where embeddings are kept. None: see `default_cache_folder`.
+        vid_stride: use every Nth frame; the frames keep their times.
+        views: further views of the clips to train on, between commas, see `make_view`.
+        backbone: a torchvision classifier, or a liquidvision model to take the backbone from.
+        weights: a file with the torchvision classifier's weights. None: ImageNet's.
+        features: nodes of the torchvision classifier and the sides of their grids, "NODE:SIDE,...". None: chosen.
+        motion_crop: crop each frame around what moves, see `Backbone`. None: as the model does; of a torchvision
+            classifier, no.
+        traces: time constants of the traces in seconds, between commas. None: `TAUS`.
+        head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
+        epochs: None: by the number of clips.
+        seed: of everything random, 0 to 2**32 - 1.
+        folds: number of folds of a cross-validation, after which the model is trained on all clips. 0: one split into
+            training, validation and test.
+        seeds: number of heads per fold, with different folds and weights.
+        device: auto, cpu, cuda, mps or openvino.
+        resume: continue the training that was begun in `out`.
+        tensorboard: also write each epoch's figures for TensorBoard into `out`.
+        exist_ok: replace a model that already exists.
+    """
+
+    data: Path
+    _: KW_ONLY
+    out: Path
+    background: str = "background"
+    cache: Path | None = None
+    vid_stride: int = 1
+    views: str = "plain"
+    backbone: str = "mobilenet_v2"
+    weights: Path | None = None
+    features: str | None = None
+    motion_crop: bool | None = None
+    traces: str | None = None
+    head: str = "gated"
+    epochs: int | None = None
+    seed: int = 0
+    folds: int = 0
+    seeds: int = 1
+    device: str = "auto"
+    resume: bool = False
+    tensorboard: bool = False
+    exist_ok: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateJob:
+    """Everything that a run of `eval` needs; `run_evaluate` runs it.
+
+    The command `liquidvision eval` has an option for each field, with the same default.
+
+    Attributes:
+        data: a folder of class folders, a CSV or a JSON, see `read_dataset`.
+        model: a model folder or a bundled model.
+        part: which clips to evaluate: all, or the train, validation or test part of the model's own split. auto: those
+            that training did not see; all, if it saw every clip.
+        save_json: where to write all figures.
+        report: where to write the report, an HTML page.
+        compare: also cross-validate the head against other heads and simpler methods.
+        folds, seeds: of the comparison: number of folds, and of heads of each kind per fold.
+        degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
+            motion. Embeds every clip 9 or 18 more times.
+        background: the class of the time outside all intervals.
+        cache: the folder where embeddings are kept. None: see `default_cache_folder`.
+        device: auto, cpu, cuda, mps or openvino.
+        exist_ok: replace outputs that already exist.
+    """
+
+    data: Path
+    _: KW_ONLY
+    model: str
+    part: str = "auto"
+    save_json: Path | None = None
+    report: Path | None = None
+    compare: bool = False
+    folds: int = 5
+    seeds: int = 3
+    degrade: bool = False
+    background: str = "background"
+    cache: Path | None = None
+    device: str = "auto"
+    exist_ok: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractJob:
+    """Everything that a run of `extract` needs; `run_extract` runs it.
+
+    The command `liquidvision extract` has an option for each field, with the same default.
+
+    Attributes:
+        sources: annotated data, see `read_dataset`, or videos and folders of them.
+        views: the views to embed, between commas, see `make_view`.
+        vid_stride: use every Nth frame; the frames keep their times.
+        cache: the folder where embeddings are kept. None: see `default_cache_folder`.
+        model: a liquidvision model whose backbone to use; excludes the four options of a backbone below.
+        backbone: a torchvision classifier. None: mobilenet_v2.
+        weights, features, motion_crop: as of `TrainJob`.
+        device: auto, cpu, cuda, mps or openvino.
+    """
+
+    sources: list[str]
+    _: KW_ONLY
+    views: str = "plain"
+    vid_stride: int = 1
+    cache: Path | None = None
+    model: str | None = None
+    backbone: str | None = None
+    weights: Path | None = None
+    features: str | None = None
+    motion_crop: bool | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckJob:
+    """Everything that a run of `check` needs.
+
+    Attributes:
+        data: a folder of class folders, a CSV or a JSON, see `read_dataset`.
+        background: the class of the time outside all intervals.
+    """
+
+    data: Path
+    _: KW_ONLY
+    background: str = "background"

@@ -1,289 +1,189 @@
-"""The whole job of teaching: annotated clips in, a model folder out that works at once."""
+"""train(): from annotated clips to a trained model in a folder, in one call."""
 
-import csv
-import io
-import math
-import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from liquidvision.data.dataset import Dataset, labels_in
+from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
-from liquidvision.data.splits import Split, split_dataset
-from liquidvision.errors import SinkError, UsageError
-from liquidvision.evaluation import crossval
-from liquidvision.evaluation.compare import comparison_table
-from liquidvision.evaluation.crossval import Experiment, cross_validate
-from liquidvision.evaluation.evaluate import (
-    SIDES,
-    ClipResult,
-    count_passes,
-    describe_model,
-    evaluate_model,
-    run_clip,
-    summarize_results,
-)
-from liquidvision.evaluation.evaluation_file import encode_evaluation
-from liquidvision.files import write_atomic
+from liquidvision.data.formats import read_dataset
+from liquidvision.data.views import parse_views
+from liquidvision.errors import UsageError
 from liquidvision.models.backbone import Backbone
-from liquidvision.models.folder import CONFIG_FILE, write_model_folder
-from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.models.folder import CONFIG_FILE
 from liquidvision.models.model import Model
-from liquidvision.training import probe
-from liquidvision.training.calibration import divide_logits, fit_temperature
-from liquidvision.training.optimise import EpochLoop, fit_statistics
-from liquidvision.training.recipe import Plan
-from liquidvision.training.sequences import SequenceDataset
-from liquidvision.training.trainer import EpochRow, Trainer
-from liquidvision.workflows.card import model_card_text
+from liquidvision.training.recipe import TAUS, Plan, default_plan
+from liquidvision.training.tensorboard import TensorBoardLog
+from liquidvision.training.trainer import EpochRow
+from liquidvision.workflows.backbone_options import format_nodes, load_backbone, parse_taus
+from liquidvision.workflows.evaluation_result import Evaluation
+from liquidvision.workflows.jobs import TrainJob
+from liquidvision.workflows.prepare_clips import embedding_threads, prepare_clips
+from liquidvision.workflows.progress import ProgressListener
+from liquidvision.workflows.train_model import STATE_FILE, check_training, train_model
 
-STATE_FILE, FOLDS_FOLDER, METRICS_FILE = "training.safetensors", "training.folds", "metrics.csv"
-SPLIT_FILE, SCORES_FILE = "split.json", "evaluation.json"
 
-
-@dataclass(slots=True)
-class TrainingCallbacks:
-    """What is called while a training goes on.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class TrainResult:
+    """The result of `train`. Printed, it shows the evaluation's headline figures.
 
     Attributes:
-        epoch: with each epoch's row and the number of epochs planned.
-        fold: with the number of folds done, and of all.
-        judged: while the trained model is evaluated, with a clip's name and how often that happens in all.
+        model: the trained model, also saved in `folder`.
+        evaluation: on the test part, which training did not see; with folds, of the cross-validation.
+        folder: the model folder, which `Model.from_pretrained` and `liquidvision infer -m` take.
     """
 
-    epoch: Callable[[EpochRow, int], None] = field(default=lambda row, of: None)
-    fold: Callable[[int, int], None] = field(default=lambda done, of: None)
-    judged: Callable[[str, int], None] = field(default=lambda name, of: None)
+    model: Model
+    evaluation: Evaluation
+    folder: Path
+
+    def __repr__(self) -> str:
+        return f"{self.evaluation.summary()}\n  → {self.folder}"
 
 
-def train_model(
-    dataset: Dataset,
-    out: Path,
-    backbone: Backbone,
-    store: EmbeddingStore,
-    plan: Plan,
+def train(
+    data: str | Path,
+    out: str | Path,
     *,
+    background: str = "background",
+    cache: str | Path | None = None,
+    vid_stride: int = 1,
+    views: str | Sequence[str] = "plain",
+    backbone: str | Path = "mobilenet_v2",
+    weights: str | Path | None = None,
+    features: str | Mapping[str, int] | None = None,
+    motion_crop: bool | None = None,
+    traces: str | Sequence[float] | None = None,
+    head: str = "gated",
+    epochs: int | None = None,
+    seed: int = 0,
+    folds: int = 0,
+    seeds: int = 1,
+    device: str = "auto",
     resume: bool = False,
-    skipped: Sequence[Mapping[str, str]] = (),
-    listener: TrainingCallbacks | None = None,
-) -> tuple[Model, dict[str, Any]]:
-    """Train a head on a dataset, calibrate it, and leave a model folder.
+    tensorboard: bool = False,
+    exist_ok: bool = False,
+    listener: ProgressListener | None = None,
+) -> TrainResult:
+    """Train a head on your own classes, on a frozen backbone, and save the model in a folder.
 
-    The folder holds the model (config.json, model.safetensors, README.md), split.json, metrics.csv (a line an
-    epoch) and evaluation.json; until it is done also training.safetensors and training.folds, from which `resume`
-    goes on.
+    The clips are split by group into training, validation and test (70, 15, 15 %). Embeddings are computed once and
+    kept, so a second training starts at once. The options are those of `liquidvision train`.
 
     Args:
-        dataset: clips that can be read, embedded in `store` in all views of the plan or to be embedded.
-        out: the folder.
-        backbone: frozen; what `store` embeds by.
-        plan: what to train.
-        resume: go on with what was begun in `out`.
-        skipped: files that were left out, for the evaluation: [{"name", "error"}].
-        listener: see `TrainingCallbacks`.
+        data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label[,group] or
+            file,start,end,label[,group], or a JSON in ActivityNet's form.
+        out: the model folder to make.
+        background: the class of the time outside all intervals.
+        cache: the folder where embeddings are kept. None: $LIQUIDVISION_CACHE, else the user's cache folder.
+        vid_stride: use every Nth frame; the frames keep their times.
+        views: further views of the clips to train on, as "mirror" or ("mirror", "crop:1", "light:1").
+        backbone: a torchvision classifier (its ImageNet weights are downloaded at first use), or a liquidvision model,
+            bundled or a folder, to take the backbone from. "objects" is bundled and needs no network.
+        weights: a file with the torchvision classifier's weights.
+        features: the torchvision classifier's nodes and the sides of their grids, as {"features.18": 1}.
+        motion_crop: crop each frame around what moves. None: as the liquidvision model does, else no.
+        traces: time constants of the traces in seconds, above 0. None: .05, .1, .2, .4, .8 and 1.6.
+        head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
+        epochs: None: by the number of clips, 10 to 80.
+        seed: of everything random, 0 to 2**32 - 1. The same seed, data and machine give the same weights.
+        folds: if above 0, cross-validate with this many folds, and train the model on all clips.
+        seeds: number of heads per fold.
+        device: auto, cpu, cuda, mps or openvino.
+        resume: continue the training that was begun in `out`.
+        tensorboard: also write each epoch's figures for TensorBoard into `out`.
+        exist_ok: replace a model that already exists.
+        listener: receives progress and warnings, such as clips left out. None: warnings are logged.
 
     Returns:
-        The model, and the evaluation's JSON: of the test part; of the cross-validation, with folds.
+        The model and its evaluation.
 
     Raises:
-        UsageError: see `check_training`; or `resume` with other data, embeddings or options than it was begun with.
-        SinkError: the folder cannot be written.
+        UsageError: data or options that cannot be used, or a folder that already exists.
+        SourceError: none of the videos can be read.
+        SinkError: the model folder or the cache cannot be written.
+        WeightsError, ModelError: the backbone cannot be loaded.
+        DependencyError: tensorboard is not installed.
+
+    Example:
+        >>> result = lv.train("clips/", "my-model")
+        >>> print(result.evaluation)
+        >>> for frame, prediction in lv.predict("clip.mp4", result.model):
+        ...     print(prediction)
     """
-    listener = listener or TrainingCallbacks()
-    config, parts = check_training(dataset, out, backbone, plan, resume=resume)
-    contents = {clip.name: store.content(clip.path) for clip in dataset.clips}
-    made = Split(parts, plan.recipe.seed, "group" if dataset.grouped else "video", contents)
-    facts = dataset_facts(dataset, parts)
-    lessons = {part: SequenceDataset(dataset.only(own), store, plan.views) for part, own in parts.items() if own}
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            remove_training_state(out)  # nothing but this training is to be resumed from now on
-    except OSError as error:
-        raise SinkError(f"cannot make the folder {out}: {error.strerror or error}") from error
-    with torch.random.fork_rng():
-        torch.manual_seed(plan.recipe.seed)
-        head = LiquidHead(config).to(backbone.device)
-        course = Trainer(
-            EpochLoop([head], lessons["train"], plan.recipe, first_dt=plan.first_dt),
-            lessons.get("validation"),
-            kept=out / STATE_FILE,
-            about={
-                **store.about,
-                "data": facts,
-                "contents": contents,
-                "head": config.to_json(),
-                **{name: getattr(plan, name) for name in ("views", "folds", "seeds", "first_dt")},
-            },
-        )
-        if (out / STATE_FILE).is_file():
-            course.resume(out / STATE_FILE)
-        else:
-            fit_statistics([head], lessons["train"], plan.first_dt)
-            fit_frame_readout(head, lessons)
+    job = TrainJob(
+        Path(data),
+        out=Path(out),
+        background=background,
+        cache=None if cache is None else Path(cache),
+        vid_stride=vid_stride,
+        views=views if isinstance(views, str) else ",".join(views),
+        backbone=str(backbone),
+        weights=None if weights is None else Path(weights),
+        features=format_nodes(features) if isinstance(features, Mapping) else features,
+        motion_crop=motion_crop,
+        traces=traces if traces is None or isinstance(traces, str) else ",".join(f"{tau!r}" for tau in traces),
+        head=head,
+        epochs=epochs,
+        seed=seed,
+        folds=folds,
+        seeds=seeds,
+        device=device,
+        resume=resume,
+        tensorboard=tensorboard,
+        exist_ok=exist_ok,
+    )
+    return run_train(job, listener)
+
+
+def run_train(job: TrainJob, listener: ProgressListener | None = None) -> TrainResult:
+    """Run a training from its description; see `train` for the options and errors."""
+    listener = listener or ProgressListener()
+    check_model_folder(job)
+    with ExitStack() as stack:
+        scalars = stack.enter_context(closing(TensorBoardLog(job.out))) if job.tensorboard else None
+        dataset = read_dataset(job.data, background=job.background)
+        taus = TAUS if job.traces is None else parse_taus(job.traces)
+        views = parse_views(f"plain,{job.views}")
+        backbone = load_backbone(job.backbone, job.weights, job.features, job.motion_crop, job.device)
+        plan = plan_training(job, dataset, backbone, taus, views)
+        store = EmbeddingStore(backbone, folder=job.cache, stride=job.vid_stride)
+        check_training(dataset, job.out, backbone, plan, resume=job.resume)
+        with embedding_threads():
+            dataset, skipped = prepare_clips(dataset, store, plan.views, listener)
 
         def on_epoch(row: EpochRow) -> None:
-            write_metrics(out / METRICS_FILE, course.history)
-            listener.epoch(row, plan.recipe.epochs)
+            if scalars is not None:
+                scalars.write(row)
 
-        course.run(on_epoch)
-    model = Model(backbone, head, dataset.labels, name=out.name, first_dt=plan.first_dt)
-    if plan.folds:
-        watched, evaluation = cross_validate_model(
-            model, SequenceDataset(dataset, store, plan.views), plan, listener, out / FOLDS_FOLDER
+        model, figures = train_model(
+            dataset, job.out, store, plan, resume=job.resume, skipped=skipped, listener=listener, on_epoch=on_epoch
         )
-        temperature = calibrate_head(head, watched)
-    else:
-        validation = dataset.only(parts["validation"])
-        temperature = calibrate_head(
-            head, [run_clip(model, validation, c, store.get(c.path)) for c in validation.clips]
-        )
-        test = dataset.only(parts["test"])
-        of = len(test.clips) * count_passes(model, degrade=False)
-        evaluation = evaluate_model(model, test, store, on_clip=lambda name: listener.judged(name, of))
-    evaluation["data"] |= {
-        "part": "cross-validation" if plan.folds else "test",
-        "split_by": made.by,
-        "skipped": list(skipped),
-        "seen_in_training": 0 if plan.folds else count_leaked(made),
-    }
-    evaluation["training"] = training_curve(course.history) | {
-        "best": course.chosen,
-        "temperature": temperature,
-        "plan": asdict(plan) | {"head": dict(plan.head), "views": list(plan.views), "stride": store.stride},
-    }
-    beside = {SPLIT_FILE: made.encode(), SCORES_FILE: encode_evaluation(evaluation)}
-    card = model_card_text(model, out, plan, facts, course.history, evaluation)
-    write_model_folder(out, model.config(), model.tensors(), card, beside)
-    remove_training_state(out)
-    return model, evaluation
+    return TrainResult(model, Evaluation(figures), job.out)
 
 
-def remove_training_state(out: Path) -> None:
-    """Remove what a training could be resumed from."""
-    (out / STATE_FILE).unlink(missing_ok=True)
-    shutil.rmtree(out / FOLDS_FOLDER, ignore_errors=True)
-
-
-def check_training(
-    dataset: Dataset, out: Path, backbone: Backbone, plan: Plan, *, resume: bool = False
-) -> tuple[LiquidHeadConfig, dict[str, tuple[str, ...]]]:
-    """See whether `train_model` can do this, before anything is embedded.
-
-    Returns:
-        The head's configuration, and the names of the clips of each part; "train" alone has all of them with folds.
-
-    Raises:
-        UsageError: a training that is finished to be resumed; one class alone; too few clips or groups; folds, seeds,
-            a seed, a cell or time constants that cannot be.
-    """
-    if resume and (out / CONFIG_FILE).is_file() and not (out / STATE_FILE).is_file():
-        raise UsageError(f"{out} is finished already; choose another folder, or leave out --resume to train it anew")
-    there = labels_in(dataset.clips, dataset.background)
-    if len(there) < 2:
-        raise UsageError(f"{dataset.root} shows one class alone, {there[0]}; expected two or more to tell apart")
-    if not 0 <= plan.recipe.seed < 2**32:
-        raise UsageError(f"seed is {plan.recipe.seed}; expected a whole number from 0 to {2**32 - 1}")
-    if plan.seeds < 1 or (plan.seeds > 1 and not plan.folds):
-        raise UsageError(f"seeds is {plan.seeds} with {plan.folds} folds; expected 1, or more together with folds")
-    config = LiquidHeadConfig(backbone.layouts, len(dataset.labels), **plan.head)
-    with torch.random.fork_rng(devices=[]):
-        LiquidHead(config)  # which refuses what its parts do not take
-    if not plan.folds:
-        return config, split_dataset(dataset, seed=plan.recipe.seed)
-    crossval.check_folds(dataset, plan.folds, plan.seeds, plan.recipe.seed)
-    return config, {"train": tuple(clip.name for clip in dataset.clips)}
-
-
-def calibrate_head(head: LiquidHead, watched: Sequence[ClipResult]) -> dict[str, float]:
-    """Divide the logits of a head's readouts by the temperatures that suit clips it did not learn from."""
-    whole = all(w.clip.label is not None for w in watched)
-    temperature = {side: fit_temperature([getattr(w, side) for w in watched], whole_clip=whole) for side in SIDES}
-    divide_logits(head, temperature["memory"], temperature["frame"])
-    return temperature
-
-
-def fit_frame_readout(head: LiquidHead, lessons: Mapping[str, SequenceDataset]) -> None:
-    """Fit a head's readout of single frames: a linear probe, its penalty tuned by what it did not learn from."""
-    train = lessons["train"]
-    rest, judge = (train, lessons["validation"]) if "validation" in lessons else probe.inner_split(train)
-    c = probe.tune_penalty(rest.in_all_views(), judge, head.config.classes)
-    probe.set_frame_readout(head, probe.fit_probe(train.in_all_views(), c))
-
-
-def cross_validate_model(
-    model: Model, lessons: SequenceDataset, plan: Plan, listener: TrainingCallbacks, kept: Path
-) -> tuple[list[ClipResult], dict[str, Any]]:
-    """What heads like the model's say of the clips of the fold they were not trained on, and the evaluation of it.
-
-    Timelines are those of the first seed.
-    """
-    config = model.head_config
-    contest = Experiment({config.cell: config}, plan.recipe, plan.first_dt, plan.seeds)
-    of = plan.folds * plan.seeds
-    listener.fold(0, of)
-    outcome = cross_validate(
-        lessons,
-        contest,
-        plan.folds,
-        seed=plan.recipe.seed,
-        fold_folder=kept,
-        on_fold=lambda done: listener.fold(done, of),
+def plan_training(
+    job: TrainJob, dataset: Dataset, backbone: Backbone, taus: tuple[float, ...], views: tuple[str, ...]
+) -> Plan:
+    """Return the default plan for the data and the backbone, changed by the job's options."""
+    plan = default_plan(
+        len(dataset.clips), cell=job.head, taus=taus, motion_crop=backbone.motion_crop, grids=backbone.grids
     )
-    memory, alone = outcome.scores[config.cell][0], outcome.frame_scores[0]
-    watched = [ClipResult(*row) for row in zip(lessons.dataset.clips, memory, alone, strict=True)]
-    return watched, {
-        **summarize_results(watched, lessons.dataset),
-        "model": describe_model(model),
-        "compare": comparison_table(outcome, lessons, config.cell, [config.cell])
-        | {"folds": plan.folds, "seeds": plan.seeds},
-    }
+    epochs = plan.recipe.epochs if job.epochs is None else job.epochs
+    recipe = replace(plan.recipe, seed=job.seed, epochs=epochs)
+    return replace(plan, recipe=recipe, folds=job.folds, seeds=job.seeds, views=views)
 
 
-def count_leaked(made: Split) -> int:
-    """How many clips of the test part are copies of clips of the others."""
-    inside = made.find({name: made.contents[name] for name in made.parts["test"]})
-    return sum(parts != {"test"} for parts in inside.values())
-
-
-def dataset_facts(dataset: Dataset, parts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    """What a training was of: enough to tell another dataset or split from it."""
-    return {
-        "name": dataset.root.name,
-        "labels": list(dataset.labels),
-        "background": dataset.background,
-        "grouped": dataset.grouped,
-        "clips": {clip.name: [clip.label, clip.group, *(astuple(i) for i in clip.intervals)] for clip in dataset.clips},
-        "parts": {part: list(names) for part, names in parts.items()},
-    }
-
-
-def training_curve(history: list[EpochRow]) -> dict[str, Any]:
-    """The evaluation's "training"."""
-    return {
-        "epochs": [row.epoch for row in history],
-        "loss": [finite_or_none(row.loss) for row in history],
-        "validation": [finite_or_none(row.validation_loss) for row in history],
-        "metric": "loss",
-    }
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """A number that JSON has, or None."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def write_metrics(path: Path, history: list[EpochRow]) -> None:
-    """metrics.csv: a line for every epoch so far."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [column.name for column in fields(EpochRow)])
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in history)
-    try:
-        write_atomic(path, text.getvalue().encode())
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
+def check_model_folder(job: TrainJob) -> None:
+    """Raise UsageError where the model folder already holds files that may not be replaced."""
+    out = job.out
+    taken = out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir()))
+    begun = any((out / name).is_file() for name in (STATE_FILE, CONFIG_FILE))
+    if not taken or job.exist_ok or (job.resume and begun):
+        return
+    if job.resume:
+        raise UsageError(
+            f"{out} holds no training to resume; choose another folder, or allow replacing it with --exist-ok"
+        )
+    raise UsageError(f"{out} already exists; resume it with --resume, or allow replacing it with --exist-ok")

@@ -1,4 +1,4 @@
-"""How a model was trained, as far as its folder tells."""
+"""How a model was trained, as recorded in its folder."""
 
 import json
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from liquidvision.training.recipe import Recipe, default_plan
 
 
 def read_training_record(path: Path) -> dict[str, Any]:
-    """The "training" of the evaluation in a file; empty where there is none, or it cannot be read as one."""
+    """Return the "training" of an evaluation file; empty if the file is missing or is no evaluation."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        if (told["format"], told["version"]) != (EVALUATION_FORMAT, EVALUATION_VERSION):
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        if (evaluation["format"], evaluation["version"]) != (EVALUATION_FORMAT, EVALUATION_VERSION):
             return {}
-        return dict(told["training"])
+        return dict(evaluation["training"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
 def recipe_of_record(training: Mapping[str, Any], clips: int) -> tuple[Recipe, tuple[str, ...], int]:
-    """The recipe, views and stride of a training; where it does not tell, what suits so many clips."""
+    """Return the recipe, views and stride of a training; if they are incomplete, the defaults for that many clips."""
     try:
         plan = training["plan"]
         return Recipe(**plan["recipe"]), tuple(map(str, plan["views"])), int(plan["stride"])

@@ -67,5 +67,5 @@ def simulated(
             if seed % 20 == 19:
                 print(f"{split}: clip {seed} embedded", flush=True)
         saved = torch.load(file, weights_only=True)
-        clips.append(ClipSequence(file.stem, saved["embeddings"], saved["times"], saved["labels"], whole=False))
+        clips.append(ClipSequence(file.stem, saved["embeddings"], saved["times"], saved["labels"], whole_clip=False))
     return clips

@@ -1,0 +1,42 @@
+"""check(): read every file of annotated videos and list what is wrong."""
+
+from pathlib import Path
+
+from liquidvision.data.audit import AuditReport, audit_dataset
+from liquidvision.data.formats import read_dataset
+from liquidvision.workflows.progress import ProgressListener
+
+
+def check(data: str | Path, *, background: str = "background", listener: ProgressListener | None = None) -> AuditReport:
+    """Decode every file of annotated videos and compare it with its annotations, before training.
+
+    Args:
+        data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label[,group] or
+            file,start,end,label[,group], or a JSON in ActivityNet's form.
+        background: the class of the time outside all intervals.
+        listener: receives the progress.
+
+    Returns:
+        The problems, errors first; the clips that can be used; clips, frames and seconds of each class. Printed, it
+        lists the problems. Unreadable files are errors in the report and raise nothing.
+
+    Raises:
+        UsageError: the annotations cannot be read.
+
+    Example:
+        >>> report = lv.check("clips/")
+        >>> print(report)
+        >>> for problem in report.errors:
+        ...     print(problem.name, problem.text)
+    """
+    listener = listener or ProgressListener()
+    dataset = read_dataset(data, background=background)
+    done, total = 0, len(dataset.clips)
+
+    def on_file(name: str) -> None:
+        nonlocal done
+        done += 1
+        listener.progress("reading", done, total, name)
+
+    listener.progress("reading", 0, total)
+    return audit_dataset(dataset, on_file=on_file)

@@ -1,0 +1,304 @@
+"""evaluate(): how well a model does on annotated clips, and whether its memory helped, in one call."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from liquidvision import __version__
+from liquidvision.data.dataset import Dataset
+from liquidvision.data.embeddings import EmbeddingStore
+from liquidvision.data.formats import read_dataset
+from liquidvision.data.splits import Split, read_split
+from liquidvision.data.views import PLAIN_VIEW
+from liquidvision.errors import UsageError
+from liquidvision.evaluation.compare import compare_heads
+from liquidvision.evaluation.crossval import check_folds
+from liquidvision.evaluation.evaluate import count_passes, evaluate_model, measure_latency, with_model_labels
+from liquidvision.models.folder import find_model
+from liquidvision.models.model import Model
+from liquidvision.report.report import describe_training_overlap
+from liquidvision.training.recipe import Recipe
+from liquidvision.training.sequences import SequenceDataset
+from liquidvision.workflows.evaluation_result import Evaluation
+from liquidvision.workflows.io_paths import refuse_overwriting
+from liquidvision.workflows.jobs import EvaluateJob
+from liquidvision.workflows.prepare_clips import embed_dataset, hash_clips, prepare_clips
+from liquidvision.workflows.progress import ProgressListener
+from liquidvision.workflows.train_model import EVALUATION_FILE, SPLIT_FILE
+from liquidvision.workflows.training_record import read_training_record, recipe_of_record
+
+PARTS = ("auto", "all", "train", "validation", "test")
+
+
+def evaluate(
+    data: str | Path,
+    model: Model | str | Path,
+    *,
+    part: str = "auto",
+    save_json: str | Path | None = None,
+    report: str | Path | None = None,
+    compare: bool = False,
+    folds: int = 5,
+    seeds: int = 3,
+    degrade: bool = False,
+    background: str = "background",
+    cache: str | Path | None = None,
+    device: str = "auto",
+    exist_ok: bool = False,
+    listener: ProgressListener | None = None,
+) -> Evaluation:
+    """Measure a model on annotated clips: accuracy, segments, flips, delays, calibration, robustness, speed.
+
+    On the data that the model was trained on, only clips that training did not see are evaluated, unless `part` says
+    otherwise. Clips are recognised by their content, so they may have been moved or renamed. The options are those of
+    `liquidvision eval`.
+
+    Args:
+        data: as of `train`; its labels are among the model's.
+        model: a model folder, a bundled model's name, or a loaded model.
+        part: all, or the train, validation or test part of the model's own split. auto: those clips that training did
+            not see; all, if it saw every clip.
+        save_json: a file to write all figures to.
+        report: a file (.html) to write the report to, a page that needs no network.
+        compare: also cross-validate the head against other heads and simpler methods.
+        folds, seeds: of the comparison: number of folds, and of heads of each kind per fold.
+        degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
+            motion. Embeds every clip 9 or 18 more times.
+        background: the class of the time outside all intervals.
+        cache: the folder where embeddings are kept. None: $LIQUIDVISION_CACHE, else the user's cache folder.
+        device: auto, cpu, cuda, mps or openvino; a loaded model stays where it is.
+        exist_ok: replace outputs that already exist.
+        listener: receives progress and warnings, such as clips left out. None: warnings are logged.
+
+    Returns:
+        The figures, with memory and of each frame alone. Printed, it shows the headlines.
+
+    Raises:
+        UsageError: data, labels or options that cannot be used, or an output that already exists.
+        SourceError: none of the videos can be read.
+        SinkError: an output or the cache cannot be written.
+        ModelError: no such model.
+
+    Example:
+        >>> evaluation = lv.evaluate("clips/", "my-model", report="report.html")
+        >>> print(evaluation)
+        >>> evaluation["memory"]["flips_per_minute"], evaluation["frame"]["flips_per_minute"]
+    """
+    loaded = model if isinstance(model, Model) else None
+    job = EvaluateJob(
+        Path(data),
+        model=str(model) if loaded is None else loaded.name,
+        part=part,
+        save_json=None if save_json is None else Path(save_json),
+        report=None if report is None else Path(report),
+        compare=compare,
+        folds=folds,
+        seeds=seeds,
+        degrade=degrade,
+        background=background,
+        cache=None if cache is None else Path(cache),
+        device=device,
+        exist_ok=exist_ok,
+    )
+    return run_evaluate(job, listener, model=loaded)
+
+
+def run_evaluate(
+    job: EvaluateJob, listener: ProgressListener | None = None, *, model: Model | None = None
+) -> Evaluation:
+    """Run an evaluation from its description; see `evaluate` for the options and errors.
+
+    Args:
+        job: the description.
+        listener: receives progress and warnings.
+        model: the model, loaded already; None: the one that the job names.
+    """
+    listener = listener or ProgressListener()
+    check_evaluate_job(job)
+    if model is None:
+        model = Model.from_pretrained(find_model(job.model), device=job.device)
+    if job.compare:
+        _ = model.head_config  # only trained heads can be compared: refused before anything takes long
+    store = EmbeddingStore(model.backbone, folder=job.cache)
+    whole = with_model_labels(read_dataset(job.data, background=job.background), model.labels)
+    training = TrainingHistory.of_model(model, len(whole.clips))
+    if job.compare:
+        check_folds(whole, job.folds, job.seeds, training.recipe.seed)
+    selection = select_clips(job, whole, store, training)
+    wanted = whole if job.compare else whole.select(selection.names)
+    usable, skipped = prepare_clips(wanted, store, (PLAIN_VIEW,), listener)
+    sequences = None
+    if job.compare:
+        check_folds(usable, job.folds, job.seeds, training.recipe.seed)  # again: files may have been left out
+        sequences = embed_for_comparison(job, usable, store, training, listener)
+    dataset = usable.select(selection.names)
+    figures = measure_model(job, model, dataset, store, listener)
+    skipped = [file for file in skipped if file["name"] in selection.names]
+    figures["data"] |= describe_selection(job, dataset, selection, training, skipped)
+    if training.figures:
+        figures["training"] = training.figures
+    if sequences is not None:
+        figures["compare"] = compare_model(job, model, sequences, training.recipe, listener)
+    evaluation = Evaluation(figures, notes_on_seen_clips(figures, training))
+    if job.save_json is not None:
+        evaluation.save_json(job.save_json)
+    if job.report is not None:
+        evaluation.save_report(job.report)
+    return evaluation
+
+
+def check_evaluate_job(job: EvaluateJob) -> None:
+    """Raise UsageError where the part is unknown or an output already exists."""
+    if job.part not in PARTS:
+        raise UsageError(f"--part is {job.part!r}; expected one of {', '.join(PARTS)}")
+    for path in (job.save_json, job.report):
+        if path is not None:
+            refuse_overwriting(path, exist_ok=job.exist_ok)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingHistory:
+    """How a model was trained, as far as its folder says.
+
+    Attributes:
+        folder: the model's; None where the model was never saved.
+        figures: the "training" of its evaluation; empty where unknown.
+        recipe, views, stride: of its training; where unknown, the defaults for the number of clips.
+        split: of the data that it was trained on; None where unknown.
+    """
+
+    folder: Path | None
+    figures: Mapping[str, Any]
+    recipe: Recipe
+    views: tuple[str, ...]
+    stride: int
+    split: Split | None
+
+    @classmethod
+    def of_model(cls, model: Model, clips: int) -> "TrainingHistory":
+        """Read the history of a model; `clips` is the number of clips that the defaults are for."""
+        folder = model.folder
+        figures = {} if folder is None else read_training_record(folder / EVALUATION_FILE)
+        recipe, views, stride = recipe_of_record(figures, clips)
+        split = None
+        if folder is not None and (folder / SPLIT_FILE).is_file():
+            split = read_split(folder / SPLIT_FILE)
+        return cls(folder, figures, recipe, views, stride, split)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSelection:
+    """Which clips of a dataset are evaluated.
+
+    Attributes:
+        names: of these clips.
+        parts: the parts of the training's split in which each clip of the dataset is, by name.
+        seen: names of all clips of the dataset that training saw.
+    """
+
+    names: frozenset[str]
+    parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    seen: frozenset[str] = frozenset()
+
+
+def select_clips(job: EvaluateJob, dataset: Dataset, store: EmbeddingStore, training: TrainingHistory) -> ClipSelection:
+    """Select the clips of the part that is asked for.
+
+    Raises:
+        UsageError: the part has no clip of this dataset.
+    """
+    every = frozenset(clip.name for clip in dataset.clips)
+    parts = {} if training.split is None else training.split.find_parts(hash_clips(dataset, store))
+    seen = frozenset(name for name, own in parts.items() if own & {"train", "validation"})
+    if job.part == "all":
+        return ClipSelection(every, parts, seen)
+    if job.part == "auto":
+        return ClipSelection(every - seen or every, parts, seen)
+    names = frozenset(name for name, own in parts.items() if job.part in own)
+    if not names:
+        raise UsageError(f"no video of {job.data} is in the part {job.part!r} of what {job.model} was trained on")
+    return ClipSelection(names, parts, seen)
+
+
+def measure_model(
+    job: EvaluateJob, model: Model, dataset: Dataset, store: EmbeddingStore, listener: ProgressListener
+) -> dict[str, Any]:
+    """Return all figures of a model on a dataset, with the time of a frame."""
+    done, total = 0, len(dataset.clips) * count_passes(model, degrade=job.degrade)
+
+    def on_clip(name: str) -> None:
+        nonlocal done
+        done += 1
+        listener.progress("evaluating", done, total, name)
+
+    listener.progress("evaluating", 0, total)
+    return evaluate_model(model, dataset, store, degrade=job.degrade, on_clip=on_clip) | {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "liquidvision": __version__,
+        "timing": measure_latency(model, dataset.clips[0].path),
+    }
+
+
+def describe_selection(
+    job: EvaluateJob,
+    dataset: Dataset,
+    selection: ClipSelection,
+    training: TrainingHistory,
+    skipped: Sequence[Mapping[str, str]],
+) -> dict[str, Any]:
+    """Return what the evaluation's "data" says of the clips in relation to the training."""
+    names = {clip.name for clip in dataset.clips}
+    part = job.part
+    if part == "auto":
+        all_test = all("test" in selection.parts.get(name, ()) for name in names)
+        part = "test" if all_test else "unseen" if selection.seen and not names & selection.seen else "all"
+    facts = {"part": part, "skipped": list(skipped), "seen_in_training": len(names & selection.seen)}
+    if training.split is not None and any(selection.parts.get(name) for name in names):
+        facts["split_by"] = training.split.by
+    return facts
+
+
+def embed_for_comparison(
+    job: EvaluateJob, dataset: Dataset, store: EmbeddingStore, training: TrainingHistory, listener: ProgressListener
+) -> SequenceDataset:
+    """Embed a dataset in the views and with the stride of the model's own training."""
+    own_store = EmbeddingStore(store.backbone, folder=job.cache, stride=training.stride)
+    embed_dataset(dataset, own_store, training.views, listener)
+    return SequenceDataset(dataset, own_store, training.views)
+
+
+def compare_model(
+    job: EvaluateJob, model: Model, sequences: SequenceDataset, recipe: Recipe, listener: ProgressListener
+) -> dict[str, Any]:
+    """Cross-validate a model's head against other heads and simpler methods."""
+    total = job.folds * job.seeds
+
+    def on_fold(done: int) -> None:
+        listener.progress("comparing", done, total, f"fold {done} of {total}")
+
+    listener.progress("comparing", 0, total)
+    return compare_heads(
+        sequences,
+        model.head_config,
+        recipe,
+        first_dt=model.first_dt,
+        k=job.folds,
+        seeds=job.seeds,
+        on_fold=on_fold,
+    )
+
+
+def notes_on_seen_clips(figures: Mapping[str, Any], training: TrainingHistory) -> tuple[str, ...]:
+    """Return sentences on clips that training saw; none where it saw none."""
+    if not figures["data"]["seen_in_training"]:
+        return ()
+    notes = [describe_training_overlap(figures["data"])]
+    if training.figures and training.split is not None and set(training.split.parts) == {"train"}:
+        assert training.folder is not None
+        notes.append(
+            f"It was trained on all of its clips; {training.folder / EVALUATION_FILE} has the cross-validated scores "
+            "on held-out clips, and --compare computes them again"
+        )
+    return tuple(notes)
