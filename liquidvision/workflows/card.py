@@ -66,8 +66,8 @@ liquidvision infer clip.mp4 {command}
 {describe_split(plan, data, parts, evaluation)}
 {len(history)} of at most {recipe.epochs} epochs, AdamW, learning rate {recipe.learning_rate:g}, weight decay
 {recipe.weight_decay:g}, batches of {recipe.batch}, label smoothing {recipe.smoothing:g}, noise {recipe.noise:g}, up to
-{recipe.most_dropped:.0%} of the frames dropped with the others at their times, {recipe.preceded:.0%} of the clips of one
-label after the end of another; views: {", ".join(plan.views)}; seed
+{recipe.most_dropped:.0%} of the frames dropped with the others at their times, {recipe.preceded:.0%} of the clips of
+one label after the end of another; views: {", ".join(plan.views)}; seed
 {recipe.seed}. Logits are divided by {temperature["memory"]:.3g} with memory and by {temperature["frame"]:.3g} by each
 frame alone, temperatures fitted {fitted}.
 
