@@ -33,10 +33,10 @@ def teach(run, clips, model_folder, tmp_path):
 def test_clips_seen_in_training_are_counted(run, clips, teach):
     """If training saw some of the clips, a line says how many; if it saw none, there is no such line."""
     mine = teach()
-    assert "seen in training" not in run("eval", clips, "-m", mine).out
+    assert "used in training" not in run("eval", clips, "-m", mine).out
     told = run("eval", clips, "-m", mine, "--part", "all")
     parts = json.loads((mine / "split.json").read_text())["parts"]
-    assert f"{12 - len(parts['test'])} of 12 videos were seen in training: the figures are better" in told.out
+    assert f"{12 - len(parts['test'])} of 12 videos were used in training: expect lower figures" in told.out
     assert "held out" not in told.out
     assert run("eval", clips, "-m", mine, "--part", "all", "-q") == Ran(0, "", "")
 
@@ -45,7 +45,7 @@ def test_a_model_trained_on_all_clips_points_to_its_cross_validation(run, clips,
     """A model trained with folds has seen everything; a line says where its held-out figures are."""
     mine = teach("--folds", "2")
     told = run("eval", clips, "-m", mine).out
-    assert "12 of 12 videos were seen in training" in told
+    assert "12 of 12 videos were used in training" in told
     assert str(mine / "evaluation.json") in told and "--compare" in told
 
 

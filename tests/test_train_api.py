@@ -48,7 +48,7 @@ def test_train_and_evaluate_in_one_call_each(clips, model_folder, tmp_path):
         assert evaluation["data"]["part"] == "test" and evaluation["data"]["seen_in_training"] == 0
         assert evaluation.clip_accuracy == result.evaluation.clip_accuracy
         assert evaluation.frame_accuracy == evaluation["memory"]["frame_accuracy"]
-    assert "seen in training" in repr(lv.evaluate(clips, result.model, part="all"))
+    assert "used in training" in repr(lv.evaluate(clips, result.model, part="all"))
 
 
 def test_a_model_that_was_never_saved_is_evaluated_on_everything(model, clips):
