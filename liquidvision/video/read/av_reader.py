@@ -93,8 +93,8 @@ class AVReader(VideoReader):
                 "video of an unknown codec" if s.type == "video" and s.codec_context is None else s.type
                 for s in container.streams
             }
-            holds = ", ".join(sorted(kinds)) or "nothing"
-            raise SourceError(f"{name} has no video (only {holds}); expected a file with a video stream")
+            found = ", ".join(sorted(kinds)) or "nothing"
+            raise SourceError(f"{name} has no video (only {found}); expected a file with a video stream")
         if stream.width * stream.height > self._max_pixels:
             raise SourceError(self._too_large_message(stream.width, stream.height))
         self._stream = stream
@@ -252,7 +252,7 @@ class AVReader(VideoReader):
 
 
 class Timestamps:
-    """Time stamps of frames; they are made up only where the container has none."""
+    """Determines frames' time stamps; they are computed only where the container has none."""
 
     def __init__(self, rate: Fraction | None, time_base: Fraction, *, by_dts: bool) -> None:
         self._by_dts = by_dts
@@ -260,7 +260,7 @@ class Timestamps:
         self._last: int | None = None
 
     def resolve(self, pts: int | None, dts: int | None, duration: int) -> int:
-        """Return the pts (with `by_dts`, the dts), even if it repeats or steps back; without one, add a frame."""
+        """Return the pts (with `by_dts`, the dts), also if it repeats or steps back; if missing, the next frame's time."""
         stamp = dts if self._by_dts else pts if pts is not None else dts
         if stamp is None:
             stamp = 0 if self._last is None else self._last + (duration or self._step)

@@ -80,8 +80,8 @@ def hdr_to_sdr(codes: np.ndarray, transfer: int) -> np.ndarray:
     if transfer == HLG:  # HLG's OOTF (BT.2100): a display gamma of 1.2 at 1,000 cd/m²
         light *= np.maximum(light @ LUMINANCE, 1e-6)[..., None] ** np.float32(0.2)
     brightest = light.max(-1)
-    place = np.minimum(np.sqrt(np.sqrt(brightest)) * (TABLE_SIZE - 1), TABLE_SIZE - 1).astype(np.int32)
-    light *= roll_off_gain()[place][..., None]
+    index = np.minimum(np.sqrt(np.sqrt(brightest)) * (TABLE_SIZE - 1), TABLE_SIZE - 1).astype(np.int32)
+    light *= roll_off_gain()[index][..., None]
     light = np.clip(light @ TO_BT709.T, 0, 1)
     return display_codes()[(np.sqrt(light) * (TABLE_SIZE - 1)).astype(np.int32)]
 
@@ -123,10 +123,10 @@ def roll_off_gain() -> np.ndarray:
     share = (np.arange(TABLE_SIZE) / (TABLE_SIZE - 1)) ** 4
     top = float(pq_code(np.array(PEAK_LUMINANCE)))
     code = pq_code(share * PEAK_LUMINANCE) / top
-    most = float(pq_code(np.array(DIFFUSE_WHITE))) / top
-    knee = 1.5 * most - 0.5
+    white = float(pq_code(np.array(DIFFUSE_WHITE))) / top
+    knee = 1.5 * white - 0.5
     t = np.clip((code - knee) / (1 - knee), 0, 1)
-    spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * most
+    spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * white
     shown = pq_light(np.where(code < knee, code, spline) * top) / DIFFUSE_WHITE
     return np.divide(shown, share, out=np.full_like(share, PEAK_LUMINANCE / DIFFUSE_WHITE), where=share > 1e-9).astype(
         np.float32

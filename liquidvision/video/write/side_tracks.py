@@ -36,7 +36,7 @@ class SideTrackWriter:
         piped: whether the output can only be appended to.
 
     Attributes:
-        notes: one line for everything that was changed or left out.
+        notes: what was changed or left out, one line each.
     """
 
     def __init__(

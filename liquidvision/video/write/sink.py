@@ -123,7 +123,7 @@ class VideoSink(Sink):
     """An output video.
 
     Attributes:
-        notes: one line for everything of the source that the output could not keep.
+        notes: what the output could not keep of the source, one line each.
     """
 
     notes: list[str]
