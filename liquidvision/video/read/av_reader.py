@@ -260,7 +260,7 @@ class Timestamps:
         self._last: int | None = None
 
     def resolve(self, pts: int | None, dts: int | None, duration: int) -> int:
-        """Return the pts (with `by_dts`, the dts), also if it repeats or steps back; if missing, the next frame's time."""
+        """Return the pts (with `by_dts`, the dts) even if it repeats or steps back; without one, the next frame."""
         stamp = dts if self._by_dts else pts if pts is not None else dts
         if stamp is None:
             stamp = 0 if self._last is None else self._last + (duration or self._step)
