@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from liquidvision import Frame, Model, Overlay, infer, open_video
+from liquidvision import Frame, Model, infer, open_video
 from liquidvision.concurrency import write_behind
 from liquidvision.concurrency.write_behind import WriteBehind, queue_limits
 from liquidvision.errors import SinkError, SourceError
 from liquidvision.prediction import Prediction
+from liquidvision.rendering.overlay import StreamOverlay
 from liquidvision.video.write.av_writer import AVVideoSink
 from liquidvision.video.write.image_folder import FrameFolder
 from liquidvision.video.write.sink import VideoSink
@@ -214,9 +215,9 @@ def test_a_full_disk_in_the_middle(
 def test_many_cores_draw_the_same(make_video, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On many cores a thread of its own draws the same pictures as on few; an interrupt loses none of them."""
     threads, pictures = set(), []
-    draw = Overlay.annotate
+    draw = StreamOverlay.annotate
 
-    def drawn(self: Overlay, frame: Frame, prediction: Prediction) -> Frame:
+    def drawn(self: StreamOverlay, frame: Frame, prediction: Prediction) -> Frame:
         threads.add(threading.current_thread().name)
         return draw(self, frame, prediction)
 
@@ -224,7 +225,7 @@ def test_many_cores_draw_the_same(make_video, model: Model, tmp_path: Path, monk
         if prediction.index == 20:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Overlay, "annotate", drawn)
+    monkeypatch.setattr(StreamOverlay, "annotate", drawn)
     video = make_video(pts=range(0, 60 * 512, 512))
     for cores, name in ((1, "MainThread"), (16, "liquidvision-write")):
         monkeypatch.setattr(infer_source, "available_cores", lambda cores=cores: cores)

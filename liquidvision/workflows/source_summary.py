@@ -33,12 +33,10 @@ class SummaryBuilder:
     def add(self, prediction: Prediction) -> None:
         """Count one more frame."""
         self.summary.count(prediction)
-        self._first = self._first or prediction
-        if self._last is None or prediction.time != self._last.time:
-            self._last = prediction
+        self._first, self._last = self._first or prediction, prediction
 
     def require_frames(self) -> None:
-        """Raise where no frame was counted: KeyboardInterrupt after Ctrl-C, else SourceError."""
+        """Raise an error if no frame was counted: KeyboardInterrupt after Ctrl-C, else SourceError."""
         if self._last is None and self.summary.interrupted:
             raise KeyboardInterrupt  # there is nothing to finish
         if self._last is None:

@@ -1,4 +1,4 @@
-"""The window of `liquidvision webcam`: shows a source with what the model makes of it, and obeys keys."""
+"""The window of `liquidvision webcam`: plays a source with the model's predictions, and is controlled by keys."""
 
 import time
 from collections import deque
@@ -33,15 +33,15 @@ from liquidvision.workflows.source_summary import SummaryBuilder
 PARTS = ("label", "bars", "timeline", "tau")
 MEMORY, ALONE, BOTH = VIEWS = ("with memory", "each frame alone", "each frame alone, and with memory")
 KEYS = (
-    ("space", "pause, and go on"),
+    ("space", "pause and resume"),
     ("r", "reset the memory"),
-    ("c", "with memory, each frame alone, or both"),
-    ("v", "record to a file, and stop"),
+    ("c", "show the answer with memory, of each frame alone, or both"),
+    ("v", "start and stop recording to a file"),
     ("h", "show or hide this help"),
     ("q", "quit"),
 )
-TICK = 0.02  # seconds that the window may wait for a frame without looking at its keys
-RECENT = 2.0  # seconds over which frames per second and delay are told
+KEY_INTERVAL = 0.02  # seconds at most between two looks at the keys
+RATE_WINDOW = 2.0  # seconds over which the frame rate and the delay are averaged
 
 
 def view_source(
@@ -75,14 +75,14 @@ def view_source(
 
 
 class Screen(Protocol):
-    """What the viewer asks of a window; see `ScreenWindow`."""
+    """What the viewer needs of a window; see `ScreenWindow`."""
 
     @property
     def closed(self) -> bool: ...
 
-    def show(self, image: np.ndarray, said: StatusLine) -> None: ...
+    def show(self, image: np.ndarray, status: StatusLine, /) -> None: ...
 
-    def key(self, seconds: float) -> str: ...
+    def key(self, seconds: float, /) -> str: ...
 
 
 class Recorder:
@@ -90,36 +90,40 @@ class Recorder:
 
     Args:
         info: of the source.
-        free: gives the next recording's path.
+        next_path: returns the path of the next recording.
+
+    Attributes:
+        wanted: whether the next frame is to be recorded.
+        paths: of the finished recordings.
     """
 
-    def __init__(self, info: VideoInfo, free: Callable[[], Path]) -> None:
+    def __init__(self, info: VideoInfo, next_path: Callable[[], Path]) -> None:
         self.wanted, self.paths = False, list[Path]()
-        self._info, self._free = info, free
+        self._info, self._next_path = info, next_path
         self._sink: AVVideoSink | None = None
-        self._begin = 0.0
+        self._start = 0.0
 
     def write(self, frame: Frame) -> None:
-        """Take in an annotated frame: begin a file, write on, or finish it, as is wanted."""
+        """Record an annotated frame if `wanted`, in a new file if none is open; else finish the file."""
         if not self.wanted:
             self.close()
             return
         if self._sink is None:
-            self._sink = AVVideoSink(self._free(), self._info, start_time=frame.pts * frame.time_base)
-            self._begin = frame.time
+            self._sink = AVVideoSink(self._next_path(), self._info, start_time=frame.pts * frame.time_base)
+            self._start = frame.time
         self._sink.write(frame)
 
     @property
     def path(self) -> Path | None:
-        """The file that is being written, if one is."""
+        """The file that is being written, or None."""
         return None if self._sink is None else self._sink.path
 
     def seconds(self, time: float) -> float:
-        """How long the file is that is being written, when the source's clock shows `time`."""
-        return time - self._begin
+        """Return the length of the file that is being written when the source's clock shows `time`."""
+        return time - self._start
 
     def close(self) -> None:
-        """Finish the file that is being written, if one is."""
+        """Finish the file that is being written, if any."""
         if self._sink is not None:
             sink, self._sink = self._sink, None
             sink.close()
@@ -130,38 +134,39 @@ class Recorder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._sink is not None and kind is not None and issubclass(kind, SinkError):
-            self._sink.keep()  # the disk is full, say: what is written plays, under its temporary name
+            self._sink.keep()  # such as a full disk: what is written plays, under its temporary name
         else:
             self.close()  # a recording ends where its source does
 
 
 class Viewer:
-    """Plays a source in a window, until it ends or the person has seen enough.
+    """Plays a source in a window until it ends or the user quits.
 
     Args:
         reader: the source, open; it is closed here.
-        session: the memory to go on with.
-        screen: where it is shown.
-        free: gives the path of the next recording.
+        session: the memory; it is reset.
+        screen: the window.
+        next_path: returns the path of the next recording.
     """
 
-    def __init__(self, reader: VideoReader, session: Session, screen: Screen, free: Callable[[], Path]) -> None:
+    def __init__(self, reader: VideoReader, session: Session, screen: Screen, next_path: Callable[[], Path]) -> None:
         self._source, self._session, self._screen = Playback(reader), session, screen
-        self._recorder = Recorder(reader.info, free)
+        self._recorder = Recorder(reader.info, next_path)
         self._view, self._paused, self._help, self._quit = MEMORY, False, False, False
         self._last: tuple[Frame, Prediction] | None = None
         self._annotated: Frame | None = None
-        self._shown: deque[tuple[float, float]] = deque()  # when, and how long after the frame had come
-        self._newest = time.monotonic()  # when the last frame was shown
-        self._told = 0.0  # when the screen was last drawn
-        self._forget()
+        self._recent: deque[tuple[float, float]] = deque()  # of frames: when shown, and how long after their arrival
+        self._last_frame_at = time.monotonic()
+        self._last_drawn_at = 0.0
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
+        """Forget the stream."""
         self._session.reset()
         self._memory, self._alone = Overlay(PARTS).stream(), Overlay(PARTS).stream()
 
     def run(self) -> Summary:
-        """Show the source until it ends, q is pressed or the window is closed; Ctrl-C too finishes a recording.
+        """Play the source until it ends, q is pressed, the window is closed, or Ctrl-C; a recording is finished.
 
         Raises:
             SourceError: the source broke off.
@@ -171,16 +176,16 @@ class Viewer:
         with (
             DeferredInterrupt() as interrupt,
             self._recorder,
-            Prefetcher(self._source, 1, policy="latest", counts=self._source.counts) as ahead,
+            Prefetcher(self._source, 1, policy="latest", counts=self._source.counts) as prefetcher,
         ):
-            loop = predict(self._frames(ahead), self._session.model, session=self._session, batch=1)
+            loop = predict(self._frames(prefetcher), self._session.model, session=self._session, batch=1)
             try:
                 for frame, prediction in interrupt.interruptible(loop):
                     self._last = frame, prediction
                     self._recorder.write(self._annotate(frame, prediction))
-                    self._newest = time.monotonic()
-                    self._shown.append((self._newest, self._newest - ahead.arrival_time))
-                    self._show()
+                    self._last_frame_at = time.monotonic()
+                    self._recent.append((self._last_frame_at, self._last_frame_at - prefetcher.arrival_time))
+                    self._draw()
                     counter.add(prediction)
             except KeyboardInterrupt:
                 counter.summary.interrupted = True
@@ -189,32 +194,33 @@ class Viewer:
                 self._source.close()  # the thread may be waiting for a frame that nobody needs any more
         return counter.finish(list(self._recorder.paths))
 
-    def _frames(self, ahead: Prefetcher[Frame]) -> Iterator[Frame]:
-        """The frames to predict; between them, and while none comes, the window lives and its keys are obeyed."""
-        frames = iter(ahead)
+    def _frames(self, prefetcher: Prefetcher[Frame]) -> Iterator[Frame]:
+        """Yield the frames to predict; between them, and while none comes, handle keys and draw the window."""
+        frames = iter(prefetcher)
         while True:
-            self._listen(TICK if self._paused else 0.0)
+            self._handle_key(KEY_INTERVAL if self._paused else 0.0)
             if self._quit:
                 return
-            if self._paused or not ahead.wait_ready(TICK):
-                if time.monotonic() - self._told > RECENT / 4:
-                    self._show()
+            if self._paused or not prefetcher.wait_ready(KEY_INTERVAL):
+                if time.monotonic() - self._last_drawn_at > RATE_WINDOW / 4:
+                    self._draw()
                 continue
             frame = next(frames, None)
             if frame is None:
                 return
             yield frame
 
-    def _listen(self, seconds: float) -> None:
+    def _handle_key(self, seconds: float) -> None:
+        """Wait up to `seconds` for a key, and do what it stands for."""
         key = self._screen.key(seconds)
         if key in ("q", ESCAPE) or self._screen.closed:
             self._quit = True
         elif key == " ":
             self._paused = not self._paused
             self._source.set_paused(self._paused)
-            self._shown.clear()  # the pause is no delay
+            self._recent.clear()  # a pause is not a delay
         elif key == "r":
-            self._forget()
+            self._reset()
             self._annotate_again()
         elif key == "c":
             self._view = VIEWS[(VIEWS.index(self._view) + 1) % len(VIEWS)]
@@ -225,10 +231,10 @@ class Viewer:
             self._help = not self._help
         else:
             return
-        self._show()
+        self._draw()
 
     def _annotate(self, frame: Frame, prediction: Prediction) -> Frame:
-        """Draw what is to be seen of a frame; the timeline that is not shown takes note of it too."""
+        """Draw the current view of a frame; the timeline of the other view takes the prediction in, too."""
         by_frame = replace(prediction, scores=prediction.frame_scores, time_constants=None)
         self._memory.style = Overlay(PARTS, compare=self._view == BOTH)
         if self._view == ALONE:
@@ -240,26 +246,29 @@ class Viewer:
         return self._annotated
 
     def _annotate_again(self) -> None:
+        """Draw the last frame again, after the view has changed."""
         if self._last is not None:
             self._annotate(*self._last)
 
-    def _show(self) -> None:
+    def _draw(self) -> None:
+        """Show the last annotated frame and the status line."""
         if self._annotated is not None:
-            self._screen.show(self._annotated.image, self._said())
-        self._told = time.monotonic()
+            self._screen.show(self._annotated.image, self._status())
+        self._last_drawn_at = time.monotonic()
 
-    def _said(self) -> StatusLine:
+    def _status(self) -> StatusLine:
+        """Return the view, the frame rate and the delay for the left end, the recording for the right end."""
         now, left, right = time.monotonic(), [self._view], "h: help"
-        while self._shown and self._shown[0][0] < now - RECENT:
-            self._shown.popleft()
+        while self._recent and self._recent[0][0] < now - RATE_WINDOW:
+            self._recent.popleft()
         if self._paused:
             left.append("paused")
-        elif len(self._shown) > 1:
-            span = self._shown[-1][0] - self._shown[0][0]
-            delay = sum(delay for _, delay in self._shown) / len(self._shown)
-            left += [f"{(len(self._shown) - 1) / span:.0f} frames/s", f"delay {1000 * delay:.0f} ms"]
-        elif now - self._newest > RECENT:
-            left.append(f"no picture for {now - self._newest:.0f} s")
+        elif len(self._recent) > 1:
+            span = self._recent[-1][0] - self._recent[0][0]
+            delay = sum(delay for _, delay in self._recent) / len(self._recent)
+            left += [f"{(len(self._recent) - 1) / span:.0f} frames/s", f"delay {1000 * delay:.0f} ms"]
+        elif now - self._last_frame_at > RATE_WINDOW:
+            left.append(f"no picture for {now - self._last_frame_at:.0f} s")
         recording = self._recorder.path if self._recorder.wanted else None
         if recording is not None and self._last is not None:
             right = f"{recording.name} {format_clock(int(self._recorder.seconds(self._last[0].time)))}"
