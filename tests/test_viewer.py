@@ -173,14 +173,14 @@ def test_a_silent_stream_leaves_the_window_alive(watch: Watch) -> None:
     with station() as server:
         server.pieces = segment(40, (64, 48))
 
-        class Silencing(Stage):
+        class SilencingWindow(FakeWindow):
             def show(self, image: np.ndarray, status: StatusLine) -> None:
                 super().show(image, status)
                 server.pace = 8.0 if len(self.images) > 5 else server.pace
                 if "no picture for 2 s" in status.left:
                     self.keys[0] = "q"
 
-        window = Silencing()
+        window = SilencingWindow()
         summary = watch(server.url, window, live=LiveOptions(reconnect=0, timeout=3.5))
     assert summary.frames < 40
     assert any("frames/s · delay" in status.left for status in window.statuses)
