@@ -23,7 +23,7 @@ def check(data: str | Path, *, background: str = "background", listener: Progres
     Raises:
         UsageError: the annotations cannot be read.
 
-    Example:
+    Examples:
         >>> report = lv.check("clips/")
         >>> print(report)
         >>> for problem in report.errors:

@@ -58,7 +58,7 @@ def embed(
         SinkError: the cache cannot be written.
         WeightsError, ModelError: the backbone cannot be loaded.
 
-    Example:
+    Examples:
         >>> clip = lv.embed("clip.mp4", "objects")
         >>> clip.embeddings.shape, clip.times[:3]
         >>> for path, clip in lv.embed("clips/", "objects", cache=True).items():

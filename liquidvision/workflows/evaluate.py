@@ -63,7 +63,8 @@ def evaluate(
         save_json: a file to write all figures to.
         report: a file (.html) to write the report to, a page that needs no network.
         compare: also cross-validate the head against other heads and simpler methods.
-        folds, seeds: of the comparison: number of folds, and of heads of each kind per fold.
+        folds: number of folds of the comparison.
+        seeds: number of heads of each kind per fold of the comparison.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 or 18 more times.
         background: the class of the time outside all intervals.
@@ -81,7 +82,7 @@ def evaluate(
         SinkError: an output or the cache cannot be written.
         ModelError: no such model.
 
-    Example:
+    Examples:
         >>> evaluation = lv.evaluate("clips/", "my-model", report="report.html")
         >>> print(evaluation)
         >>> evaluation["memory"]["flips_per_minute"], evaluation["frame"]["flips_per_minute"]

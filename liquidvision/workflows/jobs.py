@@ -206,7 +206,8 @@ class EvaluateJob:
         save_json: where to write all figures.
         report: where to write the report, an HTML page.
         compare: also cross-validate the head against other heads and simpler methods.
-        folds, seeds: of the comparison: number of folds, and of heads of each kind per fold.
+        folds: number of folds of the comparison.
+        seeds: number of heads of each kind per fold of the comparison.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 or 18 more times.
         background: the class of the time outside all intervals.
@@ -244,7 +245,9 @@ class ExtractJob:
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         model: a liquidvision model whose backbone to use; excludes the four options of a backbone below.
         backbone: a torchvision classifier. None: mobilenet_v2.
-        weights, features, motion_crop: as of `TrainJob`.
+        weights: as of `TrainJob`.
+        features: as of `TrainJob`.
+        motion_crop: as of `TrainJob`.
         device: auto, cpu, cuda, mps or openvino.
     """
 

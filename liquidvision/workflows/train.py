@@ -106,7 +106,7 @@ def train(
         WeightsError, ModelError: the backbone cannot be loaded.
         DependencyError: tensorboard is not installed.
 
-    Example:
+    Examples:
         >>> result = lv.train("clips/", "my-model")
         >>> print(result.evaluation)
         >>> for frame, prediction in lv.predict("clip.mp4", result.model):
