@@ -1,5 +1,7 @@
 """`liquidvision extract`: embed videos ahead of training and evaluation."""
 
+from dataclasses import replace
+
 from liquidvision.cli.command import DONE, FAILED, SOME_FAILED, Messages, Option, job_command
 from liquidvision.cli.options import DATA, MODEL, MOTION_CROP, SHARED
 from liquidvision.cli.startup import import_torch
@@ -15,7 +17,7 @@ OPTIONS = {
         "What to embed, between commas: plain, mirror, crop:SEED, light:SEED, noise:SIGMA, blur:PERCENT, dark:GAIN.",
         DATA,
     ),
-    "vid_stride": Option("Embed every Nth frame; the frames keep their times.", DATA, metavar="N"),
+    "vid_stride": replace(SHARED["vid_stride"], panel=DATA),
     "cache": SHARED["cache"],
     "model": Option("Take the backbone of this model.", MODEL, ("-m", "--model")),
     "backbone": Option("A torchvision classifier. Default: mobilenet_v2.", MODEL),

@@ -1,6 +1,7 @@
 """`liquidvision train`: train a head on your own classes."""
 
 import shlex
+from dataclasses import replace
 
 from liquidvision.cli.command import Messages, Option, job_command
 from liquidvision.cli.options import DATA, MODEL, MOTION_CROP, OUTPUT, SHARED
@@ -12,7 +13,7 @@ TRAINING = "Training"
 OPTIONS = {
     "data": SHARED["data"],
     "background": SHARED["background"],
-    "vid_stride": Option("Train on every Nth frame; the frames keep their times.", DATA, metavar="N"),
+    "vid_stride": replace(SHARED["vid_stride"], panel=DATA),
     "views": Option("Train on these variants too: mirror, crop:SEED, light:SEED, between commas.", DATA),
     "cache": SHARED["cache"],
     "backbone": Option("A torchvision classifier, or a liquidvision model to take the backbone from.", MODEL),
@@ -29,7 +30,7 @@ OPTIONS = {
     "out": Option("The model folder to make.", OUTPUT, ("-o", "--out")),
     "resume": Option("Continue the training that was begun in the model folder.", OUTPUT),
     "tensorboard": Option("Write TensorBoard scalars into the model folder too.", OUTPUT),
-    "exist_ok": Option("Replace a model that already exists.", OUTPUT),
+    "exist_ok": SHARED["exist_ok"],
 }
 
 
