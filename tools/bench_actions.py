@@ -1,6 +1,6 @@
 """Measures a model on rendered clips that it has not seen, through the same Session that users run.
 
-    python tools/bench_actions.py [-m actions] [--clips 60] [--json PATH]
+    python tools/bench_actions.py [-m actions] [--clips 60] [--save-json PATH]
 
 Every clip is of the `test` split: bodies, clothes, backgrounds and camera behaviour of its own. The
 table says, for several ways of sampling the same motion, how many frames are right with memory and
@@ -9,7 +9,6 @@ beyond the true transitions.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +20,18 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import Frame, Model, Session
+from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.figures import ACTIONS, render_clip
 
 SECONDS, RATE, SETTLED = 10.0, 25.0, 0.5
+COLUMNS = [
+    {"key": "memory", "title": "with memory", "digits": 1},
+    {"key": "alone", "title": "each frame alone", "digits": 1},
+    {"key": "memory_settled", "title": "with memory, settled", "digits": 1},
+    {"key": "alone_settled", "title": "alone, settled", "digits": 1},
+    {"key": "flips_per_minute", "title": "flips/min", "digits": 1},
+    {"key": "alone_flips_per_minute", "title": "alone, flips/min", "digits": 1},
+]
 
 
 def regular(rate: float) -> Callable[[np.random.Generator], np.ndarray]:
@@ -86,12 +94,12 @@ class Score:
         """Percentages, and flips a minute beyond the true transitions."""
         minutes = clips * SECONDS / 60
         return {
-            "context": 100 * self.right / self.frames,
-            "frame": 100 * self.alone / self.frames,
-            "context_settled": 100 * self.right_settled / self.settled,
-            "frame_settled": 100 * self.alone_settled / self.settled,
+            "memory": 100 * self.right / self.frames,
+            "alone": 100 * self.alone / self.frames,
+            "memory_settled": 100 * self.right_settled / self.settled,
+            "alone_settled": 100 * self.alone_settled / self.settled,
             "flips_per_minute": (self.flips - self.transitions) / minutes,
-            "frame_flips_per_minute": (self.alone_flips - self.transitions) / minutes,
+            "alone_flips_per_minute": (self.alone_flips - self.transitions) / minutes,
         }
 
 
@@ -118,19 +126,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-m", "--model", default="actions")
     parser.add_argument("--clips", type=int, default=60)
-    parser.add_argument("--json", type=Path)
+    add_save_option(parser)
     options = parser.parse_args()
     model = Model.from_pretrained(options.model, device="auto")
     if model.labels != ACTIONS:
         parser.error(f"the labels of {options.model} are not the rendered actions")
-    rows = {}
+    rows = []
     print("| sampling | with memory | each frame alone | with memory, settled | alone, settled | flips/min | alone |")
     print("|---|---|---|---|---|---|---|")
     for name, sampling in SAMPLINGS.items():
-        rows[name] = row = measure(model, options.clips, sampling)
+        row = measure(model, options.clips, sampling)
+        rows.append({"name": name, **row})
         print(f"| {name} | " + " | ".join(f"{value:.1f}" for value in row.values()) + " |", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+    title = f"The model {options.model} on {options.clips} rendered clips of {SECONDS:.0f} s: percent of frames right"
+    save_result(options.save_json, make_result(title, COLUMNS, rows))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""Does memory help on real video, and is it the liquid cell? Cross-validates a liquid head beside all its rivals.
+"""Measure whether memory helps on real video: cross-validate a liquid head beside other heads, probes and filters.
 
     python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--motion-crop]
         [--seeds 5] [--cell gated] [--most-dropped 0.6] [--preceded 0.5] [--but-first]
-        [--work WORK]
+        [--work WORK] [--save-json PATH]
 
 SET is one of
 
     fights      DATA/video/fights/index.csv, five folds by source clip
     gestures    DATA/video/gestures/index.csv, five folds by clip: every person is in training too
     persons     the same, three folds by person: the person is not in training
-    directions  the same clips forwards and backwards, as two classes that no single frame tells apart; five folds
+    directions  the same clips forwards and backwards, as two classes that no single frame distinguishes; five folds
 
 and PATH the ImageNet weights of torchvision's mobilenet_v2; without them the backbone is the bundled one of `objects`.
 The recipe is what `liquidvision train --views mirror` takes for that many clips. Prints the table of `liquidvision eval
---compare`, and keeps it as JSON in WORK.
+--compare` and writes it, as evaluations have it, as JSON into WORK.
 """
 
 import argparse
@@ -23,6 +23,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -39,6 +40,7 @@ from liquidvision.evaluation.compare import compare_heads
 from liquidvision.training.recipe import default_plan
 from liquidvision.training.sequences import ClipSequence, SequenceDataset
 from liquidvision.workflows.backbone_options import load_backbone
+from tools.benchmark_results import Result, add_save_option, make_result, save_result
 
 SETS = {"fights": ("fights", 5), "gestures": ("gestures", 5), "persons": ("gestures", 3), "directions": ("gestures", 5)}
 WAYS = ("forwards", "backwards")
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="where embeddings are kept")
     parser.add_argument("--work", type=Path, default=Path("runs/context"))
     parser.add_argument("--threads", type=int, default=1)
+    add_save_option(parser)
     options = parser.parse_args()
     if options.weights is None and options.features is not None:
         parser.error("--features chooses maps of the network of --weights; give both")
@@ -105,8 +108,32 @@ def main() -> None:
     kept += "" if options.preceded is None else f"_preceded_{options.preceded:g}"
     kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
+    save_result(options.save_json, collect(options.set, result))
     print(f"{options.set}, {len(lessons)} clips, {recipe}")
     TrainingOutput(Messages()).print_comparison({"compare": result})
+
+
+def collect(name: str, comparison: dict[str, Any]) -> Result:
+    """Return the comparison in the form of benchmarks: percent, points and flips a minute, a row for each method."""
+    columns = [
+        {"key": "accuracy", "title": "clips right, %", "digits": 1},
+        {"key": "difference", "title": "less the first", "digits": 1, "signed": True},
+        {"key": "dropped", "title": "75 % dropped", "digits": 1},
+        {"key": "after", "title": "after another clip", "digits": 1},
+        {"key": "flips_per_minute", "title": "flips/min", "digits": 0},
+    ]
+
+    def interval(found: dict[str, float]) -> dict[str, float]:
+        return {"value": 100 * found["mean"], "low": 100 * found["low"], "high": 100 * found["high"]}
+
+    rows = []
+    for found in comparison["rows"]:
+        row = {"name": found["text"], "accuracy": interval(found), "flips_per_minute": found["flips_per_minute"]}
+        row["difference"] = None if found["minus_reference"] is None else interval(found["minus_reference"])
+        row |= {key: 100 * found[f"mean_{key}"] for key in ("dropped", "after") if f"mean_{key}" in found}
+        rows.append(row)
+    title = f"{name}: {comparison['folds']} folds, {comparison['seeds']} seeds"
+    return make_result(title, columns, rows, interval="95 % bootstrap over videos, all seeds")
 
 
 class BothWays(SequenceDataset):

@@ -1,8 +1,9 @@
-"""Measures how quickly videos are embedded, beside the backbone alone.
+"""Measure how fast videos are embedded, beside the backbone alone.
 
     python tools/bench_extract.py VIDEO ... [--backbone mobilenet_v2] [--weights PATH] [--threads N] [--rounds 5]
+        [--save-json PATH]
 
-By turns, video by video, on the same frames and threads: the backbone alone, on prepared input in batches as
+In turns, video by video, on the same frames and threads: the backbone alone, on prepared input in batches as
 large as extraction's; and extraction from the files into an empty cache: hashing, decoding, preparing, embedding,
 writing. Prints the median rates and the median of the rounds' ratios.
 """
@@ -22,6 +23,7 @@ import torch
 
 from liquidvision import Backbone, open_video
 from liquidvision.data.embeddings import EmbeddingStore
+from tools.benchmark_results import add_save_option, make_result, save_result
 
 
 def main() -> None:
@@ -31,6 +33,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--threads", type=int, default=max(1, (os.cpu_count() or 2) // 2))
     parser.add_argument("--rounds", type=int, default=5)
+    add_save_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     backbone = Backbone(options.backbone, weights=options.weights or "DEFAULT")
@@ -61,6 +64,15 @@ def main() -> None:
         f"backbone alone {median(rates['alone']):.1f} frames/s, extraction {median(rates['extraction']):.1f} frames/s"
     )
     print(f"extraction runs at {ratio:.0%} of the backbone's own rate (medians of {options.rounds} rounds)")
+    title = f"Speed of embedding beside the backbone's own rate, {len(options.videos)} videos, {count} frames"
+    columns = [
+        {"key": "alone", "title": "backbone alone, frames/s", "digits": 1},
+        {"key": "extraction", "title": "extraction, frames/s", "digits": 1},
+        {"key": "share", "title": "of the backbone's rate", "digits": 0, "suffix": " %"},
+    ]
+    row = {"name": f"{options.backbone}, {options.threads} threads", "share": 100 * ratio}
+    row |= {name: median(found) for name, found in rates.items()}
+    save_result(options.save_json, make_result(title, columns, [row]))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How much can one frame tell at all? A larger classifier of single frames, on the whole embedding, as a control.
+"""Measure how much a single frame shows: larger classifiers of the whole embedding, without memory, as a control.
 
-    python tools/bench_frames.py --backbone BACKBONE.safetensors --work WORK
+    python tools/bench_frames.py --backbone BACKBONE.safetensors --work WORK [--save-json PATH]
 
 Trains a linear probe and a two-layer network on the same embedded clips as tools/train_actions.py
-(and wants its WORK), without memory, and prints the share of frames right on clips of the `test` split.
+(and needs its WORK) and prints the share of frames right on clips of the `test` split.
 """
 
 import argparse
@@ -18,11 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.actions.clips import ClipSet, embed_set, render_set
 from tools.actions.poses import backbone_of
+from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.figures import ACTIONS
 
 
 def frames_of(clips: ClipSet, every: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Every how-manieth frame of each clip: embeddings (n, dim) float32 and labels (n,)."""
+    """Return every Nth frame of each clip: embeddings (n, dim) float32 and labels (n,)."""
     values = torch.from_numpy(clips.values[:, ::every]).float().flatten(0, 1)
     return values, torch.from_numpy(clips.labels[:, ::every]).long().flatten()
 
@@ -32,7 +33,9 @@ def main() -> None:
     parser.add_argument("--backbone", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=1000)
+    add_save_option(parser)
     options = parser.parse_args()
+    rows = []
     torch.manual_seed(0)
     backbone, _ = backbone_of(options.backbone)
     key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
@@ -57,6 +60,10 @@ def main() -> None:
         with torch.inference_mode():
             right = (net(test_xs).argmax(-1) == test_ys).float().mean().item()
         print(f"{name}: {100 * right:.1f} % of single frames right", flush=True)
+        rows.append({"name": name, "accuracy": 100 * right})
+    title = "Classifiers of single frames on the embeddings of actions: percent of frames right"
+    columns = [{"key": "accuracy", "title": "accuracy, %", "digits": 1}]
+    save_result(options.save_json, make_result(title, columns, rows))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""`infer` beside a loop written by hand and, where it is installed, ultralytics: the same clip, in turns.
+"""Time `infer` beside a loop written by hand and, where it is installed, ultralytics: the same clip, in turns.
 
     python tools/bench_infer.py CLIP [--times 5] [--rounds 3] [--backbone mobilenet_v3_small]
+        [--save-json PATH]
 
 The clip is laid end to end `--times` times by stream copy. In each round each contender runs in a process of its own
-and is timed in its second pass, so that a busy machine slows all of them alike; medians are told. Backbones have random
+and is timed in its second pass, so that a busy machine slows all of them alike. Prints medians. Backbones have random
 weights and see 224 pixels; the heads have 64 units and 10 classes. `infer` writes H.264 with the clip's sound and JSONL
 records; the loop writes MPEG-4 without sound.
 """
@@ -19,6 +20,10 @@ from statistics import median
 
 import av
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tools.benchmark_results import add_save_option, make_result, save_result
+
 HERE = Path(__file__)
 INFER = ("infer with video", "infer without video")
 CONTENDERS = ("loop", *INFER, *(f"{name}, torch" for name in INFER))
@@ -30,6 +35,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--backbone", default="mobilenet_v3_small")
+    add_save_option(parser)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -51,12 +57,20 @@ def main() -> None:
     print(file=sys.stderr)
     by_hand = median(rates["loop"])
     print("| | frames/s | times the loop |\n|---|---|---|")
+    rows = []
     for name, found in rates.items():
+        rows.append({"name": name, "frames_per_second": median(found), "times_loop": median(found) / by_hand})
         print(f"| {name} | {median(found):.1f} | {median(found) / by_hand:.2f} |")
+    columns = [
+        {"key": "frames_per_second", "title": "frames/s", "digits": 1},
+        {"key": "times_loop", "title": "times the loop", "digits": 2},
+    ]
+    title = f"infer beside a loop written by hand: {options.clip.name}, {options.backbone}, {options.rounds} rounds"
+    save_result(options.save_json, make_result(title, columns, rows))
 
 
 def one(contender: str, clip: Path, backbone: str) -> float:
-    """Frames per second of one contender's second pass."""
+    """Return the frames per second of one contender's second pass."""
     with tempfile.TemporaryDirectory() as folder:
         if contender == "ultralytics":
             return ultralytics(clip, Path(folder))
@@ -76,7 +90,7 @@ def one(contender: str, clip: Path, backbone: str) -> float:
 
 
 def ultralytics(clip: Path, folder: Path) -> float:
-    """YOLO's classifier with its annotated video, frames per second; random weights."""
+    """Return the frames per second of YOLO's classifier with its annotated video; random weights."""
     from ultralytics import YOLO
 
     model, rate = YOLO("yolov8n-cls.yaml"), 0.0
@@ -89,7 +103,7 @@ def ultralytics(clip: Path, folder: Path) -> float:
 
 
 def lay_end_to_end(source: Path, target: Path, times: int) -> Path:
-    """The clip so many times, one after the other, its packets copied."""
+    """Write the clip `times` times, one after the other, its packets copied; return the target."""
     with av.open(str(target), "w") as out:
         begin, streams = 0.0, {}
         for _ in range(times):

@@ -1,6 +1,6 @@
-"""Times the liquid cells beside ncps and torch's LSTM and GRU, in turns in one run, with the peak memory of training.
+"""Time the liquid cells beside ncps and torch's LSTM and GRU, in turns in one run, with the peak memory of training.
 
-    python tools/bench_liquid.py --rounds 15
+    python tools/bench_liquid.py --rounds 15 [--save-json PATH]
 
 Sequences of 64 steps, 64 inputs, 64 units, 6 unfolds; "streaming" is one stream without gradients, "training"
 32 streams forward and backward. Needs `pip install -e '.[test]'` (ncps) and, for torch.compile, a C++ compiler.
@@ -16,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import ncps.torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import torch
 from torch import Tensor, nn
 
@@ -26,6 +29,7 @@ from liquidvision.liquid.dispatch import plain_torch
 from liquidvision.liquid.ltc import LTC, GatedLTC
 from liquidvision.liquid.traces import Layout, Magnitudes
 from liquidvision.liquid.wiring import auto_ncp
+from tools.benchmark_results import Result, add_save_option, make_result, save_result
 
 INPUTS, UNITS, STEPS, UNFOLDS, BATCH = 64, 64, 64, 6, 32
 Run = Callable[[Tensor], Tensor]
@@ -40,7 +44,7 @@ def ours(make: Callable[[], Cell]) -> Callable[[], tuple[nn.Module, Run]]:
 
 
 def plain(make: Callable[[], Cell], *, compiled: bool = False) -> Callable[[], tuple[nn.Module, Run]]:
-    """The path without kernels, as on a machine without numba; or what torch.compile makes of one of its steps."""
+    """The path without kernels, as on a machine without numba, or with one step compiled by torch.compile."""
 
     def made() -> tuple[nn.Module, Run]:
         cell = make()
@@ -127,7 +131,7 @@ def frame_of_traces() -> Callable[[], None]:
 
 
 def in_turns(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each job, all of them once a round."""
+    """Return the median milliseconds of each job; every round runs all of them once."""
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
         job()  # compiles, allocates
@@ -141,14 +145,14 @@ def in_turns(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, floa
 
 
 def peak_of(name: str) -> float:
-    """Megabytes that a training step takes beyond what was there before it, in a process of its own."""
+    """Return the megabytes that a training step allocates beyond what was used before, in a process of its own."""
     return float(subprocess.check_output([sys.executable, __file__, "--peak", name], text=True))
 
 
 def measure_peak(name: str) -> float:
     step = train(name)
     RIVALS[name]()[1](torch.randn(1, 2, INPUTS)).sum().backward()  # loads what is compiled
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = resident("VmRSS")
     step()
     return (resident("VmHWM") - before) / 1024
@@ -159,7 +163,7 @@ def resident(what: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(what))
 
 
-def table(title: str, times: dict[str, float], yardstick: str) -> None:
+def print_table(title: str, times: dict[str, float], yardstick: str) -> None:
     print(f"\n| {title} | ms | ncps's time is | torch LSTM's time, times |\n|---|---|---|---|")
     for name, ms in times.items():
         print(f"| {name} | {ms:.2f} | {times[yardstick] / ms:.1f} x | {ms / times['torch LSTM']:.1f} |")
@@ -169,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
+    add_save_option(parser)
     parser.add_argument("--peak", choices=list(RIVALS), help=argparse.SUPPRESS)
     options = parser.parse_args()
     warnings.filterwarnings("ignore", module="torch._inductor")
@@ -179,9 +184,9 @@ def main() -> None:
         return
     yardstick = "ncps 1.0.1 LTC"
     streaming = in_turns({name: stream(name) for name in RIVALS}, options.rounds)
-    table(f"streaming, 1 x {STEPS}", streaming, yardstick)
+    print_table(f"streaming, 1 x {STEPS}", streaming, yardstick)
     training = in_turns({name: train(name) for name in RIVALS}, options.rounds)
-    table(f"training step, {BATCH} x {STEPS}", training, yardstick)
+    print_table(f"training step, {BATCH} x {STEPS}", training, yardstick)
     sigmoids = STEPS * UNITS * (INPUTS + UNFOLDS * UNITS)
     ms = streaming["ConductanceLTC"]
     print(f"\n{sigmoids:,} sigmoids a stream: {1e6 * ms / sigmoids:.2f} ns each, all other work included")
@@ -192,8 +197,33 @@ def main() -> None:
     print("one frame a call:", ", ".join(f"{name} {ms:.2f} ms" for name, ms in single.items()))
     print(f"traces, one frame of 2,144 with six time constants: {in_turns({'t': frame_of_traces()}, 50)['t']:.3f} ms")
     print("\n| peak memory of the training step | MB |\n|---|---|")
+    peaks = {}
     for name in (yardstick, "ConductanceLTC", "ConductanceLTC, plain torch", "torch LSTM"):
-        print(f"| {name} | {peak_of(name):.0f} |")
+        peaks[name] = peak_of(name)
+        print(f"| {name} | {peaks[name]:.0f} |")
+    save_result(options.save_json, collect(streaming, training, peaks, yardstick))
+
+
+def collect(streaming: dict[str, float], training: dict[str, float], peaks: dict[str, float], yardstick: str) -> Result:
+    """Return milliseconds by cell, beside ncps's LTC and torch's LSTM, and peak memory where it was measured."""
+    times = {"streaming": streaming, "training": training}
+    columns = []
+    for kind in times:
+        columns += [
+            {"key": f"{kind}_ms", "title": f"{kind}, ms", "digits": 2},
+            {"key": f"{kind}_ncps", "title": "ncps takes", "digits": 1, "suffix": " x"},
+            {"key": f"{kind}_lstm", "title": "times LSTM", "digits": 1},
+        ]
+    columns.append({"key": "peak_mb", "title": "peak memory of training, MB", "digits": 0})
+    rows = []
+    for name in RIVALS:
+        row: dict[str, str | float | None] = {"name": name, "peak_mb": peaks.get(name)}
+        for kind, found in times.items():
+            ms = found[name]
+            row |= {f"{kind}_ms": ms, f"{kind}_ncps": found[yardstick] / ms, f"{kind}_lstm": ms / found["torch LSTM"]}
+        rows.append(row)
+    title = f"Liquid cells beside ncps, LSTM and GRU: {INPUTS} inputs, {UNITS} units, {STEPS} steps, {UNFOLDS} unfolds"
+    return make_result(title, columns, rows)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Does the liquid filter help a classifier on damaged video? Simulated clips, and what a user might take instead.
+"""Measure whether the liquid filter helps a classifier on damaged video, beside what a user might use instead.
 
-    python tools/bench_objects.py --data DATA --work WORK [-m objects | -m torchvision:NAME] [--clips 120]
+    python tools/bench_objects.py --data DATA --work WORK [-m objects | -m torchvision:NAME] [--clips 100]
+        [--save-json PATH]
 
 The clips are of pictures that the model never saw (Tiny ImageNet's val part) and of damage that the filter never saw
 (motion blur, blocks, fog, hands); EMA and the sticky HMM's forward filter are tuned on clips of the damage that it was
-trained on, which they may see. Prints accuracy, flips a minute beyond true changes, and the delay after a cut.
+trained on. Prints accuracy, flips a minute beyond true changes, and the delay after a cut.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import sys
 from collections.abc import Mapping
 from itertools import product
@@ -25,12 +25,20 @@ from liquidvision import Model
 from liquidvision.evaluation.smoothing import HOLD_TIMES, TEMPERATURES, TIME_SCALES, smooth_scores
 from liquidvision.metrics.classification import classification_metrics, frame_accuracy
 from liquidvision.training.sequences import ClipSequence
+from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.distill.pictures import imagenet_classes
 from tools.objects.clips import halves, names, pictures, simulated
 from tools.objects.fit import tracks
 
 CLIPS, TUNING_CLIPS = 100, 50
 TRAINING_SEEDS = 100_000  # tuning clips begin here, beyond those of any training
+COLUMNS = [
+    {"key": "accuracy", "title": "frames right, %", "digits": 1},
+    {"key": "flips_per_minute", "title": "flips/min", "digits": 1},
+    {"key": "onset_seconds", "title": "median onset delay, s", "digits": 2},
+    {"key": "missed", "title": "cuts missed, %", "digits": 0},
+    {"key": "tuned", "title": "tuned"},
+]
 FILTERS = {"ema": "EMA", "hmm_forward": "sticky HMM, forward filter"}
 GRIDS: dict[str, list[dict[str, object]]] = {
     "ema": [{"tau": tau} for tau in TIME_SCALES],
@@ -42,7 +50,7 @@ GRIDS: dict[str, list[dict[str, object]]] = {
 def compared(
     model: Model, tuning: list[ClipSequence], clips: list[ClipSequence]
 ) -> dict[str, dict[str, float | str | None]]:
-    """Per way of filtering: "accuracy" %, "flips" a minute, "onset" median seconds, "missed" % of cuts, "tuned"."""
+    """Return, by method, the figures of `COLUMNS`."""
     head = model.head
     labels = list(model.labels)
     (ours, alone), (_, alone_tuning) = tracks(head, clips), tracks(head, tuning)
@@ -55,8 +63,8 @@ def compared(
         got = classification_metrics(said, labels, whole_clip=False)
         table[name] = {
             "accuracy": 100 * got["frame_accuracy"],
-            "flips": got["flips_per_minute"],
-            "onset": got["onset_delay"]["median"],
+            "flips_per_minute": got["flips_per_minute"],
+            "onset_seconds": got["onset_delay"]["median"],
             "missed": 100 * got["onset_delay"]["missed"],
             "tuned": tuned,
         }
@@ -66,9 +74,9 @@ def compared(
 def markdown(table: Mapping[str, Mapping[str, float | str | None]]) -> str:
     lines = ["| | frames right, % | flips/min | onset delay, s | cuts missed, % | tuned |", "|---|---|---|---|---|---|"]
     for name, row in table.items():
-        onset = "-" if row["onset"] is None else f"{row['onset']:.2f}"
+        onset = "-" if row["onset_seconds"] is None else f"{row['onset_seconds']:.2f}"
         lines.append(
-            f"| {name} | {row['accuracy']:.1f} | {row['flips']:.1f} | {onset} | {row['missed']:.0f} "
+            f"| {name} | {row['accuracy']:.1f} | {row['flips_per_minute']:.1f} | {onset} | {row['missed']:.0f} "
             f"| {row['tuned'] or ''} |"
         )
     return "\n".join(lines)
@@ -81,7 +89,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where embedded clips are kept")
     parser.add_argument("--clips", type=int, default=CLIPS)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
+    add_save_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = Model.from_pretrained(options.model)
@@ -97,8 +105,9 @@ def main() -> None:
     clips = simulated(model.backbone, judge, range(options.clips), "test", cache)
     table = compared(model, tuning, clips)
     print(markdown(table))
-    if options.json:
-        options.json.write_text(json.dumps(table, indent=1))
+    title = f"The model {options.model} on {options.clips} simulated clips with unseen pictures and unseen damage"
+    rows = [{"name": name, **row} for name, row in table.items()]
+    save_result(options.save_json, make_result(title, COLUMNS, rows))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How well does the backbone of `actions` find joints? Its readout beside the truth, on clips of both splits.
+"""Measure how precisely the backbone of `actions` finds joints, on clips of both splits.
 
-    python tools/bench_poses.py --backbone BACKBONE.safetensors [--clips 20]
+    python tools/bench_poses.py --backbone BACKBONE.safetensors [--clips 20] [--save-json PATH]
 
-Prints how far joints are off in the median and in root mean square, in pixels of the network's input, and how much of
-the squared error is in the worst tenth of the clips.
+Prints the median and root mean square error in pixels of the network's input, and the share of the squared error in
+the worst tenth of the clips.
 """
 
 import argparse
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.actions.clips import SIDE, instants
 from tools.actions.poses import backbone_of, read_joints
+from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.figures import render_clip
 
 
@@ -23,7 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", type=Path, required=True, help="what tools/train_poses.py exported")
     parser.add_argument("--clips", type=int, default=20)
+    add_save_option(parser)
     options = parser.parse_args()
+    rows = []
     backbone, to_joints = backbone_of(options.backbone)
     for split in ("train", "test"):
         errors = []
@@ -41,6 +44,15 @@ def main() -> None:
             f"{worst:.0%} of the squares in the worst tenth of the clips",
             flush=True,
         )
+        figures = {"median_px": np.median(off), "rms_px": np.sqrt((off**2).mean()), "share_of_worst_tenth": 100 * worst}
+        rows.append({"name": split, **{key: float(value) for key, value in figures.items()}})
+    columns = [
+        {"key": "median_px", "title": "median, px", "digits": 2},
+        {"key": "rms_px", "title": "root mean square, px", "digits": 2},
+        {"key": "share_of_worst_tenth", "title": "squared error in the worst tenth", "digits": 0, "suffix": " %"},
+    ]
+    title = f"Errors of joints in pixels of a {SIDE}-pixel input, {options.clips} clips of each split"
+    save_result(options.save_json, make_result(title, columns, rows))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
-"""Do many live streams at once keep up? Clips played at their own pace, each with its own Session, on one model.
+"""Measure whether many live streams keep up: clips played at their own pace, each with its own Session, on one model.
 
     python tools/bench_streams.py CLIP... [--streams 8] [--rate 25] [--seconds 60] [--backbone mobilenet_v3_small]
+        [--save-json PATH]
 
 Each stream plays one of the clips over and over, at `--rate` frames a second, and drops nothing. Prints how late
-predictions came: the time from the instant at which a frame is due to its prediction.
+predictions were: the time from the instant at which a frame is due to its prediction.
 """
 
 import argparse
 import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,11 +19,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import torch
 
 from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, LiveOptions, Model, infer, open_video
 from liquidvision.inference.batching import batched_model
 from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
+from tools.benchmark_results import add_save_option, make_result, save_result
 
 
 class Paced(VideoReader):
@@ -57,6 +63,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=25.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--backbone", default="mobilenet_v3_small")
+    add_save_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
     network = Backbone(options.backbone, weights=None).place("auto")
@@ -80,9 +87,16 @@ def main() -> None:
             thread.join()
     cpu = time.process_time() - cpu
     every = np.concatenate([np.array(part) for part in late])
+    p50, p99, latest = (float(1000 * found) for found in (np.median(every), np.quantile(every, 0.99), every.max()))
+    columns = [{"key": f"{name}_ms", "title": name, "digits": 0, "suffix": " ms"} for name in ("p50", "p99", "latest")]
+    columns.append({"key": "cpu_ms", "title": "CPU ms per frame", "digits": 2})
+    row = {"name": f"{options.streams}, for {options.seconds:g} s", "p50_ms": p50, "p99_ms": p99, "latest_ms": latest}
+    title = f"How late predictions are: {options.rate:g} frames a second and stream, {options.backbone}, records only"
+    result = make_result(title, columns, [row | {"cpu_ms": 1000 * cpu / len(every)}], row_title="streams")
+    save_result(options.save_json, result)
     print(
-        f"{options.streams} streams, {len(every)} frames: late by p50 {1000 * np.median(every):.0f} ms, "
-        f"p99 {1000 * np.quantile(every, 0.99):.0f} ms, at most {1000 * every.max():.0f} ms; "
+        f"{options.streams} streams, {len(every)} frames: late by p50 {p50:.0f} ms, "
+        f"p99 {p99:.0f} ms, at most {latest:.0f} ms; "
         f"{1000 * cpu / len(every):.2f} CPU ms a frame"
     )
 

@@ -1,17 +1,18 @@
-"""Times the page: from a picture's capture to its label, as the page measures it; from the last example to a new head.
+"""Time the page: from a picture's capture to its label, and from the last example to a new head.
 
-python tools/bench_web.py [--model NAME] [--seconds 20]
+    python tools/bench_web.py [--model NAME] [--seconds 20] [--save-json PATH]
 
-Headless Chromium shows the page on this machine, and takes its share of the cores; its camera shows the bundled sample.
-Without --model: mobilenet_v3_small at 224 pixels with random weights, which cost what others do. Teaching is five
-classes of ten examples of 1.5 s at 20 frames a second, from the end of the last example to the message that the new
-head speaks.
+Headless Chromium shows the page on this machine and uses its cores too; its camera shows the bundled sample. The page
+measures the delay. Without --model: mobilenet_v3_small at 224 pixels with random weights, which take as long as trained
+ones. Teaching is five classes of ten examples of 1.5 s at 20 frames a second, from the end of the last example to the
+message that the new head answers.
 """
 
 import argparse
 import asyncio
 import os
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -22,9 +23,12 @@ import cv2
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, Model, open_video
 from liquidvision.models.runtime.openvino import OpenVINO
 from liquidvision.web.server import Server
+from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.browser import chromium, missing, y4m
 
 SAMPLE = Path(__file__).parents[1] / "samples" / "actions.mp4"
@@ -36,6 +40,7 @@ def main() -> None:
     parser.add_argument("--model")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seconds", type=float, default=20.0)
+    add_save_option(parser)
     options = parser.parse_args()
     if gone := missing():
         parser.error(f"needs {gone}")
@@ -75,6 +80,16 @@ def main() -> None:
     seconds, told = run(teach(address, pictures))
     known = f"{told['right']} of {told['examples']} examples known"
     print(f"last example to new head: {seconds:.1f} s ({told['epochs']} epochs, {known})")
+    name = f"{model.backbone.name}, {model.backbone.preprocessing.size[0]} pixels, {how}"
+    row = {"name": name, "p50_ms": float(p50), "p95_ms": float(p95), "rate": rate, "new_head_s": seconds}
+    columns = [
+        {"key": "p50_ms", "title": "p50", "digits": 0, "suffix": " ms"},
+        {"key": "p95_ms", "title": "p95", "digits": 0, "suffix": " ms"},
+        {"key": "rate", "title": "frames/s", "digits": 0},
+        {"key": "new_head_s", "title": "new head", "digits": 1, "suffix": " s"},
+    ]
+    title = "From a picture's capture in the browser to its label, headless Chromium beside the server"
+    save_result(options.save_json, make_result(title, columns, [row]))
     run(server.stop())
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
@@ -89,7 +104,7 @@ def small(device: str) -> Model:
 
 
 async def teach(address: str, pictures: list[np.ndarray]) -> tuple[float, dict]:
-    """Seconds from the end of the last example until the new head speaks, and what was said of it."""
+    """Return the seconds from the end of the last example until the new head answers, and the server's message."""
     jpegs = [cv2.imencode(".jpg", cv2.resize(image, (320, 240)))[1].tobytes() for image in pictures]
     async with aiohttp.ClientSession() as http, http.ws_connect(address + "ws") as socket:
 

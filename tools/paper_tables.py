@@ -1,7 +1,7 @@
-"""Table 3 of the LTC paper (arXiv 2006.04439) again, set by set: this library's cells beside what was published.
+"""Make Table 3 of the LTC paper (arXiv 2006.04439) again, set by set: these cells beside the published figures.
 
     python tools/paper_tables.py gesture --seeds 5 --work WORK
-    python tools/paper_tables.py gesture --seeds 5 --work WORK --protocol leak-free
+    python tools/paper_tables.py gesture --seeds 5 --work WORK --protocol leak-free [--save-json PATH]
 
 The paper's protocol (its public code's splits, features, losses, measures, rates and batches of 16; an epoch is chosen
 by validation) is the default. A window's steps last 1 each; LTC has 32 units and 6 unfolds, and every other model about
@@ -9,7 +9,7 @@ as many parameters. Unlike that code: positive parameters are a softplus, not cl
 start as this library's and torch's do, not as TensorFlow's; deviations are those of a sample. With `--inputs
 standardised` every feature is standardised by the training rows, for all models alike.
 
-Every finished run is kept in WORK/results.jsonl with its settings, and not run again. DATA holds a folder by set, in
+Every finished run is kept in WORK/results.jsonl with its settings, and is not run again. DATA holds a folder by set, in
 the layout of the authors' scripts; by default that is ../shared/data/timeseries beside the checkout.
 """
 
@@ -24,17 +24,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from liquidvision.errors import UsageError
+from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.tables.data import PARTS, Series, standardised
 from tools.tables.fit import Recipe, fit
 from tools.tables.models import CELLS, LIQUID, Liquid, network, parameters
-from tools.tables.report import KEY, Record, append, finished, table
+from tools.tables.report import KEY, RESULT_COLUMNS, Record, append, finished, rows_of_result, table
 from tools.tables.sets import TASKS
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "timeseries"
 
 
 def load(name: str, protocol: str, inputs: str, folder: Path) -> Series:
-    """A set's rows and windows.
+    """Return a set's rows and windows.
 
     Raises:
         UsageError: the set has no such protocol, or its files are not there.
@@ -52,7 +53,7 @@ def load(name: str, protocol: str, inputs: str, folder: Path) -> Series:
 
 
 def settings_of(options: argparse.Namespace, model: str, seed: int) -> Record:
-    """All that decides a run's figures."""
+    """Return all that decides a run's figures."""
     task = TASKS[options.set]
     settings = {
         "set": options.set,
@@ -102,6 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--tau", type=float, nargs=2, default=(Liquid.fastest, Liquid.slowest), help="range at the start, in steps"
     )
+    add_save_option(parser)
     parser.add_argument("--verbose", action="store_true", help="print every epoch")
     options = parser.parse_args(arguments)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -123,7 +125,10 @@ def main(arguments: list[str] | None = None) -> None:
         done.append(record)
         found = f"test {record['test']:.4f} at epoch {record['best_epoch']}" if "test" in record else "diverged"
         print(f"{settings['model']}, seed {settings['seed']}: {found}, {record['seconds']} s", file=sys.stderr)
-    print(table([record for record in done if record[KEY] in wanted]))
+    records = [record for record in done if record[KEY] in wanted]
+    print(table(records))
+    rows = rows_of_result(records)
+    save_result(options.save_json, make_result(f"{options.set}, {options.protocol}", RESULT_COLUMNS, rows))
     print(f"\nProtocol {options.protocol}: {task.protocols[options.protocol]}.")
     shared = [f"{data.shared(p, 'train'):,} of {len(getattr(data, p).unique()):,} rows of {p}" for p in PARTS[1:]]
     print(f"Training rows too: {', '.join(shared)}.")

@@ -1,4 +1,7 @@
-"""Linear probe of a distilled backbone and its teacher on Caltech-101: prints one line of JSON."""
+"""Linear probe of a distilled backbone and its teacher on Caltech-101; prints one line of JSON.
+
+python tools/probe_backbone.py --data DATA --backbone BACKBONE.safetensors [--teacher PATH] [--save-json PATH]
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.distill.pictures import CALTECH_LAST_TRAINING_NUMBER, caltech_number, zipped_named
 from tools.distill.student import Student
 from tools.distill.targets import Teacher
@@ -25,7 +29,7 @@ CHUNK = 32
 
 
 def caltech(file: Path, side: int, test_per_class: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures (count, side, side, 3), class numbers, and whether each is for training, by the distiller's own rule."""
+    """Return pictures (count, side, side, 3), class numbers, and which are for training, by the distiller's rule."""
     pixels, classes, training = [], [], []
     tested: Counter[str] = Counter()
     for name, image in zipped_named(file, lambda _: True):
@@ -42,12 +46,12 @@ def caltech(file: Path, side: int, test_per_class: int) -> tuple[Tensor, Tensor,
 
 @torch.inference_mode()
 def embed(network: nn.Module, pixels: Tensor) -> Tensor:
-    """The network's pooled embeddings, which are the first of its outputs."""
+    """Return the network's pooled embeddings, the first of its outputs."""
     return torch.cat([network(part.permute(0, 3, 1, 2).float() / 255)[0] for part in pixels.split(CHUNK)]).clone()
 
 
 def probe(features: Tensor, classes: Tensor, training: Tensor, decay: float = 1e-3) -> float:
-    """Test accuracy, averaged over classes, of a logistic regression on standardised features."""
+    """Return the class-averaged test accuracy of a logistic regression on standardised features."""
     known = features[training]
     features = (features - known.mean(0)) / (known.std(0) + 1e-6)
     head = nn.Linear(features.shape[1], int(classes.max()) + 1)
@@ -71,12 +75,13 @@ def probe(features: Tensor, classes: Tensor, training: Tensor, decay: float = 1e
 
 def main() -> None:
     """Run the program."""
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, required=True, help="folder with images/caltech101.zip")
     options.add_argument("--backbone", type=Path, required=True, help="the distilled backbone's safetensors")
     options.add_argument("--teacher", type=Path, help="state dict of torchvision's mobilenet_v2, for comparison")
     options.add_argument("--side", type=int, default=160)
     options.add_argument("--test-per-class", type=int, default=20)
+    add_save_option(options)
     chosen = options.parse_args()
     torch.set_num_threads(1)
     pixels, classes, training = caltech(chosen.data / "images" / "caltech101.zip", chosen.side, chosen.test_per_class)
@@ -87,6 +92,12 @@ def main() -> None:
     if chosen.teacher is not None:
         result["teacher"] = round(probe(embed(Teacher(chosen.teacher), pixels), classes, training), 4)
     print(json.dumps(result))
+    names = {"student": str(chosen.backbone), "teacher": "MobileNetV2, the teacher"}
+    rows = [{"name": name, "accuracy": 100 * result[key]} for key, name in names.items() if key in result]
+    title = f"Linear probe on frozen embeddings, Caltech-101, {chosen.side} pixels, class-averaged accuracy"
+    columns = [{"key": "accuracy", "title": "accuracy, %", "digits": 1}]
+    notes = [f"{result['training']} training pictures, {result['test']} test pictures."]
+    save_result(chosen.save_json, make_result(title, columns, rows, notes=notes))
 
 
 if __name__ == "__main__":

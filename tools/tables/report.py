@@ -1,4 +1,4 @@
-"""Finished runs as lines of JSON, appended one by one, and the table in Markdown that they make."""
+"""Finished runs as lines of JSON, appended one by one, and the tables made from them."""
 
 import json
 import statistics
@@ -13,7 +13,7 @@ KEY = "settings"  # of a record: all that decides its figures
 
 
 def finished(path: Path) -> list[Record]:
-    """Records of the file, if there is one; a line cut short by a crash is passed over."""
+    """Return the records of the file, if it exists, without a last line that a crash cut short."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -24,7 +24,7 @@ def finished(path: Path) -> list[Record]:
 
 
 def append(path: Path, record: Record) -> None:
-    """Add one record, on a line of its own even where the last one was cut short."""
+    """Append one record on its own line, even where the last line was cut short."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         if file.tell():
@@ -35,13 +35,48 @@ def append(path: Path, record: Record) -> None:
         file.write(b"\n" * torn + json.dumps(record).encode() + b"\n")
 
 
+RESULT_COLUMNS = [
+    {"key": "parameters", "title": "parameters"},
+    {"key": "test", "title": "test"},
+    {"key": "settings", "title": "settings"},
+]
+
+
+def rows_of_result(records: list[Record]) -> list[dict[str, Any]]:
+    """Return a row for each setting: its test figure as mean and sample deviation over seeds."""
+    rows = []
+    for group in group_by_setting(records):
+        settings, good = group[0][KEY], [record["test"] for record in group if "test" in record]
+        task = TASKS[settings["set"]]
+        values = [value * task.scale for value in good]
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        test = {"value": statistics.fmean(values), "deviation": deviation, "seeds": len(values)} if values else None
+        described = json.dumps({key: value for key, value in settings.items() if key not in ("seed", "model")})
+        rows.append(
+            {
+                "name": CELLS[settings["model"]][0],
+                "parameters": group[0].get("parameters"),
+                "test": test,
+                "settings": described,
+                "digits": 2 if task.metric == "accuracy" else 3,
+            }
+        )
+    return rows
+
+
+def group_by_setting(records: list[Record]) -> list[list[Record]]:
+    """Return records that differ only in their seed, together."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        key = json.dumps({k: v for k, v in record[KEY].items() if k != "seed"})
+        groups.setdefault(key, []).append(record)
+    return list(groups.values())
+
+
 def table(records: list[Record]) -> str:
-    """Mean ± sample deviation over seeds, one row a setting; records of one set, in any order."""
+    """Return the Markdown table of one set: mean ± sample deviation over seeds, a row for each setting."""
     task = TASKS[records[0][KEY]["set"]]
     digits = 2 if task.metric == "accuracy" else 3
-    rows: dict[str, list[Record]] = {}
-    for record in records:
-        rows.setdefault(json.dumps({k: v for k, v in record[KEY].items() if k != "seed"}), []).append(record)
 
     def shown(values: list[float]) -> str:
         mean = statistics.fmean(values) * task.scale
@@ -53,7 +88,7 @@ def table(records: list[Record]) -> str:
         f"| | parameters | n | validation | test {unit} | published | best epoch | settings |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for group in rows.values():
+    for group in group_by_setting(records):
         settings, model = group[0][KEY], group[0][KEY]["model"]
         published = "{} ± {}".format(*task.published[model]) if model in task.published else ""
         good = [r for r in group if "test" in r]
