@@ -38,7 +38,7 @@ IMPORTERS = {
     "cv2": {
         *("models/preprocessing.py", "video/read/opencv_reader.py", "video/write/opencv_writer.py"),
         *("video/write/images.py", "rendering/panels.py", "rendering/primitives.py", "rendering/canvas.py"),
-        *("rendering/window.py", "web/pictures.py"),
+        *("rendering/window.py", "web/jpeg.py"),
     },
     "torchvision": {"models/backbone.py", "models/zoo.py", "models/preprocessing.py"},
     "safetensors": {"models/folder.py"},

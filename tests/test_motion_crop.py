@@ -28,7 +28,7 @@ from liquidvision.errors import ModelError, SourceError
 from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.models.preprocessing import CropSquare
 from liquidvision.video.pixels import Pixels
-from liquidvision.web.sight import SharedModel
+from liquidvision.web.shared_model import SharedModel
 
 WIDTH, HEIGHT = 320, 240
 MILLI = Fraction(1, 1000)
@@ -208,9 +208,9 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
 def test_the_page_looks_at_what_moves() -> None:
     """What the page's server embeds of a client's frames is the square, for the model and for heads that are taught."""
     model = model_of(True)
-    sight, motion_crop, own = SharedModel(model), MotionCrop(model.backbone), MotionCrop(model.backbone)
+    shared, motion_crop, own = SharedModel(model), MotionCrop(model.backbone), MotionCrop(model.backbone)
     for frame in waving(0.6, 25):
-        speaking, teachable = sight.look(motion_crop, frame)
+        speaking, teachable = shared.embed(motion_crop, frame)
         with torch.inference_mode():
             wanted = model.backbone(own.prepare(frame))
         torch.testing.assert_close(speaking, wanted)

@@ -1,4 +1,4 @@
-"""The page's server by its protocol: predictions, one memory for each client, teaching, and what is carried away."""
+"""The web server by its protocol: predictions, one state per client, teaching, export and import."""
 
 import asyncio
 import io
@@ -13,148 +13,156 @@ from typing import Any
 import pytest
 from commands import Run, one_line
 from conftest import LABELS, build_model, picture
-from web import Clients, Place, Talk, address_of, jpeg_of, running, swipe, timed
+from web import Client, Clients, RunningServer, encode_jpeg, make_url, running, swipe, timed
 
 from liquidvision import Frame, Model, Session
 from liquidvision.models.heads.liquid_filter import LiquidFilter, LiquidFilterConfig
 from liquidvision.models.motion_crop import MotionCrop
-from liquidvision.web.pictures import decode
-from liquidvision.web.sight import SharedModel
+from liquidvision.web.jpeg import decode_jpeg
+from liquidvision.web.shared_model import SharedModel
 
 
 @pytest.fixture(scope="module")
-def calm() -> Model:
-    """The tiny model, less sure of itself, so that all its scores move with every picture."""
+def uncertain_model() -> Model:
+    """Return the tiny model with smaller logits, so that every score changes with every picture."""
     model = build_model()
     model.head.readout.weight.data /= 10
     return model
 
 
 @pytest.fixture(scope="module")
-def place(calm: Model) -> Iterator[Place]:
-    """A server of that model."""
-    with running(calm) as place:
-        yield place
+def server(uncertain_model: Model) -> Iterator[RunningServer]:
+    """Run a server of that model."""
+    with running(uncertain_model) as server:
+        yield server
 
 
-def alone(model: Model, frames: list[tuple[float, bytes]]) -> list[list[Any]]:
-    """The top labels of a session of its own."""
+def session_predictions(model: Model, frames: list[tuple[float, bytes]]) -> list[list[Any]]:
+    """Return the top labels of a separate session."""
     session, base = Session(model), Fraction(1, 1_000_000)
-    said = [session.push(Frame(decode(jpeg), i, round(time / base), base)) for i, (time, jpeg) in enumerate(frames)]
-    return [[[label, round(score, 4)] for label, score in each.top(5)] for each in said]
+    predictions = [
+        session.push(Frame(decode_jpeg(jpeg), i, round(time / base), base)) for i, (time, jpeg) in enumerate(frames)
+    ]
+    return [[[label, round(score, 4)] for label, score in each.top(5)] for each in predictions]
 
 
-def close(got: list[list[Any]], wanted: list[list[Any]]) -> bool:
+def nearly_equal(got: list[list[Any]], wanted: list[list[Any]]) -> bool:
     return all(
         dict(map(tuple, a)).keys() == dict(b).keys() and all(abs(dict(a)[k] - v) < 1e-3 for k, v in dict(b).items())
         for a, b in zip(got, wanted, strict=True)
     )
 
 
-def test_the_same_numbers_as_a_session(place: Place, calm: Model) -> None:
-    """A stream over the socket gets what a session gives it for the same pictures and times, however uneven."""
-    frames = [(t, jpeg_of(picture(i))) for i, t in enumerate((5.0, 5.03, 5.2, 5.21, 6.5, 6.5, 14.0))]
+def test_predictions_equal_those_of_a_session(server: RunningServer, uncertain_model: Model) -> None:
+    """A stream over the socket gets the predictions of a session for the same pictures and uneven times."""
+    frames = [(t, encode_jpeg(picture(i))) for i, t in enumerate((5.0, 5.03, 5.2, 5.21, 6.5, 6.5, 14.0))]
 
     async def stream() -> tuple[list[Any], dict[str, Any]]:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            said = [await talk.see(*frame) for frame in frames]
-            return said, talk.hello
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            predictions = [await client.send_frame(*frame) for frame in frames]
+            return predictions, client.hello
 
-    said, hello = place.run(stream())
-    assert close([each["top"] for each in said], alone(calm, frames))
-    assert [each["index"] for each in said] == list(range(7)) and said[-1]["dt"] == 7.5
-    assert len(said[0]["time_constants"]) == 6 and {label for label, _ in said[0]["frame_top"]} == set(LABELS)
+    predictions, hello = server.run(stream())
+    assert nearly_equal([each["top"] for each in predictions], session_predictions(uncertain_model, frames))
+    assert [each["index"] for each in predictions] == list(range(7)) and predictions[-1]["dt"] == 7.5
+    assert len(predictions[0]["time_constants"]) == 6 and {label for label, _ in predictions[0]["frame_top"]} == set(
+        LABELS
+    )
     assert hello["version"] == 1 and hello["model"] == "tiny" and hello["side"] == 64
 
 
-def test_states_do_not_mix(place: Place, calm: Model) -> None:
-    """Two clients whose frames come turn by turn get what each would have got by itself."""
-    first = [(i * 0.1, jpeg_of(picture(3 * i))) for i in range(8)]
-    second = [(100 + i * 0.03, jpeg_of(picture(40 - 5 * i))) for i in range(8)]
+def test_clients_have_separate_states(server: RunningServer, uncertain_model: Model) -> None:
+    """Two clients with interleaved frames get what each would get alone."""
+    first = [(i * 0.1, encode_jpeg(picture(3 * i))) for i in range(8)]
+    second = [(100 + i * 0.03, encode_jpeg(picture(40 - 5 * i))) for i in range(8)]
 
     async def both() -> tuple[list[Any], list[Any]]:
-        async with Clients(place) as clients:
+        async with Clients(server) as clients:
             a, b = await clients.connect(), await clients.connect()
-            said: tuple[list[Any], list[Any]] = ([], [])
+            predictions: tuple[list[Any], list[Any]] = ([], [])
             for one, other in zip(first, second, strict=True):
-                said[0].append((await a.see(*one))["top"])
-                said[1].append((await b.see(*other))["top"])
-            return said
+                predictions[0].append((await a.send_frame(*one))["top"])
+                predictions[1].append((await b.send_frame(*other))["top"])
+            return predictions
 
-    said = place.run(both())
-    assert close(said[0], alone(calm, first)) and close(said[1], alone(calm, second))
+    predictions = server.run(both())
+    assert nearly_equal(predictions[0], session_predictions(uncertain_model, first)) and nearly_equal(
+        predictions[1], session_predictions(uncertain_model, second)
+    )
     mixed = [frame for pair in zip(first, second, strict=True) for frame in pair]
-    assert not close(said[0], alone(calm, mixed)[::2])  # the comparison above would see it
+    assert not nearly_equal(
+        predictions[0], session_predictions(uncertain_model, mixed)[::2]
+    )  # the comparison above would see it
 
 
-def test_reset(place: Place, calm: Model) -> None:
-    """After a reset the next frame is the first of a stream."""
-    frame = (3.0, jpeg_of(picture(3)))
+def test_reset(server: RunningServer, uncertain_model: Model) -> None:
+    """The frame after a reset is the first of a stream."""
+    frame = (3.0, encode_jpeg(picture(3)))
 
     async def stream() -> list[Any]:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
+        async with Clients(server) as clients:
+            client = await clients.connect()
             for i in range(4):
-                await talk.see(i, jpeg_of(picture(i)))
-            await talk.say("reset")
-            return (await talk.see(*frame))["top"]
+                await client.send_frame(i, encode_jpeg(picture(i)))
+            await client.send_command("reset")
+            return (await client.send_frame(*frame))["top"]
 
-    assert close([place.run(stream())], alone(calm, [frame]))
+    assert nearly_equal([server.run(stream())], session_predictions(uncertain_model, [frame]))
 
 
-async def taught(talk: Talk, examples: int = 3) -> float:
-    """Teach two swipes that no single frame can tell apart; the seconds that went by on the stream's clock."""
+async def teach_swipes(client: Client, examples: int = 3) -> float:
+    """Teach two swipes that no single frame distinguishes; return the last time of the stream."""
     now = 0.0
     for label in ("left", "right"):
-        await talk.say("add", label=label)
+        await client.send_command("add", label=label)
     for _ in range(examples):
         for label in ("left", "right"):
             frames = timed(swipe(label == "right"), now)
-            await talk.show(label, frames)
+            await client.record_example(label, frames)
             now = frames[-1][0] + 0.4
-    await talk.train()
+    await client.train()
     return now
 
 
-async def told_apart(talk: Talk, now: float) -> list[bool]:
-    """Whether the last frames of swipes are called by their names."""
+async def recognise_swipes(client: Client, now: float) -> list[bool]:
+    """Return for four swipes whether their last frames get the right label."""
     right = []
     for label in ("right", "left", "left", "right"):
         frames = timed(swipe(label == "right"), now)
-        said = [(await talk.see(*frame))["top"][0][0] for frame in frames]
-        right.append(said[-4:].count(label) >= 3)
+        predictions = [(await client.send_frame(*frame))["top"][0][0] for frame in frames]
+        right.append(predictions[-4:].count(label) >= 3)
         now = frames[-1][0] + 0.4
     return right
 
 
-async def fetched(clients: Clients, place: Place, what: str, talk: Talk) -> bytes:
-    answer = await clients.http.get(address_of(place, f"export/{what}", f"?session={talk.hello['session']}"))
+async def download(clients: Clients, server: RunningServer, what: str, client: Client) -> bytes:
+    answer = await clients.http.get(make_url(server, f"export/{what}", f"?session={client.hello['session']}"))
     assert answer.status == 200, await answer.text()
     return await answer.read()
 
 
-def test_taught_by_showing(place: Place, run: Run, tmp_path: Path) -> None:
-    """Three examples each of a swipe and the same backwards are told apart at once, beside a client that has the old
-    labels; the model that is saved says the same of them, and `train` takes the examples."""
+def test_teaching_by_example(server: RunningServer, run: Run, tmp_path: Path) -> None:
+    """Three examples per direction suffice to distinguish swipes; other clients keep the loaded model, the saved model
+    predicts the same, and `train` reads the examples."""
 
     async def teach() -> tuple[list[bool], set[str], dict[str, Any], bytes, bytes]:
-        async with Clients(place) as clients:
-            talk, other = await clients.connect(), await clients.connect()
-            now = await taught(talk)
-            right = await told_apart(talk, now)
-            seen = await other.see(1.0, jpeg_of(picture(1)))
-            assert not (await other.say("add", label="mine"))["learnt"]
-            model = await fetched(clients, place, "model", talk)
+        async with Clients(server) as clients:
+            client, other = await clients.connect(), await clients.connect()
+            now = await teach_swipes(client)
+            right = await recognise_swipes(client, now)
+            seen = await other.send_frame(1.0, encode_jpeg(picture(1)))
+            assert not (await other.send_command("add", label="mine"))["learnt"]
+            model = await download(clients, server, "model", client)
             return (
                 right,
                 {label for label, _ in seen["top"]},
-                talk.state,
+                client.state,
                 model,
-                await fetched(clients, place, "examples", talk),
+                await download(clients, server, "examples", client),
             )
 
-    right, labels, state, model, examples = place.run(teach())
+    right, labels, state, model, examples = server.run(teach())
     assert all(right)
     assert labels == set(LABELS)
     assert state["learnt"] == ["left", "right"] and [len(each["examples"]) for each in state["classes"]] == [3, 3]
@@ -163,8 +171,10 @@ def test_taught_by_showing(place: Place, run: Run, tmp_path: Path) -> None:
     session, base = Session(Model.from_pretrained(tmp_path / "model" / "taught", device="cpu")), Fraction(1, 1000)
     for label in ("right", "left"):
         session.reset()
-        said = [session.push(Frame(image, i, 80 * i, base)).label for i, image in enumerate(swipe(label == "right"))]
-        assert said[-4:].count(label) >= 3
+        predictions = [
+            session.push(Frame(image, i, 80 * i, base)).label for i, image in enumerate(swipe(label == "right"))
+        ]
+        assert predictions[-4:].count(label) >= 3
     ran = run(
         *("train", tmp_path / "examples" / "examples", "-o", tmp_path / "again", "--folds", "3", "--epochs", "3"),
         *("--backbone", tmp_path / "model" / "taught", "--cache", tmp_path / "cache"),
@@ -178,23 +188,23 @@ def test_taught_by_showing(place: Place, run: Run, tmp_path: Path) -> None:
     assert ran.code == 1 and "another backbone" in ran.err
 
 
-def test_saved_and_loaded(place: Place) -> None:
-    """Examples and a model that were saved are there again for another client, who goes on with them."""
+def test_export_and_import(server: RunningServer) -> None:
+    """Another client can import exported examples and models and use them."""
 
     async def carry() -> tuple[dict[str, Any], list[bool], dict[str, Any]]:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            await taught(talk)
-            model, examples = [await fetched(clients, place, what, talk) for what in ("model", "examples")]
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            await teach_swipes(client)
+            model, examples = [await download(clients, server, what, client) for what in ("model", "examples")]
             other = await clients.connect()
-            where = address_of(place, "import", f"?session={other.hello['session']}")
+            where = make_url(server, "import", f"?session={other.hello['session']}")
             answer = await clients.http.post(where, data=model)
             assert answer.status == 200, await answer.text()
-            right = await told_apart(other, 0.0)
+            right = await recognise_swipes(other, 0.0)
             answer = await clients.http.post(where, data=examples)
-            return talk.state, right, (await answer.json())["teaching"]
+            return client.state, right, (await answer.json())["teaching"]
 
-    before, right, after = place.run(carry())
+    before, right, after = server.run(carry())
     assert all(right) and after["learnt"] == ["left", "right"]
     lengths = [
         {each["label"]: [one["seconds"] for one in each["examples"]] for each in state["classes"]}
@@ -203,106 +213,116 @@ def test_saved_and_loaded(place: Place) -> None:
     assert lengths[0] == lengths[1]
 
 
-def test_correct_undo_rename_delete(place: Place) -> None:
-    """The last seconds become an example; changes are undone one by one; a rename reaches the model in use."""
+def test_correct_undo_rename_delete(server: RunningServer) -> None:
+    """Corrections add examples, undo reverts changes one by one, and renaming changes labels of the model in use."""
 
     async def teach() -> None:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            now = await taught(talk)
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            now = await teach_swipes(client)
             for frame in timed(swipe(True), now, 0.1):
-                await talk.see(*frame)
-            state = await talk.say("correct", label="right", seconds=0.55)
+                await client.send_frame(*frame)
+            state = await client.send_command("correct", label="right", seconds=0.55)
             assert state["classes"][1]["examples"][-1]["frames"] == 6
-            state = await talk.say("rename", label="right", to="to the right")
+            state = await client.send_command("rename", label="right", to="to the right")
             assert state["learnt"] == ["left", "to the right"]
-            said = await talk.see(now + 2, jpeg_of(picture(0)))
-            assert {label for label, _ in said["top"]} == {"left", "to the right"}
-            assert (await talk.say("undo"))["learnt"] == ["left", "right"]
-            state = await talk.say("undo")
+            predictions = await client.send_frame(now + 2, encode_jpeg(picture(0)))
+            assert {label for label, _ in predictions["top"]} == {"left", "to the right"}
+            assert (await client.send_command("undo"))["learnt"] == ["left", "right"]
+            state = await client.send_command("undo")
             assert [len(each["examples"]) for each in state["classes"]] == [3, 3]
-            state = await talk.say("forget", example=state["classes"][0]["examples"][0]["example"])
+            state = await client.send_command("forget", example=state["classes"][0]["examples"][0]["example"])
             assert [len(each["examples"]) for each in state["classes"]] == [2, 3]
-            state = await talk.say("delete", label="left")
+            state = await client.send_command("delete", label="left")
             assert [each["label"] for each in state["classes"]] == ["right"]
-            state = await talk.say("delete", label="right")
+            state = await client.send_command("delete", label="right")
             assert state["learnt"] is None  # nothing of it is left, and the loaded model speaks again
-            assert {label for label, _ in (await talk.see(now + 3, jpeg_of(picture(0))))["top"]} == set(LABELS)
-            state = await talk.say("undo")
+            assert {label for label, _ in (await client.send_frame(now + 3, encode_jpeg(picture(0))))["top"]} == set(
+                LABELS
+            )
+            state = await client.send_command("undo")
             assert len(state["classes"][0]["examples"]) == 3
 
-    place.run(teach())
+    server.run(teach())
 
 
-def test_what_cannot_be_is_told(place: Place) -> None:
-    """A wish that cannot be is answered by a line for the person, and the connection goes on."""
+def test_impossible_requests_get_a_note(server: RunningServer) -> None:
+    """A request that cannot be fulfilled is answered with a note, and the connection stays open."""
 
     async def ask() -> list[str]:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            await talk.say("undo")
-            await talk.say("add", label="one")
-            await talk.say("add", label=" one ")
-            await talk.say("record", label="two")
-            await talk.say("record", label="one")
-            await talk.see(0.0, jpeg_of(picture(0)))
-            await talk.say("stop")
-            await talk.say("rename", label="one", to="one")
-            await talk.say("forget", example=99)
-            await talk.socket.send_json({"type": "train"})
-            await talk.receive("note")
-            await talk.see(1.0, jpeg_of(picture(0)))
-            answer = await clients.http.get(address_of(place, "export/model", f"?session={talk.hello['session']}"))
-            return [*talk.notes, f"{answer.status} {await answer.text()}"]
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            await client.send_command("undo")
+            await client.send_command("add", label="one")
+            await client.send_command("add", label=" one ")
+            await client.send_command("record", label="two")
+            await client.send_command("record", label="one")
+            await client.send_frame(0.0, encode_jpeg(picture(0)))
+            await client.send_command("stop")
+            await client.send_command("rename", label="one", to="one")
+            await client.send_command("forget", example=99)
+            await client.socket.send_json({"type": "train"})
+            await client.receive("note")
+            await client.send_frame(1.0, encode_jpeg(picture(0)))
+            answer = await clients.http.get(make_url(server, "export/model", f"?session={client.hello['session']}"))
+            return [*client.notes, f"{answer.status} {await answer.text()}"]
 
-    notes = place.run(ask())
-    wanted = ["nothing to undo", "already", "no class two", "too short", "gone already", "two classes", "409 nothing"]
+    notes = server.run(ask())
+    wanted = [
+        "nothing to undo",
+        "already",
+        "no class two",
+        "too short",
+        "already deleted",
+        "two classes",
+        "409 there is no taught",
+    ]
     assert len(notes) == len(wanted)
     assert all(text in note for text, note in zip(wanted, notes, strict=True)), notes
 
 
-def test_a_lost_client_comes_again(place: Place) -> None:
-    """Who loses the connection, or reloads the page, finds what was taught; opened elsewhere, the first is closed."""
+def test_a_lost_client_can_resume(server: RunningServer) -> None:
+    """A client that reconnects finds what it taught; if it connects elsewhere, the first connection is closed."""
 
     async def lose() -> tuple[int, list[str], list[str]]:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            await talk.say("add", label="kept")
-            key = talk.hello["session"]
-            await talk.socket.close()
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            await client.send_command("add", label="kept")
+            key = client.hello["session"]
+            await client.socket.close()
             again = await clients.connect(f"?resume={key}")
             kept = [each["label"] for each in again.state["classes"]]
-            (code, _), elsewhere = await asyncio.gather(again.end(), clients.connect(f"?resume={key}"))
+            (code, _), elsewhere = await asyncio.gather(again.wait_closed(), clients.connect(f"?resume={key}"))
             return code, kept, [each["label"] for each in elsewhere.state["classes"]]
 
-    assert place.run(lose()) == (4000, ["kept"], ["kept"])
+    assert server.run(lose()) == (4000, ["kept"], ["kept"])
 
 
-def test_twenty_clients_at_once(place: Place) -> None:
-    """Twenty clients have their turns: none is ahead of another by more than two frames, and nothing fails."""
-    frames = [(i * 0.1, jpeg_of(picture(i))) for i in range(12)]
+def test_twenty_clients_at_once(server: RunningServer) -> None:
+    """Twenty clients take turns: none gets more than three frames ahead of another."""
+    frames = [(i * 0.1, encode_jpeg(picture(i))) for i in range(12)]
 
     async def crowd() -> int:
-        async with Clients(place) as clients:
-            talks = [await clients.connect() for _ in range(20)]
+        async with Clients(server) as clients:
+            all_clients = [await clients.connect() for _ in range(20)]
             done, apart = [0] * 20, 0
 
-            async def stream(number: int, talk: Talk) -> None:
+            async def stream(number: int, client: Client) -> None:
                 nonlocal apart
                 for frame in frames:
-                    await talk.see(*frame)
+                    await client.send_frame(*frame)
                     done[number] += 1
                     apart = max(apart, max(done) - min(done))
 
-            await asyncio.gather(*(stream(number, talk) for number, talk in enumerate(talks)))
+            await asyncio.gather(*(stream(number, client) for number, client in enumerate(all_clients)))
             assert done == [12] * 20
             return apart
 
-    assert place.run(crowd()) <= 3
+    assert server.run(crowd()) <= 3
 
 
-def test_a_classifier_with_a_filter_is_taught_too() -> None:
-    """The classifier's memory reads its logits until a head is taught, which reads maps of a picture of 224 pixels."""
+def test_a_classifier_with_a_filter_can_be_taught() -> None:
+    """With a filter, predictions read logits until a head is taught, which reads feature maps of a larger picture."""
     from liquidvision import Backbone, Preprocessing
 
     backbone = Backbone(
@@ -313,21 +333,21 @@ def test_a_classifier_with_a_filter_is_taught_too() -> None:
         classes=5,
     )
     loaded = Model(backbone, LiquidFilter(LiquidFilterConfig(*backbone.channels.values())), list("abcde"))
-    sight, image = SharedModel(loaded), picture(3)
-    gaze, frame = MotionCrop(backbone), Frame(image, 0, 0, Fraction(1, 25))
-    own, teachable = sight.look(gaze, frame)
+    shared, image = SharedModel(loaded), picture(3)
+    motion_crop, frame = MotionCrop(backbone), Frame(image, 0, 0, Fraction(1, 25))
+    own, teachable = shared.embed(motion_crop, frame)
     assert (own - backbone.embed([image])).abs().max() < 1e-4
-    assert (teachable - sight.teachable.embed([image])).abs().max() < 1e-4
-    assert sight.teachable.dim != backbone.dim
-    assert sight.teachable.preprocessing.size == (224, 224)
-    assert all(each.equal(teachable) for each in sight.look(gaze, frame, taught=True))
-    alone, nothing = sight.look(gaze, frame, teaching=False)
+    assert (teachable - shared.teachable.embed([image])).abs().max() < 1e-4
+    assert shared.teachable.dim != backbone.dim
+    assert shared.teachable.preprocessing.size == (224, 224)
+    assert all(each.equal(teachable) for each in shared.embed(motion_crop, frame, taught=True))
+    alone, nothing = shared.embed(motion_crop, frame, teaching=False)
     assert alone.equal(own)
     assert nothing is None
 
 
 def test_on_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:
-    """The command serves the model and tells the address; without the extra one line says what to install."""
+    """The command serves the model; without aiohttp, one line says what to install."""
     import sys
 
     from liquidvision.web import server
@@ -347,7 +367,7 @@ def test_on_the_command_line(run: Run, monkeypatch: pytest.MonkeyPatch, model_fo
 
 
 def test_serve_until_interrupted(model_folder: Path) -> None:
-    """The command prints one address, answers there, and ends on SIGTERM without a traceback."""
+    """The command prints one address, answers there, and exits cleanly on SIGTERM."""
     import re
     import signal
     import subprocess
@@ -378,17 +398,17 @@ def test_serve_until_interrupted(model_folder: Path) -> None:
         assert running.stderr.read() == ""
 
 
-def test_messages_are_json_without_nan(place: Place) -> None:
-    """Whatever time a frame comes at, the answer is strict JSON."""
+def test_messages_are_json_without_nan(server: RunningServer) -> None:
+    """Answers are strict JSON, whatever the time of a frame."""
 
     async def stream() -> list[str]:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            said = []
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            predictions = []
             for time in (0.0, 1e10, 5.0, 5.0):
-                await talk.socket.send_bytes(struct.pack("<d", time) + jpeg_of(picture(0)))
-                said.append(await talk.socket.receive_str())
-            return said
+                await client.socket.send_bytes(struct.pack("<d", time) + encode_jpeg(picture(0)))
+                predictions.append(await client.socket.receive_str())
+            return predictions
 
-    for text in place.run(stream()):
+    for text in server.run(stream()):
         json.loads(text, parse_constant=lambda name: pytest.fail(name))

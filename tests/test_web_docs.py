@@ -1,4 +1,4 @@
-"""docs/guides/webcam.md keeps its word: its client runs as it is written, and its tables are those of the code."""
+"""docs/guides/webcam.md is correct: its client runs, and its tables match the code."""
 
 import re
 import subprocess
@@ -10,20 +10,20 @@ from web import running
 
 from liquidvision import predict
 from liquidvision.web.protocol import COMMANDS
-from liquidvision.web.server import MOST_CONNECTIONS
+from liquidvision.web.server import MAX_CONNECTIONS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "guides" / "webcam.md").read_text(encoding="utf-8")
 
 
 def test_the_client_runs(make_video, tmp_path: Path) -> None:
-    """The page's client, of twenty lines and imports, labels a clip as `predict` does."""
+    """The client in the guide has at most twenty lines besides imports and labels a clip as `predict` does."""
     (text,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     assert len([line for line in text.splitlines() if line and not line.startswith("import")]) <= 20
     program = tmp_path / "client.py"
     program.write_text(text)
     clip, model = make_video(), build_model()
-    with running(model) as place:
-        command = [sys.executable, program, place.address, clip]
+    with running(model) as server:
+        command = [sys.executable, program, server.address, clip]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -34,8 +34,8 @@ def test_the_client_runs(make_video, tmp_path: Path) -> None:
 
 
 def test_the_tables_are_true() -> None:
-    """Each command is told with its fields; the number of clients is the code's."""
+    """The table of commands and the number of clients match the code."""
     rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", PAGE.split("**From the server.**")[0], flags=re.MULTILINE)
-    told = {name: tuple(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
-    assert told == {name: tuple(fields) for name, fields in COMMANDS.items()}
-    assert f"| clients at a time | {MOST_CONNECTIONS} |" in PAGE
+    documented = {name: tuple(re.findall(r"`(\w+)`", fields)) for name, fields in rows}
+    assert documented == {name: tuple(fields) for name, fields in COMMANDS.items()}
+    assert f"| clients at a time | {MAX_CONNECTIONS} |" in PAGE

@@ -1,4 +1,4 @@
-"""Strangers at the page's server: who is let in, and what a bad message or upload does, which is little."""
+"""Security of the web server: access control, malformed messages and malicious uploads."""
 
 import asyncio
 import io
@@ -14,19 +14,19 @@ import cv2
 import numpy as np
 import pytest
 from conftest import build_model, picture
-from web import Clients, Place, address_of, jpeg_of, running
+from web import Clients, RunningServer, encode_jpeg, make_url, running
 
 from liquidvision import Model
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.models.folder import encode_safetensors
-from liquidvision.web.bundle import pack_examples, pack_model, zipped
-from liquidvision.web.gate import objection
-from liquidvision.web.protocol import Pace, RefusedError
-from liquidvision.web.server import MOST_CONNECTIONS, serve
-from liquidvision.web.sight import SharedModel
+from liquidvision.web.access import find_access_error
+from liquidvision.web.bundle import make_zip, pack_examples, pack_model
+from liquidvision.web.protocol import RateLimiter, RefusedError
+from liquidvision.web.server import MAX_CONNECTIONS, serve
+from liquidvision.web.shared_model import SharedModel
 from tools.fuzz_web import main as fuzz
 
-GOOD = jpeg_of(picture(0))
+GOOD = encode_jpeg(picture(0))
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,9 @@ def loaded() -> Model:
 
 
 @pytest.fixture(scope="module")
-def place(loaded: Model) -> Iterator[Place]:
-    with running(loaded) as place:
-        yield place
+def server(loaded: Model) -> Iterator[RunningServer]:
+    with running(loaded) as server:
+        yield server
 
 
 def frame(jpeg: bytes, time: float = 1.0) -> bytes:
@@ -50,7 +50,7 @@ def progressive() -> bytes:
 
 
 def sized(width: int, height: int) -> bytes:
-    """The good JPEG with other numbers in its header."""
+    """Return the valid JPEG with another size in its header."""
     start = GOOD.index(b"\xff\xc0") + 5
     return GOOD[:start] + struct.pack(">HH", height, width) + GOOD[start + 4 :]
 
@@ -93,81 +93,81 @@ BAD: dict[str, tuple[str | bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_message_closes_its_connection(place: Place, name: str) -> None:
-    """A malformed message closes its connection with a code and a reason, and touches no other."""
+def test_a_malformed_message_closes_its_connection(server: RunningServer, name: str) -> None:
+    """A malformed message closes its own connection with a code and a reason, and no other."""
     message, code, reason = BAD[name]
 
     async def offend() -> tuple[int, str]:
-        async with Clients(place) as clients:
+        async with Clients(server) as clients:
             good, bad = await clients.connect(), await clients.connect()
             await (bad.socket.send_bytes(message) if isinstance(message, bytes) else bad.socket.send_str(message))
-            closed = await bad.end()
-            await good.see(1.0, GOOD)
+            closed = await bad.wait_closed()
+            await good.send_frame(1.0, GOOD)
             return closed
 
-    got = place.run(offend())
+    got = server.run(offend())
     assert got[0] == code and reason in got[1]
 
 
-def test_too_many_messages() -> None:
-    """A client may hurry for a moment, but not for long."""
-    pace = Pace(rate=10)
+def test_the_rate_limit_allows_bursts() -> None:
+    """A client may send faster than the limit for a moment, but not for long."""
+    limiter = RateLimiter(rate=10)
     for i in range(19):
-        pace.count(100 + i * 0.05)
+        limiter.count(100 + i * 0.05)
     with pytest.raises(RefusedError, match="10 messages") as error:
         for i in range(10):
-            pace.count(101 + i * 0.001)
+            limiter.count(101 + i * 0.001)
     assert error.value.code == 1008
 
 
-def test_a_flood(place: Place) -> None:
-    """Thousands of messages at once close their connection, and no other client waits for it."""
+def test_a_flood_closes_its_connection(server: RunningServer) -> None:
+    """Thousands of messages at once close their connection, and no other client waits."""
 
     async def flood() -> tuple[int, str]:
-        async with Clients(place) as clients:
+        async with Clients(server) as clients:
             good, bad = await clients.connect(), await clients.connect()
 
-            async def pour() -> None:
+            async def flood_socket() -> None:
                 for _ in range(5000):
                     await bad.socket.send_str('{"type": "stop"}')
 
-            pouring = asyncio.ensure_future(pour())
+            flooding = asyncio.ensure_future(flood_socket())
             for i in range(10):
-                await good.see(i, GOOD)
-            closed = await bad.end()
-            pouring.cancel()
-            await asyncio.wait([pouring])
-            if not pouring.cancelled():
-                pouring.exception()
+                await good.send_frame(i, GOOD)
+            closed = await bad.wait_closed()
+            flooding.cancel()
+            await asyncio.wait([flooding])
+            if not flooding.cancelled():
+                flooding.exception()
             return closed
 
-    assert place.run(flood()) == (1008, "more than 200 messages a second")
+    assert server.run(flood()) == (1008, "more than 200 messages a second")
 
 
-def test_too_many_clients(place: Place) -> None:
-    """One client more than there may be is sent away with its reason, until another leaves."""
+def test_the_number_of_clients_is_limited(server: RunningServer) -> None:
+    """One client too many is refused with a reason until another one leaves."""
 
     async def crowd() -> tuple[int, str]:
-        async with Clients(place) as clients:
-            talks = [await clients.connect() for _ in range(MOST_CONNECTIONS)]
-            more = await clients.http.ws_connect(address_of(place, "ws"))
+        async with Clients(server) as clients:
+            all_clients = [await clients.connect() for _ in range(MAX_CONNECTIONS)]
+            more = await clients.http.ws_connect(make_url(server, "ws"))
             message = await more.receive()
-            await talks[0].socket.close()
+            await all_clients[0].socket.close()
             await asyncio.sleep(0)
             for _ in range(100):
-                last = await clients.http.ws_connect(address_of(place, "ws"))
+                last = await clients.http.ws_connect(make_url(server, "ws"))
                 if (await last.receive()).type == aiohttp.WSMsgType.TEXT:
                     break
             else:
-                pytest.fail("a place that is free is not given")
+                pytest.fail("a server that is free is not given")
             return message.data, message.extra
 
-    code, reason = place.run(crowd())
+    code, reason = server.run(crowd())
     assert code == 1013 and "try again" in reason
 
 
 @pytest.mark.parametrize(
-    ("host", "origin", "forwarded", "fits"),
+    ("host", "origin", "forwarded", "allowed"),
     [
         ("localhost:8737", None, None, True),
         ("127.0.0.1:8737", "http://127.0.0.1:8737", None, True),
@@ -182,90 +182,93 @@ def test_too_many_clients(place: Place) -> None:
         ("", None, None, False),
     ],
 )
-def test_who_is_let_in(host: str, origin: str | None, forwarded: str | None, fits: bool) -> None:
-    """Without a token only this machine's own names and the page's own origin are answered."""
-    assert (objection(host, origin, forwarded, "", None) == "") is fits
+def test_access_without_a_token(host: str, origin: str | None, forwarded: str | None, allowed: bool) -> None:
+    """Without a token, only local host names and the page's own origin are allowed."""
+    assert (find_access_error(host, origin, forwarded, "", None) == "") is allowed
 
 
-def test_who_is_let_in_by_a_token() -> None:
-    """With a token any name is answered, a proxy's too, but never another site's page, nor one without the token."""
-    assert not objection("me.example", "https://me.example", None, "secret", "secret")
-    assert not objection("127.0.0.1:8737", "https://me.example", "me.example", "secret", "secret")
-    assert objection("me.example", "https://evil.example", None, "secret", "secret")
-    assert "token" in objection("me.example", None, None, "", "secret")
-    assert "token" in objection("me.example", None, None, "sécret", "secret")
-    assert not objection("me.example", None, None, "", "secret", public=True)
+def test_access_with_a_token() -> None:
+    """With a token, any host name is allowed, also behind a proxy, but no other origin and no missing token."""
+    assert not find_access_error("me.example", "https://me.example", None, "secret", "secret")
+    assert not find_access_error("127.0.0.1:8737", "https://me.example", "me.example", "secret", "secret")
+    assert find_access_error("me.example", "https://evil.example", None, "secret", "secret")
+    assert "token" in find_access_error("me.example", None, None, "", "secret")
+    assert "token" in find_access_error("me.example", None, None, "sécret", "secret")
+    assert not find_access_error("me.example", None, None, "", "secret", public=True)
 
 
-def test_the_gate_stands_before_everything(place: Place, loaded: Model) -> None:
-    """Page, socket, downloads and uploads are all refused to strangers; the page forbids what it does not need."""
+def test_every_path_checks_access(server: RunningServer, loaded: Model) -> None:
+    """Page, socket, downloads and uploads all check access, and the page has a strict policy."""
 
-    async def knock(place: Place, query: str, **headers: str) -> list[int]:
+    async def request_all(server: RunningServer, query: str, **headers: str) -> list[int]:
         async with aiohttp.ClientSession(headers=headers) as http:
             found = []
             for path in ("", "app.js", "ws", "export/model", "nothing", "secret.js"):
-                async with http.get(address_of(place, path, query)) as answer:
+                async with http.get(make_url(server, path, query)) as answer:
                     found.append(answer.status)
-            async with http.post(address_of(place, "import", query), data=b"x") as answer:
+            async with http.post(make_url(server, "import", query), data=b"x") as answer:
                 found.append(answer.status)
             return found
 
-    assert place.run(knock(place, "")) == [200, 200, 400, 403, 404, 404, 403]
-    for stranger in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
-        assert place.run(knock(place, "", **stranger)) == [403] * 7
+    assert server.run(request_all(server, "")) == [200, 200, 400, 403, 404, 404, 403]
+    for headers in ({"Host": "evil.example"}, {"Origin": "https://evil.example"}):
+        assert server.run(request_all(server, "", **headers)) == [403] * 7
 
     with running(loaded, token="t0ken") as guarded:
         assert guarded.address.endswith("?token=t0ken")
-        assert guarded.run(knock(guarded, "?token=t0ken")) == [200, 200, 400, 403, 404, 404, 403]
-        assert guarded.run(knock(guarded, "")) == [403, 200, 403, 403, 403, 403, 403]
+        assert guarded.run(request_all(guarded, "?token=t0ken")) == [200, 200, 400, 403, 404, 404, 403]
+        assert guarded.run(request_all(guarded, "")) == [403, 200, 403, 403, 403, 403, 403]
 
     async def headers() -> Any:
-        async with aiohttp.ClientSession() as http, http.get(place.address) as answer:
+        async with aiohttp.ClientSession() as http, http.get(server.address) as answer:
             return answer.headers
 
-    told = place.run(headers())
-    assert "frame-ancestors 'none'" in told["Content-Security-Policy"] and told["Referrer-Policy"] == "no-referrer"
+    headers_sent = server.run(headers())
+    assert (
+        "frame-ancestors 'none'" in headers_sent["Content-Security-Policy"]
+        and headers_sent["Referrer-Policy"] == "no-referrer"
+    )
 
 
 def test_serving_others_needs_a_token(loaded: Model) -> None:
-    """An address that others can reach is not served without a token; a port that is taken is told in one line."""
+    """A public address requires a token, and a port in use is a one-line error."""
     with pytest.raises(UsageError, match="token"):
         serve(loaded, host="0.0.0.0", open_browser=False)
-    with running(loaded) as place:
-        port = int(place.address.rsplit(":", 1)[1].strip("/"))
+    with running(loaded) as server:
+        port = int(server.address.rsplit(":", 1)[1].strip("/"))
         with pytest.raises(SinkError, match="another port"):
             serve(loaded, port=port, open_browser=False)
 
 
 def model_zip(loaded: Model, change: Callable[[dict[str, Any]], None]) -> bytes:
-    """A saved model whose config.json was changed."""
+    """Return a saved model with a modified config.json."""
     with zipfile.ZipFile(io.BytesIO(pack_model(loaded))) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(files["taught/config.json"])
     change(config)
-    return zipped({**files, "taught/config.json": json.dumps(config).encode()})
+    return make_zip({**files, "taught/config.json": json.dumps(config).encode()})
 
 
 def examples_zip(**files: bytes) -> bytes:
-    return zipped({name.replace("_", "."): data for name, data in files.items()})
+    return make_zip({name.replace("_", "."): data for name, data in files.items()})
 
 
 UPLOADS: dict[str, tuple[Callable[[Model], bytes], str]] = {
     "no zip": (lambda _: b"hello", "no zip"),
     "half a zip": (lambda m: pack_model(m)[:5000], "no zip"),
-    "an empty zip": (lambda _: zipped({}), "holds no"),
-    "a pickle": (lambda _: zipped({"model.pkl": pickle.dumps([1])}), "holds no"),
+    "an empty zip": (lambda _: make_zip({}), "holds no"),
+    "a pickle": (lambda _: make_zip({"model.pkl": pickle.dumps([1])}), "holds no"),
     "a pickle by another name": (
         lambda _: examples_zip(index_csv=b"file,label\n1.safetensors,a\n", **{"1.safetensors": pickle.dumps([1])}),
         "cannot be read",
     ),
-    "two folders": (lambda _: zipped({"a/index.csv": b"", "b/index.csv": b""}), "twice"),
+    "two folders": (lambda _: make_zip({"a/index.csv": b"", "b/index.csv": b""}), "twice"),
     "an index that leads out": (lambda _: examples_zip(index_csv=b"file,label\n../../x.safetensors,a\n"), "names"),
     "an index of other columns": (lambda _: examples_zip(index_csv=b"label,file\n"), "columns"),
     "an index that is empty": (lambda _: examples_zip(index_csv=b"file,label\n"), "0 examples"),
     "an index that is no text": (lambda _: examples_zip(index_csv=b"\xff\xfe\x00"), "damaged"),
     "a label of two lines": (
-        lambda m: zipped({"index.csv": b'file,label\n0001.safetensors,"a\nb"\n', **one_example(m)}),
+        lambda m: make_zip({"index.csv": b'file,label\n0001.safetensors,"a\nb"\n', **one_example(m)}),
         "printable",
     ),
     "an example that is missing": (
@@ -287,14 +290,14 @@ UPLOADS: dict[str, tuple[Callable[[Model], bytes], str]] = {
     "a head of other shapes": (lambda m: model_zip(m, lambda c: c["head"].update(units=7)), "config.json expects"),
     "a model without labels": (lambda m: model_zip(m, lambda c: c.update(labels=[])), "0 labels"),
     "labels that are the same": (lambda m: model_zip(m, lambda c: c.update(labels=["a", "a", "b"])), "different"),
-    "a config that is none": (lambda _: zipped({"config.json": b"{"}), "config.json"),
-    "a config without a head": (lambda _: zipped({"config.json": b"{}"}), "config.json"),
-    "a bomb": (lambda _: zipped({"config.json": b"0" * 2**21}), "larger"),
+    "a config that is none": (lambda _: make_zip({"config.json": b"{"}), "config.json"),
+    "a config without a head": (lambda _: make_zip({"config.json": b"{}"}), "config.json"),
+    "a bomb": (lambda _: make_zip({"config.json": b"0" * 2**21}), "larger"),
 }
 
 
 def example(model: Model) -> Any:
-    """Three frames of nothing."""
+    """Return an example of three empty frames."""
     import torch
 
     from liquidvision.training.few_shot import Example
@@ -308,28 +311,28 @@ def one_example(model: Model) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", UPLOADS)
-def test_a_bad_upload(place: Place, loaded: Model, name: str) -> None:
-    """An upload that is none of ours is refused in one line; nothing is changed, and the connection goes on."""
+def test_a_malformed_upload_is_refused(server: RunningServer, loaded: Model, name: str) -> None:
+    """A malformed upload is refused in one line, changes nothing, and the connection stays open."""
     make, reason = UPLOADS[name]
     data = make(loaded)
 
     async def upload() -> tuple[int, str, dict[str, Any]]:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            before = talk.state
-            where = address_of(place, "import", f"?session={talk.hello['session']}")
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            before = client.state
+            where = make_url(server, "import", f"?session={client.hello['session']}")
             async with clients.http.post(where, data=data) as answer:
                 status, text = answer.status, await answer.text()
-            assert await talk.say("stop") == before
+            assert await client.send_command("stop") == before
             return status, text, before
 
-    status, text, _ = place.run(upload())
+    status, text, _ = server.run(upload())
     assert status == 400 and text.count("\n") == 1 and reason in text, text
     assert "/tmp" not in text
 
 
-def test_an_upload_stays_in_its_folder(place: Place, loaded: Model, tmp_path) -> None:
-    """Names in a zip that lead elsewhere write nothing there."""
+def test_an_upload_stays_in_its_folder(server: RunningServer, loaded: Model, tmp_path) -> None:
+    """Names in a zip that point elsewhere write nothing there."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr(f"..{'/..' * 12}{tmp_path}/index.csv", "file,label\n0001.safetensors,a\n")
@@ -337,37 +340,37 @@ def test_an_upload_stays_in_its_folder(place: Place, loaded: Model, tmp_path) ->
         archive.writestr("__MACOSX/._index.csv", b"\0")
 
     async def upload() -> int:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            where = address_of(place, "import", f"?session={talk.hello['session']}")
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            where = make_url(server, "import", f"?session={client.hello['session']}")
             async with clients.http.post(where, data=data.getvalue()) as answer:
                 return answer.status
 
-    assert place.run(upload()) == 400
+    assert server.run(upload()) == 400
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_number_is_refused(place: Place, loaded: Model) -> None:
-    """Embeddings that are not finite are no examples."""
+def test_embeddings_with_nan_are_refused(server: RunningServer, loaded: Model) -> None:
+    """Embeddings that are not finite are refused."""
     name, data = next(iter(one_example(loaded).items()))
     from safetensors.torch import load
 
     tensors = load(data)
     tensors["embeddings"][0, 0] = float("nan")
     header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
-    bad = zipped({"index.csv": b"file,label\n0001.safetensors,a\n", name: encode_safetensors(tensors, header)})
+    bad = make_zip({"index.csv": b"file,label\n0001.safetensors,a\n", name: encode_safetensors(tensors, header)})
 
     async def upload() -> str:
-        async with Clients(place) as clients:
-            talk = await clients.connect()
-            where = address_of(place, "import", f"?session={talk.hello['session']}")
+        async with Clients(server) as clients:
+            client = await clients.connect()
+            where = make_url(server, "import", f"?session={client.hello['session']}")
             async with clients.http.post(where, data=bad) as answer:
                 return await answer.text()
 
-    assert "numbers that are none" in place.run(upload())
+    assert "numbers that are none" in server.run(upload())
 
 
-def test_the_fuzz_program(capsys: pytest.CaptureFixture[str]) -> None:
-    """The program that sends malformed messages finds no fault in a hundred."""
+def test_fuzzing_finds_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """A hundred malformed messages of the fuzzing tool cause no fault."""
     assert fuzz(["--messages", "100", "--seed", "5"]) == 0
     assert "100 messages" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The page's server in a thread of the test's process, a client of its protocol, and Chromium with a fake camera."""
+"""A web server in a thread of the test process, a client of its protocol, and Chromium with a fake camera."""
 
 import asyncio
 import struct
@@ -18,48 +18,48 @@ from liquidvision import Model
 from liquidvision.web.server import Server
 from tools.browser import chromium, missing
 
-PATIENCE = 60.0  # seconds: a machine may be busy
+TIMEOUT = 60.0  # seconds; generous, for a busy machine
 
 
-class Place:
-    """A server that runs, and a loop to talk to it from."""
+class RunningServer:
+    """A running server, and an event loop for its clients."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, address: str, server: Server) -> None:
         self.loop, self.address, self.server = loop, address, server
 
     def run(self, work: Any) -> Any:
-        """What a coroutine gives."""
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, PATIENCE), self.loop).result()
+        """Run a coroutine in the event loop and return its result."""
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, TIMEOUT), self.loop).result()
 
 
 @contextmanager
-def running(model: Model, *, token: str | None = None) -> Iterator[Place]:
-    """A server on a free port, with a loop of its own."""
+def running(model: Model, *, token: str | None = None) -> Iterator[RunningServer]:
+    """Run a server on a free port, with its own event loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
 
-    async def begin() -> tuple[Server, str]:
+    async def start() -> tuple[Server, str]:
         server = Server(model, token=token)
         address = await server.start("127.0.0.1", 0)
-        # Tests build networks beside it, which torch.fx can only do while no other thread runs one.
-        await server.warm()
+        # Tests build networks meanwhile, which torch.fx can only do while no other thread runs one.
+        await server.wait_until_warm()
         return server, address
 
-    begun: Future[tuple[Server, str]] = asyncio.run_coroutine_threadsafe(begin(), loop)
-    server, address = begun.result()
-    place = Place(loop, address, server)
+    started: Future[tuple[Server, str]] = asyncio.run_coroutine_threadsafe(start(), loop)
+    server, address = started.result()
+    running_server = RunningServer(loop, address, server)
     try:
-        yield place
+        yield running_server
     finally:
-        place.run(server.stop())
+        running_server.run(server.stop())
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
 
-class Talk:
-    """One client, awaited message by message."""
+class Client:
+    """A client of the WebSocket protocol."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
@@ -68,7 +68,7 @@ class Talk:
         self.notes: list[str] = []
 
     async def receive(self, kind: str) -> dict[str, Any]:
-        """The next message of a kind; what comes before it is noted."""
+        """Return the next message of a kind; state and notes that arrive before it are kept."""
         while True:
             message = await self.socket.receive_json()
             if message["type"] == "teaching":
@@ -78,31 +78,32 @@ class Talk:
             if message["type"] == kind:
                 return message
 
-    async def see(self, time: float, jpeg: bytes) -> dict[str, Any]:
-        """A frame's prediction."""
+    async def send_frame(self, time: float, jpeg: bytes) -> dict[str, Any]:
+        """Send a frame; return its prediction."""
         await self.socket.send_bytes(struct.pack("<d", time) + jpeg)
         return await self.receive("prediction")
 
-    async def say(self, kind: str, **values: Any) -> dict[str, Any]:
-        """The state of teaching after a command."""
+    async def send_command(self, kind: str, **values: Any) -> dict[str, Any]:
+        """Send a command; return the state of teaching after it."""
         await self.socket.send_json({"type": kind, **values})
         return await self.receive("teaching")
 
-    async def show(self, label: str, frames: Sequence[tuple[float, bytes]]) -> None:
-        """One example."""
-        await self.say("record", label=label)
+    async def record_example(self, label: str, frames: Sequence[tuple[float, bytes]]) -> None:
+        """Record one example of a class."""
+        await self.send_command("record", label=label)
         for time, jpeg in frames:
-            await self.see(time, jpeg)
-        await self.say("stop")
+            await self.send_frame(time, jpeg)
+        await self.send_command("stop")
 
     async def train(self) -> dict[str, Any]:
+        """Train; return the message about the finished training."""
         await self.socket.send_json({"type": "train"})
-        told = await self.receive("trained")
+        message = await self.receive("trained")
         await self.receive("teaching")
-        return told
+        return message
 
-    async def end(self) -> tuple[int, str]:
-        """Wait for the server to close; its code and reason."""
+    async def wait_closed(self) -> tuple[int, str]:
+        """Wait until the server closes the connection; return its code and reason."""
         while True:
             message = await self.socket.receive()
             if message.type == aiohttp.WSMsgType.CLOSE:
@@ -111,15 +112,16 @@ class Talk:
                 return 0, ""
 
 
-def address_of(place: Place, path: str, query: str = "") -> str:
-    return place.address.partition("?")[0] + path + query
+def make_url(server: RunningServer, path: str, query: str = "") -> str:
+    """Return the address of a path of the server."""
+    return server.address.partition("?")[0] + path + query
 
 
 class Clients:
-    """A context that connects clients, and parts from them."""
+    """A context that connects clients and disconnects them."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, server: RunningServer) -> None:
+        self._server = server
 
     async def __aenter__(self) -> "Clients":
         self.http = aiohttp.ClientSession()
@@ -128,49 +130,49 @@ class Clients:
     async def __aexit__(self, *_: object) -> None:
         await self.http.close()
 
-    async def connect(self, query: str = "", **options: Any) -> Talk:
-        talk = Talk(await self.http.ws_connect(address_of(self._place, "ws", query), **options))
-        talk.hello = await talk.receive("hello")
-        await talk.receive("teaching")
-        return talk
+    async def connect(self, query: str = "", **options: Any) -> Client:
+        client = Client(await self.http.ws_connect(make_url(self._server, "ws", query), **options))
+        client.hello = await client.receive("hello")
+        await client.receive("teaching")
+        return client
 
 
-def jpeg_of(image: np.ndarray) -> bytes:
-    """(h, w, 3) uint8 RGB as a JPEG."""
+def encode_jpeg(image: np.ndarray) -> bytes:
+    """Encode (h, w, 3) uint8 RGB as a JPEG."""
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
 
 
 def dot(share: float, width: int = 160, height: int = 120) -> np.ndarray:
-    """A dark picture with a bright disc so far along its way from left to right, 0..1."""
+    """Return a dark picture with a bright disc; `share` is its position from left (0) to right (1)."""
     image = np.full((height, width, 3), 40, np.uint8)
     cv2.circle(image, (round(20 + share * (width - 40)), height // 2), 18, (250, 200, 60), -1)
     return image
 
 
 def swipe(right: bool, steps: int = 12) -> list[np.ndarray]:
-    """Pictures of the disc's way; to the left they are the same, from last to first."""
+    """Return pictures of the disc moving right; moving left, the same pictures in reverse order."""
     pictures = [dot(i / (steps - 1)) for i in range(steps)]
     return pictures if right else pictures[::-1]
 
 
 def timed(pictures: Sequence[np.ndarray], start: float, step: float = 0.08) -> list[tuple[float, bytes]]:
-    """Times and JPEGs."""
-    return [(start + i * step, jpeg_of(picture)) for i, picture in enumerate(pictures)]
+    """Return the pictures as JPEGs with their times."""
+    return [(start + i * step, encode_jpeg(picture)) for i, picture in enumerate(pictures)]
 
 
 @contextmanager
 def browser(clip: Path, folder: Path) -> Iterator[Any]:
-    """Headless Chromium whose camera shows `clip`; the test is skipped where there is none."""
-    if gone := missing():
-        pytest.skip(f"needs {gone}, which is not here")
+    """Run headless Chromium with `clip` as its camera; skip the test if it is not installed."""
+    if program := missing():
+        pytest.skip(f"needs {program}, which is not installed")
     with chromium(clip, folder, size=(1000, 760)) as page:
         yield page
 
 
 def until(page: Any, condition: Callable[[], Any]) -> Any:
-    """Wait until a condition holds; what it gives."""
+    """Wait until a condition holds; return its value."""
     from selenium.common.exceptions import StaleElementReferenceException
     from selenium.webdriver.support.ui import WebDriverWait
 
-    waiting = WebDriverWait(page, PATIENCE, 0.05, [StaleElementReferenceException])
+    waiting = WebDriverWait(page, TIMEOUT, 0.05, [StaleElementReferenceException])
     return waiting.until(lambda _: condition())

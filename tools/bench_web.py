@@ -58,7 +58,7 @@ def main() -> None:
     async def start() -> tuple[Server, str]:
         server = Server(model)
         address = await server.start("127.0.0.1", 0)
-        await server.warm()
+        await server.wait_until_warm()
         return server, address
 
     server, address = run(start())

@@ -58,7 +58,7 @@ async def fuzz(messages: int, chance: random.Random) -> list[str]:
     """Send so many; what was amiss."""
     server = Server(tiny_model())
     address = await server.start("127.0.0.1", 0)
-    await server.warm()
+    await server.wait_until_warm()
     picture = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
     failures: list[str] = []
     over = asyncio.Event()

@@ -1,1 +1,1 @@
-"""The browser demo: a page, the server behind it, and teaching by showing."""
+"""The web page: live predictions in the browser, and teaching new classes by example; its server and protocol."""

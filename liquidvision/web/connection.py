@@ -1,4 +1,4 @@
-"""One client: its stream's memory, what it taught, and the model that came of it. Nothing here is shared."""
+"""One client: the state of its stream, what it taught, and its taught model. Connections share nothing of this."""
 
 import secrets
 from collections.abc import Sequence
@@ -16,150 +16,158 @@ from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.prediction import Prediction
 from liquidvision.training.few_shot import Example
 from liquidvision.video.frame import Frame
-from liquidvision.web.pictures import decode
-from liquidvision.web.protocol import VERSION, Command, read_frame
-from liquidvision.web.sight import SharedModel
-from liquidvision.web.teach import Class, Teaching, does
+from liquidvision.web.jpeg import decode_jpeg
+from liquidvision.web.protocol import PROTOCOL_VERSION, Command, read_frame
+from liquidvision.web.shared_model import SharedModel
+from liquidvision.web.teaching import TaughtClass, Teaching, teaching_commands
 
-MICRO = Fraction(1, 1_000_000)  # seconds; ticks of the clients' clocks
-EMPTY = np.zeros((0, 0, 3), np.uint8)
-TOP = 5  # labels of a prediction
-MOST_TAUS = 64  # time constants of a prediction
+TIME_BASE = Fraction(1, 1_000_000)  # seconds; of the clients' clocks
+NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
+TOP_LABELS = 5  # in a prediction message
+MAX_TIME_CONSTANTS = 64  # in a prediction message
 
 
 class Connection:
-    """What the server keeps for one client. All of it is called by one thread at a time.
+    """What the server keeps for one client. Only one thread at a time may call it.
 
     Args:
-        sight: shared.
+        shared: the networks of all connections.
 
     Attributes:
-        key: a secret, by which downloads, uploads and a client that lost its connection name it.
-        teaching: what was shown.
-        taught: the model that was taught, or None while the loaded one speaks.
+        key: a secret that identifies the client in downloads and uploads, and when it reconnects.
+        teaching: classes and examples.
+        taught: the taught model; None while the loaded one is in use.
     """
 
-    def __init__(self, sight: SharedModel) -> None:
+    def __init__(self, shared: SharedModel) -> None:
         self.key = secrets.token_urlsafe(24)
         self.teaching = Teaching()
         self.taught: Model | None = None
-        self._numbers: tuple[int, ...] = ()  # of the taught model's classes
-        self._sight, self._frames = sight, 0
-        self._session, self._gaze = Session(sight.model), MotionCrop(sight.model.backbone)
+        self._class_numbers: tuple[int, ...] = ()  # of the taught model's labels
+        self._shared, self._frames = shared, 0
+        self._session, self._motion_crop = Session(shared.model), MotionCrop(shared.model.backbone)
 
-    def see(self, message: bytes) -> list[dict[str, Any]]:
-        """Take in a frame; what to answer.
+    def handle_frame(self, message: bytes) -> list[dict[str, Any]]:
+        """Process a frame; return the messages to send back.
 
         Raises:
-            RefusedError: it is no frame.
+            RefusedError: not a frame.
         """
         time, jpeg = read_frame(message)
-        frame = Frame(decode(jpeg), self._frames, round(time / MICRO), MICRO)
+        frame = Frame(decode_jpeg(jpeg), self._frames, round(time / TIME_BASE), TIME_BASE)
         self._frames += 1
-        speaking, teachable = self._sight.look(
-            self._gaze, frame, taught=self.taught is not None, teaching=bool(self.teaching.album.classes)
+        embedding, teachable = self._shared.embed(
+            self._motion_crop,
+            frame,
+            taught=self.taught is not None,
+            teaching=bool(self.teaching.example_set.classes),
         )
-        (said,) = self._session.push_embeddings([frame], speaking)
-        answers = [self.prediction(said)]
+        (prediction,) = self._session.push_embeddings([frame], embedding)
+        answers = [prediction_message(prediction)]
         recording = self.teaching.recording
         try:
             if teachable is not None:
-                self.teaching.see(teachable.cpu().clone(), time)
+                self.teaching.add_frame(teachable.cpu().clone(), time)
         except UsageError as error:
-            answers.append(note(str(error)))
+            answers.append(note_message(str(error)))
         if self.teaching.recording != recording:
-            answers.append(self.state())
+            answers.append(self.teaching_message())
         return answers
 
-    def do(self, command: Command) -> list[dict[str, Any]]:
-        """Follow a command other than "train"; what to answer."""
+    def handle_command(self, command: Command) -> list[dict[str, Any]]:
+        """Execute a command other than "train"; return the messages to send back."""
         if command.name == "reset":
-            self.come_again()
-            return [self.state()]
+            self.restart_stream()
+            return [self.teaching_message()]
         try:
-            does(self.teaching)[command.name](**command.values)
+            teaching_commands(self.teaching)[command.name](**command.values)
         except UsageError as error:
-            return [note(str(error)), self.state()]
-        self._mind_names()
-        return [self.state()]
+            return [note_message(str(error)), self.teaching_message()]
+        self._update_labels()
+        return [self.teaching_message()]
 
-    def come_again(self) -> None:
-        """The stream starts anew; what was taught stays."""
+    def restart_stream(self) -> None:
+        """Start a new stream; what was taught stays."""
         self._session.reset()
-        self._gaze.reset()
-        self.teaching.forget_stream()
+        self._motion_crop.reset()
+        self.teaching.restart_stream()
 
-    def adopt(self, head: LiquidHead, classes: Sequence[Class], first_dt: float) -> None:
-        """Let a head that was taught speak from now on; its memory begins with the last seconds."""
-        self._numbers = tuple(each.number for each in classes)
+    def use_head(self, head: LiquidHead, classes: Sequence[TaughtClass], first_dt: float) -> None:
+        """Predict with a taught head from now on. Its memory starts from the last seconds of the stream."""
+        self._class_numbers = tuple(each.number for each in classes)
         labels = [each.label for each in classes]
-        head = head.to(self._sight.model.device)
-        self.taught = Model(self._sight.teachable, head, labels, name="taught", first_dt=first_dt)
+        head = head.to(self._shared.model.device)
+        self.taught = Model(self._shared.teachable, head, labels, name="taught", first_dt=first_dt)
         self._session = Session(self.taught)
-        lately = self.teaching.lately
-        if lately:
-            frames = [Frame(EMPTY, i, round(time / MICRO), MICRO) for i, (_, time) in enumerate(lately)]
-            rows = torch.cat([row for row, _ in lately]).to(self._sight.model.device)
-            self._session.push_embeddings(frames, rows)
-        self._mind_names()
+        recent = self.teaching.recent
+        if recent:
+            frames = [Frame(NO_PIXELS, i, round(time / TIME_BASE), TIME_BASE) for i, (_, time) in enumerate(recent)]
+            embeddings = torch.cat([embedding for embedding, _ in recent]).to(self._shared.model.device)
+            self._session.push_embeddings(frames, embeddings)
+        self._update_labels()
 
-    def bring(self, examples: list[Example], labels: list[str]) -> None:
-        """Take examples from elsewhere; UsageError where there is no room."""
-        self.teaching.bring(examples, labels)
+    def import_examples(self, examples: list[Example], labels: list[str]) -> None:
+        """Add uploaded examples.
 
-    def bring_model(self, model: Model) -> None:
-        """Take a model that was taught before, on the same backbone."""
-        self.teaching.bring([], list(model.labels))
-        of = {each.label: each for each in self.teaching.album.classes}
-        self.adopt(model.head, [of[label] for label in model.labels], model.first_dt)  # type: ignore[arg-type]
+        Raises:
+            UsageError: too many classes or examples.
+        """
+        self.teaching.import_examples(examples, labels)
 
-    def hello(self) -> dict[str, Any]:
-        """The first message."""
-        preprocessing = self._sight.teachable.preprocessing  # the larger of the two inputs
+    def import_model(self, model: Model) -> None:
+        """Predict with an uploaded model on the same backbone from now on."""
+        self.teaching.import_examples([], list(model.labels))
+        classes = {each.label: each for each in self.teaching.example_set.classes}
+        self.use_head(model.head, [classes[label] for label in model.labels], model.first_dt)  # type: ignore[arg-type]
+
+    def hello_message(self) -> dict[str, Any]:
+        """Return the first message of a connection."""
+        preprocessing = self._shared.teachable.preprocessing  # the larger of the two inputs
         return {
             "type": "hello",
-            "version": VERSION,
+            "version": PROTOCOL_VERSION,
             "session": self.key,
-            "model": self._sight.model.name,
-            "labels": len(self._sight.model.labels),
+            "model": self._shared.model.name,
+            "labels": len(self._shared.model.labels),
             "side": preprocessing.shorter or max(preprocessing.size),
         }
 
-    def state(self) -> dict[str, Any]:
-        """What was taught so far, and which labels the model that speaks has learnt of it."""
+    def teaching_message(self) -> dict[str, Any]:
+        """Return the message with all classes and examples, and the labels of the taught model."""
         learnt = None if self.taught is None else list(self.taught.labels)
         return {"type": "teaching", **self.teaching.to_json(), "learnt": learnt}
 
-    def prediction(self, said: Prediction) -> dict[str, Any]:
-        """A prediction as its message."""
-        taus = said.time_constants
-        if taus is not None and len(taus) > MOST_TAUS:
-            taus = taus[np.linspace(0, len(taus) - 1, MOST_TAUS).astype(int)]
-        return {
-            "type": "prediction",
-            "index": said.index,
-            "time": said.time,
-            "dt": round(said.dt, 6),
-            "top": [[label, round(score, 4)] for label, score in said.top(TOP)],
-            "frame_top": [[label, round(score, 4)] for label, score in said.frame_top(TOP)],
-            "time_constants": None if taus is None else [float(f"{tau:.3g}") for tau in taus],
-        }
-
-    def _mind_names(self) -> None:
-        """Have the taught model call its classes as they are called now; without classes, the loaded one speaks."""
+    def _update_labels(self) -> None:
+        """Give the taught model the current names of its classes; without classes, return to the loaded model."""
         if self.taught is None:
             return
-        if not self.teaching.album.classes:
-            self.taught, self._session = None, Session(self._sight.model)
+        if not self.teaching.example_set.classes:
+            self.taught, self._session = None, Session(self._shared.model)
             return
-        now = {each.number: each.label for each in self.teaching.album.classes}
+        names = {each.number: each.label for each in self.teaching.example_set.classes}
         old = self.taught
-        labels = [now.get(number, label) for number, label in zip(self._numbers, old.labels, strict=True)]
+        labels = [names.get(number, label) for number, label in zip(self._class_numbers, old.labels, strict=True)]
         if tuple(labels) != old.labels:
             self.taught = Model(old.backbone, old.head, labels, name=old.name, first_dt=old.first_dt)
             self._session.model = self.taught
 
 
-def note(text: str) -> dict[str, Any]:
-    """Something that cannot be, told to the person; the connection goes on."""
+def prediction_message(prediction: Prediction) -> dict[str, Any]:
+    """Return the message with a prediction."""
+    taus = prediction.time_constants
+    if taus is not None and len(taus) > MAX_TIME_CONSTANTS:
+        taus = taus[np.linspace(0, len(taus) - 1, MAX_TIME_CONSTANTS).astype(int)]
+    return {
+        "type": "prediction",
+        "index": prediction.index,
+        "time": prediction.time,
+        "dt": round(prediction.dt, 6),
+        "top": [[label, round(score, 4)] for label, score in prediction.top(TOP_LABELS)],
+        "frame_top": [[label, round(score, 4)] for label, score in prediction.frame_top(TOP_LABELS)],
+        "time_constants": None if taus is None else [float(f"{tau:.3g}") for tau in taus],
+    }
+
+
+def note_message(text: str) -> dict[str, Any]:
+    """Return the message with a note for the user; the connection stays open."""
     return {"type": "note", "text": text}

@@ -1,29 +1,29 @@
-// The camera, the socket, and the frames between them: one in flight, each with the time at which it was captured.
+// Sends camera frames with their capture times over a WebSocket, one at a time, and receives predictions.
 
 import { clear, show } from "./view.js";
-import { teaching } from "./teach.js";
+import { teachingPanel } from "./teach.js";
 
 const $ = (id) => document.getElementById(id);
-const QUALITY = 0.85; // of the JPEGs
-const FINAL = new Set([1007, 1008, 1009, 4000]); // close codes after which trying again would not help
-const given = new URLSearchParams(location.search);
+const JPEG_QUALITY = 0.85;
+const FINAL_CODES = new Set([1007, 1008, 1009, 4000]); // close codes after which the page does not reconnect
+const parameters = new URLSearchParams(location.search);
 
 const video = $("video");
 const canvas = document.createElement("canvas");
 let socket = null;
 let hello = null;
-let waiting = null; // what is known of the frame in flight
+let inFlight = null; // the frame that awaits its prediction
 let paused = false;
 let facing = "user";
 let attempts = 0;
 
-/** What the page measures, for the line below the picture, and for programs that drive it. */
+/** Measurements, for display and for programs that control the page. */
 const measured = { delays: [], frames: 0, since: performance.now(), label: "", last: null };
 window.liquidvision = measured;
 
 function address(path, more = {}) {
   const url = new URL(path, location.href);
-  url.search = new URLSearchParams({ ...(given.has("token") && { token: given.get("token") }), ...more });
+  url.search = new URLSearchParams({ ...(parameters.has("token") && { token: parameters.get("token") }), ...more });
   return url;
 }
 
@@ -32,7 +32,7 @@ const send = (command) => {
   else toast("not connected");
 };
 measured.send = send;
-const panel = teaching({ send, thumbnail, address: (path) => address(path, { session: hello?.session ?? "" }) });
+const panel = teachingPanel({ send, thumbnail, address: (path) => address(path, { session: hello?.session ?? "" }) });
 
 function connect() {
   const url = address("ws", { resume: sessionStorage.getItem("session") ?? "" });
@@ -41,10 +41,10 @@ function connect() {
   socket.binaryType = "arraybuffer";
   socket.onmessage = (event) => receive(JSON.parse(event.data));
   socket.onclose = (event) => {
-    waiting = null;
-    panel.rest({ gone: true });
+    inFlight = null;
+    panel.endTraining({ disconnected: true });
     status(event.reason || "no connection");
-    if (FINAL.has(event.code)) curtain(`The server closed the connection: ${event.reason || event.code}`, connect);
+    if (FINAL_CODES.has(event.code)) curtain(`The server closed the connection: ${event.reason || event.code}`, connect);
     else setTimeout(connect, Math.min(8000, 500 * 2 ** attempts++));
   };
 }
@@ -58,44 +58,44 @@ function receive(message) {
     if (video.srcObject) curtain("");
     status("connected");
   } else if (message.type === "prediction") {
-    const sent = waiting;
-    waiting = null;
+    const sent = inFlight;
+    inFlight = null;
     measure(sent);
     show(message, panel.recording());
-    panel.mark(message.top[0][0]);
+    panel.highlight(message.top[0][0]);
     measured.label = message.top[0][0];
     measured.last = message;
-  } else if (message.type === "teaching") panel.take(message);
+  } else if (message.type === "teaching") panel.update(message);
   else if (message.type === "training") panel.training(message);
   else if (message.type === "trained") panel.trained(message);
   else if (message.type === "note") {
-    panel.rest({ gone: false });
+    panel.endTraining({ disconnected: false });
     toast(message.text);
   }
 }
 
-/** Count a label that came back: how long after its frame was captured, and how many in a second. */
+/** Measure the delay from the capture of a frame to its prediction, and the frame rate. */
 function measure(sent) {
-  if (!sent) return; // of a connection that was lost
+  if (!sent) return; // sent over a lost connection
   measured.delays.push(performance.now() - sent.captured);
   if (measured.delays.length > 3000) measured.delays.shift();
   measured.frames += 1;
   const seconds = (performance.now() - measured.since) / 1000;
   if (seconds < 1) return;
-  const lately = measured.delays.slice(-measured.frames).sort((a, b) => a - b);
-  const middle = lately[Math.floor(lately.length / 2)];
-  $("timing").textContent = `${(measured.frames / seconds).toFixed(0)} frames/s · ${middle.toFixed(0)} ms to label`;
+  const recent = measured.delays.slice(-measured.frames).sort((a, b) => a - b);
+  const median = recent[Math.floor(recent.length / 2)];
+  $("timing").textContent = `${(measured.frames / seconds).toFixed(0)} frames/s · ${median.toFixed(0)} ms to label`;
   status("live", true);
   [measured.frames, measured.since] = [0, performance.now()];
 }
 
-/** A new picture of the camera is there: it goes out, unless one is under way. */
+/** Send a new camera frame unless another one is in flight. */
 function onFrame(now, metadata) {
   nextFrame();
-  if (paused || waiting || !hello || socket?.readyState !== WebSocket.OPEN || !video.videoWidth) return;
+  if (paused || inFlight || !hello || socket?.readyState !== WebSocket.OPEN || !video.videoWidth) return;
   const captured = metadata?.captureTime ?? now;
-  waiting = { captured };
-  const mine = socket;
+  inFlight = { captured };
+  const target = socket;
   const scale = Math.min(1, hello.side / Math.min(video.videoWidth, video.videoHeight));
   canvas.width = Math.round(video.videoWidth * scale);
   canvas.height = Math.round(video.videoHeight * scale);
@@ -103,9 +103,9 @@ function onFrame(now, metadata) {
   canvas.toBlob(async (blob) => {
     const time = new DataView(new ArrayBuffer(8));
     time.setFloat64(0, captured / 1000, true);
-    if (!blob) waiting = null;
-    else if (mine.readyState === WebSocket.OPEN) mine.send(await new Blob([time.buffer, blob]).arrayBuffer());
-  }, "image/jpeg", QUALITY);
+    if (!blob) inFlight = null;
+    else if (target.readyState === WebSocket.OPEN) target.send(await new Blob([time.buffer, blob]).arrayBuffer());
+  }, "image/jpeg", JPEG_QUALITY);
 }
 
 function nextFrame() {
@@ -116,17 +116,17 @@ function nextFrame() {
 async function openCamera() {
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
   try {
-    if (!navigator.mediaDevices) throw new Error("the browser gives no camera to pages without https; use a proxy with https, or localhost");
+    if (!navigator.mediaDevices) throw new Error("browsers allow the camera only on https pages and on localhost");
     video.srcObject = await navigator.mediaDevices.getUserMedia({
       video: { facingMode: facing, width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } },
     });
     await video.play();
     curtain("");
     const cameras = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "videoinput");
-    $("turn").hidden = cameras.length < 2;
-    video.srcObject.getTracks()[0].onended = () => curtain("The camera was taken away.", openCamera);
+    $("switch-camera").hidden = cameras.length < 2;
+    video.srcObject.getTracks()[0].onended = () => curtain("The camera was disconnected.", openCamera);
   } catch (error) {
-    curtain(error.name === "NotAllowedError" ? "The camera is not allowed: allow it in the address bar." : `No camera: ${error.message}`, openCamera);
+    curtain(error.name === "NotAllowedError" ? "Camera access is blocked. Allow it in the address bar, then try again." : `No camera: ${error.message}`, openCamera);
   }
 }
 
@@ -141,9 +141,9 @@ function thumbnail() {
 function curtain(text, action = null) {
   $("curtain").hidden = !text;
   $("curtain-text").textContent = text;
-  $("again").hidden = !action;
-  $("again").onclick = () => {
-    curtain("One moment …");
+  $("retry").hidden = !action;
+  $("retry").onclick = () => {
+    curtain("Connecting …");
     action();
   };
 }
@@ -153,51 +153,51 @@ function status(text, live = false) {
   $("status").classList.toggle("live", live);
 }
 
-let toasting = 0;
+let toastTimer = 0;
 function toast(text) {
   $("toast").textContent = text;
   $("toast").hidden = false;
-  clearTimeout(toasting);
-  toasting = setTimeout(() => ($("toast").hidden = true), 5000);
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => ($("toast").hidden = true), 5000);
 }
 
-function pressed(button, on) {
+function setPressed(button, on) {
   button.setAttribute("aria-pressed", String(on));
 }
 
-function pause() {
+function togglePause() {
   paused = !paused;
-  pressed($("pause"), paused);
+  setPressed($("pause"), paused);
   if (paused) video.pause();
   else video.play();
   status(paused ? "paused" : "live", !paused);
 }
 
-function forget() {
+function resetMemory() {
   send({ type: "reset" });
   clear();
 }
 
-function mirror(on) {
+function setMirrored(on) {
   video.classList.toggle("mirrored", on);
-  pressed($("mirror"), on);
+  setPressed($("mirror"), on);
 }
 
-$("pause").onclick = pause;
-$("forget").onclick = forget;
-$("mirror").onclick = () => mirror(!video.classList.contains("mirrored"));
-$("turn").onclick = () => {
+$("pause").onclick = togglePause;
+$("reset").onclick = resetMemory;
+$("mirror").onclick = () => setMirrored(!video.classList.contains("mirrored"));
+$("switch-camera").onclick = () => {
   facing = facing === "user" ? "environment" : "user";
-  mirror(facing === "user");
+  setMirrored(facing === "user");
   openCamera();
 };
 addEventListener("keydown", (event) => {
   if (event.target.matches("input[type=text]") || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "r") forget();
-  if (event.key === "p") pause();
+  if (event.key === "r") resetMemory();
+  if (event.key === "p") togglePause();
 });
 
-mirror(true);
+setMirrored(true);
 nextFrame();
 connect();
 openCamera();

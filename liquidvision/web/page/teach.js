@@ -1,17 +1,17 @@
-// The panel where classes are shown, trained, corrected, saved and loaded.
+// The panel where users record examples of classes, train, correct, save and load.
 
-import { colourOf, renameColour } from "./view.js";
+import { labelColour, renameColour } from "./view.js";
 
 const $ = (id) => document.getElementById(id);
-const ENOUGH = 3; // examples of a class
-const CORRECTED = 2; // seconds that "that was it" goes back
+const RECOMMENDED_EXAMPLES = 3; // per class
+const CORRECTION_SECONDS = 2; // that "Use last 2 s" goes back
 
 /**
- * Make the children of `list` those of `keys`, which stand in their dataset under `name`, in that order. A child whose
- * key stays is kept where it is: a button that is held, or has the focus, must not vanish.
- * @param make makes the child of the key of a given index
+ * Give `list` one child per key, in order; children carry their key in their dataset under `name`. A child whose key
+ * stays is kept, because a button that is held or focused must not be replaced.
+ * @param make creates the child for the key at a given index
  */
-function renew(list, name, keys, make) {
+function updateChildren(list, name, keys, make) {
   const kept = new Map([...list.children].map((child) => [child.dataset[name], child]));
   for (const [key, child] of kept) if (!keys.includes(key)) child.remove();
   keys.forEach((key, i) => {
@@ -22,43 +22,43 @@ function renew(list, name, keys, make) {
 
 /**
  * @param send sends a command over the socket
- * @param thumbnail gives a small picture of the camera now, as a data URL
- * @param address makes the address of an export or import
+ * @param thumbnail returns a small picture of the camera as a data URL
+ * @param address returns the address of an export or import
  */
-export function teaching({ send, thumbnail, address }) {
+export function teachingPanel({ send, thumbnail, address }) {
   let state = { classes: [], recording: null, can_undo: false, learnt: null };
-  let known = new Set(); // examples that the page has seen
-  let held = null; // {label, picture} while a class is shown
-  let pending = null; // picture of the example that comes next
-  let busy = false;
-  const pictures = new Map(); // example to data URL
+  let known = new Set(); // numbers of all examples so far
+  let recording = null; // {label, picture} while the user holds a class
+  let pendingPicture = null; // of the next new example
+  let training = false;
+  const pictures = new Map(); // example number to data URL
 
   const examples = () => state.classes.flatMap((each) => each.examples);
   const picture = () => ($("keep-pictures").checked ? thumbnail() : null);
 
-  function hold(label) {
-    if (held) return;
-    held = { label, picture: picture() };
+  function startRecording(label) {
+    if (recording) return;
+    recording = { label, picture: picture() };
     send({ type: "record", label });
     draw();
   }
 
-  function release() {
-    if (!held) return;
+  function stopRecording() {
+    if (!recording) return;
     send({ type: "stop" });
-    pending = held.picture;
-    held = null;
+    pendingPicture = recording.picture;
+    recording = null;
     draw();
   }
 
-  function was(label) {
-    pending = picture();
-    send({ type: "correct", label, seconds: CORRECTED });
+  function correct(label) {
+    pendingPicture = picture();
+    send({ type: "correct", label, seconds: CORRECTION_SECONDS });
     if (state.learnt) send({ type: "train" });
   }
 
   function rename(label) {
-    const to = prompt(`Another name for “${label}”`, label)?.trim();
+    const to = prompt(`New name for “${label}”`, label)?.trim();
     if (!to || to === label) return;
     renameColour(label, to);
     send({ type: "rename", label, to });
@@ -70,69 +70,70 @@ export function teaching({ send, thumbnail, address }) {
     $("new-label").value = "";
   }
 
-  function card(each) {
+  function makeCard(each) {
     const item = $("class-card").content.firstElementChild.cloneNode(true);
-    const of = (name) => item.querySelector(name);
+    const find = (selector) => item.querySelector(selector);
     item.dataset.label = each.label;
-    of(".swatch").style.background = colourOf(each.label);
-    of(".name").textContent = each.label;
-    of(".rename").setAttribute("aria-label", `Rename ${each.label}`);
-    of(".delete").setAttribute("aria-label", `Delete ${each.label} and its examples`);
-    of(".rename").onclick = () => rename(each.label);
-    of(".delete").onclick = () => send({ type: "delete", label: each.label });
-    const button = of(".show");
-    button.setAttribute("aria-label", `Hold to show ${each.label}`);
+    find(".swatch").style.background = labelColour(each.label);
+    find(".name").textContent = each.label;
+    find(".rename").setAttribute("aria-label", `Rename ${each.label}`);
+    find(".delete").setAttribute("aria-label", `Delete ${each.label} and its examples`);
+    find(".rename").onclick = () => rename(each.label);
+    find(".delete").onclick = () => send({ type: "delete", label: each.label });
+    const button = find(".record");
+    button.setAttribute("aria-label", `Hold to record an example of ${each.label}`);
     button.onpointerdown = (event) => {
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      hold(each.label);
+      startRecording(each.label);
     };
-    button.onpointerup = button.onpointercancel = release;
+    button.onpointerup = button.onpointercancel = stopRecording;
     button.oncontextmenu = (event) => event.preventDefault();
     button.onkeydown = (event) => {
-      if ((event.key === " " || event.key === "Enter") && !event.repeat) hold(each.label);
+      if ((event.key === " " || event.key === "Enter") && !event.repeat) startRecording(each.label);
     };
     button.onkeyup = (event) => {
-      if (event.key === " " || event.key === "Enter") release();
+      if (event.key === " " || event.key === "Enter") stopRecording();
     };
-    of(".was").title = `The last ${CORRECTED} seconds become an example of it`;
-    of(".was").setAttribute("aria-label", `The last ${CORRECTED} seconds were ${each.label}`);
-    of(".was").onclick = () => was(each.label);
+    find(".correct").title = `Make the last ${CORRECTION_SECONDS} seconds an example of this class`;
+    find(".correct").setAttribute("aria-label", `Make the last ${CORRECTION_SECONDS} seconds an example of ${each.label}`);
+    find(".correct").onclick = () => correct(each.label);
     return item;
   }
 
   function draw() {
     const list = $("classes");
     const labels = state.classes.map((each) => each.label);
-    renew(list, "label", labels, (i) => card(state.classes[i]));
+    updateChildren(list, "label", labels, (i) => makeCard(state.classes[i]));
     state.classes.forEach((each, i) => {
       const item = list.children[i];
-      const short = ENOUGH - each.examples.length;
-      item.querySelector(".count").textContent = short > 0 ? `${each.examples.length} of ${ENOUGH}` : `${each.examples.length} examples`;
-      const now = held?.label === each.label;
-      item.querySelector(".show").classList.toggle("held", now);
-      item.querySelector(".show").textContent = now ? "Showing…" : "Hold to show";
-      item.querySelector(".show").title = i < 9 ? `or hold the key ${i + 1}` : "";
+      const count = each.examples.length;
+      item.querySelector(".count").textContent = count < RECOMMENDED_EXAMPLES ? `${count} of ${RECOMMENDED_EXAMPLES}` : `${count} examples`;
+      const active = recording?.label === each.label;
+      const button = item.querySelector(".record");
+      button.classList.toggle("held", active);
+      button.textContent = active ? "Recording…" : "Hold to record";
+      button.title = i < 9 ? `Or hold the key ${i + 1}` : "";
       const ids = each.examples.map((one) => String(one.example));
-      renew(item.querySelector(".shots"), "example", ids, (j) => shot(each.label, each.examples[j]));
+      updateChildren(item.querySelector(".examples"), "example", ids, (j) => makeChip(each.label, each.examples[j]));
     });
-    $("recording").hidden = !held;
-    $("recording-label").textContent = held ? held.label : "";
+    $("recording").hidden = !recording;
+    $("recording-label").textContent = recording ? recording.label : "";
     $("add-nothing").hidden = labels.includes("nothing");
     $("undo").disabled = !state.can_undo;
     $("export-model").disabled = !state.learnt;
     $("export-examples").disabled = !examples().length;
     $("train").disabled = state.classes.filter((each) => each.examples.length).length < 2;
-    if (!busy) $("train-text").textContent = state.learnt ? "Train again" : "Train";
+    if (!training) $("train-text").textContent = state.learnt ? "Train again" : "Train";
   }
 
-  function shot(label, one) {
+  function makeChip(label, one) {
     const chip = document.createElement("button");
     chip.type = "button";
-    chip.className = "shot";
+    chip.className = "example";
     chip.dataset.example = one.example;
     chip.textContent = `${one.seconds.toFixed(1)} s`;
-    chip.setAttribute("aria-label", `Delete an example of ${label}, ${one.seconds.toFixed(1)} seconds`);
+    chip.setAttribute("aria-label", `Delete an example of ${label} of ${one.seconds.toFixed(1)} seconds`);
     chip.onclick = () => send({ type: "forget", example: one.example });
     if (pictures.has(one.example)) {
       chip.classList.add("pictured");
@@ -142,10 +143,10 @@ export function teaching({ send, thumbnail, address }) {
   }
 
   async function load(file) {
-    $("trained").textContent = `loading ${file.name} …`;
+    $("trained").textContent = `Loading ${file.name} …`;
     const answer = await fetch(address("import"), { method: "POST", body: file }).catch((error) => error);
     const text = answer instanceof Error ? answer.message : await answer.text();
-    if (answer.ok) take(JSON.parse(text).teaching);
+    if (answer.ok) update(JSON.parse(text).teaching);
     $("trained").textContent = answer.ok ? JSON.parse(text).text : `${file.name}: ${text.trim()}`;
   }
 
@@ -162,19 +163,19 @@ export function teaching({ send, thumbnail, address }) {
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   }
 
-  function take(message) {
+  function update(message) {
     state = message;
-    const now = new Set(examples().map((one) => one.example));
-    for (const example of now) {
-      if (!known.has(example) && pending) {
-        pictures.set(example, pending);
-        pending = null;
+    const current = new Set(examples().map((one) => one.example));
+    for (const example of current) {
+      if (!known.has(example) && pendingPicture) {
+        pictures.set(example, pendingPicture);
+        pendingPicture = null;
       }
     }
-    known = new Set([...known, ...now]);
-    if (held) {
-      if (state.recording === held.label) held.begun = true;
-      else if (held.begun) held = null; // it was long enough, and the server ended it
+    known = new Set([...known, ...current]);
+    if (recording) {
+      if (state.recording === recording.label) recording.confirmed = true;
+      else if (recording.confirmed) recording = null; // the server ended it at the maximum length
     }
     draw();
   }
@@ -193,43 +194,44 @@ export function teaching({ send, thumbnail, address }) {
     event.target.value = "";
   };
 
-  const typing = (event) => event.target.matches("input[type=text]") || event.ctrlKey || event.metaKey || event.altKey;
-  const classOf = (event) => (/^Digit[1-9]$/.test(event.code) ? state.classes[Number(event.code[5]) - 1] : null);
+  const isTyping = (event) => event.target.matches("input[type=text]") || event.ctrlKey || event.metaKey || event.altKey;
+  const classForKey = (event) => (/^Digit[1-9]$/.test(event.code) ? state.classes[Number(event.code[5]) - 1] : null);
   addEventListener("keydown", (event) => {
-    if (typing(event) || event.repeat) return;
-    const each = classOf(event);
-    if (each) (event.shiftKey ? was : hold)(each.label);
+    if (isTyping(event) || event.repeat) return;
+    const each = classForKey(event);
+    if (each) (event.shiftKey ? correct : startRecording)(each.label);
     if (event.key === "t" && !$("train").disabled) send({ type: "train" });
     if (event.key === "u" && state.can_undo) send({ type: "undo" });
   });
   addEventListener("keyup", (event) => {
-    if (classOf(event)) release();
+    if (classForKey(event)) stopRecording();
   });
-  addEventListener("blur", release);
+  addEventListener("blur", stopRecording);
 
   return {
-    take,
-    recording: () => held !== null,
+    update,
+    recording: () => recording !== null,
     training({ done, of }) {
-      busy = true;
+      training = true;
       $("train-bar").style.transform = `scaleX(${of ? done / of : 0})`;
-      $("train-text").textContent = "Learning…";
+      $("train-text").textContent = "Training…";
     },
     trained(message) {
-      busy = false;
+      training = false;
       $("train-bar").style.transform = "scaleX(0)";
-      $("trained").textContent = `Learnt from ${message.examples} examples in ${message.seconds.toFixed(1)} s; it knows ${message.right} of them again.`;
+      $("trained").textContent = `Trained on ${message.examples} examples in ${message.seconds.toFixed(1)} s; classifies ${message.right} of them correctly.`;
       draw();
     },
-    /** No training is under way; `gone`: nor is a class shown, for the connection was lost. */
-    rest({ gone }) {
-      busy = false;
-      if (gone) held = null;
+    /** End the display of a training, and of a recording if the connection is lost. */
+    endTraining({ disconnected }) {
+      training = false;
+      if (disconnected) recording = null;
       $("train-bar").style.transform = "scaleX(0)";
       draw();
     },
-    mark(label) {
-      for (const item of $("classes").children) item.classList.toggle("now", state.learnt !== null && item.dataset.label === label);
+    /** Highlight the class that is predicted now. */
+    highlight(label) {
+      for (const item of $("classes").children) item.classList.toggle("current", state.learnt !== null && item.dataset.label === label);
     },
   };
 }
