@@ -38,10 +38,15 @@ def text_or(value: object, otherwise: str) -> str:
     return value if isinstance(value, str) and value else otherwise
 
 
+def required_type(hint: Any) -> Any:
+    """The type of a value that is given: that of `X | None` is X."""
+    if get_origin(hint) in (Union, UnionType):
+        return next(arg for arg in get_args(hint) if arg is not type(None))
+    return hint
+
+
 def placeholder(hint: Any) -> str:
     """What stands for an option's value in a usage line, by its type."""
-    if get_origin(hint) in (Union, UnionType):
-        hint = next(arg for arg in get_args(hint) if arg is not type(None))
     if get_origin(hint) is list:
         hint = get_args(hint)[0]
     return PLACEHOLDERS.get(hint, "TEXT")
@@ -85,9 +90,11 @@ def render_options(rows: list[tuple[Any, Any, object]]) -> str:
     lines = ["| option | meaning |", "| --- | --- |"]
     for option, hint, default in rows:
         argument = option.param_type_name == "argument"
-        names = [option.name.upper()] if argument else [*option.opts, *option.secondary_opts]
+        hint = required_type(hint)
+        names = [*sorted(option.opts, key=len, reverse=True), *option.secondary_opts]
+        names = [option.name.upper()] if argument else names
         value = "" if argument or hint is bool else " " + text_or(option.metavar, placeholder(hint))
-        shown = ", ".join(f"`{name}{value}`".replace("|", r"\|") for name in sorted(names, key=len, reverse=True))
+        shown = ", ".join(f"`{name}{value}`".replace("|", r"\|") for name in names)
         required = " Required." if option.required and not argument else ""
         help_text = as_markdown(option.help or "")
         lines.append(f"| {shown} | {help_text}{required}{render_default(option, default)} |")
