@@ -8,7 +8,6 @@ import typer
 
 import liquidvision
 from liquidvision.cli.command import DONE, FAILED, Messages, job_command
-from liquidvision.workflows.doctor import check_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +18,8 @@ class DoctorOptions:
 @job_command(DoctorOptions, {})
 def doctor_command(options: DoctorOptions, messages: Messages) -> int:
     """Print versions, codecs and devices of this machine, and what does not work; exit 1 if there is a problem."""
+    from liquidvision.workflows.doctor import check_machine
+
     typer.echo(f"liquidvision {liquidvision.__version__}, Python {platform.python_version()}, {platform.platform()}")
     report = check_machine()
     for name, value in report.facts:
