@@ -100,7 +100,7 @@ def test_another_priority_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_files_are_batch_work(make_video, model: Model, tmp_path: Path) -> None:
-    """While a file is annotated, the threads that read, embed and encode it are batch work; afterwards none is."""
+    """While a file is annotated, the threads that read, embed and encode it are batch work, and only then."""
     during: dict[str, int] = {}
 
     def look(_: Prediction) -> None:

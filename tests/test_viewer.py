@@ -115,9 +115,9 @@ def test_resetting_forgets(watch: Watch, make_video, model: Model) -> None:
     with open_video(path) as video:
         frames = [frame for frame in video if frame.index in seen]
     place = next(i for i, prediction in enumerate(session.predictions) if i and prediction.dt == model.first_dt)
-    anew = Session(model)
+    fresh = Session(model)
     for prediction, frame in zip(session.predictions[place:], frames[place:], strict=True):
-        wanted = anew.push(frame)
+        wanted = fresh.push(frame)
         assert prediction.dt == wanted.dt
         np.testing.assert_allclose(prediction.scores, wanted.scores, atol=1e-5)
 

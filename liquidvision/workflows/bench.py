@@ -137,7 +137,7 @@ def measure_stages(source: Path, model: Model, frames: int, codec: str, folder: 
         record = stack.enter_context(RecordSink(folder / "alone.jsonl"))
         sink = open_video_sink(folder / "alone.mp4", reader, codec, "av", stack)
         stack.callback(sink.discard)
-        rest, gaze = islice(reader, frames), MotionCrop(model.backbone)
+        rest, crop = islice(reader, frames), MotionCrop(model.backbone)
         while True:
             with clock.measure("decode"):
                 shown = list(islice(rest, 2 * FILE_BATCH))
@@ -148,7 +148,7 @@ def measure_stages(source: Path, model: Model, frames: int, codec: str, folder: 
             for start in range(0, len(shown), FILE_BATCH):
                 part = shown[start : start + FILE_BATCH]
                 with clock.measure("resize"):
-                    prepared = [gaze.prepare(frame) for frame in part]
+                    prepared = [crop.prepare(frame) for frame in part]
                 with clock.measure("backbone"), torch.inference_mode():
                     embeddings = model.backbone(torch.cat(prepared))
                 with clock.measure("head"):

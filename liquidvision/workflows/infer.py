@@ -152,7 +152,7 @@ class _InferRun:
                     batch=job.batch,
                     adaptive=job.adaptive,
                     max_frames=job.max_frames,
-                    whole=job.resume or self._plan.count > 1,
+                    complete_only=job.resume or self._plan.count > 1,
                     on_frame=self._pool.stoppable(on_frame if watched is None else _both(on_frame, watched.count)),
                 )
         if job.state_out:

@@ -41,7 +41,7 @@ def infer(
     batch: int | None = None,
     adaptive: bool = False,
     max_frames: int | None = None,
-    whole: bool = False,
+    complete_only: bool = False,
     on_frame: Callable[[Prediction], None] | None = None,
 ) -> Summary:
     """Run a model over one source and write an annotated video, pictures or records.
@@ -63,7 +63,8 @@ def infer(
         batch: see `predict`; of a live source up to 8 waiting frames are embedded at once.
         adaptive: see `predict`.
         max_frames: stop after this many frames.
-        whole: when Ctrl-C ends the loop, leave the files under their temporary names: they play, but are incomplete.
+        complete_only: give files their final names only if the loop ran to its end; after Ctrl-C they keep their
+            temporary names, under which they play, too.
         on_frame: called with each prediction.
 
     Raises:
@@ -106,9 +107,9 @@ def infer(
         if sink is not None:
             sink.finish_side_tracks(whole=not summary.interrupted and summary.frames != max_frames)
             summary.notes += sink.notes
-        if summary.interrupted and whole:
+        if summary.interrupted and complete_only:
             raise UnfinishedError
-    unfinished = whole and summary.interrupted
+    unfinished = complete_only and summary.interrupted
     files = [*([path] if path is not None and path != STDOUT else []), *[record.path for record in records]]
     summary.interrupted |= interrupt.requested
     return counter.finish([*([] if unfinished else files), *([frames.path] if frames else [])])
