@@ -67,7 +67,7 @@ def test_a_deep_copy_stays_frozen(model):
 
 def test_input_is_moved_to_the_network(monkeypatch):
     """Pictures made ready on the CPU are embedded where the network lies, a GPU, say."""
-    monkeypatch.setattr(Backbone, "plain", lambda self, pixels: pixels)
+    monkeypatch.setattr(Backbone, "run_torch", lambda self, pixels: pixels)
     elsewhere = Backbone("mobilenet_v3_small", weights=None).to("meta")
     assert elsewhere(torch.zeros(2, 3, 224, 224)).device.type == "meta"
 
@@ -174,7 +174,7 @@ def test_no_network_says_what_to_do(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"name": "resnet1800"}, "no torchvision classification model is called 'resnet1800'"),
+        ({"name": "resnet1800"}, "no torchvision classification model is named 'resnet1800'"),
         ({"name": "resnet18", "nodes": {"layer9": 1}}, "resnet18 has no such node: layer9"),
         ({"name": "vit_b_32", "nodes": {"getitem_5": 3}}, "a grid needs"),
     ],

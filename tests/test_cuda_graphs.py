@@ -24,7 +24,7 @@ class Net:
     def parameters(self):
         return iter([self.weights])
 
-    def plain(self, pixels: Tensor) -> Tensor:
+    def run_torch(self, pixels: Tensor) -> Tensor:
         self.runs += 1
         return 2 * pixels.flatten(1)
 
@@ -124,7 +124,7 @@ def test_the_same_numbers_from_any_thread(half: bool) -> None:
     for thread in threads:
         thread.join()
     with torch.inference_mode():
-        plain = backbone.plain(some.cuda()).cpu()
+        plain = backbone.run_torch(some.cuda()).cpu()
     for count, embeddings in found.items():
         # A GPU's convolutions round float32 factors to 10 bits (TF32), each kernel in its own way.
         assert (embeddings - plain[:count]).abs().max() < (3e-2 if half else 1e-3) * plain.abs().max()

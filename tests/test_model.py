@@ -89,11 +89,11 @@ def damage(folder, what: str) -> None:
         ("unknown option", "does not describe a model: .*attention"),
         ("labels are a number", "does not describe a model"),
         ("backbone is a list", "does not describe a model"),
-        ("unknown backbone", "does not describe a model: no torchvision classification model is called 'nonet'"),
+        ("unknown backbone", "does not describe a model: no torchvision classification model is named 'nonet'"),
         ("cut weights", "is missing or cut short"),
         ("no weights", "is missing or cut short"),
         ("a tensor missing", "lacks head.project.weight"),
-        ("a tensor too many", "holds head.extra, which config.json has no place for"),
+        ("a tensor too many", "holds head.extra, which config.json does not describe"),
         ("a wrong shape", re.escape("head.project.weight has shape (2, 2); config.json expects (8, ")),
     ],
 )

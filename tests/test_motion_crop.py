@@ -65,7 +65,7 @@ def waving(seconds: float, rate: float, *, at: tuple[int, int] = (250, 60)) -> l
 def squares(frames: Sequence[Frame], preprocessing: Preprocessing = SMALL) -> list[CropSquare]:
     backbone = backbone_of(True, preprocessing)
     motion_crop = MotionCrop(backbone)
-    return [motion_crop.follow(backbone.whole(frame.pixels)[0], frame) for frame in frames]
+    return [motion_crop.next_square(backbone.prepare_whole(frame.pixels)[0], frame) for frame in frames]
 
 
 @pytest.mark.parametrize("at", [(250, 60), (60, 180), (160, 120)])
@@ -195,11 +195,11 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
     preprocessing = Preprocessing((96, 96))
     levels = torch.tensor(preprocessing.std).view(3, 1, 1) * 255
     for square in (CropSquare(20, 40, 60), CropSquare(0, 40, 240)):
-        straight, plain = preprocessing.cut(frame.pixels, square), preprocessing.cut(frame.image, square)
+        straight, plain = preprocessing.crop(frame.pixels, square), preprocessing.crop(frame.image, square)
         assert straight.shape == plain.shape == (1, 3, 96, 96)
         assert ((straight - plain) * levels).abs().mean() < 2
     part = (
-        preprocessing.cut(frame.image, CropSquare(20, 40, 96)) * levels
+        preprocessing.crop(frame.image, CropSquare(20, 40, 96)) * levels
         + torch.tensor(preprocessing.mean).view(3, 1, 1) * 255
     )
     assert (part[0].permute(1, 2, 0) - torch.from_numpy(frame.image[20:116, 40:136].copy()).float()).abs().max() < 1e-2

@@ -60,7 +60,7 @@ def test_straight_to_the_networks_size(
     with open_video(tagged_video(tmp_path / "clip.mkv", form, matrix, full)) as video:
         frame = next(iter(video))
     assert isinstance(frame.pixels, Pixels)
-    straight = preprocessing.straight(frame.pixels)
+    straight = preprocessing.resize_planes(frame.pixels)
     assert straight is not None
     plain = preprocessing(torch.from_numpy(picture(0, 128, 96)).permute(2, 0, 1)[None])
     assert straight.shape == plain.shape
@@ -122,7 +122,7 @@ def test_what_only_rgb_can_give(tmp_path: Path) -> None:
     with open_video(path) as video:
         (shown,) = video
     assert isinstance(shown.pixels, Pixels)
-    assert shown.pixels.planes() is None and Preprocessing((32, 32)).straight(shown.pixels) is None
+    assert shown.pixels.planes() is None and Preprocessing((32, 32)).resize_planes(shown.pixels) is None
 
 
 def predictions(count: int) -> list[Prediction]:

@@ -1,4 +1,4 @@
-"""The backbone: a frozen torchvision classifier that turns pictures into embeddings."""
+"""The backbone: a frozen torchvision classifier that turns frames into embeddings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,24 +24,32 @@ MOTION_CROP_KEY, MOTION_CROP_VALUE = "look", "moving"
 
 
 class Backbone(nn.Module):
-    """A torchvision classification model without its classifier: frozen, in eval mode, for ever.
+    """A torchvision classification model that returns feature maps instead of classes; frozen, always in eval mode.
 
-    An embedding lays side by side the means over the picture of the last feature map (global
-    pooling) and, for each node of `nodes`, its map averaged on a grid, channel by channel.
+    An embedding concatenates, for each node of `nodes`, its feature map averaged over the cells of a grid, channel by
+    channel. A grid of side 1 is global average pooling.
+
+    Example:
+        >>> backbone = Backbone("resnet18", weights="resnet18.safetensors")
+        >>> backbone.embed([image]).shape  # image: (height, width, 3) uint8, RGB
+        torch.Size([1, 2816])
 
     Args:
-        name: any classification model of `torchvision.models.list_models()`.
-        nodes: node name to side of its grid; None chooses: the last map globally (side 1), and an
-            intermediate one on a 3 x 3 grid, by the family of models.
-        weights: "DEFAULT" (torchvision's own, downloaded at first use), the path of a state dict of
-            the whole model (.safetensors, or .pth that holds tensors alone), or None for random
-            ones, to be loaded afterwards.
+        name: a classification model of `torchvision.models.list_models()`.
+        nodes: maps node names to the sides of their grids. None selects the last feature map on a grid of side 1,
+            and an intermediate one on a 3 x 3 grid, depending on the family of models.
+        weights: "DEFAULT" (torchvision's own, downloaded at first use), the path of a state dict of the whole model
+            (.safetensors, or a .pth file that holds only tensors), or None for random weights that are loaded later.
         preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
         motion_crop: embed a square around what moves in a stream instead of the whole frame, see `MotionCrop`.
-        classes: how many classes its classifier tells apart, where `weights` do not say.
+        classes: the number of classes of the classifier, if `weights` does not say.
+
+    Attributes:
+        channels: maps node names to their numbers of channels.
+        runtime: what runs the network instead of plain torch: OpenVINO, CUDA graphs, or None.
 
     Raises:
-        UsageError: no such model or node.
+        UsageError: an unknown model or node, or a grid on a node without a feature map.
         WeightsError: weights that cannot be found, downloaded or loaded.
     """
 
@@ -77,29 +85,32 @@ class Backbone(nn.Module):
         self.in_half = False
 
     def place(self, wanted: str, *, half: bool = False) -> "Backbone":
-        """Move to a device by its name: auto, cpu, cuda, mps, or openvino, which runs the network on the CPU.
+        """Move to a device, in place, and return the backbone.
 
-        `auto` takes a GPU; else OpenVINO where it is installed. With `half` the network computes in bfloat16, of
-        which a number takes half the room: quicker where the hardware knows it, and exact to 2 or 3 digits.
+        Args:
+            wanted: auto, cpu, cuda, mps, or openvino, which runs the network on the CPU. auto takes a GPU if there is
+                one, else OpenVINO if it is installed.
+            half: compute in bfloat16: half the memory traffic, faster on hardware that supports it, and accurate to 2
+                or 3 digits.
 
         Raises:
-            UsageError: a device that is unknown or not there.
-            DependencyError: OpenVINO is asked for and not installed.
+            UsageError: the device is unknown or not available.
+            DependencyError: openvino is asked for and not installed.
         """
         device = choose_device("cpu" if wanted == openvino.OPENVINO else wanted)
-        by_itself = wanted == "auto" and device.type == "cpu" and openvino.openvino_installed()
-        if by_itself or wanted == openvino.OPENVINO:
+        prefer_openvino = wanted == "auto" and device.type == "cpu" and openvino.openvino_installed()
+        if prefer_openvino or wanted == openvino.OPENVINO:
             self.runtime = OpenVINO(half=half)
         else:
             self.runtime = CUDAGraphs() if device.type == "cuda" else None
         self.in_half = half
         return self.to(device)
 
-    def extra_repr(self) -> str:  # by which runtime tells apart networks of the same weights and other nodes
+    def extra_repr(self) -> str:  # part of the key by which converted networks are cached
         return f"{self.name}, nodes={self.nodes}"
 
     def to_json(self) -> dict[str, Any]:
-        """What config.json says of it; weights and device are told elsewhere."""
+        """Return the backbone's part of config.json, without weights and device."""
         spec = {"name": self.name, "nodes": self.nodes, "preprocessing": self.preprocessing.to_json()}
         # Written only where it is on, so that older files, and the fingerprints made from them, stay the same.
         return {**spec, MOTION_CROP_KEY: MOTION_CROP_VALUE} if self.motion_crop else spec
@@ -116,7 +127,7 @@ class Backbone(nn.Module):
 
     @property
     def grids(self) -> int:
-        """How many of its maps are kept on a grid."""
+        """How many feature maps are kept on a grid larger than 1 x 1."""
         return sum(side > 1 for side in self.nodes.values())
 
     @property
@@ -124,54 +135,54 @@ class Backbone(nn.Module):
         return next(self.extractor.parameters()).device
 
     def train(self, mode: bool = True) -> "Backbone":
-        """A backbone stays in eval mode: its batch statistics are part of its weights."""
+        """Return the backbone unchanged: it stays in eval mode, since its batch statistics are part of its weights."""
         return self
 
     @torch.inference_mode()
     def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
-        """Embeddings (n, dim) float32 of n pictures for themselves, as `prepare` takes them; sizes may differ."""
+        """Return embeddings (n, dim) float32 of n independent images, see `prepare`; their sizes may differ."""
         return self.forward(torch.cat([self.prepare(image).to(self.device) for image in images]))
 
     def prepare(self, image: np.ndarray | Pixels) -> Tensor:
-        """The network's input (1, 3, *size) of a picture, a frame's `pixels` or RGB (h, w, 3) uint8.
+        """Return the network's input (1, 3, *size) for one image, a frame's `pixels` or RGB (h, w, 3) uint8.
 
-        Of a picture by itself, what moves is taken to be its middle; a stream has a `MotionCrop`.
+        With a motion crop, a single image is cropped to its centre; use a `MotionCrop` for the frames of a stream.
 
         Raises:
             SourceError: the pixel format cannot be turned into RGB.
         """
         if not self.motion_crop:
-            return self.whole(image)
-        return self.preprocessing.cut(image, self.preprocessing.middle(image_size(image)))
+            return self.prepare_whole(image)
+        return self.preprocessing.crop(image, self.preprocessing.center_square(image_size(image)))
 
-    def whole(self, image: np.ndarray | Pixels) -> Tensor:
-        """(1, 3, *size) of a whole picture.
+    def prepare_whole(self, image: np.ndarray | Pixels) -> Tensor:
+        """Return the network's input (1, 3, *size) for a whole image, without a motion crop.
 
-        Decoded video goes straight to the input's size, not by way of its RGB, whose rounding is gone with it:
-        embeddings of a frame's `pixels` and of its `image` differ by about as much as that rounding changes.
+        Decoded video is resized from its planes directly, without rounding to 8-bit RGB on the way. So the embeddings
+        of a frame's `pixels` and of its `image` differ by about that rounding.
 
         Raises:
             SourceError: the pixel format cannot be turned into RGB.
         """
         if isinstance(image, Pixels):
-            straight = self.preprocessing.straight(image)
-            if straight is not None:
-                return straight
+            resized = self.preprocessing.resize_planes(image)
+            if resized is not None:
+                return resized
             image = image.rgb()
-        writable = np.require(image, requirements=["C", "W"])  # torch warns of arrays that are read-only
+        writable = np.require(image, requirements=["C", "W"])  # torch warns about read-only arrays
         pixels = torch.from_numpy(writable).to(self.device).permute(2, 0, 1)[None]
         return self.preprocessing(pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embeddings (n, dim), on its own device, of standardised input (n, 3, *size)."""
+        """Return embeddings (n, dim), on the backbone's device, of standardised input (n, 3, *size)."""
         pixels = pixels.to(self.device)
-        looked_into = torch.jit.is_tracing() or torch.compiler.is_compiling()
-        if self.runtime is not None and not looked_into and self.runtime.takes(pixels):
+        traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if self.runtime is not None and not traced and self.runtime.takes(pixels):
             return self.runtime(self, pixels)
-        return self.plain(pixels)
+        return self.run_torch(pixels)
 
-    def plain(self, pixels: Tensor) -> Tensor:
-        """What `forward` gives, by torch itself."""
+    def run_torch(self, pixels: Tensor) -> Tensor:
+        """Return what `forward` returns, computed by plain torch."""
         if self.extractor.training:  # a deep copy of a traced network comes out in training mode
             self.extractor.eval()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.in_half and not torch.jit.is_tracing()):

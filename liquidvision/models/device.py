@@ -1,4 +1,4 @@
-"""Where torch computes."""
+"""Choose the device on which torch computes."""
 
 import torch
 
@@ -6,10 +6,13 @@ from liquidvision.errors import UsageError, first_line
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
-    """`auto` is CUDA, then MPS, then the CPU; anything else is taken by its word.
+    """Return a torch device.
+
+    Args:
+        wanted: "auto" takes CUDA if it is available, then MPS, then the CPU; any other name is used as it is.
 
     Raises:
-        UsageError: a device that is unknown or not there.
+        UsageError: the device is unknown or not available.
     """
     if wanted == "auto":
         if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""Model folders on disk: config.json, model.safetensors and README.md. Nothing read here can run code."""
+"""Model folders on disk: config.json, model.safetensors and README.md. Nothing that is read here can run code."""
 
 import json
 from collections.abc import Mapping
@@ -18,17 +18,20 @@ CONFIG_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "model.safetensors", "READ
 
 
 def bundled_models() -> dict[str, Path]:
-    """The models that come with the package: name to folder."""
+    """Return the folders of the bundled models by name."""
     inside = Path(__file__).parents[1] / "weights"  # in an installed wheel
     root = inside if inside.is_dir() else Path(__file__).parents[2] / "weights"  # in a checkout
     return {folder.name: folder for folder in sorted(root.glob("*")) if (folder / CONFIG_FILE).is_file()}
 
 
 def find_model(name_or_folder: str | Path) -> Path:
-    """The folder of a model, given by its path or by the name of a bundled one.
+    """Return the folder of a model.
+
+    Args:
+        name_or_folder: the name of a bundled model, or the path of a model folder.
 
     Raises:
-        ModelError: neither is there.
+        ModelError: there is no such model.
     """
     folder = Path(name_or_folder)
     if (folder / CONFIG_FILE).is_file():
@@ -44,10 +47,10 @@ def find_model(name_or_folder: str | Path) -> Path:
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:
-    """The parsed config.json of a model folder.
+    """Return the parsed config.json of a model folder.
 
     Raises:
-        ModelError: it is missing, cut short, of another format or of a later version.
+        ModelError: the file is missing, truncated, or of another format or version.
     """
     path = folder / CONFIG_FILE
     try:
@@ -71,7 +74,14 @@ def write_model_folder(
     card: str,
     more: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Write a model folder, and `more` files by name; where that fails, the folder is as it was.
+    """Write a model folder; if that fails, the folder stays as it was.
+
+    Args:
+        folder: it is created if it does not exist.
+        config: the content of config.json, without format and version.
+        tensors: the content of model.safetensors.
+        card: the content of README.md.
+        more: contents of further files by name.
 
     Raises:
         SinkError: the folder cannot be written.
@@ -81,7 +91,7 @@ def write_model_folder(
         WEIGHTS_FILE: encode_safetensors({name: to_half_if_exact(tensor) for name, tensor in tensors.items()}, {}),
         CARD_FILE: card.encode("utf-8", "replace"),
         **(more or {}),
-        # Last, so that a folder cut short is not taken for a model.
+        # Last, so that an incomplete folder is not mistaken for a model.
         CONFIG_FILE: text.encode("utf-8", "backslashreplace") + b"\n",
     }
     try:
@@ -92,27 +102,27 @@ def write_model_folder(
 
 
 def to_half_if_exact(tensor: Tensor) -> Tensor:
-    """In half precision where that loses nothing."""
+    """Return the tensor in half precision if that loses nothing, else as it is."""
     if tensor.dtype == torch.float32 and torch.equal(tensor.half().float(), tensor):
         return tensor.half()
     return tensor
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file that appears under its name only when it is whole."""
+    """Write a safetensors file, atomically."""
     write_atomic(path, encode_safetensors(tensors, metadata))
 
 
 def encode_safetensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file."""
+    """Return the bytes of a safetensors file."""
     return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors of a safetensors file, floating point ones as they are, and its metadata.
+    """Return all tensors of a safetensors file, with their stored types, and its metadata.
 
     Raises:
-        ModelError: the file is missing, cut short or not safetensors.
+        ModelError: the file is missing, truncated, or not safetensors.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -122,7 +132,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from .safetensors, or from a .pth or .pt that holds nothing but tensors; float32."""
+    """Return a state dict in float32.
+
+    Args:
+        path: a .safetensors file, or a .pth or .pt file that holds only tensors.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or holds anything else.
+    """
     if not path.is_file():
         raise WeightsError(f"no weights at {path}; expected a .safetensors or .pth file")
     try:
@@ -131,5 +148,5 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    except Exception as error:  # both libraries raise many kinds for a broken file
+    except Exception as error:  # both libraries raise many types for a broken file
         raise WeightsError(f"{path} cannot be read as weights: {first_line(error)}") from error

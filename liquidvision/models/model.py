@@ -1,4 +1,4 @@
-"""A model: a frozen backbone, a liquid head on it, and the names of the classes."""
+"""A model: a frozen backbone, a head with memory on it, and the names of the classes."""
 
 import hashlib
 import json
@@ -29,28 +29,33 @@ from liquidvision.models.tasks import MULTICLASS, Task
 from liquidvision.models.zoo import IMAGENET_CLASSES, classifier_nodes, imagenet_labels
 from liquidvision.video.pixels import Pixels
 
-TORCHVISION_PREFIX = "torchvision:"  # before the name of a classifier of torchvision
-MIN_MAP_INPUT = 224  # pixels: a smaller picture's maps are too coarse for what moves in it
-FILTER_SOURCE = "objects"  # the bundled model whose filter serves them
+TORCHVISION_PREFIX = "torchvision:"  # of the name of a torchvision classifier
+MIN_MAP_INPUT = 224  # pixels; with smaller inputs, feature maps are too coarse to show motion
+FILTER_SOURCE = "objects"  # the bundled model whose filter serves all torchvision classifiers
 
 
 class Model:
-    """Backbone + head + labels. It remembers nothing: a `Session` does, one for each stream.
+    """A backbone, a head and labels. A model remembers nothing: a `Session` does, one per stream.
+
+    Example:
+        >>> model = Model.from_pretrained("objects")
+        >>> session = Session(model)
+        >>> session.push(frame).label
 
     Args:
-        backbone: pictures to embeddings.
-        head: embeddings to logits, with memory.
+        backbone: turns frames into embeddings.
+        head: turns embeddings into logits, with memory.
         labels: names of the classes, in the order of the logits.
-        name: a short name to show.
-        first_dt: seconds for which the first picture of a stream is taken to have stood there, so
-            that the memory starts settled on it; the head is trained with the same.
+        name: a short name for display.
+        first_dt: seconds for which the first frame of a stream is assumed to have been visible, so that the memory
+            starts settled. The head is trained with the same value.
         task: what the logits mean, see `Task`.
 
     Attributes:
         folder: the folder that it was loaded from, which also says what it was trained on; else None.
 
     Raises:
-        UsageError: the parts do not fit each other.
+        UsageError: the parts do not fit together.
     """
 
     def __init__(
@@ -89,15 +94,16 @@ class Model:
         return cast(LiquidHeadConfig, self.head.config)
 
     def to(self, device: str | torch.device, *, half: bool = False) -> "Model":
-        """Move to a device: auto, cpu, cuda, mps or openvino; for it, and `half`, see `Backbone.place`."""
+        """Move to a device, in place, and return the model; for `device` and `half` see `Backbone.place`."""
         self.backbone.place(str(device), half=half)
         self.head.to(self.backbone.device)
         return self
 
     def backbone_for_heads(self) -> Backbone:
-        """The backbone, giving what heads learn from: a classifier's with maps in place of its logits.
+        """Return a backbone that a head can be trained on.
 
-        Its input is no smaller than `MIN_MAP_INPUT` pixels, whatever the classifier's is.
+        For a trained head that is the model's own. For a filter over a classifier it is a new one with the same weights
+        that returns feature maps instead of logits, and whose input has at least `MIN_MAP_INPUT` pixels on each side.
         """
         if not self.head.reads_logits:
             return self.backbone
@@ -112,11 +118,11 @@ class Model:
         return maps.to(own.device)
 
     def embed(self, images: Sequence[np.ndarray | Pixels]) -> Tensor:
-        """Embeddings (n, backbone.dim) of n pictures, frames' `pixels` or RGB (h, w, 3) uint8."""
+        """Return embeddings (n, backbone.dim) of n images, frames' `pixels` or RGB (h, w, 3) uint8."""
         return self.backbone.embed(images)
 
     def config(self) -> dict[str, Any]:
-        """What config.json says of this model."""
+        """Return the content of config.json."""
         return {
             "name": self.name,
             "labels": list(self.labels),
@@ -126,19 +132,23 @@ class Model:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """All weights by name, `backbone.` and `head.` before them."""
+        """Return all weights; names start with `backbone.` or `head.`."""
         parts = {"backbone.": self.backbone.extractor, "head.": self.head}
         return {prefix + key: value for prefix, part in parts.items() for key, value in part.state_dict().items()}
 
     def fingerprint(self) -> str:
-        """A hash of configuration and weights, by which a saved memory knows its model."""
+        """Return a hash of configuration and weights, by which a saved session recognises its model."""
         digest = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
         for key, value in sorted(self.tensors().items()):
             digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:32]
 
     def save_pretrained(self, folder: str | Path, *, card: str = "") -> None:
-        """Write config.json, model.safetensors and README.md (the card) into `folder`.
+        """Write a model folder: config.json, model.safetensors and README.md.
+
+        Args:
+            folder: it is created if it does not exist.
+            card: the text of README.md; a line with the labels by default.
 
         Raises:
             SinkError: the folder cannot be written.
@@ -148,15 +158,18 @@ class Model:
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str = "auto", half: bool = False) -> "Model":
-        """Load a bundled model by its name, a model folder by its path, or any classifier of torchvision.
+        """Load a bundled model, a model folder, or a torchvision classifier.
 
-        "torchvision:NAME" is the model of that name of `torchvision.models` with its own weights, downloaded at
-        first use, its 1,000 ImageNet labels, and the memory of the bundled model `objects`, which knows no class. For
-        `device` and `half` see `Backbone.place`.
+        Args:
+            name_or_folder: the name of a bundled model, the path of a model folder, or "torchvision:NAME" for a
+                classifier of `torchvision.models` with its own weights, downloaded at first use, its 1,000 ImageNet
+                labels, and the memory of the bundled model `objects`, which does not depend on the classes.
+            device: see `Backbone.place`.
+            half: see `Backbone.place`.
 
         Raises:
-            ModelError: no such model, or a folder cut short, of another version or of wrong shapes.
-            UsageError: a device that is not there, or a name that torchvision does not know.
+            ModelError: no such model, or a folder that is truncated, of another version, or with wrong shapes.
+            UsageError: a device that is not available, or a name that torchvision does not have.
             WeightsError: torchvision's weights cannot be downloaded.
         """
         if str(name_or_folder).startswith(TORCHVISION_PREFIX):
@@ -190,7 +203,7 @@ class Model:
 
 
 def torchvision_model(name: str) -> Model:
-    """A classifier of torchvision with its ImageNet weights, and the bundled filter as its memory."""
+    """Return a torchvision classifier with its ImageNet weights, and the bundled filter as its memory."""
     backbone = Backbone(name, nodes=classifier_nodes(name))
     head = LiquidFilter(LiquidFilterConfig(*backbone.channels.values()))
     tensors, _ = read_tensors(find_model(FILTER_SOURCE) / WEIGHTS_FILE)
@@ -208,12 +221,12 @@ def crop_from_config(spec: dict[str, Any]) -> bool:
 
 
 def check_tensor_shapes(path: Path, prefix: str, wanted: dict[str, Tensor], got: dict[str, Tensor]) -> None:
-    """Raise ModelError for the first tensor that is missing, left over or of another shape."""
+    """Raise ModelError for the first tensor that is missing, unexpected or of a wrong shape."""
     for key in [*wanted, *got]:
         if key not in got:
             raise ModelError(f"{path} lacks {prefix}{key}; the file belongs to another model or is damaged")
         if key not in wanted:
-            raise ModelError(f"{path} holds {prefix}{key}, which config.json has no place for")
+            raise ModelError(f"{path} holds {prefix}{key}, which config.json does not describe")
         if wanted[key].shape != got[key].shape:
             shapes = tuple(got[key].shape), tuple(wanted[key].shape)
             raise ModelError(f"{path}: {prefix}{key} has shape {shapes[0]}; config.json expects {shapes[1]}")

@@ -1,4 +1,4 @@
-"""Where to look: a square that follows what moves in one stream, cut out in place of the whole picture."""
+"""The motion crop: a square that follows what moves in one stream and replaces the whole frame."""
 
 import math
 from collections.abc import Sequence
@@ -14,27 +14,27 @@ from liquidvision.models.backbone import Backbone
 from liquidvision.models.preprocessing import CropSquare, Region, fit_square, image_size
 from liquidvision.video.frame import Frame
 
-GRID = 32  # cells along each side of the network's input in which movement is looked for
-BACKGROUND_TAU = 0.12  # seconds in which a picture becomes the ground that movement is seen before
-MOTION_TAU = 0.5  # seconds for which a movement is remembered
-CROP_TAU = 0.25  # seconds by which the square follows
-NOISE_FLOOR = 2.0  # of 255: what a cell may change without having moved
-MIN_CROP = 0.4  # of the shorter side: the smallest square
-CROP_SPREADS = 4.4  # standard deviations, of where it moves, that the square is wide
-MOTION_POWER = 1.5  # what moves much counts for more than much that moves a little
-MIN_MOTION = 1e-3  # sum of all cells' movement, below which nothing moves
-STATE_SIZE = 1 + 2 * GRID * GRID + 3  # numbers of that
-LUMA_BT601 = (0.299, 0.587, 0.114)  # of R', G' and B' in luma (ITU-R BT.601)
+GRID = 32  # cells along each side of the network's input in which motion is measured
+BACKGROUND_TAU = 0.12  # time constant of the background, in seconds
+MOTION_TAU = 0.5  # time constant of the recent change, in seconds
+CROP_TAU = 0.25  # time constant of the square's position and side, in seconds
+NOISE_FLOOR = 2.0  # change of a cell, of 255, that is not motion
+MIN_CROP = 0.4  # smallest side of the square, as a share of the frame's shorter side
+CROP_SPREADS = 4.4  # side of the square in standard deviations of where the motion is
+MOTION_POWER = 1.5  # exponent that gives strong motion more weight than widespread weak motion
+MIN_MOTION = 1e-3  # sum of all cells' change below which nothing moves
+STATE_SIZE = 1 + 2 * GRID * GRID + 3  # numbers in a saved state
+LUMA_BT601 = (0.299, 0.587, 0.114)  # weights of R', G' and B' in luma (ITU-R BT.601)
 
 
 class MotionState(NamedTuple):
-    """What is known after a frame; the arrays are never written to.
+    """The state of a `MotionCrop` after a frame. Its arrays are never written to.
 
     Attributes:
         time: of the frame, seconds on the source's clock.
-        ground: (GRID, GRID) luma, 0..255, slowly.
-        moved: (GRID, GRID) how much each cell changed lately, of 255.
-        place: the square's centre down and across, and its side, in pixels.
+        ground: (GRID, GRID) background, a slow mean of luma, 0 to 255.
+        moved: (GRID, GRID) recent change of each cell, 0 to 255.
+        place: vertical and horizontal centre of the square, and its side, in pixels.
     """
 
     time: float
@@ -44,14 +44,14 @@ class MotionState(NamedTuple):
 
 
 class MotionCrop:
-    """What one stream's frames are to the network: prepared one after the other, in their order.
+    """Prepares the frames of one stream, in order, for a backbone: as crops around what moves.
 
-    A backbone that looks at what moves is shown a square around it: leaky integrators, stepped by the seconds that
-    really passed, keep the ground, how much each cell moved lately, and the square's place and side. Where nothing has
-    moved it is the middle of the picture, as large as fits.
+    Leaky integrators, stepped by the true time between frames, hold the background, the recent change of each cell of a
+    grid, and the position and side of the square. Where nothing has moved, the square is the largest one in the centre
+    of the frame. For a backbone without a motion crop whole frames are prepared, and nothing is remembered.
 
     Args:
-        backbone: what it prepares for; without a motion crop it needs nothing of the past.
+        backbone: whose input to prepare.
 
     Attributes:
         last: the state after the last prepared frame; None before the first. Set it to continue from another.
@@ -83,35 +83,35 @@ class MotionCrop:
         self.last = None if math.isnan(time) else MotionState(time, ground, moved, state[-3:].numpy())
 
     def prepare(self, frame: Frame) -> Tensor:
-        """The network's input of the stream's next frame, see `Backbone.prepare`.
+        """Return the network's input (1, 3, *size) for the stream's next frame.
 
         Raises:
             SourceError: the pixel format cannot be turned into RGB.
         """
         if not self._backbone.motion_crop:
             return self._backbone.prepare(frame.pixels)
-        square = self.follow(self._backbone.whole(frame.pixels)[0], frame)
-        return self._backbone.preprocessing.cut(frame.pixels, square)
+        square = self.next_square(self._backbone.prepare_whole(frame.pixels)[0], frame)
+        return self._backbone.preprocessing.crop(frame.pixels, square)
 
     @torch.inference_mode()
     def embed(self, frames: Sequence[Frame]) -> Tensor:
-        """Embeddings (n, dim) of the stream's next frames; raises as `prepare`."""
+        """Return embeddings (n, dim) of the stream's next frames; see `prepare`."""
         pixels = torch.cat([self.prepare(frame) for frame in frames])
         return self._backbone(pixels)
 
-    def follow(self, whole: Tensor, frame: Frame) -> CropSquare:
-        """The square to cut out of the stream's next frame, of which the network's input (3, h, w) is `whole`."""
+    def next_square(self, whole: Tensor, frame: Frame) -> CropSquare:
+        """Return the square to crop from the next frame; `whole` (3, h, w) is the network's input for all of it."""
         cells = functional.adaptive_avg_pool2d(whole.cpu(), GRID)
         cells = functional.avg_pool2d(cells[None], 3, 1, 1, count_include_pad=False)[0]
         light = (torch.tensordot(self._weights, cells, 1) + self._black).double().numpy()
-        visible = self._backbone.preprocessing.visible(image_size(frame.pixels))
+        visible = self._backbone.preprocessing.visible_region(image_size(frame.pixels))
         if self.last is None:
             still = np.zeros_like(light)
             self.last = MotionState(frame.time, light, still, target_square(visible, still))
         else:
             last_time, ground, moved, place = self.last
             seconds = frame.time - last_time
-            if seconds < 0:  # the clock started again, as that of a feed's next segment: it follows at once
+            if seconds < 0:  # the clock started again, as in the next segment of a feed: that follows at once
                 seconds = frame.duration_seconds or 0.0
             moved = moved + decay_fraction(seconds, MOTION_TAU) * (
                 np.maximum(np.abs(light - ground) - NOISE_FLOOR, 0) - moved
@@ -123,7 +123,7 @@ class MotionCrop:
 
 
 def target_square(visible: Region, moved: np.ndarray) -> np.ndarray:
-    """Where the square ought to be: its centre down and across, and its side, in pixels."""
+    """Return where the square should go: its vertical and horizontal centre and its side, in pixels."""
     most = min(visible.height, visible.width)
     weights = moved**MOTION_POWER
     total = float(weights.sum())
@@ -138,5 +138,5 @@ def target_square(visible: Region, moved: np.ndarray) -> np.ndarray:
 
 
 def decay_fraction(seconds: float, tau: float) -> float:
-    """How far a leaky integrator goes towards its input in so many seconds."""
+    """Return the share of the way to its input that a leaky integrator covers in this many seconds."""
     return -math.expm1(-seconds / tau)

@@ -1,4 +1,4 @@
-"""What is done to a picture before the network sees it."""
+"""Preprocessing: resize, crop and standardise frames for the network."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Region(NamedTuple):
-    """A part of a picture, in its pixels."""
+    """A rectangle of an image, in pixels."""
 
     top: float
     left: float
@@ -25,7 +25,7 @@ class Region(NamedTuple):
 
 
 class CropSquare(NamedTuple):
-    """A square part of a picture, in its pixels; all numbers are even, as colour of half the resolution wants it."""
+    """A square of an image, in pixels; all numbers are even, since 4:2:0 chroma has half the resolution."""
 
     top: int
     left: int
@@ -34,17 +34,17 @@ class CropSquare(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """How a picture becomes the network's input.
+    """How an image becomes the network's input: resized, and standardised per channel.
 
     Attributes:
-        size: height and width of the input, in pixels.
-        shorter: where given, the shorter side is resized to this and the centre of `size` cut out,
-            as torchvision's classifiers were trained; None stretches the whole picture to `size`,
-            so that nothing at its edges is lost.
-        mean, std: per channel, of values in 0..1.
+        size: height and width of the input, in pixels, 1 to 8192.
+        shorter: resize the shorter side to this many pixels and crop the centre of `size`, as torchvision's classifiers
+            were trained. None stretches the whole image to `size`, so that nothing at its edges is lost.
+        mean: per channel, of values from 0 to 1.
+        std: per channel, of values from 0 to 1.
 
     Raises:
-        UsageError: a size that is not positive, or a mean or std that is not three numbers.
+        UsageError: a size out of range, or a mean or std that is not three numbers.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -60,8 +60,8 @@ class Preprocessing:
             raise UsageError(f"mean is {self.mean} and std {self.std}; expected three numbers each, std above 0")
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(n, 3, h, w) uint8 RGB to (n, 3, *size) float32, standardised."""
-        # Not above: that torchvision fits the installed torch is found out, and said, where backbones are.
+        """Return standardised images (n, 3, *size) float32 of RGB images (n, 3, h, w) uint8."""
+        # Imported here, so that only zoo.py reports a torchvision that does not fit the installed torch.
         from torchvision.transforms import InterpolationMode
         from torchvision.transforms.v2 import functional as transforms
 
@@ -72,10 +72,10 @@ class Preprocessing:
             images = transforms.center_crop(images, list(self.size))
         return self._standardise(images.float())
 
-    def straight(self, pixels: Pixels) -> Tensor | None:
-        """(1, 3, *size) of a picture that can shrink itself, without its RGB of the full size; None where it cannot.
+    def resize_planes(self, pixels: Pixels) -> Tensor | None:
+        """Return the input (1, 3, *size) of an image that can resize itself without full-size RGB; None if it cannot.
 
-        As exact as can be: no rounding to 8 bits on the way.
+        Nothing is rounded to 8 bits on the way.
         """
         height, width = self.size
         if self.shorter is not None:
@@ -88,8 +88,8 @@ class Preprocessing:
         centre = pixels.resized(height, width, (slice(top, top + self.size[0]), slice(left, left + self.size[1])))
         return None if centre is None else self._standardise(torch.from_numpy(centre[None]))
 
-    def visible(self, size: tuple[int, int]) -> Region:
-        """What the network's input shows of a picture of this height and width."""
+    def visible_region(self, size: tuple[int, int]) -> Region:
+        """Return the part of an image of this height and width that the network's input shows."""
         height, width = size
         if self.shorter is None:
             return Region(0, 0, height, width)
@@ -97,13 +97,13 @@ class Preprocessing:
         tall, wide = (min(part * scale, whole) for part, whole in zip(self.size, size, strict=True))
         return Region((height - tall) / 2, (width - wide) / 2, tall, wide)
 
-    def middle(self, size: tuple[int, int]) -> CropSquare:
-        """The largest square in the middle of what the network's input shows of a picture of this height and width."""
-        part = self.visible(size)
+    def center_square(self, size: tuple[int, int]) -> CropSquare:
+        """Return the largest square in the centre of the visible region of an image of this height and width."""
+        part = self.visible_region(size)
         return fit_square(part, part.top + part.height / 2, part.left + part.width / 2, max(size))
 
-    def cut(self, image: np.ndarray | Pixels, square: CropSquare) -> Tensor:
-        """(1, 3, *size) of a part of a picture, a frame's `pixels` or RGB (h, w, 3) uint8: shrunk or enlarged.
+    def crop(self, image: np.ndarray | Pixels, square: CropSquare) -> Tensor:
+        """Return the input (1, 3, *size) for a square of an image, a frame's `pixels` or RGB (h, w, 3) uint8.
 
         Raises:
             SourceError: the pixel format cannot be turned into RGB.
@@ -126,7 +126,7 @@ class Preprocessing:
         return self._standardise(torch.from_numpy(np.ascontiguousarray(colours))[None])
 
     def _standardise(self, images: Tensor) -> Tensor:
-        """Standardise images of 0..255 in their place."""
+        """Standardise images of values 0 to 255 in place."""
         mean = torch.tensor(self.mean, device=images.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=images.device).view(3, 1, 1) * 255
         return images.sub_(mean).div_(std)
@@ -136,7 +136,11 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
-        """Raises TypeError, ValueError, KeyError or UsageError where `values` are not those of `to_json`."""
+        """Return the preprocessing that `to_json` described.
+
+        Raises:
+            TypeError, ValueError, KeyError, UsageError: damaged values.
+        """
         height, width = values["size"]
         return cls(
             size=(int(height), int(width)),
@@ -147,12 +151,12 @@ class Preprocessing:
 
 
 def image_size(image: np.ndarray | Pixels) -> tuple[int, int]:
-    """Height and width of a picture."""
+    """Return height and width of an image."""
     return image.size if isinstance(image, Pixels) else (image.shape[0], image.shape[1])
 
 
 def fit_square(part: Region, y: float, x: float, side: float) -> CropSquare:
-    """The square of about this side around a point, moved so that it lies in the part; as large as fits at most."""
+    """Return a square of about this side around a point, moved and shrunk so that it fits into the region."""
     fitting = max(2, round(min(side, part.height, part.width)) // 2 * 2)
     top = min(max(y - fitting / 2, part.top), part.top + part.height - fitting)
     left = min(max(x - fitting / 2, part.left), part.left + part.width - fitting)

@@ -20,12 +20,10 @@ except (ImportError, RuntimeError) as error:
         "pip install --force-reinstall torch torchvision"
     ) from error
 
-
 IMAGENET_CLASSES = 1000
 
-
-# The node whose map is kept on a grid: the last block of a sixteenth of the input's size, where motion
-# still shows (its traces carry most of what an action is). First match by the beginning of the name.
+# The node whose feature map is kept on a grid: the last block at a sixteenth of the input's size, where motion is still
+# visible (its traces carry most of the information about an action). The first match by prefix of the name counts.
 GRID_NODES = {
     "mobilenet_v2": "features.13",
     "mobilenet_v3_small": "features.8",
@@ -43,19 +41,29 @@ GRID_NODES = {
     "maxvit": "blocks.2",
 }
 
-
-# The head of every torchvision classifier hangs on one of these names.
+# The classifier of every torchvision model is one of these submodules.
 CLASSIFIER_MODULES = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2")
 
 
 def build_classifier(
     name: str, weights: str | Path | None, classes: int = IMAGENET_CLASSES
 ) -> tuple[nn.Module, Preprocessing]:
-    """The whole torchvision classifier with its weights, and the preprocessing that they were trained with."""
+    """Build a torchvision classifier.
+
+    Args:
+        name: a classification model of `torchvision.models.list_models()`.
+        weights: as in `Backbone`.
+        classes: the number of classes without weights.
+
+    Returns:
+        The whole model and the preprocessing of its weights.
+
+    Raises:
+        UsageError: an unknown name.
+        WeightsError: weights that cannot be found, downloaded or loaded.
+    """
     if name not in torchvision_models.list_models(module=torchvision_models):
-        raise UsageError(
-            f"no torchvision classification model is called {name!r}; see torchvision.models.list_models()"
-        )
+        raise UsageError(f"no torchvision classification model is named {name!r}; see torchvision.models.list_models()")
     preset = Preprocessing()
     extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     if weights == "DEFAULT":
@@ -65,8 +73,8 @@ def build_classifier(
         except (URLError, OSError, RuntimeError) as error:
             raise WeightsError(
                 f"the ImageNet weights of {name} are not on this machine and could not be downloaded ({error}); "
-                "connect once, or give a file with them (weights=PATH, --weights PATH); train and extract also take a "
-                "bundled backbone (--backbone objects)"
+                "connect to the internet once, or give a file with them (weights=PATH, --weights PATH); train and "
+                "extract also take a bundled backbone (--backbone objects)"
             ) from error
     if weights is None:
         return torchvision_models.get_model(name, weights=None, num_classes=classes, **extra), preset
@@ -84,28 +92,28 @@ def build_classifier(
 
 
 def weights_preprocessing(transform: Any) -> Preprocessing:
-    """The Preprocessing of a torchvision weights' own transform."""
+    """Return the preprocessing that the transform of torchvision weights describes."""
     (crop,), (shorter,) = transform.crop_size, transform.resize_size
     return Preprocessing((crop, crop), shorter, tuple(transform.mean), tuple(transform.std))
 
 
 def classifier_nodes(name: str) -> dict[str, int]:
-    """What a `LiquidFilter` reads of a torchvision classifier: its last map, pooled globally, and its logits."""
+    """Return the nodes that a `LiquidFilter` reads: the last feature map, pooled globally, and the logits."""
     model, _ = build_classifier(name, None)
     return {next(iter(default_nodes(name, model))): 1, get_graph_node_names(model)[1][-1]: 1}
 
 
 def imagenet_labels(name: str) -> list[str]:
-    """What torchvision calls the classes of a classifier; a name that it gives twice is told apart by its number."""
+    """Return the class names of a torchvision classifier; a name that occurs twice gets its class number added."""
     names = torchvision_models.get_model_weights(name)["DEFAULT"].meta["categories"]
     return [f"{label} ({i})" if names.count(label) > 1 else label for i, label in enumerate(names)]
 
 
 def default_nodes(name: str, model: nn.Module) -> dict[str, int]:
-    """The last feature map, pooled globally, and the family's node of `GRID_NODES` on a 3 x 3 grid.
+    """Return the last feature map, pooled globally, and the family's node of `GRID_NODES` on a 3 x 3 grid.
 
-    The last map is found by shape, so that it holds for every family; where a classifier reads a
-    token (ViT), that is taken instead.
+    The last feature map is found by its shape, which works for every family. Where the classifier reads a token (ViT),
+    the token is used instead.
     """
     names = get_graph_node_names(model)[1]
     end = next((i for i, node in enumerate(names) if node.split(".")[0] in CLASSIFIER_MODULES), len(names))
@@ -119,7 +127,7 @@ def default_nodes(name: str, model: nn.Module) -> dict[str, int]:
 
 
 def node_shapes(extractor: nn.Module, size: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    """Shapes of what an extractor's nodes give for one picture; nodes that are no tensors are left out."""
+    """Return the shapes of an extractor's outputs for one image; outputs that are not tensors are left out."""
     with torch.inference_mode():
         maps = extractor(torch.zeros(1, 3, *size))
     return {node: tuple(value.shape) for node, value in maps.items() if isinstance(value, Tensor)}

@@ -22,11 +22,11 @@ MAX_GRAPHS = 16  # kept; each holds what its kernels write
 
 
 class RecordableNetwork(Protocol):
-    """What can be run as recorded: its `plain` computes, kernel by kernel."""
+    """What can be run as recorded: its `run_torch` computes, kernel by kernel."""
 
     def parameters(self) -> Iterator[Tensor]: ...
 
-    def plain(self, pixels: Tensor) -> Tensor: ...
+    def run_torch(self, pixels: Tensor) -> Tensor: ...
 
 
 class CUDAGraphs:
@@ -64,7 +64,7 @@ class CUDAGraphs:
                     self._works = False
             if replay is not None:
                 return replay(pixels)
-        return network.plain(pixels)
+        return network.run_torch(pixels)
 
     def _record(self, network: "RecordableNetwork", pixels: Tensor, count: int) -> Callable[[Tensor], Tensor]:
         """A function that does what the network does, with batches of such pictures of up to `count`."""
@@ -74,12 +74,12 @@ class CUDAGraphs:
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):  # what is chosen and kept at a first call must not be recorded
                 for _ in range(2):
-                    network.plain(inputs)
+                    network.run_torch(inputs)
             torch.cuda.current_stream().wait_stream(stream)
             self._pool = self._pool or torch.cuda.graph_pool_handle()
             # Other threads may use the GPU meanwhile: only this one's calls are watched.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                outputs = network.plain(inputs)
+                outputs = network.run_torch(inputs)
 
         def replay(pixels: Tensor) -> Tensor:
             inputs[: len(pixels)].copy_(pixels)
