@@ -68,11 +68,11 @@ def predict(
             frames that were handed out and no others.
         batch: frames embedded at once; the numbers are the same for any. None takes 8 for files
             and 1 for what arrives live.
-        adaptive: skip frames that add nothing new, see `AdaptiveEmbedder`. Results then depend on `batch`, the number
-            of frames that are decided on together (16 for a file).
+        adaptive: reuse the embedding of a neighbouring frame for frames that add nothing new. Results then depend on
+            `batch`, the number of frames that are decided on together (16 for a file).
 
-    Raises, with the first frame asked for:
-        SourceError: the source cannot be opened; later, that it broke off.
+    Raises:
+        SourceError: the source cannot be opened, or breaks off. Raised when a frame is asked for.
         UsageError: a batch below 1, a session of another model, or items that are no frames.
     """
     if batch is not None and batch < 1:

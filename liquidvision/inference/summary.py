@@ -15,12 +15,17 @@ class Summary:
         frames: frames predicted.
         media_seconds: from the first frame's time to the last one's.
         wall_seconds: duration of the run.
-        flips, frame_flips: changes of the most probable label from one instant to the next, with memory and by each
-            frame alone.
+        flips: changes of the most probable label from one instant to the next, with memory.
+        frame_flips: the same by each frame alone.
         label_frames: for each label, the frames on which it was the most probable.
-        repeated, backwards, gaps: as counted by `Session`.
-        damaged, dropped, stale, reconnects: see `Counts`.
-        skipped: frames that were not embedded because they add nothing new, see `AdaptiveEmbedder`.
+        repeated: frames with the time of the frame before; they do not step the memory.
+        backwards: how often the clock stepped back.
+        gaps: steps longer than the session's `max_gap`.
+        damaged: packets and frames that were damaged or could not be decoded.
+        dropped: frames of a live source that were dropped because newer ones arrived before they were used.
+        stale: frames dropped because they had waited too long.
+        reconnects: times that a lost source was opened again.
+        skipped: frames that were not embedded because they add nothing new (`adaptive`).
         interrupted: whether Ctrl-C ended it.
         outputs: the files and folders written.
         notes: what an output could not keep of its source, a line each.

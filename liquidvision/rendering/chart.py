@@ -33,7 +33,7 @@ class ChartSink(Sink):
     """Draws what a model made of a stream, when the stream has ended, as PNG, SVG or PDF.
 
     Args:
-        path: the file; its ending is one of `SUFFIXES`.
+        path: the file; its suffix is .png, .svg or .pdf.
         title: what to write above the picture, such as the names of source and model.
 
     Raises:

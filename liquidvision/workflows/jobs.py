@@ -156,7 +156,7 @@ class TrainJob:
         features: nodes of the torchvision classifier and the sides of their grids, "NODE:SIDE,...". None: chosen.
         motion_crop: crop each frame around what moves, see `Backbone`. None: as the model does; of a torchvision
             classifier, no.
-        traces: time constants of the traces in seconds, between commas. None: `TAUS`.
+        traces: time constants of the traces in seconds, between commas. None: .05, .1, .2, .4, .8, 1.6.
         head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
         epochs: None: by the number of clips.
         seed: of everything random, 0 to 2**32 - 1.

@@ -41,8 +41,9 @@ class LiveOptions:
     """How to read a camera or a stream, which do not wait for their reader.
 
     Attributes:
-        policy: what happens to frames that arrive faster than they are used: "wait", "drop-oldest" or "latest"; see
-            `Prefetcher`.
+        policy: what happens to frames that arrive faster than they are used. "wait": none is dropped, and a source
+            that cannot wait breaks off. "drop-oldest": up to 16 wait, then the oldest is dropped. "latest": only the
+            newest waits.
         max_staleness: seconds after which a waiting frame is dropped; None: never.
         reconnect: number of attempts in a row to reopen a lost source; None: no limit.
         timeout: seconds without data after which a stream counts as lost.

@@ -16,7 +16,7 @@ class FrameFolder:
 
     Args:
         path: the folder; it is created if it does not exist.
-        form: one of `IMAGE_FORMATS`.
+        form: png or jpg.
 
     Raises:
         UsageError: an unknown format.
