@@ -30,7 +30,7 @@ def test_instants_are_irregular_but_keep_their_mean_rate():
 
 
 def test_clips_are_rendered_once(tmp_path):
-    """A second call opens what the first rendered; another recipe renders anew."""
+    """A second call opens what the first rendered; another recipe renders again."""
     first = render_set(tmp_path / "set", "train", range(2), seconds=0.4)
     stamp = (tmp_path / "set" / "pictures.u8").stat().st_mtime_ns
     again = render_set(tmp_path / "set", "train", range(2), seconds=0.4)
@@ -49,7 +49,7 @@ def test_dropped_frames_hand_over_their_time():
 
 
 def test_a_head_learns_what_only_time_tells():
-    """A ramp up and the same ramp down hold the same frames; trained heads with memory tell them apart."""
+    """A ramp up and the same ramp down hold the same frames; trained heads with memory distinguish them."""
     layout = build_model().backbone.layouts
     width = sum(part.size for part in layout)
     draw = np.random.default_rng(0)

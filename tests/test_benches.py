@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools import bench_adaptive, bench_infer, bench_streams
+from tools.benchmark_results import read_result
 
 
 def test_beside_a_hand_written_loop(make_video, tmp_path: Path) -> None:
@@ -25,16 +26,26 @@ def test_beside_a_hand_written_loop(make_video, tmp_path: Path) -> None:
 def test_adaptive(
     make_video, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The table has a row for each clip."""
-    monkeypatch.setattr(sys, "argv", ["bench_adaptive", str(make_video()), "--model", str(model_folder)])
+    """The table has a row for each clip, printed and saved."""
+    clip = make_video()
+    saved = clip.with_name("saved.json")
+    arguments = ["bench_adaptive", str(clip), "--model", str(model_folder), "--save-json", str(saved)]
+    monkeypatch.setattr(sys, "argv", arguments)
     bench_adaptive.main()
     rows = capsys.readouterr().out.splitlines()
     assert len(rows) == 3 and rows[-1].startswith("| clip.mp4 | 20 |")
+    (row,) = read_result(saved)["rows"]
+    assert row["name"] == "clip.mp4" and row["frames"] == 20 and 0 < row["embedded"] <= 100
 
 
 def test_streams(make_video, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Two streams for a second: every frame is predicted, and its delay is reported."""
-    arguments = ["bench_streams", str(make_video()), "--streams", "2", "--seconds", "1", "--rate", "10"]
+    clip = make_video()
+    saved = clip.with_name("saved.json")
+    arguments = ["bench_streams", str(clip), "--streams", "2", "--seconds", "1", "--rate", "10"]
+    arguments += ["--save-json", str(saved)]
     monkeypatch.setattr(sys, "argv", arguments)
     bench_streams.main()
     assert "2 streams, 20 frames" in capsys.readouterr().out
+    (row,) = read_result(saved)["rows"]
+    assert 0 <= row["p50_ms"] <= row["p99_ms"] <= row["latest_ms"]

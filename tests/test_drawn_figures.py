@@ -89,7 +89,7 @@ def test_a_wave_passes_through_the_raised_arm():
     ],
 )
 def test_an_illegal_plan_is_refused(plan, message):
-    """A plan that no figure can follow is refused at once, with what is wrong."""
+    """A plan that no figure can follow is refused at once with the reason."""
     with pytest.raises(ValueError, match=message):
         render_clip(0, times=[0.0], plan=plan)
 

@@ -32,7 +32,7 @@ def test_a_simulated_clip_is_made_again_by_its_seed():
 
 
 def test_a_simulated_clip_shows_its_pictures_in_turn():
-    """Labels follow the pictures, in their order, over about so many seconds; times rise; frames have their size."""
+    """Labels follow the pictures, in their order, over about the given seconds; times rise; frames have their size."""
     shots = list(clip(pictures(3), 5, "test"))
     labels = [shot.label for shot in shots]
     assert labels == sorted(labels)

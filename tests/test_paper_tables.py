@@ -12,7 +12,7 @@ from liquidvision.errors import UsageError
 from tools import paper_tables
 from tools.paper_tables import load
 from tools.tables.data import PARTS, Series, blocks, cut, inside, permuted, series, standardised
-from tools.tables.fit import Recipe, fit, loss_of, measure, targets
+from tools.tables.fit import Recipe, compute_loss, fit, measure, targets
 from tools.tables.models import CELLS, Liquid, network, parameters
 from tools.tables.report import KEY, append, finished, table
 from tools.tables.sets import RECORDINGS, TASKS
@@ -172,8 +172,8 @@ def test_the_ozone_loss_weighs_classes():
     """Each day's cross entropy counts 1.6 or .1, and the sum is divided by the number of days."""
     logits = torch.tensor([[[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]])
     expected = np.log(2) * (1.6 + 0.1 + 0.1) / 3
-    assert loss_of(TASKS["ozone"], logits, torch.tensor([[1, 0, 0]])).item() == pytest.approx(expected)
-    assert loss_of(TASKS["gesture"], logits, torch.tensor([[1, 0, 0]])).item() == pytest.approx(np.log(2))
+    assert compute_loss(TASKS["ozone"], logits, torch.tensor([[1, 0, 0]])).item() == pytest.approx(expected)
+    assert compute_loss(TASKS["gesture"], logits, torch.tensor([[1, 0, 0]])).item() == pytest.approx(np.log(2))
 
 
 @pytest.mark.parametrize("model", [name for name in CELLS if name != "ltc"])
@@ -234,7 +234,7 @@ def test_a_torn_line_costs_one_run(tmp_path):
 
 
 def test_the_table_has_mean_and_deviation():
-    """Seeds of one setting share a row; a run that diverged is told."""
+    """Seeds of one setting share a row; a run that diverged is reported."""
     settings = {
         "set": "occupancy", "protocol": "paper", "inputs": "raw", "model": "lstm", "epochs": 3, "rate": 0.1,
         "schedule": "constant",
@@ -246,7 +246,7 @@ def test_the_table_has_mean_and_deviation():
 
 
 def test_what_is_not_there_is_said_in_one_line(tiny, tmp_path):
-    """A missing folder or file, and a protocol that a set has not, are told with what to do."""
+    """A missing folder or file, and a protocol that a set lacks, are reported with what to do."""
     with pytest.raises(SystemExit, match=r"^paper_tables: no folder .*gesture; .* --data$"):
         paper_tables.main(["gesture", "--data", str(tmp_path), "--work", str(tmp_path)])
     with pytest.raises(UsageError, match=r"mnist has no protocol 'leak-free'; expected one of paper"):

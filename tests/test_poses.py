@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from tools import bench_poses, train_poses
 from tools.actions import poses, stills
-from tools.actions.poses import Pointer, backbone_of, bend, read_joints, teach
+from tools.actions.poses import Pointer, bend, load_taught_backbone, read_joints, teach
 from tools.actions.stills import JOINTS, Stills
 from tools.distill.training import CHECKPOINT, EXPORT, export
 
@@ -39,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_joints_move_with_their_picture():
-    """A white square, wherever the bending carries it, is where its joint is said to be."""
+    """A white square, wherever the bending moves it, is where its joint is."""
     size, count = 160, 12
     places = torch.rand(count, 1, 2, generator=torch.Generator().manual_seed(3)) * 0.4 + 0.3
     pictures = torch.zeros(count, size, size, 3, dtype=torch.uint8)
@@ -146,7 +146,7 @@ def test_the_export_is_a_backbone_whose_readout_says_where_joints_are(tmp_path, 
         assert kept.metadata()["images_seen"] == "8"
     pointer = Pointer().eval()
     pointer.load_state_dict(state)
-    backbone, to_joints = backbone_of(file)
+    backbone, to_joints = load_taught_backbone(file)
     picture = np.random.default_rng(5).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     with torch.inference_mode():
         said = pointer(torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255)

@@ -1,1 +1,1 @@
-"""Programs that make and measure what the project ships."""
+"""Programs that make and measure the bundled models, samples and benchmarks."""

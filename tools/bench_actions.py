@@ -1,11 +1,10 @@
-"""Measures a model on rendered clips that it has not seen, through the same Session that users run.
+"""Measure a model on rendered clips that it has not seen, through the same Session that users run.
 
     python tools/bench_actions.py [-m actions] [--clips 60] [--save-json PATH]
 
 Every clip is of the `test` split: bodies, clothes, backgrounds and camera behaviour of its own. The
-table says, for several ways of sampling the same motion, how many frames are right with memory and
-by each frame alone, over all frames and 0.5 s after each onset, and how often the label flips
-beyond the true transitions.
+table has, for several ways of sampling the same motion, the share of frames that are right with memory and
+by each frame alone, over all frames and from 0.5 s after each onset on, and the flips beyond the true transitions.
 """
 
 import argparse
@@ -76,7 +75,7 @@ class Score:
     transitions: int = 0
 
     def add(self, times: np.ndarray, truth: np.ndarray, context: np.ndarray, alone: np.ndarray) -> None:
-        """One clip: times (t,) in seconds, and labels (t,)."""
+        """Add one clip: times (t,) in seconds, and labels (t,)."""
         onsets = np.concatenate([[0], np.flatnonzero(np.diff(truth)) + 1])
         since = times - times[onsets[np.searchsorted(onsets, np.arange(len(times)), side="right") - 1]]
         settled = since >= SETTLED
@@ -91,7 +90,7 @@ class Score:
         self.transitions += len(onsets) - 1
 
     def row(self, clips: int) -> dict[str, float]:
-        """Percentages, and flips a minute beyond the true transitions."""
+        """Return percentages, and flips a minute beyond the true transitions."""
         minutes = clips * SECONDS / 60
         return {
             "memory": 100 * self.right / self.frames,

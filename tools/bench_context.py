@@ -78,20 +78,22 @@ def main() -> None:
     store = EmbeddingStore(backbone, folder=options.cache)
     views = ("plain", "mirror")
     store.fill([clip.path for clip in dataset.clips], views)
-    lessons = BothWays(dataset, store, views) if options.set == "directions" else SequenceDataset(dataset, store, views)
+    sequences = (
+        BothWays(dataset, store, views) if options.set == "directions" else SequenceDataset(dataset, store, views)
+    )
     plan = default_plan(
-        len(lessons.dataset.clips), cell=options.cell, motion_crop=backbone.motion_crop, grids=backbone.grids
+        len(sequences.dataset.clips), cell=options.cell, motion_crop=backbone.motion_crop, grids=backbone.grids
     )
     asked = {"most_dropped": options.most_dropped, "preceded": options.preceded}
     recipe = replace(plan.recipe, **{name: value for name, value in asked.items() if value is not None})
-    config = LiquidHeadConfig(backbone.layouts, len(lessons.dataset.labels), **plan.head)
+    config = LiquidHeadConfig(backbone.layouts, len(sequences.dataset.labels), **plan.head)
     begun = time.perf_counter()
 
     def on_fold(done: int) -> None:
         print(f"fold {done} of {folds * options.seeds}, {time.perf_counter() - begun:.0f} s", file=sys.stderr)
 
     result = compare_heads(
-        lessons,
+        sequences,
         config,
         recipe,
         first_dt=plan.first_dt,
@@ -109,7 +111,7 @@ def main() -> None:
     kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     save_result(options.save_json, collect(options.set, result))
-    print(f"{options.set}, {len(lessons)} clips, {recipe}")
+    print(f"{options.set}, {len(sequences)} clips, {recipe}")
     TrainingOutput(Messages()).print_comparison({"compare": result})
 
 
@@ -144,11 +146,11 @@ class BothWays(SequenceDataset):
         super().__init__(replace(dataset, clips=clips, labels=WAYS, grouped=True), store, views)
 
     def sequence(self, index: int, view: str) -> ClipSequence:
-        lesson = super().sequence(index, view)
+        sequence = super().sequence(index, view)
         if self.dataset.clips[index].label == WAYS[0]:
-            return lesson
-        times = lesson.times[0] + lesson.times[-1] - lesson.times
-        return replace(lesson, embeddings=lesson.embeddings.flip(0), times=times.flip(0))
+            return sequence
+        times = sequence.times[0] + sequence.times[-1] - sequence.times
+        return replace(sequence, embeddings=sequence.embeddings.flip(0), times=times.flip(0))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.actions.clips import ClipSet, embed_set, render_set
-from tools.actions.poses import backbone_of
+from tools.actions.poses import load_taught_backbone
 from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.figures import ACTIONS
 
 
-def frames_of(clips: ClipSet, every: int) -> tuple[torch.Tensor, torch.Tensor]:
+def take_every_nth_frame(clips: ClipSet, every: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return every Nth frame of each clip: embeddings (n, dim) float32 and labels (n,)."""
     values = torch.from_numpy(clips.values[:, ::every]).float().flatten(0, 1)
     return values, torch.from_numpy(clips.labels[:, ::every]).long().flatten()
@@ -37,12 +37,12 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     torch.manual_seed(0)
-    backbone, _ = backbone_of(options.backbone)
+    backbone, _ = load_taught_backbone(options.backbone)
     key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
     train = render_set(options.work / "train", "train", range(options.clips))
     test = render_set(options.work / "test", "test", range(60), seconds=10.0, jitter=0.0)
-    xs, ys = frames_of(embed_set(train, backbone, options.work / "train", key), 5)
-    test_xs, test_ys = frames_of(embed_set(test, backbone, options.work / "test", key), 1)
+    xs, ys = take_every_nth_frame(embed_set(train, backbone, options.work / "train", key), 5)
+    test_xs, test_ys = take_every_nth_frame(embed_set(test, backbone, options.work / "test", key), 1)
     mean, std = xs.mean(0), xs.std(0).clamp_min(1e-3)
     xs, test_xs = (xs - mean) / std, (test_xs - mean) / std
     wide = nn.Sequential(

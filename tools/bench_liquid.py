@@ -144,7 +144,7 @@ def in_turns(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, floa
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def peak_of(name: str) -> float:
+def measure_peak_in_subprocess(name: str) -> float:
     """Return the megabytes that a training step allocates beyond what was used before, in a process of its own."""
     return float(subprocess.check_output([sys.executable, __file__, "--peak", name], text=True))
 
@@ -199,7 +199,7 @@ def main() -> None:
     print("\n| peak memory of the training step | MB |\n|---|---|")
     peaks = {}
     for name in (yardstick, "ConductanceLTC", "ConductanceLTC, plain torch", "torch LSTM"):
-        peaks[name] = peak_of(name)
+        peaks[name] = measure_peak_in_subprocess(name)
         print(f"| {name} | {peaks[name]:.0f} |")
     save_result(options.save_json, collect(streaming, training, peaks, yardstick))
 

@@ -42,7 +42,7 @@ COLUMNS = [
 FILTERS = {"ema": "EMA", "hmm_forward": "sticky HMM, forward filter"}
 GRIDS: dict[str, list[dict[str, object]]] = {
     "ema": [{"tau": tau} for tau in TIME_SCALES],
-    # All classes alike beforehand: those of a few clips say nothing of which are to come.
+    # Uniform prior: the classes of a few clips say nothing about those of others.
     "hmm_forward": [{"hold": hold, "temperature": heat} for hold, heat in product(HOLD_TIMES, TEMPERATURES)],
 }
 

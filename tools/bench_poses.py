@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tools.actions.clips import SIDE, instants
-from tools.actions.poses import backbone_of, read_joints
+from tools.actions.poses import load_taught_backbone, read_joints
 from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.figures import render_clip
 
@@ -27,7 +27,7 @@ def main() -> None:
     add_save_option(parser)
     options = parser.parse_args()
     rows = []
-    backbone, to_joints = backbone_of(options.backbone)
+    backbone, to_joints = load_taught_backbone(options.backbone)
     for split in ("train", "test"):
         errors = []
         for seed in range(options.clips):

@@ -31,7 +31,7 @@ from tools.benchmark_results import add_save_option, make_result, save_result
 
 
 class Paced(VideoReader):
-    """A clip over and over, each frame decoded when it is due."""
+    """A clip that repeats, each frame decoded when it is due."""
 
     live_options = LiveOptions(policy="wait")
 

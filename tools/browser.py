@@ -14,14 +14,14 @@ PROGRAMS = ("chromium", "chromedriver")
 
 
 def missing() -> str:
-    """What is not here of what `chromium` needs; empty where all is."""
+    """Return what `chromium` needs and this machine lacks; empty where nothing is missing."""
     gone = [program for program in PROGRAMS if shutil.which(program) is None]
     return ", ".join([*gone, *(["selenium"] if find_spec("selenium") is None else [])])
 
 
 @contextmanager
 def chromium(clip: Path, folder: Path, *, size: tuple[int, int] = (1280, 980)) -> Iterator[Any]:
-    """Selenium's driver of a browser whose camera shows `clip`, a .y4m or .mjpeg, again and again.
+    """Return Selenium's driver of a browser whose camera shows `clip`, a .y4m or .mjpeg, again and again.
 
     Args:
         clip: see `y4m`.
@@ -55,7 +55,7 @@ def chromium(clip: Path, folder: Path, *, size: tuple[int, int] = (1280, 980)) -
 
 
 def y4m(pictures: Sequence[np.ndarray], path: Path, rate: int) -> Path:
-    """Write a clip for the camera: pictures (h, w, 3) uint8 RGB of even sides, so many a second."""
+    """Write a clip for the camera: pictures (h, w, 3) uint8 RGB of even sides, at `rate` a second."""
     height, width = pictures[0].shape[:2]
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420jpeg\n".encode())

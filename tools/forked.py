@@ -24,11 +24,11 @@ from liquidvision.cli.main import main as command_line
 
 
 def prepare() -> None:
-    """Keep this process to one thread, and do here what every child would do anew."""
+    """Keep this process to one thread, and do once what every child would repeat."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     with redirect_stderr(StringIO()):
-        command("infer", "--top-k", "none")  # a wrong option is told before the command begins
+        command("infer", "--top-k", "none")  # a wrong option is reported before the command starts
     gc.freeze()
 
 
@@ -79,7 +79,7 @@ def ended(number: int) -> bool:
 
 
 def limit(memory: int, file_size: int) -> None:
-    """No more memory than `memory` bytes above what is taken now, and no file larger than `file_size`."""
+    """Limit memory to `memory` bytes above what is used now, and files to `file_size` bytes."""
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (taken + memory, taken + memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))

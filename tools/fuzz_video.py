@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--minutes", type=float, default=10.0, help="how long")
-    options.add_argument("--inputs", type=int, help="stop after so many inputs")
+    options.add_argument("--inputs", type=int, help="stop after this number of inputs")
     options.add_argument("--seed", type=int, default=0, help="number of the first case")
     options.add_argument("--data", type=Path, default=DATA, help="folder of videos to damage")
     options.add_argument("--largest", type=int, default=1_500_000, help="bytes of the largest file to take")
@@ -91,12 +91,12 @@ def fuzz(files: list[Path], model: Model, work: Path, options: argparse.Namespac
             print(f"{seed} {first.name} {'+'.join(case.changes)}: {'; '.join(faults)}", flush=True)
         seed += 1
         if (seed - options.seed) % 500 == 0:
-            tell(seed - options.seed, started, found, codes)
-    tell(seed - options.seed, started, found, codes)
+            print_progress(seed - options.seed, started, found, codes)
+    print_progress(seed - options.seed, started, found, codes)
     return found
 
 
-def tell(inputs: int, started: float, found: list[str], codes: Counter[str]) -> None:
+def print_progress(inputs: int, started: float, found: list[str], codes: Counter[str]) -> None:
     """How far it is."""
     seconds = time.monotonic() - started
     print(f"{inputs} inputs, {seconds:.0f} s, {len(found)} faults, exit codes {dict(codes)}", flush=True)

@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def fuzz(messages: int, chance: random.Random) -> list[str]:
-    """Send so many; what was amiss."""
+    """Send this number of messages; return what went wrong."""
     server = Server(tiny_model())
     address = await server.start("127.0.0.1", 0)
     await server.wait_until_warm()

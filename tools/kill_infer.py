@@ -1,4 +1,4 @@
-"""Kills `liquidvision infer` in the middle of its work and looks at what is left.
+"""Kill `liquidvision infer` while it works, and check what it leaves.
 
 python tools/kill_infer.py --kills 100
 
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def kill_all(model: Model, clip: Path, kills: int, pace: float, latest: float, seed: int) -> list[str]:
-    """Kill so many runs, each way of writing in turn; prints a table and gives the faults."""
+    """Kill runs, each way of writing in turn; print a table and return the faults."""
     dice, left = random.Random(seed), dict[tuple[str, str], list[Left]]()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(kills):
@@ -106,7 +106,7 @@ def kill_all(model: Model, clip: Path, kills: int, pace: float, latest: float, s
 
 
 def kill_one(model: Model, clip: Path, suffix: str, codec: str, pace: float, after: float, folder: Path) -> Left:
-    """Start a run, kill it `after` seconds after its video's first byte, and look at what is left in `folder`."""
+    """Start a run, kill it `after` seconds after its video's first byte, and check what it left in `folder`."""
     folder.mkdir()
     video, records = folder / f"v{suffix}", folder / "r.jsonl"
     reading, writing = os.pipe()
@@ -131,7 +131,7 @@ def kill_one(model: Model, clip: Path, suffix: str, codec: str, pace: float, aft
 
 
 def run(model: Model, clip: Path, video: Path, records: Path, codec: str, pace: float, writing: int) -> int:
-    """In the child: the command, which says through a pipe when it has written a frame, and is held to a pace."""
+    """In the child: run the command at a given pace; it reports each written frame through a pipe."""
     Model.from_pretrained = classmethod(lambda *_, **__: model)  # type: ignore[method-assign, assignment]
     usual, started = InferOutput.progress, time.monotonic()
 
@@ -152,14 +152,14 @@ def run(model: Model, clip: Path, video: Path, records: Path, codec: str, pace: 
 
 
 def read_stamps(reading: int) -> Iterator[tuple[float, float]]:
-    """The child's stamps; a pipe holds more than a run's."""
+    """Return the child's stamps; a pipe holds more than those of one run."""
     with open(reading, "rb") as pipe:
         while len(stamp := pipe.read(STAMP.size)) == STAMP.size:
             yield STAMP.unpack(stamp)
 
 
 def judge(video: Path, records: Path, stamps: list[tuple[float, float]], first_byte: float, killed: float) -> Left:
-    """Hold what is left against the promise."""
+    """Check what is left against what is promised."""
     faults = [f"{path.name} has its final name" for path in (video, records) if path.exists()]
     part, lines = video.with_stem("v.part"), records.with_stem("r.part").read_text(encoding="utf-8").splitlines()
     try:

@@ -1,4 +1,4 @@
-"""Makes docs/actions.webp, the moving picture at the top of the README: the bundled sample, compared.
+"""Make docs/actions.webp, the moving picture at the top of the README: the bundled sample, compared.
 
 python tools/make_picture.py [-o docs/actions.webp]
 """

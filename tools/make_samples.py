@@ -1,4 +1,4 @@
-"""Makes the bundled sample clips and their truth: python tools/make_samples.py [-o samples]."""
+"""Make the bundled sample clips and their ground truth: python tools/make_samples.py [-o samples]."""
 
 from __future__ import annotations
 

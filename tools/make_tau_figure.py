@@ -1,4 +1,4 @@
-"""Draws one unit's effective time constant while the bundled sample plays: the figure of docs/guides/liquid.md.
+"""Draw one unit's effective time constant while the bundled sample plays: the figure of docs/guides/liquid.md.
 
 python tools/make_tau_figure.py [--unit N]
 

@@ -1,4 +1,4 @@
-"""What a user writes by hand today, the yardstick of `bench_infer.py`: OpenCV in, torchvision and ncps, OpenCV out.
+"""The loop that a user writes by hand, to compare `infer` with in `bench_infer.py`: OpenCV, torchvision and ncps.
 
     python tools/naive_loop.py INPUT OUTPUT [BACKBONE]
 

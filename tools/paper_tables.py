@@ -28,7 +28,7 @@ from tools.benchmark_results import add_save_option, make_result, save_result
 from tools.tables.data import PARTS, Series, standardised
 from tools.tables.fit import Recipe, fit
 from tools.tables.models import CELLS, LIQUID, Liquid, network, parameters
-from tools.tables.report import KEY, RESULT_COLUMNS, Record, append, finished, rows_of_result, table
+from tools.tables.report import KEY, RESULT_COLUMNS, Record, append, finished, make_result_rows, table
 from tools.tables.sets import TASKS
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "timeseries"
@@ -52,7 +52,7 @@ def load(name: str, protocol: str, inputs: str, folder: Path) -> Series:
     return standardised(data) if inputs == "standardised" else data
 
 
-def settings_of(options: argparse.Namespace, model: str, seed: int) -> Record:
+def collect_settings(options: argparse.Namespace, model: str, seed: int) -> Record:
     """Return all that decides a run's figures."""
     task = TASKS[options.set]
     settings = {
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(f"paper_tables: {error}") from None
     windows = ", ".join(f"{len(getattr(data, part)):,} {part}" for part in PARTS)
     print(f"{options.set}, {options.protocol}: windows of {data.train.shape[1]} steps: {windows}", file=sys.stderr)
-    wanted = [settings_of(options, model, seed) for model in options.models for seed in range(options.seeds)]
+    wanted = [collect_settings(options, model, seed) for model in options.models for seed in range(options.seeds)]
     done = finished(path)
     for settings in wanted:
         if any(record[KEY] == settings for record in done):
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"{settings['model']}, seed {settings['seed']}: {found}, {record['seconds']} s", file=sys.stderr)
     records = [record for record in done if record[KEY] in wanted]
     print(table(records))
-    rows = rows_of_result(records)
+    rows = make_result_rows(records)
     save_result(options.save_json, make_result(f"{options.set}, {options.protocol}", RESULT_COLUMNS, rows))
     print(f"\nProtocol {options.protocol}: {task.protocols[options.protocol]}.")
     shared = [f"{data.shared(p, 'train'):,} of {len(getattr(data, p).unique()):,} rows of {p}" for p in PARTS[1:]]

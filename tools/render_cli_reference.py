@@ -1,4 +1,4 @@
-"""Writes the command reference, docs/cli/*.md, from the command line's own definitions.
+"""Write the command reference, docs/cli/*.md, from the command line's own definitions.
 
 python tools/render_cli_reference.py            # write the pages
 python tools/render_cli_reference.py --check    # exit 1 if a page differs from the command line

@@ -1,4 +1,4 @@
-"""Runs liquidvision for long, and sees whether memory, descriptors or threads grow.
+"""Run liquidvision for a long time, and check whether memory, descriptors or threads grow.
 
 python tools/soak.py --frames 1000000 --opens 1000
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def watch(name: str, steps: Iterator[None], count: int) -> bool:
-    """Take the steps of a part; prints what it takes and leaves, and gives whether that grew."""
+    """Run the steps of a part; print what it uses and leaves open, and return whether that grew."""
     before, started, memory = open_things(), time.monotonic(), list[float]()
     every = max(1, count // SAMPLES)
     for number, _ in enumerate(steps, 1):
@@ -73,12 +73,12 @@ def watch(name: str, steps: Iterator[None], count: int) -> bool:
 
 
 def resident() -> float:
-    """Resident memory of this process in MiB."""
+    """Return the resident memory of this process in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def open_things() -> tuple[int, int]:
-    """Open descriptors, and Python's threads."""
+    """Return the numbers of open descriptors and of Python's threads."""
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
@@ -115,7 +115,7 @@ def opened(count: int) -> Iterator[None]:
 
 
 def opened_and_predicted(model: Model, count: int) -> Iterator[None]:
-    """With the thread that reads ahead, and left in the middle."""
+    """Predict with the thread that reads ahead, and stop half-way."""
     for _ in range(count):
         frames = predict(SAMPLE, model)
         next(frames)

@@ -1,4 +1,4 @@
-"""A small model with random weights, for programs that try how liquidvision runs, not what it says."""
+"""A small model with random weights, for programs that test how liquidvision runs, not its predictions."""
 
 from fractions import Fraction
 
@@ -23,7 +23,7 @@ def tiny_model() -> Model:
 
 
 def warm_up(model: Model) -> None:
-    """Compile what is compiled at first use, so that forked children need not."""
+    """Compile the kernels that are compiled at first use, so that forked children need not."""
     session = Session(model)
     for number in range(3):
         session.push(Frame(np.full((48, 64, 3), 80 * number, np.uint8), number, number, Fraction(1)))

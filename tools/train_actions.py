@@ -1,8 +1,8 @@
-"""Makes weights/actions: renders clips, embeds them with the backbone that knows joints, trains the liquid head.
+"""Make weights/actions: render clips, embed them with the backbone that finds joints, train the liquid head.
 
     python tools/train_actions.py --backbone BACKBONE.safetensors --work WORK [-o weights/actions]
 
-Pictures and embeddings are kept in WORK; a second call goes on with what is there.
+Pictures and embeddings are kept in WORK; a second call continues from them.
 """
 
 import argparse
@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import LiquidHead, LiquidHeadConfig, Model
 from liquidvision.training.recipe import TAUS
-from tools.actions.card import card_of
+from tools.actions.card import make_card
 from tools.actions.clips import embed_set, render_set
 from tools.actions.fit import Recipe, accuracy, fit
-from tools.actions.poses import backbone_of
+from tools.actions.poses import load_taught_backbone
 from tools.bench_actions import SAMPLINGS, measure
 from tools.figures import ACTIONS
 
@@ -40,7 +40,7 @@ def main() -> None:
             options.work / "validation", "train", range(100_000, 100_000 + max(1, options.clips * 60 // 1000))
         ),
     }
-    backbone, to_joints = backbone_of(options.backbone)
+    backbone, to_joints = load_taught_backbone(options.backbone)
     backbone.place("auto")
     key = hashlib.sha256(options.backbone.read_bytes()).hexdigest()[:16]
     embedded = {name: embed_set(clips, backbone, options.work / name, key) for name, clips in sets.items()}
@@ -54,7 +54,7 @@ def main() -> None:
     print(f"validation: {with_memory:.1%} of frames right with memory, {alone:.1%} by each frame alone")
     model = Model(backbone, head, ACTIONS, name="actions", first_dt=recipe.first_dt).to("auto")
     measured = {name: measure(model, options.test_clips, sampling) for name, sampling in SAMPLINGS.items()}
-    card = card_of(
+    card = make_card(
         model,
         recipe,
         clips=options.clips,

@@ -1,8 +1,8 @@
-"""Makes weights/objects: the distilled backbone with its classifier, and a liquid filter over what it says.
+"""Make weights/objects: the distilled backbone with its classifier, and a liquid filter on its scores.
 
     python tools/train_objects.py --backbone BACKBONE.safetensors --data DATA --work WORK [-o weights/objects]
 
-Embedded clips are kept in WORK; a second call goes on with what is there.
+Embedded clips are kept in WORK; a second call continues from them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from liquidvision import Backbone, Model, Preprocessing
 from liquidvision.models.heads.liquid_filter import LiquidFilterConfig
 from tools.bench_objects import CLIPS, TRAINING_SEEDS, TUNING_CLIPS, compared
 from tools.distill.pictures import imagenet_classes
-from tools.objects.card import card_of
+from tools.objects.card import make_card
 from tools.objects.clips import halves, names, pictures, simulated
 from tools.objects.fit import FIRST_DT, Recipe, fit
 from tools.objects.simulate import SIDE
@@ -32,7 +32,7 @@ CHUNK = 50
 
 
 def frozen_backbone(weights: Path, classes: list[int], work: Path) -> Backbone:
-    """The distilled backbone with these of its classes alone, in the half precision that it is stored in."""
+    """Return the distilled backbone with only these classes, in its stored half precision."""
     state = load_file(weights)
     for key in ("classifier.1.weight", "classifier.1.bias"):
         state[key] = state[key][classes].clone()
@@ -43,7 +43,7 @@ def frozen_backbone(weights: Path, classes: list[int], work: Path) -> Backbone:
 
 
 def still_accuracy(backbone: Backbone, pool: tuple[np.ndarray, np.ndarray]) -> float:
-    """Share of undamaged pictures that the classifier gets right, 0..1."""
+    """Return the share of undamaged pictures that the classifier gets right, 0..1."""
     shown, labels = pool
     classes = backbone.channels["classifier.1"]
     right = 0
@@ -82,7 +82,7 @@ def main() -> None:
     )
     clips = simulated(backbone, judge, range(CLIPS), "test", options.work / key / "test")
     table = compared(model, tuning, clips)
-    card = card_of(model, recipe, clips=options.clips, backbone=options.backbone, stills=stills, table=table)
+    card = make_card(model, recipe, clips=options.clips, backbone=options.backbone, stills=stills, table=table)
     model.save_pretrained(options.out, card=card)
     print(f"written: {options.out}\n{card}")
 

@@ -1,4 +1,4 @@
-"""Makes the backbone of weights/actions: renders the figure and teaches a network where its joints are.
+"""Make the backbone of weights/actions: render the figure and train a network to find its joints.
 
     python tools/train_poses.py --work WORK [--images 2140000]
 

@@ -1,4 +1,4 @@
-"""Does a live run outlive its source? Stops and starts a real RTSP server under `infer`, and looks at what was written.
+"""Check whether a live run outlives its source: stop and start a real RTSP server, and check what `infer` wrote.
 
     python tools/try_outages.py [--outages 20] [--model actions] [--python /usr/bin/python3]
 
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 def start(python: str, port: int, size: tuple[int, int]) -> subprocess.Popen[bytes]:
-    """A server that answers."""
+    """Start a server and wait until it answers."""
     server = subprocess.Popen([python, str(SERVER), str(port), *map(str, size), str(RATE)])
     for _ in range(100):
         try:
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def resident() -> float:
-    """Megabytes of this process in memory."""
+    """Return the megabytes of memory that this process uses."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 

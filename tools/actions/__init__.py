@@ -1,1 +1,1 @@
-"""Makes and measures the bundled model `actions`: rendered clips, a frozen backbone, a liquid head."""
+"""Make and measure the bundled model `actions`: rendered clips, a frozen backbone, a liquid head."""

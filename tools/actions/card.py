@@ -17,7 +17,7 @@ tags: [liquid-neural-network, ltc, action-recognition, synthetic]
 """
 
 
-def card_of(
+def make_card(
     model: Model,
     recipe: Recipe,
     *,
@@ -27,7 +27,7 @@ def card_of(
     seed: int,
     measured: Mapping[str, Mapping[str, float]],
 ) -> str:
-    """README.md of the model's folder; `measured` is what tools/bench_actions.py counts."""
+    """Return README.md of the model's folder; `measured` is what tools/bench_actions.py counts."""
     with safe_open(str(backbone), framework="pt") as file:
         taught = file.metadata() or {}
     config, head = model.head.config, model.head
@@ -38,15 +38,17 @@ def card_of(
     )
     usual = next(iter(measured.values()))
     last = taught.get("images_after_start")
-    further = f"; the last {last} of them in further runs, each begun with the weights of the last" if last else ""
+    further = (
+        f"; the last {last} of them in further runs, each started from the weights of the one before" if last else ""
+    )
     return f"""{HEAD}
 # {model.name}
 
-Nine things that a drawn figure does and that one frame cannot tell apart:
+Nine things that a drawn figure does and that one frame cannot distinguish:
 {", ".join(model.labels)}.
 
-It shows what a memory is worth, and lets liquidvision run out of the box: on held-out clips {usual["context"]:.1f} % of
-the frames are right with memory, {usual["frame"]:.1f} % by each frame alone.
+It shows what a memory is worth, and lets liquidvision run out of the box: on held-out clips {usual["memory"]:.1f} % of
+the frames are right with memory, {usual["alone"]:.1f} % by each frame alone.
 
 ## For
 

@@ -25,7 +25,7 @@ class ClipSet:
 
 
 def instants(seed: int, *, seconds: float, rate: float, jitter: float) -> np.ndarray:
-    """Times of a clip's frames: steps of 1 / rate, each longer or shorter by up to the share `jitter`."""
+    """Return the times of a clip's frames: steps of 1 / rate, each longer or shorter by up to the share `jitter`."""
     steps = np.random.default_rng(seed).uniform(1 - jitter, 1 + jitter, round(seconds * rate)) / rate
     return np.concatenate([[0.0], np.cumsum(steps)[:-1]])
 
@@ -56,13 +56,13 @@ def render_set(
 
 
 def rendered(split: str, clip: tuple[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (t, SIDE, SIDE, 3) uint8 and labels (t,) of a clip, which is a seed and its times."""
+    """Return pictures (t, SIDE, SIDE, 3) uint8 and labels (t,) of a clip, given by a seed and times."""
     frames = list(render_clip(clip[0], split=split, times=clip[1], size=(SIDE, SIDE)))
     return np.stack([frame.image for frame in frames]), np.array([frame.label for frame in frames])
 
 
 def embed_set(clips: ClipSet, backbone: Backbone, cache: Path, key: str) -> ClipSet:
-    """The clips' embeddings (n, t, dim) in half precision; kept in `cache` under the backbone's `key`."""
+    """Return the clips' embeddings (n, t, dim) in half precision; kept in `cache` under the backbone's `key`."""
     path = cache / f"{key}.npy"
     if not path.exists():
         rows = np.empty((*clips.labels.shape, backbone.dim), np.float16)
@@ -78,5 +78,5 @@ def embed_set(clips: ClipSet, backbone: Backbone, cache: Path, key: str) -> Clip
 
 
 def as_tensors(clips: ClipSet) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Times float64, labels int64 and embeddings float16 as tensors."""
+    """Return times float64, labels int64 and embeddings float16 as tensors."""
     return torch.from_numpy(clips.times), torch.from_numpy(clips.labels).long(), torch.from_numpy(clips.values)

@@ -1,4 +1,4 @@
-"""Fits a liquid head to embedded clips: whitening, then training with dropped frames and their true Δt."""
+"""Fit a liquid head to embedded clips: whitening, then training with dropped frames and their true Δt."""
 
 from dataclasses import dataclass
 
@@ -42,12 +42,12 @@ class Recipe:
 
 
 def steps_between(times: Tensor, first_dt: float) -> Tensor:
-    """Δt (n, t) float32 of times (n, t): `first_dt`, then the differences."""
+    """Return Δt (n, t) float32 of times (n, t): `first_dt`, then the differences."""
     return torch.cat([torch.full_like(times[:, :1], first_dt), times.diff(dim=1)], 1).float()
 
 
 def drop_frames(keep: Tensor, *rows: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Only the kept frames of each row (n, t, ...), moved together; their number in each row (n,)."""
+    """Return the kept frames of each row (n, t, ...), packed to the left, and their number in each row (n,)."""
     lengths = keep.sum(1)
     order = torch.argsort(~keep, dim=1, stable=True)[:, : int(lengths.max())]
     return lengths, [row[torch.arange(len(row))[:, None], order] for row in rows]
@@ -56,7 +56,7 @@ def drop_frames(keep: Tensor, *rows: Tensor) -> tuple[Tensor, list[Tensor]]:
 def fit(
     config: LiquidHeadConfig, clips: ClipSet, recipe: Recipe, *, readout: Tensor | None = None, log=print
 ) -> LiquidHead:
-    """Train a head on clips, to see by the given readouts of the embedding if any; returns it in eval mode."""
+    """Train a head on clips, through the given readouts of the embedding if any; return it in eval mode."""
     torch.manual_seed(recipe.seed)
     head = LiquidHead(config)
     times, labels, embeddings = as_tensors(clips)
@@ -81,7 +81,7 @@ def fit(
             out = head(xs, dts, lengths=lengths)
             real = torch.arange(xs.shape[1])[None] < lengths[:, None]
             loss = functional.cross_entropy(out.logits[real], ys[real], label_smoothing=recipe.smoothing)
-            # The readout of single frames learns beside it; nothing else hangs on its gradient.
+            # The readout of single frames learns beside it; nothing else depends on its gradient.
             loss = loss + functional.cross_entropy(out.frame_logits[real], ys[real], label_smoothing=recipe.smoothing)
             probabilities = out.logits.softmax(-1)
             change = (probabilities[:, 1:] - probabilities[:, :-1]).abs().sum(-1)
@@ -99,7 +99,7 @@ def fit(
 
 @torch.inference_mode()
 def accuracy(head: LiquidHead, clips: ClipSet, first_dt: float) -> tuple[float, float]:
-    """Share of frames right with memory, and by each frame alone, 0..1."""
+    """Return the share of frames right with memory, and by each frame alone, 0..1."""
     times, labels, embeddings = as_tensors(clips)
     right = alone = 0
     for rows in torch.arange(len(labels)).split(20):

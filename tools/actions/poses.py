@@ -1,4 +1,4 @@
-"""The backbone of `actions`: a network taught from nothing where the rendered figure's joints are."""
+"""The backbone of `actions`: a network trained from random weights to find the rendered figure's joints."""
 
 import copy
 import math
@@ -28,7 +28,7 @@ PREPROCESSING = Preprocessing(size=(SIDE, SIDE), shorter=None)
 
 
 def bend(pictures: Tensor, joints: Tensor, chance: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (n, side, side, 3) uint8 as images in 0..1, moved, turned, zoomed and bent; joints with them.
+    """Return pictures (n, side, side, 3) uint8 as images in 0..1, moved, turned, zoomed and bent, with their joints.
 
     The bend stretches one end of the picture and squeezes the other, by v + k v (1 - v) along each axis: bodies get
     proportions that were never drawn.
@@ -66,7 +66,7 @@ class Pointer(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Joints (n, 14, 2) as fractions of the picture, of images (n, 3, SIDE, SIDE) in 0..1."""
+        """Return joints (n, 14, 2) as fractions of the picture, of images (n, 3, SIDE, SIDE) in 0..1."""
         x = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
             for layer in self.network.features[: self.depth]:
@@ -76,17 +76,17 @@ class Pointer(nn.Module):
 
 
 def read_joints(embeddings: Tensor, to_joints: nn.Linear) -> Tensor:
-    """Joints (n, 14, 2) as fractions of the picture, of embeddings (n, dim)."""
+    """Return joints (n, 14, 2) as fractions of the picture, of embeddings (n, dim)."""
     return 0.5 + 0.2 * to_joints(embeddings).unflatten(1, (JOINTS, 2))
 
 
 def error(wanted: Tensor, found: Tensor) -> Tensor:
-    """The loss: how far joints are off, in fifths of the picture; small errors count in full."""
+    """Return the loss: how far joints are off, in fifths of the picture; small errors count in full."""
     return functional.smooth_l1_loss(found / 0.2, wanted / 0.2, beta=0.05)
 
 
-def chance_of(seed: int, step: int) -> torch.Generator:
-    """The draws of one step: a run that goes on sees what an undisturbed one sees."""
+def make_generator(seed: int, step: int) -> torch.Generator:
+    """Return the random generator of one step, so that a resumed run sees what an undisturbed one sees."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)
 
 
@@ -102,9 +102,9 @@ def teach(
     still: float = STILL,
     seed: int = 0,
 ) -> Path:
-    """Train until so many images are seen; a run whose checkpoint lies in `work` goes on. The exported file.
+    """Train until `images` images are seen, from the checkpoint in `work` if there is one; return the exported file.
 
-    It holds the averaged weights in half precision, as `network.*` and `to_joints.*`: see `backbone_of`.
+    It holds the averaged weights in half precision, as `network.*` and `to_joints.*`: see `load_taught_backbone`.
 
     Args:
         stills: what to learn from.
@@ -149,7 +149,7 @@ def teach(
         export(average, work / EXPORT, {name: str(value) for name, value in {**totals, "seed": seed}.items()})
 
     def draw(step: int) -> list[Tensor]:
-        drawn = stills.draw(batch, chance_of(2 * seed, step))
+        drawn = stills.draw(batch, make_generator(2 * seed, step))
         return [each.pin_memory() for each in drawn] if pinned else drawn
 
     saved_at = logged_at = time.monotonic()
@@ -165,7 +165,7 @@ def teach(
                 for layer in pointer.modules():
                     if isinstance(layer, nn.BatchNorm2d):
                         layer.eval()
-            chance = chance_of(2 * seed + 1, step)
+            chance = make_generator(2 * seed + 1, step)
             seen, wanted = bend(pictures, joints, chance)
             loss = error(wanted, pointer(distort(seen, chance)))
             optimiser.zero_grad(set_to_none=True)
@@ -188,13 +188,13 @@ def teach(
 
 
 def rate_at(part: float) -> float:
-    """The learning rate, of its peak, when such a part of the steps is done: warm-up, then a cosine."""
+    """Return the learning rate as a share of its peak, at a share of all steps: warm-up, then a cosine."""
     rate = part / WARM_UP if part < WARM_UP else 0.5 * (1 + math.cos(math.pi * (part - WARM_UP) / (1 - WARM_UP)))
     return max(rate, 1e-3)
 
 
-def backbone_of(weights: Path) -> tuple[Backbone, nn.Linear]:
-    """The taught network as a backbone, in the half precision that it is stored in, and its readout of the joints."""
+def load_taught_backbone(weights: Path) -> tuple[Backbone, nn.Linear]:
+    """Return the trained network as a backbone, in its stored half precision, and its readout of the joints."""
     state = read_weights(weights)
     backbone = Backbone(NETWORK, nodes={NODE: GRID}, weights=None, preprocessing=PREPROCESSING)
     own = backbone.extractor.state_dict()

@@ -40,7 +40,7 @@ class Stills:
             threading.Thread(target=self.render, args=(folder, clips), daemon=True).start()
 
     def render(self, folder: Path, clips: int) -> None:
-        """Render what is not there, on all cores; runs beside whoever draws."""
+        """Render the missing clips on all cores; `draw` may be called meanwhile."""
         try:
             with get_context("spawn").Pool(initializer=yield_to_training) as pool:
                 for number in pool.imap(partial(render_stills, folder, clips), range(clips), chunksize=4):
@@ -54,7 +54,7 @@ class Stills:
                 self.grown.notify()
 
     def draw(self, count: int, chance: torch.Generator) -> list[Tensor]:
-        """So many of the pictures (count, SIDE, SIDE, 3) that are there, and their joints (count, 14, 2)."""
+        """Return `count` random pictures (count, SIDE, SIDE, 3) of those rendered, and their joints (count, 14, 2)."""
         with self.grown:
             self.grown.wait_for(lambda: self.failure or self.ready >= min(4 * count, len(self.pictures)))
         if self.failure:
@@ -64,19 +64,19 @@ class Stills:
 
 
 def yield_to_training() -> None:
-    """Let the training that these pictures are for go first where cores are short."""
+    """Give training priority over rendering where cores are short."""
     if hasattr(os, "nice"):
         os.nice(10)
 
 
 def opened(folder: Path, clips: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """The arrays of so many clips' stills, backed by files."""
+    """Return the arrays of the clips' stills, backed by files."""
     pictures = np.memmap(folder / "pictures.u8", np.uint8, mode, shape=(clips * STILLS, SIDE, SIDE, 3))
     return pictures, np.memmap(folder / "joints.f32", np.float32, mode, shape=(clips * STILLS, JOINTS, 2))
 
 
 def render_stills(folder: Path, clips: int, number: int) -> int:
-    """Put the stills of one clip, at random times, where they belong; its number."""
+    """Write the stills of one clip, at random times, into the arrays; return the clip's number."""
     pictures, joints = opened(folder, clips, "r+")
     times = np.sort(np.random.default_rng(FIRST + number).uniform(0, SECONDS, STILLS))
     for row, still in enumerate(render_clip(FIRST + number, times=times, size=(SIDE, SIDE)), number * STILLS):

@@ -61,7 +61,7 @@ def zipped_named(path: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[st
 def zipped(
     path: Path, wanted: Callable[[str], bool], label: Callable[[str], int] = lambda _: UNKNOWN
 ) -> Iterator[Item]:
-    """Pictures of a zip file whose names are wanted, without joints; `label` tells the class by the name."""
+    """Pictures of a zip file whose names are wanted, without joints; `label` returns the class for a name."""
     for name, image in zipped_named(path, wanted):
         yield Item(image, label=label(name))
 

@@ -252,7 +252,7 @@ def describe(batches: Batches, settings: Settings, step: int) -> dict[str, str]:
 
 
 class ProgressLog:
-    """Prints a line of progress and appends it to a CSV file every so many seconds."""
+    """Prints a line of progress and appends it to a CSV file at intervals."""
 
     FIELDS = ("images", "size", "images_per_second", "mse", "cosine", "logits", "grid", "labels", "joints")
 

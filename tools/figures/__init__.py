@@ -1,4 +1,4 @@
-"""Synthetic clips of a figure doing things that no single frame can tell apart."""
+"""Synthetic clips of a figure doing things that no single frame can distinguish."""
 
 from .actions import ACTIONS
 from .render import Rendered, render_clip

@@ -104,7 +104,7 @@ def _arm_angles(body: Body, stance: Stance, side: int, step: float) -> tuple[flo
 def joints_of(body: Body, stance: Stance, time: float, aspect: float) -> np.ndarray:
     """The joints, (14, 3): x to the right from the scene's left edge, y up from the floor, z to the camera."""
     sit, lie = stance.sit, stance.lie
-    # The walking cycle hangs on the place, not on time: walking back runs the very same poses in reverse.
+    # The walking cycle depends on the place, not on time: walking back runs the same poses in reverse.
     cycle = 2 * math.pi * stance.x / (body.stride * body.height)
     idle = body.sway * math.sin(2.1 * time + body.phase)
     buckle = math.sin(math.pi * lie)

@@ -80,7 +80,7 @@ def _vignette(size: tuple[int, int], strength: float) -> np.ndarray:
 
 
 def _grain(rng: np.random.Generator, size: tuple[int, int], strength: float) -> np.ndarray:
-    """Half of the noise: what is added, or what is taken away; larger than the picture, to be cut anywhere."""
+    """Return half of the noise (added or subtracted), larger than the picture, so that any part can be cut out."""
     shape = (size[1] + 61, size[0] + 61, 3)
     grey = rng.normal(0, 0.7 * strength, (*shape[:2], 1)) + rng.normal(0, 0.7 * strength, shape)
     return np.clip(grey, 0, 255).astype(np.uint8)

@@ -20,7 +20,7 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One picture of a clip, and what is true of it."""
+    """One picture of a clip, and its ground truth."""
 
     image: np.ndarray  # (h, w, 3) uint8 RGB
     time: float  # seconds

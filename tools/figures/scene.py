@@ -94,7 +94,7 @@ class Scene:
 
 
 class _Drifter:
-    """A ball, a bird or a balloon that wanders by itself and has nothing to do with the label."""
+    """A ball, a bird or a balloon that moves independently of the label."""
 
     def __init__(self, rng: np.random.Generator, aspect: float) -> None:
         self._centre = np.array([rng.uniform(0.1, aspect - 0.1), rng.uniform(0.08, 0.45)])

@@ -61,7 +61,7 @@ def elements(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fi
 
 
 def leading(first: int, most: int) -> int:
-    """The length in bytes that the first byte of an EBML number tells, 0 for none."""
+    """Return the length in bytes that the first byte of an EBML number encodes, 0 for none."""
     length = 9 - first.bit_length()
     return length if 1 <= length <= most else 0
 

@@ -38,8 +38,8 @@ def try_case(case: Case, name: str, model: Model, folder: Path) -> tuple[int | N
 
 
 def run(case: Case, source: Path, folder: Path, model: Model) -> int:
-    """In the child: the command itself, then a look at what it left."""
-    # Loading a model is not what is tried, and takes longer than all the rest.
+    """In the child: run the command, then check what it left."""
+    # Loading a model is not under test, and takes longer than everything else.
     Model.from_pretrained = classmethod(lambda *_, **__: model)  # type: ignore[method-assign, assignment]
     forked.limit(MEMORY, FILE_SIZE)
     target = ["-o", folder / "out" / f"v{case.suffix}"] if case.suffix else ["--no-save"]
@@ -78,7 +78,7 @@ def faults_of_files(code: int, folder: Path, suffix: str) -> list[str]:
 
 
 def faults_of_words(code: int, err: str, *, quiet: bool) -> list[str]:
-    """What is wrong with the exit code and with what was said on the error stream."""
+    """Return what is wrong with the exit code and the error stream."""
     lines = err.splitlines()
     faults = [f"exit code {code}"] if code not in CODES else []
     if "Traceback" in err:

@@ -1,4 +1,4 @@
-"""Serves a test picture as H.264 over RTSP on loopback until it is killed; run by a Python that has GStreamer's `gi`.
+"""Serve a test picture as H.264 over RTSP on loopback until it is killed; run by a Python that has GStreamer's `gi`.
 
 python3 rtsp_server.py PORT WIDTH HEIGHT RATE
 """

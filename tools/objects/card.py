@@ -20,7 +20,7 @@ tags: [liquid-neural-network, ltc, image-classification, imagenet]
 """
 
 
-def card_of(
+def make_card(
     model: Model,
     recipe: Recipe,
     *,
@@ -29,7 +29,7 @@ def card_of(
     stills: float,
     table: Mapping[str, Mapping[str, float | str | None]],
 ) -> str:
-    """README.md of the model's folder; `table` is what tools/bench_objects.py measures."""
+    """Return README.md of the model's folder; `table` is what tools/bench_objects.py measures."""
     with safe_open(str(backbone), framework="pt") as file:
         distilled = file.metadata() or {}
     parameters = sum(p.numel() for p in model.head.parameters())

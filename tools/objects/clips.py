@@ -16,7 +16,7 @@ ARCHIVE, WORDS = "tiny_imagenet_200.zip", "tiny_imagenet_200_words.txt"
 
 
 def names(images: Path) -> dict[str, str]:
-    """What to call each class, by its WordNet id: the shortest of its names that no other class has."""
+    """Return a name for each class, by its WordNet id: the shortest of its names that no other class has."""
     given = {}
     for line in (images / WORDS).read_text(encoding="utf-8").splitlines():
         wnid, words = line.split("\t")

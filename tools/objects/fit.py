@@ -1,4 +1,4 @@
-"""Fits the liquid filter to simulated clips."""
+"""Fit the liquid filter to simulated clips."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Recipe:
 
 
 def fit(config: LiquidFilterConfig, clips: Sequence[ClipSequence], recipe: Recipe) -> LiquidFilter:
-    """Train a filter on clips; returns it in eval mode."""
+    """Train a filter on clips; return it in eval mode."""
     torch.manual_seed(recipe.seed)
     head = LiquidFilter(config)
     some = collate_sequences(clips[:: max(1, len(clips) // 64)], FIRST_DT)
@@ -68,7 +68,7 @@ def fit(config: LiquidFilterConfig, clips: Sequence[ClipSequence], recipe: Recip
 
 @torch.inference_mode()
 def tracks(head: LiquidFilter, clips: Sequence[ClipSequence]) -> tuple[list[ClipScores], list[ClipScores]]:
-    """What a filter says of clips, and what each frame alone does."""
+    """Return a filter's scores of clips, and those of each frame alone."""
     with_memory, alone = [], []
     for start in range(0, len(clips), 16):
         some = clips[start : start + 16]

@@ -171,7 +171,7 @@ class Camera:
         self.tilt = draw.uniform(-0.15, 0.15)
 
     def look(self, picture: np.ndarray, time: float, draw: np.random.Generator) -> np.ndarray:
-        """What it sees at a time, (SIDE, SIDE, 3)."""
+        """Return what the camera sees at a time, (SIDE, SIDE, 3)."""
         passed = time - self.start
         height, width = picture.shape[:2]
         extent = min(1.0, max(0.45, self.extent * math.exp(self.zoom * passed)))

@@ -28,7 +28,7 @@ class Series:
     test: Tensor
 
     def shared(self, one: str, other: str) -> int:
-        """How many rows of part `one` are rows of part `other` too."""
+        """Return how many rows of part `one` are rows of part `other` too."""
         mine, theirs = getattr(self, one).unique(), getattr(self, other).unique()
         return int(torch.isin(mine, theirs).sum())
 
@@ -42,7 +42,7 @@ def series(x: np.ndarray, y: np.ndarray, parts: Iterable[Rows]) -> Series:
 
 
 def cut(starts: Iterable[int], steps: int) -> Rows:
-    """Windows of `steps` rows that begin at `starts`."""
+    """Return windows of `steps` rows that begin at `starts`."""
     return np.fromiter(starts, np.int64)[:, None] + np.arange(steps)
 
 

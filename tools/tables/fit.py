@@ -30,7 +30,7 @@ class Recipe:
     batch: int = 16
 
 
-def loss_of(task: Task, answers: Tensor, y: Tensor) -> Tensor:
+def compute_loss(task: Task, answers: Tensor, y: Tensor) -> Tensor:
     """Mean squared error, or mean cross entropy with each step's weighted by its class and divided by their number."""
     if task.metric == "mse":
         return functional.mse_loss(answers, y)
@@ -58,16 +58,16 @@ def evaluate(network: Network, task: Task, data: Series, windows: Tensor) -> flo
 
 
 def targets(task: Task, data: Series, windows: Tensor) -> Tensor:
-    """What windows (n, steps) are to be answered with: by step, or once."""
+    """Return the targets of windows (n, steps): one for each step, or one for each window."""
     return data.y[windows[:, -1] if task.last else windows]
 
 
 def fit(
     network: Network, task: Task, data: Series, recipe: Recipe, said: Callable[[str], None] = lambda _: None
 ) -> dict[str, float]:
-    """Train, and give the figures of the epoch that is best in validation (the first of equals).
+    """Train, and return the figures of the epoch that is best in validation (the first of equals).
 
-    Windows are shuffled anew in each epoch by torch's seed; those that do not fill a batch wait for another epoch,
+    Windows are shuffled in each epoch by torch's seed; those that do not fill a batch wait for another epoch,
     as in the authors' code. Training ends early where the loss is no longer finite.
 
     Returns:
@@ -86,7 +86,7 @@ def fit(
         losses = []
         for chosen in torch.randperm(len(data.train))[: batches * recipe.batch].split(recipe.batch):
             windows = data.train[chosen]
-            loss = loss_of(task, network(data.x[windows]), targets(task, data, windows))
+            loss = compute_loss(task, network(data.x[windows]), targets(task, data, windows))
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -97,7 +97,7 @@ def network(model: str, inputs: int, outputs: int, *, last: bool = False, liquid
 
 
 def parameters(module: nn.Module) -> int:
-    """Numbers that training may change."""
+    """Return the number of trainable parameters."""
     return sum(p.numel() for p in module.parameters())
 
 

@@ -42,7 +42,7 @@ RESULT_COLUMNS = [
 ]
 
 
-def rows_of_result(records: list[Record]) -> list[dict[str, Any]]:
+def make_result_rows(records: list[Record]) -> list[dict[str, Any]]:
     """Return a row for each setting: its test figure as mean and sample deviation over seeds."""
     rows = []
     for group in group_by_setting(records):

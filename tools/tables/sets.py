@@ -1,4 +1,4 @@
-"""The six sets that could be had of Table 3 of the LTC paper (arXiv 2006.04439): files, features, splits, measures.
+"""The six sets that were available of Table 3 of the LTC paper (arXiv 2006.04439): files, features, splits, measures.
 
 Splits, features, losses and measures of the protocol "paper" are those of the authors' public code (github.com,
 raminmh/liquid_time_constant_networks, experiments_with_ltcs), its seeds of the permutations included. What that code
