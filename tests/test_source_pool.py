@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,10 @@ def test_ctrl_c_ends_all_sources(make_video, model_folder: Path, tmp_path: Path)
             line = child.stdout.readline()
             assert line, child.stderr.read()
             seen |= {name for name in ("a.mp4", "b.mp4") if name in line}
+        deadline = time.monotonic() + 120
+        while sum(path.stat().st_size > 0 for path in (tmp_path / "out").glob("*.part.mp4")) < 2:  # both have frames
+            assert time.monotonic() < deadline and child.poll() is None
+            time.sleep(0.02)
         child.send_signal(signal.SIGINT)
         child.stdout.read()
         err = child.stderr.read()
