@@ -7,7 +7,7 @@ from liquidvision.errors import UsageError
 from liquidvision.metrics.bootstrap import bootstrap_interval, paired_bootstrap
 
 
-def test_the_width_is_that_of_the_mean() -> None:
+def test_the_width_follows_the_standard_error() -> None:
     """For many videos the interval is the mean ± 1.96 standard errors, and narrower at a lower level."""
     values = np.random.default_rng(0).normal(3, 2, size=400)
     error = values.std() / 20
@@ -19,7 +19,7 @@ def test_the_width_is_that_of_the_mean() -> None:
 
 
 def test_it_covers_the_truth() -> None:
-    """Of a hundred samples of 50 rights and wrongs, about 95 intervals hold the true share."""
+    """About 95 of a hundred intervals contain the true share."""
     rng = np.random.default_rng(1)
     held = 0
     for _ in range(100):
@@ -29,13 +29,13 @@ def test_it_covers_the_truth() -> None:
 
 
 def test_seeds_are_averaged_first() -> None:
-    """Two seeds that are right on different videos are both right by half on each, of which nothing is unsure."""
+    """Two seeds that are correct on different videos give every video 0.5, and an interval of width 0."""
     assert bootstrap_interval(np.array([[0, 1, 0, 1], [1, 0, 1, 0]])) == (0.5, 0.5, 0.5)
     assert bootstrap_interval(np.array([[0, 1], [0, 1]])) == bootstrap_interval(np.array([0, 1]))
 
 
 def test_groups_are_drawn_whole() -> None:
-    """Ten videos of one group are no surer than one, and a large group weighs by its videos."""
+    """Ten videos of one group are as uncertain as one, and a larger group has more weight."""
     of_group = np.array([0.0, 1.0, 1.0, 0.0, 1.0])
     alone = bootstrap_interval(of_group)
     assert bootstrap_interval(np.repeat(of_group, 10), groups=list("abcde" * 10)) != alone
@@ -45,7 +45,7 @@ def test_groups_are_drawn_whole() -> None:
 
 
 def test_repeatable() -> None:
-    """One seed gives one interval, another seed nearly the same."""
+    """The same seed gives the same interval, another seed nearly the same."""
     values = np.random.default_rng(2).random(100)
     assert (
         bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3) != bootstrap_interval(values, seed=4)
@@ -53,8 +53,8 @@ def test_repeatable() -> None:
     assert bootstrap_interval(values, seed=3) == pytest.approx(bootstrap_interval(values, seed=4), abs=0.02)
 
 
-def test_pairs_are_surer() -> None:
-    """A small gain on every video is sure, however much the videos differ; the other way round it is a loss."""
+def test_paired_intervals_are_narrower() -> None:
+    """A constant gain on every video has an interval of width 0, however much the videos differ."""
     hard = np.random.default_rng(3).random(60)
     mean, low, high = paired_bootstrap(hard + 0.05, hard)
     assert (mean, low, high) == pytest.approx((0.05, 0.05, 0.05))
@@ -63,8 +63,8 @@ def test_pairs_are_surer() -> None:
     assert paired_bootstrap(hard, hard + 0.05)[0] == pytest.approx(-0.05)
 
 
-def test_what_has_no_interval() -> None:
-    """No videos, no numbers, a group too few and different videos are refused."""
+def test_malformed_values_are_refused() -> None:
+    """No videos, values that are not finite, missing groups and different videos are refused."""
     for values, groups in ((np.zeros(0), None), (np.array([0, np.nan]), None), (np.zeros(3), ["a", "b"])):
         with pytest.raises(UsageError, match="an interval needs"):
             bootstrap_interval(values, groups=groups)
