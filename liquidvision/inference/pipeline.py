@@ -57,17 +57,16 @@ def predict(
     batch: int | None = None,
     adaptive: bool = False,
 ) -> Generator[tuple[Frame, Prediction], None, None]:
-    """Frames of a source with what the model makes of them, one after the other; nothing is kept.
+    """Yield each frame of a source with the model's prediction for it; nothing is kept.
 
-    Stop whenever you like: the source is closed and the reading thread ended with the generator.
+    Stop whenever you like: closing the generator closes the source and ends its reading threads.
 
     Args:
-        source: a path, a URL, a camera's index, a reader that `open_video` gave, or frames.
+        source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
         model: see `Model.from_pretrained`.
-        session: the memory to go on with, of the same model; None starts a new one. It has seen the
-            frames that were handed out and no others.
-        batch: frames embedded at once; the numbers are the same for any. None takes 8 for files
-            and 1 for what arrives live.
+        session: the memory to continue with, of the same model; None starts a new one. It has seen exactly the frames
+            that were yielded.
+        batch: frames embedded at once; the results do not depend on it. None: 8 for files, 1 for live sources.
         adaptive: reuse the embedding of a neighbouring frame for frames that add nothing new. Results then depend on
             `batch`, the number of frames that are decided on together (16 for a file).
 
