@@ -10,7 +10,7 @@ from conftest import DATA
 from liquidvision import Model
 from liquidvision.models.heads.liquid_filter import LiquidFilterConfig
 from liquidvision.training.sequences import ClipSequence
-from tools.bench_objects import compared, markdown
+from tools.bench_objects import compare_filters, markdown
 from tools.objects.clips import halves, names
 from tools.objects.fit import Recipe, fit, tracks
 from tools.objects.simulate import SECONDS, SIDE, SPELLS, clip
@@ -98,7 +98,7 @@ def test_a_filter_learns_to_hold_through_damage(head):
 def test_the_bench_tells_everybody_apart(head):
     """One row for each frame, the filter, EMA and the HMM, with figures of what was measured; as a table too."""
     labelled = SimpleNamespace(head=head, labels=[str(i) for i in range(CLASSES)])
-    table = compared(labelled, made_up(4, 2), made_up(6, 3))
+    table = compare_filters(labelled, made_up(4, 2), made_up(6, 3))
     assert list(table) == ["each frame alone", "liquid filter", "EMA", "sticky HMM, forward filter"]
     assert table["liquid filter"]["accuracy"] > table["each frame alone"]["accuracy"]
     assert table["EMA"]["tuned"].startswith("tau ")

@@ -47,7 +47,7 @@ GRIDS: dict[str, list[dict[str, object]]] = {
 }
 
 
-def compared(
+def compare_filters(
     model: Model, tuning: list[ClipSequence], clips: list[ClipSequence]
 ) -> dict[str, dict[str, float | str | None]]:
     """Return, by method, the figures of `COLUMNS`."""
@@ -103,7 +103,7 @@ def main() -> None:
     learn, judge = halves((shown, labels))
     tuning = simulated(model.backbone, learn, range(TRAINING_SEEDS, TRAINING_SEEDS + TUNING_CLIPS), "train", cache)
     clips = simulated(model.backbone, judge, range(options.clips), "test", cache)
-    table = compared(model, tuning, clips)
+    table = compare_filters(model, tuning, clips)
     print(markdown(table))
     title = f"The model {options.model} on {options.clips} simulated clips with unseen pictures and unseen damage"
     rows = [{"name": name, **row} for name, row in table.items()]

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import Backbone, Model, Preprocessing
 from liquidvision.models.heads.liquid_filter import LiquidFilterConfig
-from tools.bench_objects import CLIPS, TRAINING_SEEDS, TUNING_CLIPS, compared
+from tools.bench_objects import CLIPS, TRAINING_SEEDS, TUNING_CLIPS, compare_filters
 from tools.distill.pictures import imagenet_classes
 from tools.objects.card import make_card
 from tools.objects.clips import halves, names, pictures, simulated
@@ -81,7 +81,7 @@ def main() -> None:
         backbone, learn, range(TRAINING_SEEDS, TRAINING_SEEDS + TUNING_CLIPS), "train", options.work / key / "tuning"
     )
     clips = simulated(backbone, judge, range(CLIPS), "test", options.work / key / "test")
-    table = compared(model, tuning, clips)
+    table = compare_filters(model, tuning, clips)
     card = make_card(model, recipe, clips=options.clips, backbone=options.backbone, stills=stills, table=table)
     model.save_pretrained(options.out, card=card)
     print(f"written: {options.out}\n{card}")
