@@ -39,7 +39,7 @@ class EmbeddingStore:
         batch: pictures embedded at once; None: 4 on a CPU, else 32.
 
     Attributes:
-        identity: what entries depend on beside video and view, by name.
+        identity: what entries depend on besides video and view, by name.
 
     Raises:
         UsageError: stride, max_frames or batch is below 1.

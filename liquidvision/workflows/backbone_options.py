@@ -1,4 +1,4 @@
-"""Turns the options of a backbone and a head, as texts of the command line, into what they stand for."""
+"""Parses the options of backbones and heads, and loads the backbone that they name."""
 
 import math
 from collections.abc import Mapping

@@ -49,7 +49,7 @@ MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """One training: its data, its plan, and who is told.
+    """The data, the plan and the surroundings of one training.
 
     Attributes:
         dataset: clips that can be read.
