@@ -41,6 +41,14 @@ def test_clips_seen_in_training_are_counted(run, clips, teach):
     assert run("eval", clips, "-m", mine, "--part", "all", "-q") == Ran(0, "", "")
 
 
+def test_the_earlier_name_of_save_json_still_works(run, clips, teach):
+    """`--json PATH` writes the same figures as `--save-json PATH`."""
+    mine = teach()
+    assert run("eval", clips, "-m", mine, "--json", "a.json").code == 0
+    assert json.loads(Path("a.json").read_text())["data"]["part"] == "test"
+    assert "--json" not in run("eval", "--help").out.replace("--save-json", "")
+
+
 def test_a_model_trained_on_all_clips_points_to_its_cross_validation(run, clips, teach):
     """A model trained with folds has seen everything; a line says where its held-out figures are."""
     mine = teach("--folds", "2")
