@@ -32,10 +32,10 @@ class Made(SequenceDataset):
     """Synthetic sequences, found by clip name."""
 
     def __init__(self, made: list[ClipSequence], motion_crop: bool = False) -> None:
-        self.made = {lesson.name: lesson for lesson in made}
+        self.made = {sequence.name: sequence for sequence in made}
         clips = tuple(
-            Clip(Path(name), name, name, ("falls", "rises")[int(lesson.targets[0])])
-            for name, lesson in sorted(self.made.items())
+            Clip(Path(name), name, name, ("falls", "rises")[int(sequence.targets[0])])
+            for name, sequence in sorted(self.made.items())
         )
         dataset = Dataset(Path("."), clips, ("falls", "rises"), None, False)
         backbone = SimpleNamespace(device=torch.device("cpu"), motion_crop=motion_crop)
@@ -136,12 +136,12 @@ def test_clips_follow_another_and_are_judged_alone():
     torch.manual_seed(0)
     joined = comparing.after_other_clips(sequences)
     befores = set()
-    for lesson, longer in zip(sequences, joined, strict=True):
-        n = len(longer) - len(lesson)
-        assert n and (longer.targets[:n] == -1).all() and torch.equal(longer.targets[n:], lesson.targets)
-        assert torch.equal(longer.embeddings[n:], lesson.embeddings) and torch.equal(longer.times[n:], lesson.times)
+    for sequence, longer in zip(sequences, joined, strict=True):
+        n = len(longer) - len(sequence)
+        assert n and (longer.targets[:n] == -1).all() and torch.equal(longer.targets[n:], sequence.targets)
+        assert torch.equal(longer.embeddings[n:], sequence.embeddings) and torch.equal(longer.times[n:], sequence.times)
         (before,) = [other.name for other in sequences if torch.equal(other.embeddings, longer.embeddings[:n])]
-        assert before != lesson.name and (longer.times.diff() > 0).all()
+        assert before != sequence.name and (longer.times.diff() > 0).all()
         befores.add(before)
     assert len(befores) == 24
 
@@ -153,7 +153,7 @@ def test_no_clip_is_judged_by_a_model_trained_on_it(monkeypatch):
 
     def watched(train, test, experiment, seed):
         trained_on = {train.sequence(i, "plain").name for i in range(len(train))}
-        folds.append((trained_on, {lesson.name for lesson in test}))
+        folds.append((trained_on, {sequence.name for sequence in test}))
         return run_fold(train, test, experiment, seed)
 
     monkeypatch.setattr(crossval, "run_fold", watched)
@@ -183,15 +183,15 @@ class NegatedView(Made):
         self.views = ("plain", "mirror")
 
     def sequence(self, index: int, view: str) -> ClipSequence:
-        lesson = super().sequence(index, view)
-        return lesson if view == "plain" else replace(lesson, embeddings=-lesson.embeddings)
+        sequence = super().sequence(index, view)
+        return sequence if view == "plain" else replace(sequence, embeddings=-sequence.embeddings)
 
 
 def test_probes_are_fitted_to_all_views():
     """A probe does not learn what one view shows and another contradicts."""
-    made = [replace(lesson, embeddings=lesson.embeddings.clone()) for lesson in rising_and_falling(40)]
-    for lesson in made:
-        lesson.embeddings[:, 1] = 2.0 * lesson.targets - 1
+    made = [replace(sequence, embeddings=sequence.embeddings.clone()) for sequence in rising_and_falling(40)]
+    for sequence in made:
+        sequence.embeddings[:, 1] = 2.0 * sequence.targets - 1
     experiment = Experiment({"gated": CONFIG}, replace(RECIPE, epochs=1), 1.0, 1, baselines=True)
     for sequences, least, most in ((Made(made), 0.95, 1.0), (NegatedView(made), 0.0, 0.8)):
         results = cross_validate(sequences, experiment, 4)

@@ -176,7 +176,7 @@ def test_a_name_with_invalid_bytes_is_written(tmp_path):
 
 
 def test_stills_are_pictures_in_the_file_alone():
-    """A still that is no picture in the evaluation itself is not shown."""
+    """A still that is not an embedded picture is not shown."""
     made = evaluation(full=False)
     outside = ("https://host/x.png", "data:text/html;base64,AAAA", 'data:image/png;base64,A" onload="x', "x.png", 7)
     for video, still in zip(made["videos"], (STILL, *outside), strict=False):
