@@ -10,7 +10,6 @@ from liquidvision import __version__
 from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.formats import read_dataset
-from liquidvision.data.splits import Split, read_split
 from liquidvision.data.views import PLAIN_VIEW
 from liquidvision.errors import UsageError
 from liquidvision.evaluation.compare import compare_heads
@@ -26,8 +25,7 @@ from liquidvision.workflows.io_paths import refuse_overwriting
 from liquidvision.workflows.jobs import EvaluateJob
 from liquidvision.workflows.prepare_clips import embed_dataset, hash_clips, prepare_clips
 from liquidvision.workflows.progress import ProgressListener
-from liquidvision.workflows.train_model import EVALUATION_FILE, SPLIT_FILE
-from liquidvision.workflows.training_record import read_training_record, recipe_of_record
+from liquidvision.workflows.training_record import EVALUATION_FILE, TrainingHistory
 
 PARTS = ("auto", "all", "train", "validation", "test")
 
@@ -157,36 +155,6 @@ def check_evaluate_job(job: EvaluateJob) -> None:
     for path in (job.save_json, job.report):
         if path is not None:
             refuse_overwriting(path, exist_ok=job.exist_ok)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingHistory:
-    """How a model was trained, as far as its folder says.
-
-    Attributes:
-        folder: the model's; None where the model was never saved.
-        figures: the "training" of its evaluation; empty where unknown.
-        recipe, views, stride: of its training; where unknown, the defaults for the number of clips.
-        split: of the data that it was trained on; None where unknown.
-    """
-
-    folder: Path | None
-    figures: Mapping[str, Any]
-    recipe: Recipe
-    views: tuple[str, ...]
-    stride: int
-    split: Split | None
-
-    @classmethod
-    def of_model(cls, model: Model, clips: int) -> "TrainingHistory":
-        """Read the history of a model; `clips` is the number of clips that the defaults are for."""
-        folder = model.folder
-        figures = {} if folder is None else read_training_record(folder / EVALUATION_FILE)
-        recipe, views, stride = recipe_of_record(figures, clips)
-        split = None
-        if folder is not None and (folder / SPLIT_FILE).is_file():
-            split = read_split(folder / SPLIT_FILE)
-        return cls(folder, figures, recipe, views, stride, split)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from liquidvision.concurrency.cores import half_of_cores
-from liquidvision.data.audit import FrameTimes, fit_to_video
+from liquidvision.data.audit import fit_to_video
 from liquidvision.data.dataset import Dataset, labels_in
 from liquidvision.data.embedding_file import ClipEmbeddings
 from liquidvision.data.embeddings import EmbeddingStore
+from liquidvision.data.frame_times import FrameTimes
 from liquidvision.errors import SourceError
 from liquidvision.workflows.progress import ProgressListener
 
@@ -67,7 +68,7 @@ def prepare_clips(
             continue
         problems: list[str] = []
         if clip.label is None:
-            clip, problems = fit_to_video(clip, frame_times(store.get(clip.path)))
+            clip, problems = fit_to_video(clip, embedded_frame_times(store.get(clip.path)))
         clips.append(clip)
         for problem in problems:
             listener.warning(f"{clip.name}: {problem}")
@@ -93,7 +94,7 @@ def hash_clips(dataset: Dataset, store: EmbeddingStore) -> dict[str, str]:
     return hashes
 
 
-def frame_times(clip: ClipEmbeddings) -> FrameTimes:
+def embedded_frame_times(clip: ClipEmbeddings) -> FrameTimes:
     """Return the times of embedded frames; the last is shown as long as it says, or as long as the median frame."""
     steps = np.maximum(np.diff(clip.times), 0.0)
     last = float(int(clip.durations[-1]) * clip.time_base)

@@ -1,11 +1,8 @@
 """Trains one model: annotated clips with their embeddings in, a complete model folder out."""
 
-import csv
-import io
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +25,6 @@ from liquidvision.evaluation.evaluate import (
     summarize_results,
 )
 from liquidvision.evaluation.evaluation_file import encode_evaluation
-from liquidvision.files import write_atomic
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.folder import CONFIG_FILE, write_model_folder
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
@@ -41,9 +37,16 @@ from liquidvision.training.sequences import SequenceDataset
 from liquidvision.training.trainer import EpochRow, Trainer
 from liquidvision.workflows.card import model_card_text
 from liquidvision.workflows.progress import ProgressListener
+from liquidvision.workflows.training_record import (
+    EVALUATION_FILE,
+    METRICS_FILE,
+    SPLIT_FILE,
+    dataset_facts,
+    training_curve,
+    write_metrics,
+)
 
-STATE_FILE, FOLDS_FOLDER, METRICS_FILE = "training.safetensors", "training.folds", "metrics.csv"
-SPLIT_FILE, EVALUATION_FILE = "split.json", "evaluation.json"
+STATE_FILE, FOLDS_FOLDER = "training.safetensors", "training.folds"
 MAX_SEED = 2**32 - 1
 
 
@@ -293,46 +296,7 @@ def count_leaked(split: Split) -> int:
     return sum(parts != {"test"} for parts in inside.values())
 
 
-def dataset_facts(dataset: Dataset, parts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    """Return what distinguishes a dataset and its split from others: labels, clips, annotations and parts."""
-    return {
-        "name": dataset.root.name,
-        "labels": list(dataset.labels),
-        "background": dataset.background,
-        "grouped": dataset.grouped,
-        "clips": {clip.name: [clip.label, clip.group, *(astuple(i) for i in clip.intervals)] for clip in dataset.clips},
-        "parts": {part: list(names) for part, names in parts.items()},
-    }
-
-
 def describe_epoch(row: EpochRow) -> str:
     """Return an epoch's figures in a few words."""
     validation = "" if row.validation_accuracy is None else f" · validation {row.validation_accuracy:.0%}"
     return f"epoch {row.epoch} · loss {row.loss:.3f}{validation}"
-
-
-def training_curve(history: list[EpochRow]) -> dict[str, Any]:
-    """Return the losses by epoch, as the evaluation's "training" has them."""
-    return {
-        "epochs": [row.epoch for row in history],
-        "loss": [finite_or_none(row.loss) for row in history],
-        "validation": [finite_or_none(row.validation_loss) for row in history],
-        "metric": "loss",
-    }
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """Return a number that JSON can express, or None."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def write_metrics(path: Path, history: list[EpochRow]) -> None:
-    """Write metrics.csv, a line for every epoch so far."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [column.name for column in fields(EpochRow)])
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in history)
-    try:
-        write_atomic(path, text.getvalue().encode())
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error

@@ -1,13 +1,64 @@
-"""How a model was trained, as recorded in its folder."""
+"""How a training is recorded in the model's folder, written and read."""
 
+import csv
+import io
 import json
+import math
 from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from liquidvision.data.dataset import Dataset
+from liquidvision.data.splits import Split, read_split
 from liquidvision.data.views import PLAIN_VIEW
+from liquidvision.errors import SinkError
 from liquidvision.evaluation.evaluation_file import EVALUATION_FORMAT, EVALUATION_VERSION
+from liquidvision.files import write_atomic
+from liquidvision.models.model import Model
 from liquidvision.training.recipe import Recipe, default_plan
+from liquidvision.training.trainer import EpochRow
+
+METRICS_FILE, SPLIT_FILE, EVALUATION_FILE = "metrics.csv", "split.json", "evaluation.json"
+
+
+def dataset_facts(dataset: Dataset, parts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Return what distinguishes a dataset and its split from others: labels, clips, annotations and parts."""
+    return {
+        "name": dataset.root.name,
+        "labels": list(dataset.labels),
+        "background": dataset.background,
+        "grouped": dataset.grouped,
+        "clips": {clip.name: [clip.label, clip.group, *(astuple(i) for i in clip.intervals)] for clip in dataset.clips},
+        "parts": {part: list(names) for part, names in parts.items()},
+    }
+
+
+def training_curve(history: list[EpochRow]) -> dict[str, Any]:
+    """Return the losses by epoch, as the evaluation's "training" has them."""
+    return {
+        "epochs": [row.epoch for row in history],
+        "loss": [finite_or_none(row.loss) for row in history],
+        "validation": [finite_or_none(row.validation_loss) for row in history],
+        "metric": "loss",
+    }
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """Return a number that JSON can express, or None."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def write_metrics(path: Path, history: list[EpochRow]) -> None:
+    """Write metrics.csv, a line for every epoch so far."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [column.name for column in fields(EpochRow)])
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in history)
+    try:
+        write_atomic(path, text.getvalue().encode())
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def read_training_record(path: Path) -> dict[str, Any]:
@@ -28,3 +79,33 @@ def recipe_of_record(training: Mapping[str, Any], clips: int) -> tuple[Recipe, t
         return Recipe(**plan["recipe"]), tuple(map(str, plan["views"])), int(plan["stride"])
     except (KeyError, TypeError, ValueError):
         return default_plan(clips).recipe, (PLAIN_VIEW,), 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingHistory:
+    """How a model was trained, as far as its folder says.
+
+    Attributes:
+        folder: the model's; None where the model was never saved.
+        figures: the "training" of its evaluation; empty where unknown.
+        recipe, views, stride: of its training; where unknown, the defaults for the number of clips.
+        split: of the data that it was trained on; None where unknown.
+    """
+
+    folder: Path | None
+    figures: Mapping[str, Any]
+    recipe: Recipe
+    views: tuple[str, ...]
+    stride: int
+    split: Split | None
+
+    @classmethod
+    def of_model(cls, model: Model, clips: int) -> "TrainingHistory":
+        """Read the history of a model; `clips` is the number of clips that the defaults are for."""
+        folder = model.folder
+        figures = {} if folder is None else read_training_record(folder / EVALUATION_FILE)
+        recipe, views, stride = recipe_of_record(figures, clips)
+        split = None
+        if folder is not None and (folder / SPLIT_FILE).is_file():
+            split = read_split(folder / SPLIT_FILE)
+        return cls(folder, figures, recipe, views, stride, split)

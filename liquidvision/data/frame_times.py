@@ -1,0 +1,57 @@
+"""When the frames of a video are shown, and for how long."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from liquidvision.errors import SourceError
+from liquidvision.video.frame import Frame
+from liquidvision.video.read.open import open_video
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameTimes:
+    """The times of a video's frames.
+
+    Attributes:
+        times: (n,) seconds from the file's beginning.
+        durations: (n,) seconds for which each frame is shown.
+        damaged: number of packets that could not be decoded.
+    """
+
+    times: np.ndarray
+    durations: np.ndarray
+    damaged: int
+
+    @property
+    def end(self) -> float:
+        """When the last frame ends, in seconds from the file's beginning."""
+        return float((self.times + self.durations).max())
+
+
+def read_frame_times(path: Path) -> FrameTimes:
+    """Decode a file to its end and return the times of its frames.
+
+    Raises:
+        SourceError: the file is missing or cannot be read.
+        OSError: the system refuses access.
+    """
+    if not path.is_file():
+        raise SourceError(f"no such file: {path}")
+    with open_video(path) as reader:
+        times: list[Fraction] = []
+        last: Fraction | None = None
+        for picture in reader.pictures():
+            if not times:
+                # Check that its colours can be converted; doing so for every frame would take most of the time.
+                _ = Frame(picture.frame_pixels(), 0, picture.pts, picture.time_base).image
+            times.append(picture.pts * picture.time_base - reader.start_time)
+            last = None if picture.duration is None else picture.duration * picture.time_base
+        if not times:
+            raise SourceError(f"{path.name} holds no frame that can be decoded")
+        seconds = np.array([float(time) for time in times])
+        steps = np.maximum(np.diff(seconds), 0.0)
+        final = float(last) if last is not None else float(np.median(steps)) if len(steps) else 0.0
+        return FrameTimes(seconds, np.append(steps, final), reader.counts.damaged)
