@@ -79,7 +79,7 @@ def test_memory_is_bounded(monkeypatch):
     rows = np.array([row.frame for row in history.rows])
     assert 50 <= len(rows) <= 101 and rows[0] == 0
     assert len(set(np.diff(rows))) == 1 and count - rows[-1] <= rows[1]
-    assert history.tops.shape == (2, count) and history.frame_flips == count - 1
+    assert history.label_indices.shape == (2, count) and history.frame_flips == count - 1
     times = np.array([time for time, _ in history.thumbnails])
     assert MAX_THUMBNAILS / 4 < len(times) <= MAX_THUMBNAILS
     assert np.diff(times).max() < 0.04 * count / 25

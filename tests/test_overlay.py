@@ -7,8 +7,8 @@ import pytest
 
 from liquidvision.errors import UsageError
 from liquidvision.prediction import Prediction
-from liquidvision.rendering.overlay import ALONE, MEMORY, Overlay, StreamOverlay
-from liquidvision.rendering.panels import DOWN, UP, TimelineStrip, place_charts, place_strip
+from liquidvision.rendering.overlay import ALONE_NAMES, MEMORY_NAMES, Overlay, StreamOverlay
+from liquidvision.rendering.panels import NEGATIVE_COLOR, POSITIVE_COLOR, TimelineStrip, place_charts, place_strip
 from liquidvision.rendering.primitives import Box, Scale, class_color, shorten, text_width
 from liquidvision.rendering.timeline import MAX_RUNS
 
@@ -40,7 +40,7 @@ def grey(width: int, height: int, level: int = 128) -> np.ndarray:
 
 def strip_of(image: np.ndarray, compare: bool = False) -> TimelineStrip:
     height, width = image.shape[:2]
-    strip = place_strip(height, width, Scale.of(height, width), (ALONE, MEMORY) if compare else ())
+    strip = place_strip(height, width, Scale.for_picture(height, width), (ALONE_NAMES, MEMORY_NAMES) if compare else ())
     assert strip is not None
     return strip
 
@@ -193,7 +193,7 @@ def test_bars_are_as_long_as_the_scores() -> None:
     assert lengths[2] / lengths[0] == pytest.approx(0.4, abs=0.02)
     full = drawer(("bars",)).draw(grey(1280, 720), predict(0, 0, best=1.0))
     length = (full == class_color(0)).all(axis=2).sum(axis=1).max()
-    scale = Scale.of(720, 1280)
+    scale = Scale.for_picture(720, 1280)
     assert length == pytest.approx(13.5 * scale.unit - 2 * scale.pad, abs=2)
     assert length / lengths[0] == pytest.approx(2.0, abs=0.02)
 
@@ -266,7 +266,7 @@ def test_the_hidden_state_goes_up_and_down_from_zero() -> None:
     def lengths(*state: float) -> tuple[int, int]:
         prediction = replace(predict(0, 0), hidden_state=np.float32(state))
         out = drawer(("state",)).draw(image, prediction)
-        up, down = ((out == color).all(axis=2) for color in (UP, DOWN))
+        up, down = ((out == color).all(axis=2) for color in (POSITIVE_COLOR, NEGATIVE_COLOR))
         if up.any() and down.any():
             assert np.flatnonzero(up.any(1)).max() <= np.flatnonzero(down.any(1)).min()
         return up.any(1).sum(), down.any(1).sum()
@@ -283,7 +283,7 @@ def test_the_hidden_state_goes_up_and_down_from_zero() -> None:
 def test_charts_lie_beside_each_other(size: tuple[int, int], compare: bool) -> None:
     """Time constants and hidden state overlap neither each other nor the cards, and keep within the picture."""
     width, height = size
-    scale = Scale.of(height, width)
+    scale = Scale.for_picture(height, width)
     wide = round((10 if compare else 13.5) * scale.unit)
     tops = [Box(scale.margin, scale.margin, min(scale.margin + wide, width), scale.margin + round(9 * scale.unit))]
     if compare:

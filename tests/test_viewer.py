@@ -42,7 +42,7 @@ class FakeWindow:
         self.images.append(image)
         self.statuses.append(status)
 
-    def key(self, seconds: float) -> str:
+    def read_key(self, seconds: float) -> str:
         threading.Event().wait(seconds)
         number = min(self.keys, default=None)
         if number is None or len(self.images) < number:

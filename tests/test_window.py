@@ -16,7 +16,7 @@ import pytest
 from commands import Run, one_line
 
 from liquidvision import open_video
-from liquidvision.rendering.window import GROUND, RED, StatusLine, check_display, compose
+from liquidvision.rendering.window import BACKGROUND, RED, StatusLine, check_display, compose_window
 
 NEEDED = ("Xvfb", "xdotool")
 needs_display = pytest.mark.skipif(
@@ -32,9 +32,9 @@ KEYS = (("space", "pause"), ("q", "quit"))
 def test_every_window_is_filled(size: tuple[int, int], picture: tuple[int, int]) -> None:
     """Whatever the sizes of picture and window, it is filled, with the picture in its own proportions."""
     image = np.full((picture[1], picture[0], 3), 200, np.uint8)
-    canvas = compose(image, 1.0, *size, StatusLine("with memory", "h: help", True, KEYS))
+    canvas = compose_window(image, 1.0, *size, StatusLine("with memory", "h: help", True, KEYS))
     assert canvas.shape == (size[1], size[0], 3) and canvas.dtype == np.uint8
-    canvas = compose(image, 1.0, *size, StatusLine("", ""))
+    canvas = compose_window(image, 1.0, *size, StatusLine("", ""))
     rows, columns = np.nonzero((canvas == 200).all(axis=2))
     wide, tall = np.ptp(columns) + 1, np.ptp(rows) + 1
     assert wide / tall == pytest.approx(picture[0] / picture[1], rel=0.1)
@@ -43,7 +43,7 @@ def test_every_window_is_filled(size: tuple[int, int], picture: tuple[int, int])
 
 def test_pixels_that_are_no_squares() -> None:
     """A picture whose pixels are wide is shown as wide as it is meant."""
-    canvas = compose(np.full((100, 100, 3), 200, np.uint8), 2.0, 640, 480, StatusLine("", ""))
+    canvas = compose_window(np.full((100, 100, 3), 200, np.uint8), 2.0, 640, 480, StatusLine("", ""))
     rows, columns = np.nonzero((canvas == 200).all(axis=2))
     assert np.ptp(columns) / np.ptp(rows) == pytest.approx(2, abs=0.02)
 
@@ -53,7 +53,7 @@ def test_the_line_and_the_keys() -> None:
     image = np.full((480, 640, 3), 200, np.uint8)
 
     def drawn(said: StatusLine, color: tuple[int, int, int]) -> int:
-        return int((compose(image, 1.0, 640, 520, said) == color).all(axis=2).sum())
+        return int((compose_window(image, 1.0, 640, 520, said) == color).all(axis=2).sum())
 
     plain, dotted = StatusLine("left", "right"), StatusLine("left", "right", recording=True)
     assert drawn(plain, RED) == 0 < drawn(dotted, RED)
@@ -62,7 +62,7 @@ def test_the_line_and_the_keys() -> None:
         == drawn(dotted, (200, 200, 200))
         > drawn(plain._replace(keys=KEYS), (200, 200, 200))
     )
-    assert drawn(plain._replace(keys=KEYS), GROUND) > drawn(plain, GROUND)
+    assert drawn(plain._replace(keys=KEYS), BACKGROUND) > drawn(plain, BACKGROUND)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a display is told by the environment on Linux alone")

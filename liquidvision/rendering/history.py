@@ -1,4 +1,4 @@
-"""What is remembered of a stream to draw it afterwards: little for each frame, and a few thumbnails."""
+"""A compact record of a whole stream, to draw it afterwards."""
 
 from array import array
 from typing import NamedTuple
@@ -9,17 +9,17 @@ from liquidvision.inference.runs import RunTracker
 from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
 
-MAX_ROWS = 20_000  # frames whose scores, norms and time constants are held; a picture has fewer columns
+MAX_ROWS = 20_000  # frames whose scores, norms and time constants are kept; a picture has fewer columns
 MAX_THUMBNAILS = 128
-GAP_SECONDS = 1.0  # seconds without a frame that are a gap, where frames do not usually lie as far apart
-MIN_THUMBNAIL_HEIGHT = 135  # least height in pixels, where the frame has as much
+MIN_GAP_SECONDS = 1.0  # shortest time without a frame that counts as a gap; longer if frames are usually far apart
+MIN_THUMBNAIL_HEIGHT = 135  # pixels, unless the frame is smaller
 
 
 class HistoryRow(NamedTuple):
-    """What is held of a frame beside its time and labels.
+    """The data kept for some frames, beside their time and labels.
 
     Attributes:
-        frame: its number among all frames written.
+        frame: the frame's number in the history, from 0.
         scores, frame_scores: (classes,) float32.
         time_constants: (units,) float32 seconds, or None.
         norm: the Euclidean norm of the hidden state, or None.
@@ -33,18 +33,18 @@ class HistoryRow(NamedTuple):
 
 
 class StreamHistory:
-    """Takes in frames with their predictions, and holds what a picture of the whole stream needs.
+    """Collect what a picture of the whole stream needs from frames and their predictions.
 
-    Of every frame its time and its two labels are held: 16 bytes, 40 MB for a day. What is larger is
-    thinned in a long stream: past `MAX_ROWS` rows every other one is dropped, and from then on every
-    second frame is held, then every fourth, and so on. Thumbnails are thinned likewise, by time.
+    The time and the two labels of every frame are kept: 16 bytes, 40 MB for a day. Larger data is thinned in a long
+    stream: beyond `MAX_ROWS` rows every other one is dropped, and from then on every second frame gets a row, then
+    every fourth, and so on. Thumbnails are thinned in the same way, by time.
 
     Attributes:
         labels: the names of the classes.
-        repeats: when a frame came with the time of the one before, in seconds on the picture's clock.
-        backwards: times that ran backwards; the picture's clock then goes on from the last instant.
+        repeats: times of frames with the same time as the frame before, in seconds on the picture's clock.
+        backwards: how often the source's clock stepped back; the picture's clock then continues from the last instant.
         rows: see `HistoryRow`.
-        thumbnails: seconds on the picture's clock and (h, w, 3) uint8 RGB.
+        thumbnails: pairs of seconds on the picture's clock and (h, w, 3) uint8 RGB.
     """
 
     def __init__(self) -> None:
@@ -54,15 +54,15 @@ class StreamHistory:
         self.repeats = array("d")
         self.rows: list[HistoryRow] = []
         self.thumbnails: list[tuple[float, np.ndarray]] = []
-        self._times, self._tops, self._alone = array("d"), array("i"), array("i")
-        self._every = 1  # frame is held
+        self._times, self._label_indices, self._frame_label_indices = array("d"), array("i"), array("i")
+        self._frames_per_row = 1
         self._spacing = 0.0  # seconds between thumbnails
-        self._offset = 0.0  # what is added to the source's clock, so that the picture's never runs backwards
+        self._offset = 0.0  # seconds added to the source's clock, so that the picture's clock never steps back
         self._last_time: float | None = None  # of the last instant, on the picture's clock
         self._last_seconds: float | None = None
 
     def add(self, frame: Frame, prediction: Prediction) -> None:
-        """Take in the next frame and what the model makes of it."""
+        """Add the next frame and its prediction."""
         self.labels = prediction.labels
         top, alone = prediction.label_index, prediction.frame_label_index
         self._with_memory.see(prediction.time, top)
@@ -70,8 +70,8 @@ class StreamHistory:
         time = prediction.time + self._offset
         number = len(self._times)
         self._times.append(time)
-        self._tops.append(top)
-        self._alone.append(alone)
+        self._label_indices.append(top)
+        self._frame_label_indices.append(alone)
         before = time if self._last_time is None else self._last_time
         if time < before:
             self.backwards += 1
@@ -81,14 +81,14 @@ class StreamHistory:
             self.repeats.append(time)
         self._last_time = time
         self._last_seconds = frame.duration_seconds
-        if number % self._every == 0:
+        if number % self._frames_per_row == 0:
             hidden = prediction.hidden_state
             norm = None if hidden is None else float(np.linalg.norm(hidden))
             self.rows.append(
                 HistoryRow(number, prediction.scores, prediction.frame_scores, prediction.time_constants, norm)
             )
             if len(self.rows) > MAX_ROWS:
-                self.rows, self._every = self.rows[::2], 2 * self._every
+                self.rows, self._frames_per_row = self.rows[::2], 2 * self._frames_per_row
         # Strictly later, so that any number of repeated frames is one thumbnail.
         if not self.thumbnails or time > self.thumbnails[-1][0] + self._spacing:
             self.thumbnails.append((time, make_thumbnail(frame.image)))
@@ -103,47 +103,47 @@ class StreamHistory:
 
     @property
     def frame_flips(self) -> int:
-        """Changes of the most probable label by each frame alone."""
+        """Changes of the most probable label from each frame alone."""
         return self._frame_alone.flips
 
     def _thin_thumbnails(self) -> None:
         kept = self.thumbnails[:1]
-        for one in self.thumbnails[1:]:
-            if one[0] > kept[-1][0] + self._spacing:
-                kept.append(one)
+        for thumbnail in self.thumbnails[1:]:
+            if thumbnail[0] > kept[-1][0] + self._spacing:
+                kept.append(thumbnail)
         self.thumbnails = kept
 
     @property
     def times(self) -> np.ndarray:
-        """(frames,) float64 seconds on the picture's clock, never falling."""
+        """(frames,) float64 seconds on the picture's clock, never decreasing."""
         return np.array(self._times)
 
     @property
-    def tops(self) -> np.ndarray:
-        """(2, frames) the number of the top label by each frame alone, and with memory."""
-        return np.array([self._alone, self._tops])
+    def label_indices(self) -> np.ndarray:
+        """(2, frames) numbers of the most probable labels: from each frame alone, and with memory."""
+        return np.array([self._frame_label_indices, self._label_indices])
 
     @property
-    def usual(self) -> float:
-        """The usual seconds from one frame to the next: the median; where there is none, what the last frame says."""
+    def usual_step(self) -> float:
+        """The median seconds between frames; the last frame's duration if all frames have one time."""
         steps = np.diff(self.times)
         return float(np.median(steps[steps > 0])) if (steps > 0).any() else self._last_seconds or 1.0
 
     @property
     def end(self) -> float:
-        """Seconds at which the last frame ends, as far as is known; above the first frame's time."""
-        return self._times[-1] + (self._last_seconds or self.usual)
+        """The estimated time at which the last frame ends, in seconds; later than the first frame's time."""
+        return self._times[-1] + (self._last_seconds or self.usual_step)
 
     @property
     def gaps(self) -> list[tuple[float, float]]:
-        """From and to when nothing was shown; a frame before a gap is taken to be shown as long as is usual."""
-        times, usual = self.times, self.usual
-        before = np.flatnonzero(np.diff(times) > max(GAP_SECONDS, 5 * usual))
+        """(start, end) of each gap in seconds. A frame before a gap is assumed to be visible for the usual time."""
+        times, usual = self.times, self.usual_step
+        before = np.flatnonzero(np.diff(times) > max(MIN_GAP_SECONDS, 5 * usual))
         return [(float(times[i]) + usual, float(times[i + 1])) for i in before]
 
 
 def make_thumbnail(image: np.ndarray) -> np.ndarray:
-    """A small copy of a picture (h, w, 3): the means of whole squares of pixels, so that nothing flickers."""
+    """Return a small copy of a picture (h, w, 3) uint8: the means of squares of pixels, which do not flicker."""
     side = max(1, min(image.shape[:2]) // MIN_THUMBNAIL_HEIGHT)
     height, width = (n // side * side for n in image.shape[:2])
     squares = image[:height, :width].reshape(height // side, side, width // side, side, 3)

@@ -1,66 +1,67 @@
-"""What the overlay remembers of one stream: recent labels, flips, and the order of its bars."""
+"""The overlay's memory of one stream: recent labels, flips, and the order of the bars."""
 
 import numpy as np
 
 from liquidvision.inference.runs import RunTracker
 from liquidvision.prediction import Prediction
 
-MAX_RUNS = 4096  # more runs than columns of a 4K picture cannot be distinguished
+MAX_RUNS = 4096  # a 4K picture has fewer columns
 UNSURE_LABEL = -1  # label of a run in which the best score is below the threshold
 
 
 class TimelineSide:
-    """One of the two answers for a stream, with memory or by each frame alone.
+    """One of the two predictions for a stream: with memory, or from each frame alone.
 
     Attributes:
         shown: the runs to draw; `UNSURE_LABEL` where the best score is below the threshold.
     """
 
     def __init__(self) -> None:
-        self._decided = RunTracker()
+        self._all = RunTracker()
         self.shown = RunTracker(max_runs=MAX_RUNS)
         self._rows: list[int] = []
 
     @property
     def flips(self) -> int:
-        """Changes of the most probable label, whether it was shown as sure or not."""
-        return self._decided.flips
+        """Changes of the most probable label, including labels shown as unsure."""
+        return self._all.flips
 
     def see(self, time: float, label: int, score: float, conf: float, seconds: float) -> None:
-        """Take in the next frame's most probable label and its score; keep the last `seconds`."""
-        self._decided.see(time, label)
+        """Add the next frame's most probable label and its score; keep the last `seconds`."""
+        self._all.see(time, label)
         self.shown.see(time, label if score >= conf else UNSURE_LABEL)
         self.shown.forget_before(time - seconds)
 
     def arrange_rows(self, scores: np.ndarray, count: int) -> list[int]:
-        """Return the `count` best classes; a class that was there before keeps its row, so that rows do not jump."""
+        """Return the `count` best classes in display order. A class keeps its row while it is among the best."""
         if count >= len(scores):
             return list(range(len(scores)))
         best = [int(i) for i in np.argsort(-scores, kind="stable")[:count]]
         kept = [index if index in best else None for index in self._rows[:count]]
         kept += [None] * (count - len(kept))
-        newcomers = iter([index for index in best if index not in kept])
-        self._rows = [next(newcomers) if index is None else index for index in kept]
+        new_classes = iter([index for index in best if index not in kept])
+        self._rows = [next(new_classes) if index is None else index for index in kept]
         return self._rows
 
 
 class StreamTimeline:
-    """What an overlay remembers of one stream.
+    """The recent predictions of one stream.
 
     Attributes:
-        memory, alone: the two answers.
+        memory: predictions with memory.
+        alone: predictions from each frame alone.
     """
 
     def __init__(self) -> None:
         self.memory, self.alone = TimelineSide(), TimelineSide()
 
     def see(self, prediction: Prediction, conf: float, seconds: float) -> None:
-        """Take in the next prediction.
+        """Add the prediction of the stream's next frame.
 
         Args:
-            prediction: of the stream's next frame.
-            conf: the threshold below which a label is unsure, 0 to 1.
-            seconds: how much of the past to keep.
+            prediction: of the next frame.
+            conf: score below which a label is shown as unsure, 0 to 1.
+            seconds: length of the history to keep.
         """
         time = prediction.time
         self.memory.see(time, prediction.label_index, prediction.score, conf, seconds)

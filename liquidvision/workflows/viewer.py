@@ -82,7 +82,7 @@ class Screen(Protocol):
 
     def show(self, image: np.ndarray, status: StatusLine, /) -> None: ...
 
-    def key(self, seconds: float, /) -> str: ...
+    def read_key(self, seconds: float, /) -> str: ...
 
 
 class Recorder:
@@ -212,7 +212,7 @@ class Viewer:
 
     def _handle_key(self, seconds: float) -> None:
         """Wait up to `seconds` for a key, and do what it stands for."""
-        key = self._screen.key(seconds)
+        key = self._screen.read_key(seconds)
         if key in ("q", ESCAPE) or self._screen.closed:
             self._quit = True
         elif key == " ":
