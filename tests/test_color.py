@@ -11,6 +11,7 @@ import pytest
 from liquidvision import open_video
 from liquidvision.video.pixels import Pixels
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
+from liquidvision.video.read.orientation import AS_STORED
 from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, hdr_to_sdr, pq_code
 
 GREYS = np.array([0, 1, 10, 50, 100, 203, 400, 1000, 4000])  # cd/m²
@@ -104,7 +105,7 @@ def test_constant_luminance_is_taken_for_the_usual(make_video) -> None:
             with av.open(str(make_video())) as container:
                 frame = next(container.decode(video=0))
             frame.colorspace = matrix
-            pixels = DecodedPixels(frame, 0, Scaler())
+            pixels = DecodedPixels(frame, AS_STORED, Scaler())
             assert pixels.planes().matrix == BT2020
             forms.append(make(pixels))
     for one, other in zip(forms[:3], forms[3:], strict=True):

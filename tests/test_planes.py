@@ -16,6 +16,8 @@ from liquidvision import Frame, Model, Overlay, Prediction, Preprocessing, Sessi
 from liquidvision.rendering.canvas import DrawnPixels
 from liquidvision.video.color import planes_to_rgb
 from liquidvision.video.pixels import Pixels, Planes
+from liquidvision.video.read.decoded import DecodedPixels, Scaler
+from liquidvision.video.read.orientation import Orientation
 from liquidvision.video.write.av_writer import AVVideoSink
 
 TICK = Fraction(1, 25)
@@ -69,7 +71,7 @@ def test_straight_to_the_networks_size(
 
 
 def test_turned_pictures_are_turned_after_they_shrank(make_video, tmp_path: Path) -> None:
-    """Rotated clips give upright pictures from planes, too."""
+    """Rotated and mirrored clips give upright pictures from planes, too."""
     source, turned = make_video(size=(96, 64)), tmp_path / "turned.mp4"
     with av.open(str(source)) as there, av.open(str(turned), "w") as here:
         stream = here.add_stream_from_template(there.streams.video[0])
@@ -79,18 +81,16 @@ def test_turned_pictures_are_turned_after_they_shrank(make_video, tmp_path: Path
                 here.mux(packet)
     with open_video(source) as video:
         lying = next(iter(video))
-    from liquidvision.video.read.decoded import DecodedPixels, Scaler
-
     with av.open(str(source)) as container:
         decoded = next(container.decode(video=0))
-    for turns in range(4):
-        pixels = DecodedPixels(decoded, turns, Scaler())
+    for orientation in (Orientation(turns, mirrored) for turns in range(4) for mirrored in (False, True)):
+        pixels = DecodedPixels(decoded, orientation, Scaler())
         tall, wide = pixels.size
-        assert (tall, wide) == np.rot90(lying.image, turns).shape[:2]
-        assert (pixels.rgb() == np.rot90(lying.image, turns)).all()
+        assert (tall, wide) == orientation.apply(lying.image).shape[:2]
+        assert (pixels.rgb() == orientation.apply(lying.image)).all()
         small, planes = pixels.resized(tall // 2, wide // 2), pixels.planes()
         assert small is not None and planes is not None
-        upright = np.rot90(lying.image, turns).reshape(tall // 2, 2, wide // 2, 2, 3).mean((1, 3))
+        upright = orientation.apply(lying.image).reshape(tall // 2, 2, wide // 2, 2, 3).mean((1, 3))
         assert np.abs(small.transpose(1, 2, 0) - upright).mean() < 6
         assert np.abs(DrawnPixels(planes).rgb().astype(int) - pixels.rgb()).mean() < 3
 

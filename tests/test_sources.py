@@ -20,9 +20,9 @@ from liquidvision import ArrayReader, LiveOptions, open_video
 from liquidvision.concurrency.prefetch import Prefetcher
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.video.read import opencv_reader
-from liquidvision.video.read.av_reader import Timestamps
 from liquidvision.video.read.container import public_name
 from liquidvision.video.read.reader import ReadWindow, VideoReader
+from liquidvision.video.read.timestamps import Timestamps
 
 MakeVideo = Callable[..., Path]
 TICK = Fraction(1, 12800)

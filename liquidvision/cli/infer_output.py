@@ -119,6 +119,7 @@ class InferOutput(SourceListener):
             "repeated frames": summary.repeated,
             "gaps": summary.gaps,
             "damaged packets or pictures": summary.damaged,
+            "frames with an impossible time, placed between the frames around them": summary.outliers,
             "frames dropped because later ones had arrived": summary.dropped,
             "frames dropped because they had waited too long": summary.stale,
             "times reconnected": summary.reconnects,

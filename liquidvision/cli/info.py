@@ -71,11 +71,13 @@ def describe_info(info: "VideoInfo") -> str:
     rate = f"{float(info.rate):.3f} frames/s on average" if info.rate else "frame rate unknown"
     length = f"{info.duration:.3f} s" if info.duration is not None else "length unknown"
     frames = f", {info.num_frames_from_header} frames according to its header" if info.num_frames_from_header else ""
-    rotated = f", rotated by {info.rotation}° to be upright" if info.rotation else ""
+    turned = [f"rotated by {info.rotation}°"] if info.rotation else []
+    turned += ["mirrored"] if info.mirrored else []
+    upright = f", {' and '.join(turned)} to be upright" if turned else ""
     aspect = f", pixel aspect {info.pixel_aspect}" if info.pixel_aspect != 1 else ""
     lines = [
         f"{info.name}: {length}{frames}",
-        f"  video  {info.codec} {info.pixel_format} {info.width}x{info.height}{aspect}{rotated}",
+        f"  video  {info.codec} {info.pixel_format} {info.width}x{info.height}{aspect}{upright}",
         f"         {rate}{', live' if info.live else ''}",
         f"  sound  {info.audio_codec or ('yes' if info.has_audio else 'none')}",
     ]

@@ -22,6 +22,7 @@ class Summary:
         backwards: how often the clock stepped back.
         gaps: steps longer than the session's `max_gap`.
         damaged: packets and frames that were damaged or could not be decoded.
+        outliers: frames whose time was far from those before and after; they got times in between.
         dropped: frames of a live source that were dropped because newer ones arrived before they were used.
         stale: frames dropped because they had waited too long.
         reconnects: times that a lost source was opened again.
@@ -41,6 +42,7 @@ class Summary:
     backwards: int = 0
     gaps: int = 0
     damaged: int = 0
+    outliers: int = 0
     dropped: int = 0
     stale: int = 0
     reconnects: int = 0

@@ -63,6 +63,7 @@ class VideoInfo:
         codec: name of the video codec, or of the capture interface.
         num_frames_from_header: frame count from the header; None where it has none.
         rotation: degrees, counter-clockwise, by which the stored pictures are rotated to be upright.
+        mirrored: whether the rotated pictures are then mirrored from left to right.
         container: FFmpeg's name of the container; empty where unknown.
         pixel_format: FFmpeg's name of the pixel format; empty where unknown.
         audio_codec: FFmpeg's name of the sound's codec; empty where unknown.
@@ -79,6 +80,7 @@ class VideoInfo:
     codec: str = ""
     num_frames_from_header: int | None = None
     rotation: int = 0
+    mirrored: bool = False
     container: str = ""
     pixel_format: str = ""
     audio_codec: str = ""

@@ -13,6 +13,7 @@ from liquidvision.video.read.reader import VideoReader
 
 SOURCE_COUNTERS = {
     "damaged": "Packets and pictures that were damaged or could not be decoded",
+    "outliers": "Frames with an impossible time, placed between the frames around them",
     "dropped": "Frames dropped because later ones had arrived",
     "stale": "Frames dropped because they had waited too long",
     "reconnects": "Times that a lost source was opened again",

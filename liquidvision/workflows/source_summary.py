@@ -45,7 +45,7 @@ class SummaryBuilder:
     def finish(self, outputs: list[Path]) -> Summary:
         """Return the summary, with what the reader and the session counted and the outputs that were written."""
         summary = self.summary
-        for name in ("damaged", "dropped", "stale", "reconnects"):
+        for name in ("damaged", "outliers", "dropped", "stale", "reconnects"):
             setattr(summary, name, getattr(self._reader.counts, name))
         for name in ("repeated", "backwards", "gaps"):
             setattr(summary, name, getattr(self._session, name))

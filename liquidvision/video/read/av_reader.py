@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ from liquidvision.video.frame import VideoInfo
 from liquidvision.video.read.container import (
     ALWAYS_LIVE,
     DEFAULT_TIMEOUT,
+    FORMATS_WITHOUT_TIMES,
+    can_seek,
     error_reason,
     find_video_stream,
     open_container,
@@ -23,16 +26,17 @@ from liquidvision.video.read.container import (
 )
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
 from liquidvision.video.read.hardware import find_accelerator, to_planar
+from liquidvision.video.read.orientation import AS_STORED, frame_orientation
 from liquidvision.video.read.reader import MAX_PIXELS, DecodedPicture, ReadWindow, VideoReader
 from liquidvision.video.read.side_tracks import AVSideTracks
+from liquidvision.video.read.timestamps import Timestamps, in_display_order, without_outliers
 
 log = logging.getLogger(__name__)
 
 MICROSECOND = Fraction(1, 1_000_000)
 HTTP_SCHEMES = ("http", "https")  # live if the container states no duration
-# Formats that carry no times. FFmpeg would assume 25 frames per second, so the time of arrival is used instead.
-FORMATS_WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
 MAX_CONSECUTIVE_DAMAGE = 10_000  # broken packets in a row, without a picture between them
+SEEK_MARGINS = (0, 2, 10, 60)  # seconds before the start: where a seek has landed too late, it is repeated earlier
 
 
 class AVReader(VideoReader):
@@ -67,16 +71,21 @@ class AVReader(VideoReader):
         self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
         # FFmpeg crashes if a container is read after or while it is closed.
         self._lock, self._closed = threading.Lock(), False
-        self._container = open_container(
+        self._connect = partial(
+            open_container,
             source,
             max_pixels=max_pixels,
             timeout=timeout,
             follow=follow,
             hwaccel=find_accelerator(hwaccel) if hwaccel else None,
         )
+        self._container = self._connect()
         self._scaler = Scaler()
+        self._orientation = AS_STORED
         self._consecutive_damage = 0  # broken packets since the last picture
         self._first_picture: DecodedPicture | None = None
+        self._landing = False  # whether a seek is being tried
+        self._begins_with_key: bool | None = None  # whether the first picture decoded after a seek is a key frame
         self._pictures: Iterator[DecodedPicture] = iter(())
         self._packets: Iterator[av.Packet] = iter(())
         try:
@@ -86,6 +95,22 @@ class AVReader(VideoReader):
             raise
 
     def _start_reading(self) -> None:
+        self._prepare_stream()
+        start = self._container.start_time
+        if start is not None and not self._use_arrival_time:
+            self.start_time = Fraction(start, av.time_base)
+        self._opened = time.monotonic()
+        # The first picture shows what the header does not: whether it can be decoded, and its orientation.
+        self._first_picture = self._seek() if self.window.start > 0 else self._restart_decoding()
+        if self._first_picture is None:
+            name = public_name(self._source)
+            raise SourceError(f"{name} has no picture that can be decoded; expected a file with intact video")
+        if self.counts.outliers and self.window.start == 0:  # the container's start is that of the outlier
+            self.start_time = self._first_picture.pts * self._first_picture.time_base
+        self.info = self._describe(public_name(self._source))
+
+    def _prepare_stream(self) -> None:
+        """Choose the container's video stream and set up its decoder."""
         container, name = self._container, public_name(self._source)
         stream = find_video_stream(container)
         if stream is None:
@@ -101,27 +126,27 @@ class AVReader(VideoReader):
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         # The other cores run the network and the encoder.
         stream.codec_context.thread_count = half_of_cores()
-        kind, url = container.format.name, str(self._source)
+        url = str(self._source)
         scheme = urlsplit(url).scheme.lower() if "://" in url else ""
         self._live = self._follow or scheme in ALWAYS_LIVE or (scheme in HTTP_SCHEMES and container.duration is None)
         # Frame threads decode several pictures at once, which delays each of them; live sources need each at once.
         stream.thread_type = "SLICE" if self._live else "AUTO"
-        self._use_arrival_time = self._live and not self._follow and kind in FORMATS_WITHOUT_TIMES
-        # AVI stores no pts: FFmpeg fills in the storage order, and only the dts is evenly spaced.
+        # Where FFmpeg would assume a rate, a live source's frames get the times of their arrival.
+        self._use_arrival_time = self._live and not self._follow and container.format.name in FORMATS_WITHOUT_TIMES
         self._time_base = MICROSECOND if self._use_arrival_time else stream.time_base or Fraction(1, av.time_base)
-        self._timestamps = Timestamps(stream.guessed_rate, self._time_base, by_dts=kind == "avi")
-        start = container.start_time
-        self.start_time = (
-            Fraction(start, av.time_base) if start is not None and not self._use_arrival_time else Fraction(0)
-        )
-        self._opened = time.monotonic()
-        self._seek()
+
+    def _restart_decoding(self) -> DecodedPicture | None:
+        """Decode from the container's position; return the first picture."""
+        # AVI stores no pts: FFmpeg fills in the storage order, and only the dts is evenly spaced.
+        by_dts = self._container.format.name == "avi"
+        self._timestamps = Timestamps(self._stream.guessed_rate, self._time_base, by_dts=by_dts)
+        self._begins_with_key = None
         self._pictures = self._decode()
-        # The first picture shows what the header does not: whether it can be decoded, and its rotation.
-        self._first_picture = next(self._pictures, None)
-        if self._first_picture is None:
-            raise SourceError(f"{name} has no picture that can be decoded; expected a file with intact video")
-        self.info = self._describe(name)
+        if not self._live:  # a live source must not wait for later pictures
+            if self._stream.codec_context.reorder_depth and not by_dts:
+                self._pictures = in_display_order(self._pictures, self._timestamps)
+            self._pictures = without_outliers(self._pictures, self.counts)
+        return next(self._pictures, None)
 
     def _too_large_message(self, width: int, height: int) -> str:
         return (
@@ -129,18 +154,43 @@ class AVReader(VideoReader):
             "raise --max-pixels to read it"
         )
 
-    def _seek(self) -> None:
-        if self.window.start > 0:
-            tick = int((self.start_time + Fraction(self.window.start)) / self._time_base)
+    def _seek(self) -> DecodedPicture | None:
+        """Seek to the start of the window; return the first picture, which is not after it if there is an earlier one.
+
+        In containers without an index a seek may land between key frames, after which nothing can be decoded up to the
+        next one. It is then repeated earlier, and at last everything is decoded from the beginning.
+        """
+        if not can_seek(self._container.format):
+            return self._restart_decoding()
+        start = self.start_time + Fraction(self.window.start)
+        damaged = self.counts.damaged
+        for margin in SEEK_MARGINS:
+            if margin >= self.window.start:
+                break
             try:
+                tick = int((start - margin) / self._time_base)
                 self._container.seek(tick, stream=self._stream, backward=True)
             except av.error.FFmpegError:  # not seekable: frames before the start are decoded and skipped
                 log.info("cannot seek; reading from the beginning")
+                return self._restart_decoding()
+            self._landing = not self._live
+            first = self._restart_decoding()
+            self._landing = False
+            landed = first is not None and (first.pts - Fraction(1, 2)) * first.time_base <= start
+            if self._live or (landed and self._begins_with_key):
+                return first
+            self.counts.damaged = damaged
+        log.info("cannot seek to %s s; decoding from the beginning", self.window.start)
+        self._pictures, self._packets = iter(()), iter(())
+        self._container.close()
+        self._container = self._connect()
+        self._prepare_stream()
+        return self._restart_decoding()
 
     def _describe(self, name: str) -> VideoInfo:
         stream, container = self._stream, self._container
         width, height, aspect = self._size[0], self._size[1], stream.sample_aspect_ratio or Fraction(1)
-        if self._quarter_turns % 2:
+        if self._orientation.swaps_sides:
             width, height, aspect = height, width, 1 / aspect
         duration = None
         if stream.duration and stream.time_base:
@@ -159,7 +209,8 @@ class AVReader(VideoReader):
             pixel_aspect=aspect,
             codec=stream.codec_context.name,
             num_frames_from_header=stream.frames or None,
-            rotation=self._quarter_turns * 90,
+            rotation=self._orientation.quarter_turns * 90,
+            mirrored=self._orientation.mirrored,
             container=container.format.name,
             pixel_format=stream.codec_context.pix_fmt or "",
             audio_codec=audio[0].codec_context.name if audio else "",
@@ -199,6 +250,8 @@ class AVReader(VideoReader):
             raise self._source_lost(error_reason(error)) from None
         if packet is None:
             return None
+        if packet.size:
+            self._timestamps.see_packet(packet.pts, packet.dts)
         if packet.is_corrupt:  # the container reports that a part is missing
             self._count_damage(None)
         try:
@@ -219,9 +272,11 @@ class AVReader(VideoReader):
         if frame.is_corrupt:
             self._count_damage(None)
         self._consecutive_damage = 0
-        self._quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
+        if self._begins_with_key is None:
+            self._begins_with_key = frame.key_frame
+        self._orientation = frame_orientation(frame)
         self._size = frame.width, frame.height
-        upright = DecodedPixels(to_planar(frame), self._quarter_turns, self._scaler)
+        upright = DecodedPixels(to_planar(frame), self._orientation, self._scaler)
         if self._use_arrival_time:
             return DecodedPicture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
         pts = self._timestamps.resolve(frame.pts, frame.dts, frame.duration)
@@ -232,7 +287,7 @@ class AVReader(VideoReader):
         self.counts.damaged += 1
         self._consecutive_damage += 1
         what = "a part is missing" if error is None else error_reason(error)
-        if self._strict:
+        if self._strict and not self._landing:
             raise SourceError(f"{public_name(self._source)} is damaged: {what}; leave out --strict to skip the damage")
         if self._consecutive_damage > MAX_CONSECUTIVE_DAMAGE:
             raise SourceError(
@@ -249,20 +304,3 @@ class AVReader(VideoReader):
             # The generators and this object refer to each other. Drop the references, so that memory is freed at once.
             self._first_picture, self._pictures, self._packets = None, iter(()), iter(())
             self._container.close()
-
-
-class Timestamps:
-    """Determines frames' time stamps; they are computed only where the container has none."""
-
-    def __init__(self, rate: Fraction | None, time_base: Fraction, *, by_dts: bool) -> None:
-        self._by_dts = by_dts
-        self._step = max(1, round(1 / (rate * time_base))) if rate else 1
-        self._last: int | None = None
-
-    def resolve(self, pts: int | None, dts: int | None, duration: int) -> int:
-        """Return the pts (with `by_dts`, the dts) even if it repeats or steps back; without one, the next frame."""
-        stamp = dts if self._by_dts else pts if pts is not None else dts
-        if stamp is None:
-            stamp = 0 if self._last is None else self._last + (duration or self._step)
-        self._last = stamp
-        return stamp

@@ -35,7 +35,10 @@ ALLOWED_PROTOCOLS = {
 ALWAYS_LIVE = frozenset(ALLOWED_PROTOCOLS) - {"http", "https"}
 # Demuxers that open what a file names: another file, a host, a device, the output of a script.
 FORMATS_OPENING_OTHERS = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs", "vapoursynth", "lavfi", "image2"})
-AVFMT_NOFILE = 1  # libavformat's flag of formats that open their input themselves
+# libavformat's flags of formats: they open their input themselves; they store no times.
+AVFMT_NOFILE, AVFMT_NOTIMESTAMPS = 0x1, 0x80
+# Formats that carry no times: FFmpeg assumes 25 frames per second.
+FORMATS_WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
 PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
@@ -123,6 +126,12 @@ def self_contained_formats() -> str:
         if not demuxer.flags & AVFMT_NOFILE and not FORMATS_OPENING_OTHERS & set(name.split(",")):
             names.append(name)
     return ",".join(names)
+
+
+def can_seek(container_format: av.ContainerFormat) -> bool:
+    """Return whether times are still right after a seek; bare streams and rows of pictures count from the beginning."""
+    name = container_format.name
+    return not (container_format.flags & AVFMT_NOTIMESTAMPS or name.endswith("_pipe") or name in FORMATS_WITHOUT_TIMES)
 
 
 def is_playlist(path: Path) -> bool:

@@ -11,6 +11,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from liquidvision.errors import SourceError
 from liquidvision.video.color import LUMA_WEIGHTS, planes_to_rgb
 from liquidvision.video.pixels import WHOLE_PICTURE, Pixels, Planes
+from liquidvision.video.read.orientation import Orientation
 from liquidvision.video.read.to_rgb import BT2020, BT2020_CONSTANT_LUMINANCE, HLG, PQ, color_matrix, frame_to_rgb
 
 YUV = ("yuv4", "yuvj4", "nv", "p01", "yuyv", "uyvy")  # prefixes of FFmpeg's names of Y'CbCr formats without alpha
@@ -46,15 +47,15 @@ class Scaler:
 
 
 class DecodedPixels(Pixels):
-    """A decoded frame, rotated upright by counter-clockwise quarter turns on request."""
+    """A decoded frame, rotated and mirrored upright on request."""
 
-    def __init__(self, frame: av.VideoFrame, quarter_turns: int, scaler: Scaler) -> None:
-        self._frame, self._quarter_turns, self._scaler = frame, quarter_turns, scaler
-        self.size = (frame.height, frame.width) if quarter_turns % 2 == 0 else (frame.width, frame.height)
+    def __init__(self, frame: av.VideoFrame, orientation: Orientation, scaler: Scaler) -> None:
+        self._frame, self._orientation, self._scaler = frame, orientation, scaler
+        self.size = (frame.width, frame.height) if orientation.swaps_sides else (frame.height, frame.width)
 
     @cached_property
     def _rgb(self) -> np.ndarray:
-        return frame_to_rgb(self._frame, self._quarter_turns)
+        return frame_to_rgb(self._frame, self._orientation)
 
     def rgb(self) -> np.ndarray:
         return self._rgb
@@ -71,14 +72,12 @@ class DecodedPixels(Pixels):
         luma = self._luma
         if luma is None:
             return None
-        stored = (height, width) if self._quarter_turns % 2 == 0 else (width, height)
+        stored = (width, height) if self._orientation.swaps_sides else (height, width)
         try:
             small = self._scaler.convert(self._frame, "yuv444p10le", stored[1], stored[0])
         except (av.error.FFmpegError, ValueError) as error:
             raise SourceError(f"a picture of format {self._frame.format.name} cannot be resized: {error}") from error
-        upright = (
-            np.rot90(plane_array(plane, stored[1], "<u2"), self._quarter_turns)[region] for plane in small.planes
-        )
+        upright = (self._orientation.apply(plane_array(plane, stored[1], "<u2"))[region] for plane in small.planes)
         return planes_to_rgb(np.stack(list(upright)), luma, 10, full_range=color_range(self._frame) == ColorRange.JPEG)
 
     def planes(self) -> Planes | None:
@@ -97,8 +96,7 @@ class DecodedPixels(Pixels):
         )
         if y.shape[0] % 2 or y.shape[1] % 2:
             y = np.pad(y, ((0, y.shape[0] % 2), (0, y.shape[1] % 2)), "edge")
-        if self._quarter_turns:
-            y, u, v = (np.rot90(plane, self._quarter_turns) for plane in (y, u, v))
+        y, u, v = (self._orientation.apply(plane) for plane in (y, u, v))
         full = color_range(self._frame) == ColorRange.JPEG
         return Planes(
             y, u, v, color_matrix(self._frame), full, int(self._frame.color_primaries), int(self._frame.color_trc)

@@ -13,6 +13,7 @@ import numpy as np
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.video.frame import VideoInfo
+from liquidvision.video.read.orientation import AS_STORED, Orientation, file_orientation
 from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
 MICROSECOND = Fraction(1, 1_000_000)
@@ -46,6 +47,10 @@ class OpenCVReader(VideoReader):
         if not self._capture.isOpened():
             hint = "check that it is plugged in and not in use" if live else "try the other reader: --reader av"
             raise SourceError(f"{name} cannot be opened by OpenCV; {hint}")
+        self._orientation = AS_STORED
+        if not live:  # OpenCV would rotate, but not mirror
+            self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+            self._orientation = file_orientation(str(source))
         ok, first = self._capture.read()
         if not ok:
             self.close()
@@ -58,13 +63,15 @@ class OpenCVReader(VideoReader):
         self._step = round(1 / (rate * MICROSECOND)) if rate else 33_333
         self.info = VideoInfo(
             name=name,
-            width=first.shape[1],
-            height=first.shape[0],
+            width=first.shape[0 if self._orientation.swaps_sides else 1],
+            height=first.shape[1 if self._orientation.swaps_sides else 0],
             rate=rate,
             duration=None if live or not rate or count <= 0 else float(count / rate),
             live=live,
             codec=self._capture.getBackendName().lower(),
             num_frames_from_header=count if not live and count > 0 else None,
+            rotation=self._orientation.quarter_turns * 90,
+            mirrored=self._orientation.mirrored,
         )
 
     def pictures(self) -> Iterator[DecodedPicture]:
@@ -75,7 +82,7 @@ class OpenCVReader(VideoReader):
             if last is not None and pts <= last:  # OpenCV may report 0 for a file's last frames
                 pts = last + self._step
             last = pts
-            yield DecodedPicture(pts, MICROSECOND, None, partial(bgr_to_rgb, image))
+            yield DecodedPicture(pts, MICROSECOND, None, partial(upright_rgb, image, self._orientation))
             with self._lock:  # the capture must not be read while it is closed
                 if self._closed:
                     return
@@ -103,6 +110,6 @@ def open_capture(source: int | str) -> cv2.VideoCapture:
         cv2.utils.logging.setLogLevel(level)
 
 
-def bgr_to_rgb(image: np.ndarray) -> np.ndarray:
-    """Convert a picture from OpenCV's channel order to RGB."""
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+def upright_rgb(image: np.ndarray, orientation: Orientation) -> np.ndarray:
+    """Convert a picture in OpenCV's channel order to upright RGB."""
+    return np.ascontiguousarray(orientation.apply(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))

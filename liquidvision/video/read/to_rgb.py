@@ -12,6 +12,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from liquidvision.errors import SourceError
+from liquidvision.video.read.orientation import Orientation
 
 # Numbers of matrices and transfer functions in ISO/IEC 23091-2 (H.273) and FFmpeg.
 BT2020_CONSTANT_LUMINANCE, BT2020, UNSPECIFIED, BT709, BT601 = 10, 9, 2, 1, 6
@@ -26,12 +27,12 @@ TO_BT709 = np.array(
 LUMINANCE = np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)  # weights of linear BT.2020
 
 
-def frame_to_rgb(frame: av.VideoFrame, quarter_turns: int) -> np.ndarray:
+def frame_to_rgb(frame: av.VideoFrame, orientation: Orientation) -> np.ndarray:
     """Convert a decoded frame to upright RGB pixels, (h, w, 3) uint8; transparent parts are blended over black.
 
     Args:
         frame: the decoded frame.
-        quarter_turns: counter-clockwise quarter turns that make it upright.
+        orientation: how the frame becomes upright.
 
     Raises:
         SourceError: the pixel format cannot be converted.
@@ -50,7 +51,7 @@ def frame_to_rgb(frame: av.VideoFrame, quarter_turns: int) -> np.ndarray:
             image = frame.to_ndarray(format="rgb24", src_colorspace=matrix)
     except (av.error.FFmpegError, ValueError) as error:
         raise SourceError(f"a picture of format {frame.format.name} cannot be converted to RGB: {error}") from error
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+    return np.ascontiguousarray(orientation.apply(image))
 
 
 def color_matrix(frame: av.VideoFrame) -> int:

@@ -1,0 +1,69 @@
+"""Which way up a stored picture is shown: the eight orientations of a display matrix."""
+
+import struct
+from dataclasses import dataclass
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How a stored picture becomes upright: it is rotated, then mirrored from left to right.
+
+    Attributes:
+        quarter_turns: counter-clockwise quarter turns, 0 to 3.
+        mirrored: whether the rotated picture is mirrored from left to right.
+    """
+
+    quarter_turns: int = 0
+    mirrored: bool = False
+
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether width and height change places."""
+        return self.quarter_turns % 2 == 1
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Return a picture or plane, (height, width, ...), upright; a view of its memory."""
+        if self.quarter_turns:
+            image = np.rot90(image, self.quarter_turns)
+        return image[:, ::-1] if self.mirrored else image
+
+
+AS_STORED = Orientation()
+
+
+def frame_orientation(frame: av.VideoFrame) -> Orientation:
+    """Return the orientation that a decoded frame's display matrix states."""
+    side_data = frame.side_data
+    if not len(side_data):
+        return AS_STORED
+    matrix: Any = cast(Any, side_data).get(Type.DISPLAYMATRIX)  # PyAV's own annotation names another type of key
+    return AS_STORED if matrix is None else matrix_orientation(struct.unpack("=9i", bytes(matrix)[:36]))
+
+
+def matrix_orientation(matrix: tuple[int, ...]) -> Orientation:
+    """Return the orientation closest to a display matrix (ISO/IEC 14496-12, 6.2.2).
+
+    Args:
+        matrix: nine numbers (a, b, u, c, d, v, x, y, w): a stored point (p, q) is shown at (a p + c q, b p + d q).
+    """
+    a, b, _, c, d, *_ = matrix
+    transposed = abs(b) + abs(c) > abs(a) + abs(d)
+    flip_x, flip_y = (c < 0, b < 0) if transposed else (a < 0, d < 0)
+    # Transposed, then flipped left to right and top to bottom; the same as a rotation and at most one flip.
+    mirrored = transposed ^ flip_x ^ flip_y
+    turns = (3 if flip_x ^ mirrored else 1) if transposed else 2 * flip_y
+    return Orientation(turns, mirrored)
+
+
+def file_orientation(path: str) -> Orientation:
+    """Return the orientation of a file's first picture; as stored where FFmpeg cannot read it."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            return next((frame_orientation(frame) for frame in container.decode(video=0)), AS_STORED)
+    except (av.error.FFmpegError, ValueError, IndexError):
+        return AS_STORED

@@ -1,0 +1,149 @@
+"""Times that containers state badly: seeks that land too late, storage order, outliers."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import picture
+
+from liquidvision import Model, infer, open_video
+from liquidvision.concurrency.counts import SourceCounts
+from liquidvision.video.read.reader import DecodedPicture
+from liquidvision.video.read.timestamps import without_outliers
+
+MILLISECOND = Fraction(1, 1000)
+
+
+def long_video(path: Path, codec: str = "libx264", seconds: int = 6, form: str | None = None) -> Path:
+    """Write a video of 25 frames per second with a key frame every 3 s."""
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.gop_size = stream.codec_context.gop_size = 75
+        if codec == "libx264":
+            stream.options = {"x264-params": "scenecut=0:keyint=75:min-keyint=75"}
+        for number in range(25 * seconds):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("start", [0.04, 1.0, 3.0, 4.0, 5.9])
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        *(("clip.ts", "libx264"), ("clip.mts", "libx264"), ("clip.ts", "mpeg2video"), ("clip.vob", "mpeg2video")),
+        *(("clip.mpg", "mpeg1video"), ("clip.h264", "libx264"), ("clip.m4v", "mpeg4"), ("clip.mjpeg", "mjpeg")),
+        *(("clip.mkv", "libx264"), ("clip.mp4", "libx264"), ("clip.avi", "mpeg4")),
+    ],
+)
+def test_a_start_anywhere(tmp_path: Path, name: str, codec: str, start: float) -> None:
+    """Reading from a start gives the same frames at the same times as reading everything, in every container."""
+    path = long_video(tmp_path / name, codec)
+    with open_video(path) as video:
+        first = video.start_time
+        wanted = [frame for frame in video if frame.time - float(first) >= start - 1e-4]
+    with open_video(path, start=start) as video:
+        frames = list(video)
+        assert video.counts.damaged == 0
+    assert [frame.time for frame in frames] == pytest.approx([frame.time for frame in wanted], abs=1e-6)
+    assert len(frames) == pytest.approx(25 * (6 - start), abs=1.1)
+    assert (frames[0].image == wanted[0].image).all() and (frames[-1].image == wanted[-1].image).all()
+
+
+def test_a_start_after_the_end(tmp_path: Path) -> None:
+    """A start after the end of a transport stream gives no frame."""
+    with open_video(long_video(tmp_path / "clip.ts"), start=60) as video:
+        assert list(video) == []
+
+
+def without_ctts(path: Path) -> Path:
+    """Rename the table of composition offsets in an MP4, so that only its decoding times are left."""
+    data = path.read_bytes()
+    assert b"ctts" in data
+    path.write_bytes(data.replace(b"ctts", b"free").replace(b"edts", b"free"))
+    return path
+
+
+@pytest.mark.parametrize("bframes", [0, 1, 3, 7])
+def test_b_frames_without_presentation_times(tmp_path: Path, bframes: int) -> None:
+    """Where a container stores only decoding times, frames get them in the order in which they are shown."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"x264-params": f"bframes={bframes}:b-adapt=0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(50):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        container.mux(stream.encode(None))
+    with open_video(without_ctts(path) if bframes else path) as video:
+        frames = list(video)
+    assert [frame.time for frame in frames] == pytest.approx([number / 25 for number in range(50)], abs=1e-6)
+    errors = [np.abs(frame.image.astype(int) - picture(number)).mean() for number, frame in enumerate(frames)]
+    assert max(errors) < 12
+
+
+def placed(times: Sequence[float]) -> tuple[list[float], int]:
+    """Return the times of pictures after outliers were corrected, and how many there were."""
+    counts = SourceCounts()
+    pictures = [DecodedPicture(round(t * 1000), MILLISECOND, None, lambda: picture(0)) for t in times]
+    return [p.pts / 1000 for p in without_outliers(pictures, counts)], counts.outliers
+
+
+@pytest.mark.parametrize("wrong", [37_600.0, -37_600.0, 0.0, 1.7e9])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_an_outlier_moves_nothing(wrong: float, count: int) -> None:
+    """A few frames with an impossible time get times in between, and all others keep theirs."""
+    times = [100 + number * 0.04 for number in range(50)]
+    given = [*times[:20], *(wrong + 0.04 * n for n in range(count)), *times[20 + count :]]
+    corrected, outliers = placed(given)
+    assert corrected == pytest.approx(times, abs=0.001) and outliers == count
+
+
+@pytest.mark.parametrize("wrong", [0.0, 37_600.0])
+def test_a_first_frame_on_another_clock(wrong: float) -> None:
+    """A first frame at 0 before a clock that counts from 1970, or one hours late, is placed beside the second."""
+    times = [1.7e9 + number * 0.04 for number in range(9)] if not wrong else [number * 0.04 for number in range(9)]
+    corrected, outliers = placed([wrong, *times])
+    assert corrected[1:] == pytest.approx(times, abs=0.001) and outliers == 1
+    assert corrected[0] == pytest.approx(times[0], abs=0.1)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param([0, 0.04, 0.08, 25_200, 25_200.04, 25_200.08], id="a gap"),
+        pytest.param([100, 100.04, 100.08, *(n * 0.04 for n in range(9))], id="another recording"),
+        pytest.param([60 * n for n in range(9)], id="one frame a minute"),
+        pytest.param([0, 0.5, 1, 1, 1.5, 9], id="repeated, and a long last step"),
+        pytest.param([0, 1, 0.5, 1.5, 2], id="a small step back"),
+        pytest.param([7], id="one frame"),
+        pytest.param([100, 0], id="two frames"),
+        pytest.param([], id="no frame"),
+    ],
+)
+def test_what_is_no_outlier(times: list[float]) -> None:
+    """Gaps, restarted clocks and slow sources keep their times."""
+    if times == [100, 0]:
+        assert placed(times)[0][1] == 0
+        return
+    assert placed(times) == (pytest.approx(times), 0)
+
+
+def test_infer_reports_outliers(tmp_path: Path, model: Model) -> None:
+    """A video with one impossible time is written with its true length, and the summary counts the frame."""
+    source, out = tmp_path / "clip.mkv", tmp_path / "out.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number in range(40):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")):
+                packet.pts += round(37_600 / packet.time_base) if number == 20 else 0
+                container.mux(packet)
+    summary = infer(source, model, video=out)
+    assert summary.outliers == 1 and summary.media_seconds == pytest.approx(1.56, abs=0.01)
+    with av.open(str(out)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([0.04 * number for number in range(40)], abs=0.002)
