@@ -33,7 +33,7 @@ class Prediction:
     @property
     def label_index(self) -> int:
         """The number of the most probable label; the first of equals."""
-        return int(self.scores.argmax())
+        return int(most_probable(self.scores))
 
     @property
     def label(self) -> str:
@@ -48,7 +48,7 @@ class Prediction:
     @property
     def frame_label_index(self) -> int:
         """The number of the most probable label from this frame alone; the first of equals."""
-        return int(self.frame_scores.argmax())
+        return int(most_probable(self.frame_scores))
 
     @property
     def frame_label(self) -> str:
@@ -68,3 +68,8 @@ def top_labels(labels: tuple[str, ...], scores: np.ndarray, k: int) -> list[tupl
     """The `k` largest of `scores` (classes,) with their labels, best first; ties keep the labels' order."""
     order = np.argsort(-scores, kind="stable")[:k]
     return [(labels[i], float(scores[i])) for i in order]
+
+
+def most_probable(scores: np.ndarray) -> np.ndarray:
+    """Return the number of the most probable class (...) of scores (..., classes); the first of equals."""
+    return scores.argmax(-1)

@@ -12,6 +12,7 @@ import numpy as np
 
 from liquidvision.errors import UsageError
 from liquidvision.metrics.classification import MIN_PROBABILITY, ClipScores, clip_accuracy, frame_accuracy
+from liquidvision.models.tasks import MULTICLASS
 
 WINDOW_TOLERANCE = 1e-9  # seconds: a frame exactly one window ago is outside the window, despite rounding
 MAX_SORTED_VALUES = 1 << 22  # sorted at once
@@ -63,7 +64,7 @@ def majority(scores: np.ndarray, times: np.ndarray, window: float) -> np.ndarray
     classes = scores.shape[1]
     first = _first_in_window(times, window)
     # Probabilities weigh one millionth of a vote, so that they only break ties.
-    ballots = np.eye(classes)[scores.argmax(1)]
+    ballots = np.eye(classes)[MULTICLASS.decide(scores)]
     votes, sums = (np.concatenate([np.zeros((1, classes)), part.cumsum(0)]) for part in (ballots, scores))
     result = votes[1:] - votes[first] + 1e-6 * (sums[1:] - sums[first])
     return result / result.sum(1, keepdims=True)

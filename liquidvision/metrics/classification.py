@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, precision
 
 from liquidvision.errors import UsageError
 from liquidvision.metrics import segments
+from liquidvision.prediction import most_probable
 
 F1_OVERLAPS = {"10": 0.1, "25": 0.25, "50": 0.5}
 CALIBRATION_BINS = 15
@@ -62,11 +63,6 @@ class ClipScores:
         logits = np.log(np.maximum(self.scores, MIN_PROBABILITY, dtype=np.float64)).mean(0)
         odds = np.exp(logits - logits.max())
         return odds / odds.sum()
-
-
-def most_probable(scores: np.ndarray) -> np.ndarray:
-    """Return the number of the most probable class (...) of scores (..., classes); the first of equals."""
-    return scores.argmax(-1)
 
 
 def frame_accuracy(clips: Sequence[ClipScores]) -> float:

@@ -1,11 +1,14 @@
 """Tasks: the one place that turns logits into scores, and scores into decisions."""
 
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from liquidvision.metrics.classification import most_probable
+from liquidvision.prediction import most_probable
+
+Scores = TypeVar("Scores", np.ndarray, Tensor)
 
 
 class Task(ABC):
@@ -16,8 +19,8 @@ class Task(ABC):
         """Return scores (..., classes) of logits (..., classes)."""
 
     @abstractmethod
-    def decide(self, scores: np.ndarray) -> np.ndarray:
-        """Return the decided class numbers (...) of scores (..., classes)."""
+    def decide(self, scores: Scores) -> Scores:
+        """Return the decided class numbers (...) of scores or logits (..., classes)."""
 
 
 class Multiclass(Task):
@@ -27,9 +30,9 @@ class Multiclass(Task):
         """Return softmax probabilities (..., classes)."""
         return logits.softmax(-1)
 
-    def decide(self, scores: np.ndarray) -> np.ndarray:
-        """Return the most probable class (...); the first of equals."""
-        return most_probable(scores)
+    def decide(self, scores: Scores) -> Scores:
+        """Return the most probable class (...)."""
+        return scores.argmax(-1) if isinstance(scores, Tensor) else most_probable(scores)
 
 
 MULTICLASS = Multiclass()

@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 import numpy as np
 
 from liquidvision.errors import UsageError
+from liquidvision.models.tasks import MULTICLASS
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.canvas import Canvas
 from liquidvision.rendering.panels import (
@@ -229,7 +230,7 @@ class StreamOverlay:
         rows = side.arrange_rows(scores, count) if count else []
         gap = gap if rows else 0
         box = room._replace(y1=room.y0 + 2 * inset + title_height + head_height + gap + len(rows) * row_height)
-        top = int(scores.argmax())
+        top = int(MULTICLASS.decide(scores))
         sure = scores[top] >= self.style.conf
         draw_card(out, box, scale, (class_color(top) if sure else UNSURE_COLOR) if head_height else None)
         x0, x1 = box.x0 + pad + (strip_width(scale) if head_height else 0), box.x1 - pad

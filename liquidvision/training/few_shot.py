@@ -13,6 +13,7 @@ from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.errors import UsageError
 from liquidvision.liquid.traces import Layout
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
+from liquidvision.models.tasks import MULTICLASS
 from liquidvision.training import probe
 from liquidvision.training.optimise import EpochLoop, fit_statistics, join_after
 from liquidvision.training.recipe import Plan, default_plan
@@ -171,7 +172,7 @@ def teach(
 def is_right(logits: ClipLogits, sequence: ClipSequence) -> bool:
     """Return whether the mean logits of a sequence's judged frames are highest for its class."""
     judged = sequence.targets >= 0
-    return int(logits.memory[judged].mean(0).argmax()) == int(sequence.targets[judged][0])
+    return int(MULTICLASS.decide(logits.memory[judged].mean(0))) == int(sequence.targets[judged][0])
 
 
 def time_epoch(head: LiquidHead, sequences: ExampleSequences, plan: Plan) -> float:

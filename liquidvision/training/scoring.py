@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from liquidvision.models.heads.liquid_head import LiquidHead
+from liquidvision.models.tasks import MULTICLASS
 from liquidvision.training.sequences import ClipSequence, collate_sequences
 
 CHUNK_FRAMES = 256  # frames of each row computed at once; the state is carried on
@@ -85,15 +86,15 @@ def score_logits(sequences: Sequence[ClipSequence], logits: Sequence[ClipLogits]
     for sequence, own in zip(sequences, logits, strict=True):
         memory, frame, targets = judged_logits(sequence, own)
         losses.append(functional.cross_entropy(memory, targets, reduction="none"))
-        right.append(memory.argmax(-1) == targets)
-        alone.append(frame.argmax(-1) == targets)
+        right.append(MULTICLASS.decide(memory) == targets)
+        alone.append(MULTICLASS.decide(frame) == targets)
     return LogitScore(*(float(torch.cat(values).float().mean()) for values in (losses, right, alone)))
 
 
 def clip_correctness(sequences: Sequence[ClipSequence], logits: Sequence[ClipLogits]) -> Tensor:
     """Return the share of each clip that is right with memory, (clips,): 0 or 1 for a clip of one label."""
     judged = (judged_logits(sequence, own) for sequence, own in zip(sequences, logits, strict=True))
-    return torch.stack([(memory.argmax(-1) == targets).float().mean() for memory, _, targets in judged])
+    return torch.stack([(MULTICLASS.decide(memory) == targets).float().mean() for memory, _, targets in judged])
 
 
 def judged_logits(sequence: ClipSequence, logits: ClipLogits) -> tuple[Tensor, Tensor, Tensor]:
