@@ -1,46 +1,46 @@
-"""Every error liquidvision raises on purpose: one clear line, and a builtin beside it.
+"""The errors that liquidvision raises. Each is also a subclass of a builtin exception.
 
 LiquidVisionError
-├── UsageError (ValueError)      an argument that cannot be meant: wrong shape, range or combination
-├── SourceError (OSError)        a video, camera or stream that cannot be opened or read
-├── SinkError (OSError)          an output that cannot be written
-├── ModelError (ValueError)      a model folder that is cut short, of another version or of wrong shapes
-├── WeightsError (OSError)       weights that are neither bundled, nor on disk, nor to be downloaded
-└── DependencyError (ImportError) an installed package is missing or does not fit the others
+├── UsageError (ValueError)      an argument has a wrong shape, range or combination
+├── SourceError (OSError)        a video, camera or stream cannot be opened or read
+├── SinkError (OSError)          an output cannot be written
+├── ModelError (ValueError)      a model or saved state is missing, damaged or of another version
+├── WeightsError (OSError)       weights cannot be found, downloaded or loaded
+└── DependencyError (ImportError) a package is missing or incompatible with the others
 
-Messages are written for the person at the terminal: what was wrong, what was expected, what to do.
+A message is one line: what was wrong, what was expected, and what to do.
 """
 
 
 class LiquidVisionError(Exception):
-    """Base of all errors that liquidvision raises on purpose."""
+    """Base class of all errors that liquidvision raises."""
 
 
 class UsageError(LiquidVisionError, ValueError):
-    """An argument that cannot be meant: a wrong shape, range or combination."""
+    """An argument has a wrong shape or range, or does not fit the others."""
 
 
 class SourceError(LiquidVisionError, OSError):
-    """A video, camera or stream that cannot be opened or read."""
+    """A video, camera or stream cannot be opened or read."""
 
 
 class SinkError(LiquidVisionError, OSError):
-    """An output that cannot be written."""
+    """An output file or folder cannot be written."""
 
 
 class ModelError(LiquidVisionError, ValueError):
-    """A model folder that is cut short, of another version or of wrong shapes."""
+    """A model folder or saved state is missing, truncated, of another version, or has wrong shapes."""
 
 
 class WeightsError(LiquidVisionError, OSError):
-    """Weights that are neither bundled, nor on disk, nor to be downloaded."""
+    """Weights are not on disk, cannot be downloaded, or belong to another model."""
 
 
 class DependencyError(LiquidVisionError, ImportError):
-    """An installed package is missing or does not fit the others."""
+    """A required package is missing or incompatible with the others."""
 
 
 def first_line(error: BaseException) -> str:
-    """The gist of a library's message, for a line of our own."""
+    """Return the first line of an error's message that is not empty, or else the name of its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -11,12 +11,12 @@ ABANDONED_SECONDS = 24 * 3600  # age after which a temporary file is considered 
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a temporary file beside `path` and rename it, so that `path` is never incomplete."""
+    """Write a file so that it appears under its name only when it is complete."""
     write_all_atomic({path: content})
 
 
 def remove_abandoned_parts(path: Path) -> None:
-    """Remove old temporary files of `path` that killed writers left behind."""
+    """Remove temporary files of `path` older than `ABANDONED_SECONDS`, which killed processes left behind."""
     for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
         with suppress(OSError):  # removed by another process, or not ours to remove
             if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
@@ -24,8 +24,8 @@ def remove_abandoned_parts(path: Path) -> None:
 
 
 def write_all_atomic(files: Mapping[Path, bytes]) -> None:
-    """Write several files as `write_atomic` does; none is renamed before all are written."""
-    # Random names, since several machines, processes or threads may write the same file.
+    """Write several files as `write_atomic` does. None gets its final name before all are written."""
+    # Random names, because several machines, processes or threads may write the same file.
     parts = {path: path.with_name(f"{path.name}.{secrets.token_hex(8)}.part") for path in files}
     try:
         for path in files:

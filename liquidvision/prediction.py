@@ -1,4 +1,4 @@
-"""A prediction: what the model makes of one stream at the instant of one frame."""
+"""Predictions: the scores of one stream at the instant of one frame."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,21 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """Scores at the instant of a frame, with the memory of the frames before it.
+    """The scores of a stream at the instant of one frame.
+
+    Example:
+        >>> for frame, prediction in predict("clip.mp4", model):
+        ...     print(f"{prediction.time:.2f} s: {prediction.label} {prediction.score:.0%}")
 
     Attributes:
-        index: the frame's number in its source.
+        index: the frame's number in its source, from 0.
         time: seconds on the source's own clock.
-        dt: the seconds by which the memory was stepped to reach this frame; 0 for a repeated frame.
+        dt: seconds by which the memory was stepped to reach this frame; 0 for a repeated frame.
         labels: the names of the classes, in the order of `scores`.
-        scores: (classes,) float32 probabilities of the context-aware model; they sum to 1.
+        scores: (classes,) float32 probabilities with memory of the frames before; they sum to 1.
         frame_scores: (classes,) float32 probabilities from this frame alone, without memory.
-        time_constants: (units,) float32 effective time constants of the liquid cell, in seconds;
-            None where the cell has none.
-        hidden_state: (n,) float32 outputs of the recurrent cell, which the readout sees; None where there is no cell.
+        time_constants: (units,) float32 effective time constants of the cell in seconds; None if it has none.
+        hidden_state: (n,) float32 outputs of the recurrent cell; None if there is no cell.
     """
 
     index: int
@@ -32,7 +35,7 @@ class Prediction:
 
     @property
     def label_index(self) -> int:
-        """The number of the most probable label; the first of equals."""
+        """The number of the most probable label; the first one of equals."""
         return int(most_probable(self.scores))
 
     @property
@@ -42,12 +45,12 @@ class Prediction:
 
     @property
     def score(self) -> float:
-        """The probability of the most probable label, 0..1."""
+        """The probability of the most probable label, 0 to 1."""
         return float(self.scores.max())
 
     @property
     def frame_label_index(self) -> int:
-        """The number of the most probable label from this frame alone; the first of equals."""
+        """The number of the most probable label from this frame alone; the first one of equals."""
         return int(most_probable(self.frame_scores))
 
     @property
@@ -56,16 +59,16 @@ class Prediction:
         return self.labels[self.frame_label_index]
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` most probable labels with their probabilities, best first."""
+        """Return the `k` most probable labels with their probabilities, best first; all of them if there are fewer."""
         return top_labels(self.labels, self.scores, k)
 
     def frame_top(self, k: int = 5) -> list[tuple[str, float]]:
-        """The `k` most probable labels from this frame alone, best first."""
+        """Return the `k` most probable labels from this frame alone with their probabilities, best first."""
         return top_labels(self.labels, self.frame_scores, k)
 
 
 def top_labels(labels: tuple[str, ...], scores: np.ndarray, k: int) -> list[tuple[str, float]]:
-    """The `k` largest of `scores` (classes,) with their labels, best first; ties keep the labels' order."""
+    """Return the `k` largest of `scores` (classes,) with their labels, best first; ties keep their order."""
     order = np.argsort(-scores, kind="stable")[:k]
     return [(labels[i], float(scores[i])) for i in order]
 

@@ -103,7 +103,7 @@ def test_time_running_backwards_is_clamped_counted_and_warned_of_once(model, cap
         predictions = session.push_many([at(f, t) for f, t in zip(picture_frames(6), times, strict=True)])
     np.testing.assert_allclose([p.dt for p in predictions[1:]], [0.1, 4.9, 0.0, 0.1, 0.0], atol=1e-9)
     assert session.backwards == 2
-    assert [r.message for r in caplog.records] == ["time runs backwards at frame 3: 0.200 s after 5.000 s"]
+    assert [r.message for r in caplog.records] == ["the clock steps back at frame 3: 0.200 s after 5.000 s"]
 
 
 @pytest.mark.parametrize(("policy", "dt"), [("decay", 20.0), ("carry", 2.0), ("reset", 1.0)])

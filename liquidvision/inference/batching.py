@@ -1,4 +1,4 @@
-"""Many streams, one model: what they have waiting is embedded in one batch, and their memories step in another."""
+"""Batch the work of streams that share a model and run in threads of their own."""
 
 import threading
 from collections import deque
@@ -18,106 +18,112 @@ from liquidvision.models.model import Model
 MAX_BATCH = 32  # pictures in one batch
 T = TypeVar("T")
 R = TypeVar("R")
-HeadInput = tuple[Tensor, Tensor, State]  # what a head takes of one stream: xs (1, steps, d), dts (1, steps), its state
+HeadInput = tuple[Tensor, Tensor, State]  # of one stream: xs (1, steps, d), dts (1, steps), state
 
 
 class Batcher(Generic[T, R]):
-    """One thread that works for many: what waits when it is free is done in one go. A context manager.
+    """A worker thread that processes the items of many threads in batches. A context manager.
+
+    Whenever the worker is free, it takes all waiting items that fit into one batch.
 
     Args:
         name: of the thread.
-        work: several items to their results.
-        size: how much of a batch's `MAX_BATCH` an item takes.
+        process: turns a list of items into the list of their results.
+        size: returns the size of an item; the sizes of a batch add up to at most `MAX_BATCH`, unless one item exceeds
+            it.
     """
 
-    def __init__(self, name: str, work: Callable[[list[T]], list[R]], size: Callable[[T], int]) -> None:
-        self._work, self._size = work, size
+    def __init__(self, name: str, process: Callable[[list[T]], list[R]], size: Callable[[T], int]) -> None:
+        self._process, self._size = process, size
         self._waiting: deque[tuple[T, Future[R]]] = deque()
-        self._change = threading.Condition()
+        self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def do(self, item: T) -> R:
-        """The item's result, once it is there; raises what the work raises."""
-        done: Future[R] = Future()
-        with self._change:
+    def submit(self, item: T) -> R:
+        """Wait for the result of an item and return it; re-raise the error if its batch failed."""
+        result: Future[R] = Future()
+        with self._changed:
             if self._closed:
                 raise RuntimeError("the shared model is closed")
-            self._waiting.append((item, done))
-            self._change.notify()
-        return done.result()
+            self._waiting.append((item, result))
+            self._changed.notify()
+        return result.result()
 
     def _run(self) -> None:
         while True:
-            with self._change:
+            with self._changed:
                 while not self._waiting and not self._closed:
-                    self._change.wait()
+                    self._changed.wait()
                 if not self._waiting:
                     return
-                taken = [self._waiting.popleft()]
-                taken_up = self._size(taken[0][0])
-                while self._waiting and taken_up + self._size(self._waiting[0][0]) <= MAX_BATCH:
-                    taken.append(self._waiting.popleft())
-                    taken_up += self._size(taken[-1][0])
+                batch = [self._waiting.popleft()]
+                size = self._size(batch[0][0])
+                while self._waiting and size + self._size(self._waiting[0][0]) <= MAX_BATCH:
+                    batch.append(self._waiting.popleft())
+                    size += self._size(batch[-1][0])
             try:
                 with torch.inference_mode():
-                    results = self._work([item for item, _ in taken])
-            except BaseException as error:  # handed to those who wait, who raise it again
-                for _, done in taken:
-                    done.set_exception(error)
+                    results = self._process([item for item, _ in batch])
+            except BaseException as error:  # `submit` re-raises it in the waiting threads
+                for _, future in batch:
+                    future.set_exception(error)
                 continue
-            for (_, done), result in zip(taken, results, strict=True):
-                done.set_result(result)
+            for (_, future), result in zip(batch, results, strict=True):
+                future.set_result(result)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        with self._change:
+        with self._changed:
             self._closed = True
-            self._change.notify()
+            self._changed.notify()
         self._thread.join()
 
 
 class BatchedBackbone:
-    """Stands for a backbone in streams that each run in a thread of their own, since it runs one batch at a time."""
+    """A backbone that streams in different threads can call; their pictures are embedded in common batches."""
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self.together = Batcher("liquidvision-backbone", self._embed, len)
+        self.batcher = Batcher("liquidvision-backbone", self._embed, len)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backbone, name)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Embeddings (n, dim) of standardised input (n, 3, *size); raises what the backbone raises."""
-        return self.together.do(pixels)
+        """Return embeddings (n, dim) of standardised input (n, 3, *size), see `Backbone.forward`."""
+        return self.batcher.submit(pixels)
 
     def _embed(self, inputs: list[Tensor]) -> list[Tensor]:
         return list(self._backbone(torch.cat(inputs)).split([len(pixels) for pixels in inputs]))
 
 
 class BatchedHead:
-    """Stands for a head in streams that each run in a thread of their own: a step costs its calls, not its numbers."""
+    """A head that streams in different threads can call; their steps are computed in common batches.
+
+    The cost of a step is in launching operations: a batch costs about as much as one stream.
+    """
 
     def __init__(self, head: Head) -> None:
         self._head = head
-        self.together = Batcher("liquidvision-head", self.step, num_steps)
+        self.batcher = Batcher("liquidvision-head", self.step, num_steps)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._head, name)
 
     def eval(self) -> Self:
-        """As it is: a model's head is in that mode."""
+        """Return the head unchanged: a model's head is already in eval mode."""
         return self
 
     def __call__(self, xs: Tensor, dts: Tensor, state: State) -> HeadOutput:
-        """As `LiquidHead.forward`, of one stream: xs (1, steps, d), dts (1, steps)."""
-        return self.together.do((xs, dts, state))
+        """Run the frames of one stream, xs (1, steps, d) and dts (1, steps), see `Head.forward`."""
+        return self.batcher.submit((xs, dts, state))
 
     def step(self, items: list[HeadInput]) -> list[HeadOutput]:
-        """The outputs of several streams, as `__call__` takes and gives them each."""
+        """Return the outputs of several streams, each as `__call__` takes and returns it."""
         if len(items) == 1:
             return [self._head(*items[0])]
         lengths = [num_steps(item) for item in items]
@@ -138,12 +144,13 @@ class BatchedHead:
 
 
 def num_steps(item: HeadInput) -> int:
+    """Return the number of frames of one stream's input."""
     return item[0].shape[1]
 
 
 @contextmanager
 def batched_model(model: Model) -> Iterator[Model]:
-    """The model for streams that each run in a thread of their own: the numbers are those of each alone."""
+    """Provide a model for streams that run in threads of their own; each gets the same numbers as alone."""
     backbone, head = BatchedBackbone(model.backbone), BatchedHead(model.head)
-    with backbone.together, head.together:
+    with backbone.batcher, head.batcher:
         yield Model(backbone, head, model.labels, name=model.name, first_dt=model.first_dt)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The one rule for time: seconds per step, gaps, repeated frames and clocks that step back."""
+"""The rules for time: seconds per step, gaps, repeated frames and clocks that step back."""
 
 import math
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class Clock:
     """Turn the frame times of one stream into steps of its memory.
 
     - The first frame steps by `first_dt`.
-    - A frame with the time of the one before (a repeated frame) steps by 0.
+    - A repeated frame, with the same time as the frame before, steps by 0.
     - When the source's clock steps back, the step is 0 and counting continues from the new time.
-    - A step longer than `max_gap` is a gap, treated as `gap_policy` says.
+    - A step longer than `max_gap` is a gap, handled according to `gap_policy`.
 
     Args:
         first_dt: seconds for which the first frame is assumed to have been visible.
@@ -41,7 +41,7 @@ class Clock:
 
     Attributes:
         last_time: time of the last frame in seconds; None before the first.
-        repeated: frames with the time of the one before.
+        repeated: frames with the same time as the frame before.
         backwards: how often the clock stepped back.
         gaps: steps longer than `max_gap`.
 
@@ -61,7 +61,7 @@ class Clock:
     def restart(self) -> None:
         """Forget all times; the counts stay."""
         self.last_time: float | None = None
-        self._last_duration = 0.0  # how long the last frame is shown, as far as is known
+        self._last_duration = 0.0  # seconds for which the last frame is shown, if known
         self._resumed = False  # True until the first frame after `resume`
 
     def tick(self, time: float, duration: float | None = None) -> Step:
@@ -69,13 +69,13 @@ class Clock:
 
         Args:
             time: of the frame, seconds on the source's clock.
-            duration: seconds for which the frame is shown, if the source says so.
+            duration: seconds for which the frame is shown; None if unknown.
         """
         last, resumed = self.last_time, self._resumed
         self._resumed = False
         step = 0.0 if last is None else time - last
         if resumed and step <= 0:
-            # The next segment of a feed, with a clock that starts again: it follows at once.
+            # The next segment of a recorded feed, whose clock starts again: it follows immediately.
             step = self._last_duration
         self._last_duration = duration if duration is not None else max(step, 0.0) or self._last_duration
         self.last_time = time
@@ -106,7 +106,7 @@ class Clock:
         """Continue from what `state` returned.
 
         The next frame may continue the old clock or start a new one, as the segments of a recorded feed do. In the
-        second case it is taken to follow the last frame at once.
+        second case it is assumed to follow the last frame immediately.
         """
         self.last_time = None if math.isnan(last_time) else last_time
         self._last_duration, self._resumed = last_duration, True

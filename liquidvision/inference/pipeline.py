@@ -1,4 +1,4 @@
-"""The one loop: predict() yields the frames of a source with their predictions."""
+"""From a source to predictions: read, prepare, embed and step the memory."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -20,9 +20,9 @@ from liquidvision.video.frame import Frame
 from liquidvision.video.read.open import as_reader
 from liquidvision.video.read.reader import VideoReader
 
-FILE_BATCH = 8  # frames embedded at once where there is no hurry
-LIVE_DEPTH = 16  # frames of a live source that may wait: a burst after a hitch of the network
-AHEAD_BYTES = 128 * 2**20  # decoded pictures that may wait
+FILE_BATCH = 8  # frames of a file that are embedded at once
+LIVE_DEPTH = 16  # frames of a live source that may wait, such as a burst after a network delay
+MAX_PREFETCH_BYTES = 128 * 2**20  # of decoded pictures that wait
 
 
 class Prepared(NamedTuple):
@@ -39,8 +39,8 @@ class Chunk(NamedTuple):
     Attributes:
         frames: n frames.
         embeddings: (n, d).
-        embedded: for each frame, whether its own picture was embedded; see `AdaptiveEmbedder`.
-        crops: the state of the motion crop after each.
+        embedded: for each frame, whether it was embedded itself; see `AdaptiveEmbedder`.
+        crops: the state of the motion crop after each frame.
     """
 
     frames: list[Frame]
@@ -57,31 +57,41 @@ def predict(
     batch: int | None = None,
     adaptive: bool = False,
 ) -> Generator[tuple[Frame, Prediction], None, None]:
-    """Yield each frame of a source with the model's prediction for it; nothing is kept.
+    """Yield each frame of a source with its prediction.
 
-    Stop whenever you like: closing the generator closes the source and ends its reading threads.
+    Frames are read as the loop asks for them, and none is kept. Closing the generator, or leaving the loop, closes the
+    source and ends its threads.
+
+    Example:
+        >>> model = Model.from_pretrained("actions")
+        >>> for frame, prediction in predict("clip.mp4", model):
+        ...     print(frame.time, prediction.label)
 
     Args:
         source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
         model: see `Model.from_pretrained`.
-        session: the memory to continue with, of the same model; None starts a new one. It has seen exactly the frames
-            that were yielded.
-        batch: frames embedded at once; the results do not depend on it. None: 8 for files, 1 for live sources.
+        session: the memory to continue with, of the same model; None starts a new one. At any time it has seen exactly
+            the frames that were yielded.
+        batch: frames embedded at once, 1 or more. The results do not depend on it, but memory and latency do. None: 8
+            for files, 1 for live sources.
         adaptive: reuse the embedding of a neighbouring frame for frames that add nothing new. Results then depend on
             `batch`, the number of frames that are decided on together (16 for a file).
 
+    Yields:
+        Pairs of the frame and its prediction, in the order of the source.
+
     Raises:
-        SourceError: the source cannot be opened, or breaks off. Raised when a frame is asked for.
-        UsageError: a batch below 1, a session of another model, or items that are no frames.
+        SourceError: the source cannot be opened, or breaks off; raised after the frames before it were yielded.
+        UsageError: `batch` is below 1, the session belongs to another model, or the items are not frames.
     """
     if batch is not None and batch < 1:
         raise UsageError(f"batch is {batch}; expected 1 or more")
     session = session or Session(model)
     if session.model is not model:
-        raise UsageError(f"the session belongs to another model than {model.name}; give the one it was made with")
-    with closing(embed_chunks(source, session, batch, adaptive, at_once=1)) as chunks:
+        raise UsageError(f"the session belongs to another model than {model.name}; use the model it was made with")
+    with closing(embed_chunks(source, session, batch, adaptive, max_live_batch=1)) as chunks:
         for chunk in chunks:
-            for i, frame in enumerate(chunk.frames):  # one by one: the memory never runs ahead of the caller
+            for i, frame in enumerate(chunk.frames):  # one by one, so that the memory is never ahead of the caller
                 (prediction,) = session.push_embeddings([frame], chunk.embeddings[i : i + 1], chunk.crops[i])
                 yield frame, prediction
 
@@ -92,82 +102,92 @@ def embed_chunks(
     batch: int | None,
     adaptive: bool,
     *,
-    at_once: int,
+    max_live_batch: int,
 ) -> Generator[Chunk, None, None]:
-    """A source's frames with their embeddings (n, d) for a session, a few at once; closes the source with itself.
+    """Yield the frames of a source in chunks, with their embeddings for a session.
 
-    Of a live source none is waited for: what waits already is taken together, but no more than `at_once`.
-    A file's are decoded and shrunk in one thread and embedded in another, ahead of the caller.
+    Closing the generator closes the source. A file is decoded and resized in one thread and embedded in another, ahead
+    of the caller. The frames of a live source are embedded without delay: a chunk holds the frames that already wait.
+
+    Args:
+        source: as for `predict`.
+        session: its model embeds the frames; its state is not modified.
+        batch: frames per chunk; None selects it by the kind of source.
+        adaptive: skip frames that add nothing new, see `AdaptiveEmbedder`.
+        max_live_batch: frames per chunk of a live source, if `batch` is None.
     """
-    embed = AdaptiveEmbedder(session).embed if adaptive else partial(_embed_all, session.model)
+    embed = AdaptiveEmbedder(session).embed if adaptive else partial(_embed_every, session.model)
     source = as_reader(source)
-    size = batch or (at_once if source.info.live else ADAPTIVE_BATCH if adaptive else FILE_BATCH)
-    with source, ExitStack() as threads:  # the threads must have ended before the reader is closed under them
+    size = batch or (max_live_batch if source.info.live else ADAPTIVE_BATCH if adaptive else FILE_BATCH)
+    with source, ExitStack() as threads:  # the threads end before the reader is closed
         if not source.allows_prefetch:
-            yield from _embedded(_prepared(source, session), embed, size)
+            yield from _embed_prepared(_prepare(source, session), embed, size)
             return
-        picture = source.info.width * source.info.height * 3
+        picture_bytes = source.info.width * source.info.height * 3
         if source.live_options is None:
-            depth = max(2, min(2 * size, AHEAD_BYTES // max(1, picture)))
-            prepared = threads.enter_context(Prefetcher(_prepared(source, session), depth, burst=depth // 2))
-            yield from threads.enter_context(Prefetcher(_embedded(prepared, embed, size), 1))
+            depth = max(2, min(2 * size, MAX_PREFETCH_BYTES // max(1, picture_bytes)))
+            prepared = threads.enter_context(Prefetcher(_prepare(source, session), depth, burst=depth // 2))
+            yield from threads.enter_context(Prefetcher(_embed_prepared(prepared, embed, size), 1))
         else:
-            depth = max(2, min(LIVE_DEPTH, AHEAD_BYTES // max(1, picture)))
-            ahead = Prefetcher(
+            depth = max(2, min(LIVE_DEPTH, MAX_PREFETCH_BYTES // max(1, picture_bytes)))
+            prefetcher = Prefetcher(
                 source,
                 depth,
                 policy=source.live_options.policy,
                 max_staleness=source.live_options.max_staleness,
                 counts=source.counts,
             )
-            shrunk = _prepared(threads.enter_context(ahead), session)
-            yield from _embedded(shrunk, embed, size, more=partial(ahead.wait_ready, 0.0))
+            live = _prepare(threads.enter_context(prefetcher), session)
+            yield from _embed_prepared(live, embed, size, more_ready=partial(prefetcher.wait_ready, 0.0))
 
 
-def _prepared(frames: Iterable[Frame], session: Session) -> Iterator[Prepared]:
+def _prepare(frames: Iterable[Frame], session: Session) -> Iterator[Prepared]:
     """Yield frames with the network's input for each.
 
-    Frames may be prepared long before the session sees them, so this moves a copy of its motion crop.
+    Frames may be prepared long before the session sees them, so this advances a copy of its motion crop.
     """
-    origin, crop = session.motion_crop, session.motion_crop.copy()
+    original, crop = session.motion_crop, session.motion_crop.copy()
     for frame in frames:
-        if session.motion_crop is not origin:  # the session was reset
-            origin, crop = session.motion_crop, session.motion_crop.copy()
+        if session.motion_crop is not original:  # the session was reset
+            original, crop = session.motion_crop, session.motion_crop.copy()
         pixels = crop.prepare(frame)
         yield Prepared(frame, pixels, crop.last)
 
 
 @torch.inference_mode()
-def _embed_all(model: Model, frames: Sequence[Frame], pixels: Tensor) -> tuple[Tensor, list[bool]]:
-    """As `AdaptiveEmbedder.embed`, but each picture is embedded."""
+def _embed_every(model: Model, frames: Sequence[Frame], pixels: Tensor) -> tuple[Tensor, list[bool]]:
+    """Embed every frame; arguments and results are those of `AdaptiveEmbedder.embed`."""
     return model.backbone(pixels), [True] * len(frames)
 
 
-def _embedded(
+def _embed_prepared(
     prepared: Iterable[Prepared],
     embed: Callable[[Sequence[Frame], Tensor], tuple[Tensor, list[bool]]],
     size: int,
-    more: Callable[[], bool] = lambda: True,
+    more_ready: Callable[[], bool] = lambda: True,
 ) -> Iterator[Chunk]:
-    """Frames with their embeddings, `size` at once while there are `more`."""
-    rest = iter(prepared)
+    """Yield chunks of `size` frames with their embeddings; fewer when no more frames are ready.
+
+    A SourceError is raised after the frames that were read before it.
+    """
+    items = iter(prepared)
     while True:
         chunk: list[Prepared] = []
-        broke: SourceError | None = None
+        failure: SourceError | None = None
         ended = True
         try:
-            for item in rest:
+            for item in items:
                 chunk.append(item)
-                if len(chunk) == size or not more():
+                if len(chunk) == size or not more_ready():
                     ended = False
                     break
-        except SourceError as error:  # told after the frames that came before it
-            broke = error
+        except SourceError as error:
+            failure = error
         if chunk:
             frames = [item.frame for item in chunk]
             embeddings, embedded = embed(frames, torch.cat([item.pixels for item in chunk]))
             yield Chunk(frames, embeddings, embedded, [item.crop for item in chunk])
-        if broke is not None:
-            raise broke
+        if failure is not None:
+            raise failure
         if ended:
             return

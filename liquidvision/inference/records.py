@@ -1,4 +1,4 @@
-"""Records: one line for each frame, as JSON Lines or CSV."""
+"""Records of predictions: one line per frame, as JSON Lines or CSV."""
 
 import csv
 import json
@@ -12,32 +12,36 @@ from liquidvision.video.write.sink import Sink
 
 
 class PredictionSink(Sink):
-    """An output file for predictions. Derive from it to write records of your own with `infer`.
+    """Base class of output files for predictions. Subclass it to write your own format with `infer`.
 
     A subclass writes to `part` and implements `write`, `_finish` and `_release`, see `Sink`.
     """
 
     @abstractmethod
     def write(self, prediction: Prediction) -> None:
-        """Append one prediction."""
+        """Append the prediction of the next frame."""
 
 
 class RecordSink(PredictionSink):
-    """Writes predictions as JSON Lines, or as CSV where the name ends in .csv.
+    """Write one line per prediction, as JSON Lines, or as CSV if the suffix is .csv.
 
-    A JSON line holds index, time and dt in seconds, and `top`, a list of {"label", "score"}, best
-    first; a CSV row the same in the columns index, time, dt, label_1, score_1, label_2, ...
+    A JSON line has "index", "time" and "dt" in seconds, and "top": a list of {"label", "score"}, best first. A CSV row
+    has the same values in the columns index, time, dt, label_1, score_1, label_2, ... Lines are written to disk one by
+    one, so that a crash loses none before it.
+
+    Example:
+        >>> infer("clip.mp4", model, records=[RecordSink("clip.jsonl", top_k=3)])
 
     Args:
-        path: the file.
-        top_k: how many labels to record.
-        conf: labels less probable than this are left out (in CSV: left blank).
-        per_frame: record also what each frame alone says (`frame_top`, frame_label_1, ...).
-        time_constants: record also the cell's effective time constants in seconds (`time_constants`, tau_1, ...).
-        hidden_state: record also the cell's outputs (`hidden_state`, h_1, ...).
+        path: the file to write.
+        top_k: number of labels per line, 1 or more.
+        conf: leave out labels with a lower score than this, 0 to 1 (blank in CSV).
+        per_frame: also record the best labels from each frame alone ("frame_top"; columns frame_label_1, ...).
+        time_constants: also record the cell's effective time constants in seconds ("time_constants"; tau_1, ...).
+        hidden_state: also record the cell's outputs ("hidden_state"; columns h_1, ...).
 
     Raises:
-        UsageError: top_k below 1, or conf outside 0..1.
+        UsageError: `top_k` is below 1, or `conf` is outside 0 to 1.
         SinkError: the file cannot be written.
     """
 
@@ -52,21 +56,21 @@ class RecordSink(PredictionSink):
         hidden_state: bool = False,
     ) -> None:
         if top_k < 1 or not 0 <= conf <= 1:
-            raise UsageError(f"top_k is {top_k} and conf {conf}; expected 1 or more, and 0..1")
+            raise UsageError(f"top_k is {top_k} and conf {conf}; expected top_k of 1 or more, and conf from 0 to 1")
         super().__init__(path)
         self._top_k, self._conf, self._per_frame = top_k, conf, per_frame
         self._time_constants, self._hidden_state = time_constants, hidden_state
         self._csv = self.path.suffix.lower() == ".csv"
         try:
-            # Line by line on disk, so that a crash leaves every record written before it.
+            # Line buffering: after a crash, all records written before it are on disk.
             self._file = self.part.open("w", buffering=1, encoding="utf-8", newline="" if self._csv else "\n")
         except OSError as error:
             raise self.sink_error(error) from error
         self._rows = csv.writer(self._file)
-        self._headed = False
+        self._header_written = False
 
     def write(self, prediction: Prediction) -> None:
-        """Append one line."""
+        """Append the prediction of the next frame."""
         try:
             if self._csv:
                 self._write_row(prediction)
@@ -80,17 +84,17 @@ class RecordSink(PredictionSink):
             "index": prediction.index,
             "time": round(prediction.time, 6),
             "dt": round(prediction.dt, 6),
-            "top": self._best(prediction.top(self._top_k)),
+            "top": self._to_json(prediction.top(self._top_k)),
         }
         if self._per_frame:
-            record["frame_top"] = self._best(prediction.frame_top(self._top_k))
+            record["frame_top"] = self._to_json(prediction.frame_top(self._top_k))
         if self._time_constants and prediction.time_constants is not None:
             record["time_constants"] = [round(float(tau), 4) for tau in prediction.time_constants]
         if self._hidden_state and prediction.hidden_state is not None:
             record["hidden_state"] = [round(float(value), 5) for value in prediction.hidden_state]
         return record
 
-    def _best(self, top: list[tuple[str, float]]) -> list[dict[str, Any]]:
+    def _to_json(self, top: list[tuple[str, float]]) -> list[dict[str, Any]]:
         return [{"label": label, "score": round(score, 5)} for label, score in top if score >= self._conf]
 
     def _write_row(self, prediction: Prediction) -> None:
@@ -103,9 +107,9 @@ class RecordSink(PredictionSink):
         for key, prefix in (("time_constants", "tau"), ("hidden_state", "h")):
             for unit, value in enumerate(record.get(key, ()), start=1):
                 cells[f"{prefix}_{unit}"] = value
-        if not self._headed:
+        if not self._header_written:
             self._rows.writerow(cells)
-            self._headed = True
+            self._header_written = True
         self._rows.writerow(cells.values())
 
     def _finish(self) -> None:

@@ -8,7 +8,7 @@ class LabelRun(NamedTuple):
     """A stretch of time with one label.
 
     Attributes:
-        start, end: seconds on the source's clock; the end is the time of the next frame, as far as there is one.
+        start, end: seconds on the source's clock. A run ends at the time of the next frame, if there is one.
         label: the number of the class.
     """
 
@@ -18,14 +18,14 @@ class LabelRun(NamedTuple):
 
 
 class RunTracker:
-    """Follow the label of one stream.
+    """Track the label of one stream.
 
-    A flip is a change of label from one instant to the next. A frame with the time of the one before belongs to the
-    same instant: it changes nothing. Where the clock steps back, tracking starts over, and that is no flip.
+    A flip is a change of label from one instant to the next. A frame with the same time as the frame before belongs to
+    the same instant and is ignored. When the clock steps back, tracking starts over; that is not a flip.
 
     Args:
         max_gap: seconds without a frame after which a run ends at its last frame instead of reaching to the next.
-        max_runs: how many runs are kept, the newest.
+        max_runs: how many of the newest runs to keep.
 
     Attributes:
         label: the current label; None before the first frame.
@@ -42,7 +42,7 @@ class RunTracker:
         self.runs: deque[LabelRun] = deque(maxlen=max_runs)
 
     def see(self, time: float, label: int) -> bool:
-        """Take in the label of the next frame and return whether that is a flip."""
+        """Add the label of the next frame, and return whether it is a flip."""
         if self.time is not None and time < self.time:
             self.runs.clear()
             self.label = None
@@ -52,7 +52,7 @@ class RunTracker:
         self.flips += flip
         self.label, self.time = label, time
         if self.runs and time - self.runs[-1].end <= self._max_gap:
-            # A label holds until the next frame is shown, so the run before reaches up to it.
+            # A label holds until the next frame is shown, so the previous run extends to it.
             self.runs[-1] = self.runs[-1]._replace(end=time)
         if not self.runs or self.runs[-1].end < time or self.runs[-1].label != label:
             self.runs.append(LabelRun(time, time, label))

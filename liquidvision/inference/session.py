@@ -1,4 +1,4 @@
-"""One stream's memory: its clock, its gaps, its state."""
+"""The memory of one stream: its clock and its state."""
 
 import logging
 from collections.abc import Sequence
@@ -22,20 +22,30 @@ MOTION_CROP_TENSOR = "gaze"  # its name in a saved state
 
 
 class Session:
-    """The memory of one stream. Use one per video, camera or connection, and never share it.
+    """The memory of one stream. Use one session per video, camera or connection.
+
+    A session is not thread-safe. Its state can be saved and continued by another session of the same model.
+
+    Example:
+        >>> session = Session(model)
+        >>> with open_video("clip.mp4") as video:
+        ...     for frame in video:
+        ...         print(session.push(frame).label)
 
     Args:
-        model: shared by any number of sessions; it remembers nothing itself.
-        max_gap: a step longer than this many seconds is a gap.
-        gap_policy: what a gap does to the memory. "decay": it is stepped by the true seconds, and forgets as its time
-            constants say. "carry": it is stepped by `max_gap`. "reset": it starts again.
+        model: any number of sessions can share a model.
+        max_gap: the longest step, in seconds, that is not a gap; above 0.
+        gap_policy: how to step the memory at a gap. "decay" steps by the true seconds, so that the memory forgets
+            according to its time constants. "carry" steps by `max_gap`, so that the memory survives. "reset" starts
+            the memory from scratch.
 
     Attributes:
-        clock: turns frame times into steps and counts repeated frames, gaps and steps back.
-        motion_crop: where the backbone looks in this stream.
+        model: the model.
+        clock: turns frame times into steps; counts repeated frames, gaps and steps back of the source's clock.
+        motion_crop: the region of this stream that the backbone sees, see `MotionCrop`.
 
     Raises:
-        UsageError: a gap that is not positive, or an unknown policy.
+        UsageError: `max_gap` is not positive, or the policy is unknown.
     """
 
     def __init__(self, model: Model, *, max_gap: float = 5.0, gap_policy: str = "decay") -> None:
@@ -44,45 +54,59 @@ class Session:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream; the counts stay."""
+        """Start from scratch, as for a new stream. The counts of the clock stay."""
         self._state = self.model.head.initial(1)
         self.clock.restart()
-        self.motion_crop = MotionCrop(self.model.backbone)  # a new object: pipelines that read ahead notice it
+        self.motion_crop = MotionCrop(
+            self.model.backbone
+        )  # a new object, by which pipelines that read ahead notice the reset
 
     @property
     def repeated(self) -> int:
-        """Frames with the time of the one before; they do not step the memory."""
+        """Number of frames with the same time as the frame before; they do not step the memory."""
         return self.clock.repeated
 
     @property
     def backwards(self) -> int:
-        """How often the source's clock stepped back."""
+        """How often the source's clock stepped back; such a frame does not step the memory."""
         return self.clock.backwards
 
     @property
     def gaps(self) -> int:
-        """Steps longer than `max_gap`."""
+        """Number of steps longer than `max_gap`."""
         return self.clock.gaps
 
     def push(self, frame: Frame) -> Prediction:
-        """Take in one frame and return its prediction."""
+        """Process the next frame and return its prediction.
+
+        Raises:
+            SourceError: the frame's pixel format cannot be turned into RGB.
+        """
         return self.push_many([frame])[0]
 
     def push_many(self, frames: Sequence[Frame]) -> list[Prediction]:
-        """Take in frames in order and return their predictions; the same numbers as one at a time, but faster."""
+        """Process consecutive frames in one batch and return their predictions.
+
+        The predictions equal those of `push` for each frame, but are computed faster.
+
+        Args:
+            frames: the next frames, in order; may be empty.
+
+        Raises:
+            SourceError: a frame's pixel format cannot be turned into RGB.
+        """
         return self.push_embeddings(frames, self.motion_crop.embed(frames)) if frames else []
 
     @torch.inference_mode()
     def push_embeddings(
         self, frames: Sequence[Frame], embeddings: Tensor, crop: MotionState | None = None
     ) -> list[Prediction]:
-        """Take in frames whose embeddings are known already; see `push_many`.
+        """Process consecutive frames whose embeddings are already computed, and return their predictions.
 
         Args:
-            frames: n frames.
-            embeddings: (n, d).
-            crop: the state of the motion crop after the last of these frames, where a copy of `motion_crop` prepared
-                them.
+            frames: n frames, in order.
+            embeddings: (n, backbone.dim), of these frames.
+            crop: the state of the motion crop after the last frame, if a copy of `motion_crop` prepared the frames.
         """
         if not frames:
             return []
@@ -96,7 +120,7 @@ class Session:
             scores, frame_scores = (task.scores(logits[0]).cpu().numpy() for logits in (out.logits, out.frame_logits))
             taus, hidden = out.time_constants[0].cpu().numpy(), out.hidden[0].cpu().numpy()
             rows += zip(scores, frame_scores, taus, hidden, strict=True)
-        # Rows are copied: a prediction that is kept would otherwise keep its whole chunk.
+        # Rows are copied, since a view would keep the arrays of the whole chunk in memory.
         return [
             Prediction(
                 frame.index,
@@ -115,11 +139,11 @@ class Session:
         last, backwards = self.clock.last_time, self.clock.backwards
         step = self.clock.tick(frame.time, frame.duration_seconds)
         if self.clock.backwards > backwards == 0:
-            log.warning("time runs backwards at frame %d: %.3f s after %.3f s", frame.index, frame.time, last)
+            log.warning("the clock steps back at frame %d: %.3f s after %.3f s", frame.index, frame.time, last)
         return step
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The memory and the clock as tensors, and where a backbone looks that follows what moves."""
+        """Return the memory, the clock and, with a motion crop, the crop's state as named tensors."""
         state = {key: value.clone() for key, value in self._state.items()}
         state["clock"] = torch.tensor(self.clock.state(), dtype=torch.float64)
         if self.model.backbone.motion_crop:
@@ -127,42 +151,49 @@ class Session:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on where a session of the same model stopped.
+        """Continue where another session of the same model stopped.
 
-        The next frame may carry on the old clock or start a new one, as the segments of a recorded
-        feed do: then it is taken to follow the last frame at once.
+        The next frame may continue the old clock or start a new one, as the segments of a recorded feed do. In the
+        second case it is assumed to follow the last frame immediately.
+
+        Args:
+            state: what `state_dict` returned.
 
         Raises:
-            ModelError: tensors missing, or of another model's shapes.
+            ModelError: a tensor is missing or has another shape.
         """
         memory = self.model.head.initial(1)
-        wanted = {**memory, "clock": torch.zeros(2)}
+        expected = {**memory, "clock": torch.zeros(2)}
         if self.model.backbone.motion_crop:
-            wanted[MOTION_CROP_TENSOR] = self.motion_crop.to_tensor()
-        for key, value in wanted.items():
+            expected[MOTION_CROP_TENSOR] = self.motion_crop.to_tensor()
+        for key, value in expected.items():
             if key not in state or state[key].shape != value.shape:
                 raise ModelError(f"the saved state does not fit this model: {key} is missing or has another shape")
         device = self.model.device
         self._state = {key: state[key].to(device) for key in memory}
-        if MOTION_CROP_TENSOR in wanted:
+        if MOTION_CROP_TENSOR in expected:
             self.motion_crop.load(state[MOTION_CROP_TENSOR])
         self.clock.resume(*state["clock"].tolist())
 
     def save(self, path: str | Path) -> None:
-        """Write the memory to a safetensors file."""
+        """Write the memory to a safetensors file, together with the model's fingerprint.
+
+        Raises:
+            SinkError: the file cannot be written.
+        """
         metadata = {"format": "liquidvision-state", "model": self.model.fingerprint()}
         write_tensors(Path(path), self.state_dict(), metadata)
 
     def load(self, path: str | Path) -> None:
-        """Read the memory that `save` wrote.
+        """Continue from a file that `save` wrote, see `load_state_dict`.
 
         Raises:
-            ModelError: the file is missing, cut short, or was written with another model.
+            ModelError: the file is missing, truncated, or was written with another model.
         """
         tensors, metadata = read_session_state(Path(path))
         if metadata.get("model") != self.model.fingerprint():
             raise ModelError(
-                f"{path} was written with another model than {self.model.name}; use the same, or start anew"
+                f"{path} was written with another model than {self.model.name}; use the same model, or start without it"
             )
         self.load_state_dict(tensors)
 
@@ -171,13 +202,13 @@ def run_head(model: Model, embeddings: Tensor, steps: Sequence[Step], state: Sta
     """Run a model's head over consecutive frames of one stream.
 
     Args:
-        model: whose head to run.
-        embeddings: (n, d), n of 1 or more.
-        steps: n, see `Clock.tick`; the state starts from scratch with each that resets.
-        state: of one stream, see `Head.initial`; it is not changed.
+        model: the model whose head to run.
+        embeddings: (n, d) with n of 1 or more.
+        steps: n steps, see `Clock.tick`. A step that resets starts the state from scratch.
+        state: of one stream, see `Head.initial`; it is not modified.
 
     Returns:
-        Outputs of (1, steps) frames, one for each stretch between resets, and the new state.
+        One output with a batch of 1 for each stretch of frames between resets, and the new state.
     """
     starts = [0, *(i for i, step in enumerate(steps) if i and step.reset)]
     outputs = []
@@ -191,7 +222,11 @@ def run_head(model: Model, embeddings: Tensor, steps: Sequence[Step], state: Sta
 
 
 def read_session_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file that `Session.save` wrote, or ModelError where it is another."""
+    """Return the tensors and metadata of a file that `Session.save` wrote.
+
+    Raises:
+        ModelError: the file is missing, truncated, or another kind of file.
+    """
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != "liquidvision-state":
         raise ModelError(f"{path} is not a saved state; expected a file that --state-out or Session.save wrote")

@@ -1,4 +1,4 @@
-"""The summary of a run: frames, flips, labels, and what was unusual about the source."""
+"""The summary of a run of inference: frames, flips, labels, and irregularities of the source."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,27 +9,27 @@ from liquidvision.prediction import Prediction
 
 @dataclass(slots=True)
 class Summary:
-    """The summary of a run of `infer`.
+    """Counts and outputs of one source, returned by `infer`.
 
     Attributes:
         frames: frames predicted.
-        media_seconds: from the first frame's time to the last one's.
-        wall_seconds: duration of the run.
+        media_seconds: seconds from the first frame's time to the last frame's.
+        wall_seconds: duration of the run in seconds.
         flips: changes of the most probable label from one instant to the next, with memory.
-        frame_flips: the same by each frame alone.
-        label_frames: for each label, the frames on which it was the most probable.
-        repeated: frames with the time of the frame before; they do not step the memory.
-        backwards: how often the clock stepped back.
+        frame_flips: the same from each frame alone.
+        label_frames: for each label, the number of frames on which it was the most probable.
+        repeated: frames with the same time as the frame before; they do not step the memory.
+        backwards: how often the source's clock stepped back.
         gaps: steps longer than the session's `max_gap`.
         damaged: packets and frames that were damaged or could not be decoded.
         outliers: frames whose time was far from those before and after; they got times in between.
         dropped: frames of a live source that were dropped because newer ones arrived before they were used.
-        stale: frames dropped because they had waited too long.
-        reconnects: times that a lost source was opened again.
-        skipped: frames that were not embedded because they add nothing new (`adaptive`).
-        interrupted: whether Ctrl-C ended it.
+        stale: frames of a live source that were dropped because they had waited longer than `max_staleness`.
+        reconnects: how often a lost source was opened again.
+        skipped: frames that were not embedded, since they add nothing new (with `adaptive`).
+        interrupted: whether Ctrl-C ended the run.
         outputs: the files and folders written.
-        notes: what an output could not keep of its source, a line each.
+        notes: one line for each part of the source that an output could not keep.
     """
 
     frames: int = 0
@@ -55,7 +55,7 @@ class Summary:
     _frame_alone: RunTracker = field(default_factory=RunTracker, repr=False, compare=False)
 
     def count(self, prediction: Prediction) -> None:
-        """Count the prediction of the next frame."""
+        """Add the prediction of the next frame to the counts."""
         self.frames += 1
         self.label_frames[prediction.label] = self.label_frames.get(prediction.label, 0) + 1
         self.flips += self._with_memory.see(prediction.time, prediction.label_index)

@@ -98,7 +98,7 @@ def infer(
                 on_frame(prediction)
 
         try:
-            with closing(embed_chunks(reader, session, batch, adaptive, at_once=_max_burst(reader))) as chunks:
+            with closing(embed_chunks(reader, session, batch, adaptive, max_live_batch=_max_burst(reader))) as chunks:
                 _predict_chunks(interrupt.interruptible(chunks), session, summary, max_frames, write)
         except KeyboardInterrupt:
             summary.interrupted = True

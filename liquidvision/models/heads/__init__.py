@@ -1,4 +1,4 @@
-"""Heads: embeddings to logits, with memory."""
+"""Heads turn embeddings into logits, with memory."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def head_from_config(config: dict[str, Any]) -> Head:
     """Return the head that a config.json describes, without its weights.
 
     Raises:
-        TypeError, KeyError, UsageError: the configuration is damaged.
+        TypeError, KeyError, UsageError: the configuration is damaged or unknown.
     """
     if config.get("kind") == FILTER_KIND:
         return LiquidFilter(LiquidFilterConfig.from_json(config))

@@ -1,4 +1,4 @@
-"""The contract of every head: embeddings of streams in, logits out; state in, state out."""
+"""The interface of all heads: embeddings and state in, logits and state out."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ class HeadOutput:
     """The outputs of a head for (batch, steps) frames.
 
     Attributes:
-        logits: (batch, steps, classes), with memory.
-        frame_logits: (batch, steps, classes), from each frame alone.
-        hidden: (batch, steps, cell's output size) outputs of the cell, which the readout sees.
+        logits: (batch, steps, classes) with memory.
+        frame_logits: (batch, steps, classes) from each frame alone.
+        hidden: (batch, steps, cell's output size) outputs of the cell, which the readout uses.
         time_constants: (batch, steps, units) effective time constants in seconds.
         state: the state after the last step.
     """
@@ -48,14 +48,15 @@ class HeadDescription(Protocol):
 
 
 class Head(nn.Module, ABC):
-    """Embeddings of streams to logits per frame, with memory: a pure function of (embeddings, state, Δt).
+    """Base class of heads, which turn the embeddings of streams into logits per frame, with memory.
 
-    Any chunking of a stream, and any number of streams side by side, give the same numbers.
+    A head is a pure function of (embeddings, state, Δt): any chunking of a stream, and any number of streams in a
+    batch, give the same numbers.
 
     Attributes:
         config: see `HeadDescription`.
-        reads_logits: whether an embedding ends with the logits of its backbone's classifier, whose classes the head
-            keeps; such a head has nothing to learn about classes.
+        reads_logits: whether an embedding ends with the logits of the backbone's own classifier. The head then has the
+            classes of that classifier.
     """
 
     config: HeadDescription
@@ -68,7 +69,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def initial(self, batch: int) -> State:
-        """Return the state of `batch` streams that have seen nothing."""
+        """Return the state of `batch` new streams."""
 
     @abstractmethod
     def forward(
@@ -79,11 +80,12 @@ class Head(nn.Module, ABC):
         Args:
             xs: (batch, steps, input_size).
             dts: seconds since the frame before: a number, (batch,), (batch, steps) or (batch, steps, 1).
-            state: what an earlier call returned; None for streams that have seen nothing.
-            lengths: (batch,) frames of each stream that count; the rest is padding and steps nothing. None: all.
+            state: what an earlier call returned; None for new streams.
+            lengths: (batch,) valid frames of each stream; the rest is padding, which does not change the state.
+                None: all are valid.
 
         Raises:
-            UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
+            UsageError: a shape is wrong, or a Δt is negative, NaN or infinite.
         """
 
     def step(self, x: Tensor, dt: Tensor | float, state: State | None = None) -> tuple[Tensor, State]:

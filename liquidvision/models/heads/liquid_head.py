@@ -1,4 +1,4 @@
-"""The head: embeddings of one stream to logits per frame, with memory; state in, state out."""
+"""The liquid head: a trained memory that turns embeddings into logits per frame."""
 
 import math
 from collections.abc import Sequence
@@ -26,35 +26,36 @@ LIQUID_CELLS: dict[str, type[LTC] | type[ConductanceLTC]] = {
 }
 OTHER_CELLS: dict[str, type[Cell]] = {"gru": GRU, "lstm": LSTM, "none": Memoryless}
 
-MAX_SIZE = 1_000_000  # of any size in a configuration; more is a damaged file
+MAX_SIZE = 1_000_000  # of any size in a configuration; a larger one means a damaged file
 
 
 @dataclass(frozen=True, slots=True)
 class LiquidHeadConfig:
-    """What a head is made of, as written to a model's config.json.
+    """The configuration of a `LiquidHead`, as written to a model's config.json.
 
     Attributes:
-        layouts: the nodes of the embedding, in order.
+        layouts: the parts of the embedding, in order; see `Backbone.layouts`.
         classes: number of labels.
-        components: dimensions that the embedding is whitened to.
+        components: dimensions of the whitened embedding.
         taus: time constants of the traces, in seconds.
-        learn_taus: whether training moves them.
-        straight: whether the traces' input goes straight from frame to frame, see `Traces`.
+        learn_taus: whether training changes `taus`.
+        straight: whether the traces interpolate their input linearly between frames, see `Traces`.
         width: dimensions of the projection before the cell.
         units: neurons of the cell.
-        cell: "ltc" (the paper's Eq. 1), "gated", "conductance" or "cfc"; to compare with, "gru", "lstm" or
-            "none", which has no memory beside the traces.
-        mixed_memory: an LSTM carries the state of a liquid cell on, see `MixedMemory`.
-        unfolds: solver steps that one Δt is divided into, in a liquid cell.
+        cell: a liquid cell: "ltc" (Eq. 1 of arXiv 2006.04439), "gated", "conductance" or "cfc". For comparison also
+            "gru", "lstm", or "none", which has no memory beside the traces.
+        mixed_memory: whether an LSTM carries the state of the cell, see `MixedMemory`.
+        unfolds: solver steps per Δt of a liquid cell.
         solver: of a liquid cell, see `LiquidCell`.
-        max_step: seconds; a liquid cell divides a longer step further. None: never.
-        dropout: share of the cell's inputs and outputs dropped in training.
-        appearance: weight of the whitened embedding beside the standardised traces.
-        frame_share: weight of `frame_logits` in `logits`, in eval mode: what lies still in a clip the whitening
-            leaves out, and a linear readout of the whole embedding knows it. In training the cell learns without.
+        max_step: seconds; a liquid cell divides longer solver steps. None: never.
+        dropout: fraction of the cell's inputs and outputs that is dropped in training, at least 0 and below 1.
+        appearance: weight of the whitened embedding, relative to the standardised traces.
+        frame_share: weight of `frame_logits` that is added to `logits` in eval mode. The whitening keeps what changes
+            within clips; this adds what a linear readout of the whole embedding knows. In training the cell learns
+            without it.
 
     Raises:
-        UsageError: a size below 1, a share outside 0..1, or a number that is none.
+        UsageError: a size is not a whole number of 1 or more, `dropout` is out of range, or a weight is not finite.
     """
 
     layouts: tuple[Layout, ...]
@@ -80,25 +81,30 @@ class LiquidHeadConfig:
         if not self.layouts or not all(isinstance(n, int) and 1 <= n <= MAX_SIZE for n in sizes):
             raise UsageError(f"the head's sizes are {sizes}; expected whole numbers from 1 to {MAX_SIZE}")
         if not 0 <= self.dropout < 1:
-            raise UsageError(f"dropout is {self.dropout}; expected a share from 0 to 1")
+            raise UsageError(f"dropout is {self.dropout}; expected 0 or more, and less than 1")
         for name, weight in (("appearance", self.appearance), ("frame_share", self.frame_share)):
             if not math.isfinite(weight):
-                raise UsageError(f"{name} is {weight}; expected a number")
+                raise UsageError(f"{name} is {weight}; expected a finite number")
 
     def to_json(self) -> dict:
-        # What is not straight goes without saying: it was so before there was anything else.
+        """Return the configuration as JSON types."""
+        # `straight` is written only if it is set, so that older files, and fingerprints made from them, stay the same.
         return {name: value for name, value in asdict(self).items() if name != "straight" or value}
 
     @classmethod
     def from_json(cls, values: dict) -> "LiquidHeadConfig":
-        """Raises TypeError, KeyError or UsageError where `values` are not those of `to_json`."""
+        """Return the configuration that `to_json` returned as `values`.
+
+        Raises:
+            TypeError, KeyError, UsageError: a value is missing, unknown or out of range.
+        """
         layouts = tuple(Layout(**layout) for layout in values["layouts"])
         return cls(**{**values, "layouts": layouts, "taus": tuple(values["taus"])})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Percept:
-    """What a head makes of embeddings before its cell: the same for all heads with the same statistics.
+    """The features of embeddings before the projection and the cell; equal for all heads with the same statistics.
 
     Attributes:
         features: (batch, steps, n) inputs of the projection.
@@ -114,15 +120,28 @@ class Percept:
 
 
 class LiquidHead(Head):
-    """Standardised embedding → whitening and traces → projection and LayerNorm → liquid cell → readout.
+    """A head with a liquid cell, trained on embeddings.
 
-    A pure function of (embeddings, state, Δt): any chunking of a stream, and any number of streams
-    side by side, give the same numbers. Beside it a linear readout of the whole standardised embedding
-    says what one frame alone would. The statistics start neutral, the whitening as a random
-    projection; `fit_statistics` sets them from training data, which is worth doing before training.
+    Standardised embedding → whitening and traces → projection and LayerNorm → liquid cell → readout. A second, linear
+    readout of the whole standardised embedding gives the logits from each frame alone.
+
+    The head is a pure function of (embeddings, state, Δt): any chunking of a stream, and any number of streams in a
+    batch, give the same numbers.
+
+    Before training, call `fit_statistics`: until then the standardisation is the identity, and the whitening a random
+    projection.
+
+    Example:
+        >>> head = LiquidHead(LiquidHeadConfig(backbone.layouts, classes=3))
+        >>> head.fit_statistics(embeddings, 0.04)  # (clips, steps, backbone.dim) at 25 frames per second
+        >>> head(embeddings, 0.04).logits.shape
+        torch.Size([8, 50, 3])
+
+    Args:
+        config: sizes and options.
 
     Raises:
-        UsageError: an unknown cell, or sizes that cannot be.
+        UsageError: the cell is unknown, or does not take a size or option.
     """
 
     config: LiquidHeadConfig
@@ -130,9 +149,9 @@ class LiquidHead(Head):
     def __init__(self, config: LiquidHeadConfig) -> None:
         super().__init__()
         self.config = config
-        kind = {"learn": config.learn_taus, "straight": config.straight}
-        self.traces = Magnitudes(config.layouts, config.taus, **kind)
-        self.signed = Traces(config.components, config.taus, **kind)
+        options = {"learn": config.learn_taus, "straight": config.straight}
+        self.traces = Magnitudes(config.layouts, config.taus, **options)
+        self.signed = Traces(config.components, config.taus, **options)
         embedding = self.traces.input_size
         features = config.components + self.traces.output_size + self.signed.output_size
         self.mean: Tensor
@@ -165,60 +184,61 @@ class LiquidHead(Head):
         lengths: Tensor | Sequence[int] | None = None,
         readout: Tensor | None = None,
     ) -> None:
-        """Set standardisation, whitening and the traces' statistics from training clips, and from these alone.
+        """Set standardisation, whitening and the traces' statistics from training clips.
 
-        The embedding is standardised over all clips. The whitening (PCA) keeps what varies within a clip: over all
-        clips, places and clothes would take the first components, and they tell nothing of what happens.
+        The embedding is standardised over all clips. The whitening (PCA) keeps what varies within clips. Over all
+        clips, places and clothes would take the first components, which do not show what happens.
 
         Args:
             embeddings: (clips, steps, d).
             dts: seconds between frames, in any shape that `forward` takes.
-            lengths: (clips,) frames of each clip that count; None: all.
-            readout: (n, d) linear readouts of the embedding known to matter, joints, say: they are whitened
-                instead of the whole embedding.
+            lengths: (clips,) valid frames of each clip; None: all.
+            readout: (n, d) linear readouts of the embedding that are known to be useful, such as body joints. They are
+                whitened instead of the whole embedding.
         """
         clips, steps, _ = embeddings.shape
         if lengths is None:
             lengths = [steps] * clips
-        counted = as_mask(lengths, clips, steps, embeddings)
-        real = counted > 0
-        embeddings = embeddings.masked_fill(~real[..., None], 0.0)
-        self.mean.copy_(embeddings[real].mean(0))
-        middles = embeddings.sum(1, keepdim=True) / counted.sum(1).clamp_min(1)[:, None, None]
-        within, around = (embeddings - middles)[real], (embeddings - self.mean)[real]
-        spread = column_std(around)
+        weights = as_mask(lengths, clips, steps, embeddings)
+        valid = weights > 0
+        embeddings = embeddings.masked_fill(~valid[..., None], 0.0)
+        self.mean.copy_(embeddings[valid].mean(0))
+        clip_means = embeddings.sum(1, keepdim=True) / weights.sum(1).clamp_min(1)[:, None, None]
+        within_clips, around_mean = (embeddings - clip_means)[valid], (embeddings - self.mean)[valid]
+        spread = column_std(around_mean)
         self.inverse_std.copy_(torch.where(spread > MIN_SPREAD, 1 / spread, 1.0))
-        # Where nothing moves within clips, what differs between them is all there is.
-        moves = float(within.square().mean()) > MIN_SPREAD**2 * float(around.square().mean())
-        varied = within if moves else around
-        axes = whitening(varied if readout is None else varied @ readout.T, self.config.components)
+        # If nothing changes within clips, whiten the differences between clips.
+        changes = float(within_clips.square().mean()) > MIN_SPREAD**2 * float(around_mean.square().mean())
+        centred = within_clips if changes else around_mean
+        axes = whitening(centred if readout is None else centred @ readout.T, self.config.components)
         self.whitening.copy_((axes if readout is None else readout.T @ axes) / self.inverse_std[:, None])
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
         percept = self.perceive(embeddings, dts, lengths=lengths)
-        change = percept.features[..., self.config.components :][real]
+        change = percept.features[..., self.config.components :][valid]
         self.feature_mean.copy_(change.mean(0))
         spread = column_std(change)
         self.feature_inverse_std.copy_(torch.where(spread > MIN_SPREAD, 1 / spread, 1.0))
 
     def initial(self, batch: int) -> State:
-        """The state of `batch` streams that have seen nothing."""
+        """Return the state of `batch` new streams."""
         parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell}
         return {name: part.initial(batch) for name, part in parts.items()}
 
     def forward(
         self, xs: Tensor, dts: Tensor | float, state: State | None = None, lengths: Tensor | Sequence[int] | None = None
     ) -> HeadOutput:
-        """Run (batch, steps, d) embeddings through the head.
+        """Run embeddings through the head.
 
         Args:
-            xs: (batch, steps, d).
+            xs: (batch, steps, input_size).
             dts: seconds since the frame before: a number, (batch,), (batch, steps) or (batch, steps, 1).
-            state: what an earlier call gave; None for streams that have seen nothing.
-            lengths: (batch,) frames of each stream that count; the rest is padding, which steps nothing.
+            state: what an earlier call returned; None for new streams.
+            lengths: (batch,) valid frames of each stream; the rest is padding, which does not change the state.
+                None: all are valid.
 
         Raises:
-            UsageError: a wrong shape, or a Δt that is negative, NaN or infinite.
+            UsageError: a shape is wrong, or a Δt is negative, NaN or infinite.
         """
         state = state or self.initial(len(xs))
         return self.classify(self.perceive(xs, dts, state, lengths), state["cell"])
@@ -230,15 +250,15 @@ class LiquidHead(Head):
         state: State | None = None,
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Percept:
-        """The first half of `forward`, up to the projection; arguments and errors are the same."""
+        """Compute the first half of `forward`, up to the projection; arguments and errors are the same."""
         xs, dt = as_streams(xs, dts, lengths, self.input_size, "embeddings")
         state = state or self.initial(len(xs))
         z = (xs - self.mean) * self.inverse_std
-        features, moved = self.features(z, dt, state)
-        return Percept(features, z, dt, moved)
+        features, new_state = self.features(z, dt, state)
+        return Percept(features, z, dt, new_state)
 
     def classify(self, percept: Percept, state: Tensor) -> HeadOutput:
-        """The second half of `forward`: `state` is the cell's, (batch, state_size)."""
+        """Compute the second half of `forward`; `state` is the cell's, (batch, state_size)."""
         inputs = self.dropout(self.normalise(self.project(percept.features)))
         hidden, state, taus = self.cell(inputs, percept.dt, state, return_time_constants=True)
         logits = self.readout(torch.cat([self.dropout(hidden), inputs], -1))
@@ -248,10 +268,10 @@ class LiquidHead(Head):
         return HeadOutput(logits, frame_logits, hidden, taus, {**percept.state, "cell": state})
 
     def features(self, z: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
-        """The cell's features (batch, steps, n) of standardised embeddings, and the state of the traces."""
+        """Return the features (batch, steps, n) of standardised embeddings, and the new state of the traces."""
         white = z @ self.whitening
         magnitudes, traces = self.traces(z, dt, state["traces"])
-        # A trace of the whitened embedding is the whitened trace: the same numbers for less work.
+        # Tracing the whitened embedding gives the same numbers as whitening the traces, with less work.
         directions, signed = self.signed(white, dt, state["signed"])
         change = (torch.cat([magnitudes, directions], -1) - self.feature_mean) * self.feature_inverse_std
         features = torch.cat([self.config.appearance * white, change], -1)
@@ -259,15 +279,15 @@ class LiquidHead(Head):
 
 
 def make_cell(config: LiquidHeadConfig) -> Cell:
-    """The cell that a configuration asks for.
+    """Return the cell of a configuration.
 
     Raises:
-        UsageError: an unknown cell, or a size or option that it does not take.
+        UsageError: the cell is unknown, or does not take a size or option.
     """
     if config.cell in LIQUID_CELLS:
         options: dict[str, Any] = {"unfolds": config.unfolds, "solver": config.solver, "max_step": config.max_step}
         cell: Cell = LIQUID_CELLS[config.cell](config.width, config.units, **options)
-    elif config.cell == "cfc":  # its backbone as wide as its state, so that units mean about what they do elsewhere
+    elif config.cell == "cfc":  # the backbone is as wide as the state, so that `units` compares with other cells
         cell = CfC(config.width, config.units, backbone_units=config.units)
     elif config.cell in OTHER_CELLS:
         cell = OTHER_CELLS[config.cell](config.width, config.units)

@@ -1,1 +1,1 @@
-"""Faster ways to run a backbone."""
+"""Faster ways to run a backbone: OpenVINO on the CPU, CUDA graphs on a GPU."""

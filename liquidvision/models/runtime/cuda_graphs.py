@@ -1,4 +1,4 @@
-"""Record a backbone's CUDA kernels once and replay them."""
+"""CUDA graphs: record the kernels of a backbone once, and replay them."""
 
 import logging
 import threading
@@ -12,17 +12,14 @@ from liquidvision.errors import first_line
 
 log = logging.getLogger(__name__)
 
-MAX_GRAPH_BATCH = 64  # pictures in a batch, above which launching its kernels one by one costs little beside them
-
-
-MIN_GRAPH_BATCH = 8  # take hardly longer than one, while a recording of a new size holds a live stream up for a second
-
-
-MAX_GRAPHS = 16  # kept; each holds what its kernels write
+MAX_GRAPH_BATCH = 64  # pictures; for larger batches the cost of launching kernels is small
+# A batch of 8 takes hardly longer than one picture, while recording a new size stops a live stream for a second.
+MIN_GRAPH_BATCH = 8
+MAX_GRAPHS = 16  # recordings to keep; each keeps the memory that its kernels write
 
 
 class RecordableNetwork(Protocol):
-    """What can be run as recorded: its `run_torch` computes, kernel by kernel."""
+    """A network that can be recorded: `run_torch` computes its outputs with plain torch."""
 
     def parameters(self) -> Iterator[Tensor]: ...
 
@@ -30,11 +27,11 @@ class RecordableNetwork(Protocol):
 
 
 class CUDAGraphs:
-    """Runs a network of pictures (n, 3, h, w) on a CUDA GPU: what it launches is recorded once and then replayed.
+    """Run a network on pictures (n, 3, h, w) on a CUDA GPU by recording its kernels once and replaying them.
 
-    A replay costs one launch instead of hundreds, and works from any thread, where cuDNN makes its plans anew in each,
-    and each clip has a thread of its own. Batches are padded to a power of two, at least `MIN_GRAPH_BATCH`, so that few
-    recordings serve all sizes. Calls are to come on one CUDA stream, as they do unless the caller makes others.
+    A replay costs one launch instead of hundreds. It works from any thread, while cuDNN would plan again in each
+    thread, and each clip has a thread of its own. Batches are padded to a power of two of at least `MIN_GRAPH_BATCH`,
+    so that few recordings serve all sizes. All calls must use the same CUDA stream, which is the default.
     """
 
     def __init__(self) -> None:
@@ -44,21 +41,22 @@ class CUDAGraphs:
         self._works = True
 
     def __deepcopy__(self, _: dict[int, Any]) -> "CUDAGraphs":
-        return CUDAGraphs()  # a recording belongs to the weights where they lie in memory
+        return CUDAGraphs()  # a recording reads the weights at their address in memory
 
     def takes(self, pixels: Tensor) -> bool:
+        """Return whether these pictures can be run by a recording."""
         return pixels.is_cuda and len(pixels) <= MAX_GRAPH_BATCH and not pixels.requires_grad
 
     def __call__(self, network: "RecordableNetwork", pixels: Tensor) -> Tensor:
-        """What `network` gives for these pictures; the same network in every call."""
-        filled = max(MIN_GRAPH_BATCH, 1 << (len(pixels) - 1).bit_length())
-        # Weights that were moved elsewhere in memory are not those that a recording reads.
-        key = (filled, *pixels.shape[1:], pixels.dtype, next(network.parameters()).data_ptr())
-        with self._lock:  # the buffers are one call's at a time; the stream keeps their order
+        """Return the output of `network`, which must be the same in every call, for these pictures."""
+        padded = max(MIN_GRAPH_BATCH, 1 << (len(pixels) - 1).bit_length())
+        # A recording reads weights at their old address, so moved weights need a new one.
+        key = (padded, *pixels.shape[1:], pixels.dtype, next(network.parameters()).data_ptr())
+        with self._lock:  # buffers serve one call at a time; the CUDA stream keeps the order
             replay = self._recorded.get(key)
             if replay is None and self._works and len(self._recorded) < MAX_GRAPHS:
                 try:
-                    replay = self._recorded[key] = self._record(network, pixels, filled)
+                    replay = self._recorded[key] = self._record(network, pixels, padded)
                 except RuntimeError as error:
                     log.warning("CUDA graphs are not used: %s", first_line(error))
                     self._works = False
@@ -67,17 +65,17 @@ class CUDAGraphs:
         return network.run_torch(pixels)
 
     def _record(self, network: "RecordableNetwork", pixels: Tensor, count: int) -> Callable[[Tensor], Tensor]:
-        """A function that does what the network does, with batches of such pictures of up to `count`."""
+        """Record the network for batches of up to `count` pictures like these; return a function that replays it."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(pixels.device)
         with torch.cuda.device(pixels.device), torch.inference_mode(False), torch.no_grad():
             inputs = torch.zeros((count, *pixels.shape[1:]), dtype=pixels.dtype, device=pixels.device)
             stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):  # what is chosen and kept at a first call must not be recorded
+            with torch.cuda.stream(stream):  # warm up: what the first call sets up must not be recorded
                 for _ in range(2):
                     network.run_torch(inputs)
             torch.cuda.current_stream().wait_stream(stream)
             self._pool = self._pool or torch.cuda.graph_pool_handle()
-            # Other threads may use the GPU meanwhile: only this one's calls are watched.
+            # thread_local: other threads may use the GPU during the recording.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 outputs = network.run_torch(inputs)
 

@@ -1,4 +1,4 @@
-"""Quicker ways to run a backbone: OpenVINO in torch's place on the CPU, recorded graphs of kernels on CUDA GPUs."""
+"""Run a backbone on the CPU with OpenVINO instead of torch."""
 
 import hashlib
 import logging
@@ -17,21 +17,22 @@ from liquidvision.errors import DependencyError
 
 log = logging.getLogger(__name__)
 OPENVINO = "openvino"
-SETTINGS = {"PERFORMANCE_HINT": "LATENCY"}  # no wait for a fuller batch
+SETTINGS = {"PERFORMANCE_HINT": "LATENCY"}  # do not wait for a larger batch
 
 
 def openvino_installed() -> bool:
+    """Return whether the package openvino can be imported."""
     return find_spec(OPENVINO) is not None
 
 
 class OpenVINO:
-    """Runs a network of pictures (n, 3, h, w) to embeddings (n, dim), compiled at its first use.
+    """Run a network on pictures (n, 3, h, w) with OpenVINO; it is compiled at first use.
 
-    The converted network is kept in the user's cache folder, by its weights, so that the next process
-    need not convert it again.
+    The converted network is stored in the user's cache folder under a hash of its weights, so that later processes do
+    not convert it again.
 
     Args:
-        half: see `Backbone.place`. Without, it is float32 throughout: the numbers are torch's but for rounding.
+        half: see `Backbone.place`. False computes in float32; the results equal torch's within rounding.
 
     Raises:
         DependencyError: OpenVINO is not installed.
@@ -39,58 +40,62 @@ class OpenVINO:
 
     def __init__(self, *, half: bool = False) -> None:
         if not openvino_installed():
-            raise DependencyError("device openvino needs OpenVINO: pip install 'liquidvision[openvino]'")
+            raise DependencyError(
+                "device openvino needs OpenVINO; install it with pip install 'liquidvision[openvino]'"
+            )
         self._half = half
         self._compiled: Any = None
-        self._lock = Lock()  # one request at a time: streams that share a model call it from their own threads
+        self._lock = Lock()  # one request at a time; streams that share a model call it from several threads
 
     def __deepcopy__(self, _: dict[int, Any]) -> "OpenVINO":
-        return OpenVINO(half=self._half)  # a copy of a network may get other weights
+        return OpenVINO(half=self._half)  # the copy of a network may get other weights
 
     def takes(self, pixels: Tensor) -> bool:
+        """Return whether these pictures can be run by OpenVINO."""
         return pixels.device.type == "cpu"
 
     def __call__(self, network: nn.Module, pixels: Tensor) -> Tensor:
-        """What `network` gives for these pictures; the same network in every call."""
+        """Return the output of `network`, which must be the same in every call, for these pictures."""
         with self._lock:
             if self._compiled is None:
                 self._compiled = compile_network(network, tuple(pixels.shape[2:]), half=self._half)
-            # The array belongs to OpenVINO, which overwrites it in its next call.
+            # OpenVINO overwrites its output array in the next call.
             return torch.from_numpy(self._compiled(pixels.contiguous().numpy())[0].copy())
 
 
 def compile_network(network: nn.Module, size: tuple[int, ...], *, half: bool) -> Any:
-    """OpenVINO's compiled model of a network for pictures of one size."""
+    """Return a network compiled by OpenVINO for pictures of one size (h, w), converted or from the cache."""
     import openvino
 
     core = openvino.Core()
     precision = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
     settings = {**SETTINGS, **precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    kept = openvino_cache_folder() / f"{network_key(network, size, openvino.__version__)}.xml"
+    cached = openvino_cache_folder() / f"{network_key(network, size, openvino.__version__)}.xml"
     try:
-        if not kept.exists():
-            store_network(convert_network(network, size), kept)
-        # Read by itself: a failure within compile_model leaves a handler of Ctrl-C behind that crashes.
-        model = core.read_model(kept)
-        core.set_property({"CACHE_DIR": str(kept.parent)})
-    except (OSError, RuntimeError) as error:  # no room, no right to write, or a file cut short
+        if not cached.exists():
+            store_network(convert_network(network, size), cached)
+        # Read separately: after a failed compile_model(path), OpenVINO's handler of Ctrl-C crashes.
+        model = core.read_model(cached)
+        core.set_property({"CACHE_DIR": str(cached.parent)})
+    except (OSError, RuntimeError) as error:  # disk full, no permission, or a truncated file
         log.info("OpenVINO's cache is not used: %s", error)
         model = convert_network(network, size)
     return core.compile_model(model, "CPU", settings)
 
 
 def convert_network(network: nn.Module, size: tuple[int, ...]) -> Any:
+    """Return OpenVINO's model of a network, for any number of pictures of one size (h, w)."""
     import openvino
 
     example = torch.zeros(2, 3, *size)
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's tracing says of shapes that they are constants, as is meant
+        warnings.simplefilter("ignore")  # tracing warns that shapes become constants, as intended
         traced = torch.jit.trace(network, example, check_trace=False)
         return openvino.convert_model(traced, example_input=example, input=[-1, 3, *size])
 
 
 def store_network(model: Any, path: Path) -> None:
-    """Write a converted network; under its name only when it is whole."""
+    """Write a converted network so that it appears under its name only when it is complete."""
     import openvino
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +106,7 @@ def store_network(model: Any, path: Path) -> None:
 
 
 def network_key(network: nn.Module, size: tuple[int, ...], version: str) -> str:
-    """A name for a network's weights and structure, the pictures' size, and what converts it."""
+    """Return a hash of a network's weights and structure, its input size, and the converters' versions."""
     digest = hashlib.sha256(f"{version} {torch.__version__} {size} {network}".encode())
     for name, value in sorted(network.state_dict().items()):
         digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
@@ -109,4 +114,5 @@ def network_key(network: nn.Module, size: tuple[int, ...], version: str) -> str:
 
 
 def openvino_cache_folder() -> Path:
+    """Return the folder in which converted networks are stored."""
     return Path(platformdirs.user_cache_dir("liquidvision", appauthor=False)) / OPENVINO
