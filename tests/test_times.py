@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from conftest import picture
 
-from liquidvision import Model, infer, open_video
+from liquidvision import Frame, Model, VideoInfo, infer, open_video
 from liquidvision.concurrency.counts import SourceCounts
 from liquidvision.video.read.reader import DecodedPicture
 from liquidvision.video.read.timestamps import without_outliers
+from liquidvision.video.write.av_writer import AVVideoSink
 
 MILLISECOND = Fraction(1, 1000)
 
@@ -147,3 +148,76 @@ def test_infer_reports_outliers(tmp_path: Path, model: Model) -> None:
     with av.open(str(out)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     assert times == pytest.approx([0.04 * number for number in range(40)], abs=0.002)
+
+
+def frames_at(seconds: Sequence[float], base: Fraction, last: float | None = None) -> list[Frame]:
+    """Return frames at these times; the last is shown for `last` seconds."""
+    ticks = [round(time / base) for time in seconds]
+    durations = [None] * (len(ticks) - 1) + [None if last is None else round(last / base)]
+    return [Frame(picture(i), i, tick, base, durations[i]) for i, tick in enumerate(ticks)]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(("gap", "base"), [(25_200, Fraction(1, 90_000)), (7_500, Fraction(1, 1_000_000))])
+def test_a_long_gap_is_kept(tmp_path: Path, suffix: str, gap: float, base: Fraction) -> None:
+    """A gap of more than 2**31 ticks keeps its length; MP4 and MOV repeat the picture before it."""
+    times = [0, 0.04, 0.08, gap, gap + 0.04, gap + 0.08]
+    path = tmp_path / f"out{suffix}"
+    with AVVideoSink(path, VideoInfo("x", 64, 48)) as sink:
+        for frame in frames_at(times, base):
+            sink.write(frame)
+    with av.open(str(path)) as container:
+        shown = [(frame.time, frame.to_ndarray(format="rgb24").astype(int)) for frame in container.decode(video=0)]
+    extra = [image for time, image in shown if 0.1 < time < gap - 0.1]
+    kept = [time for time, _ in shown if not 0.1 < time < gap - 0.1]
+    assert kept == pytest.approx(times, abs=0.001)
+    assert bool(extra) == (suffix != ".mkv")
+    assert all(np.abs(image - picture(2)).mean() < 12 for image in extra)
+
+
+def test_a_gap_of_years(tmp_path: Path) -> None:
+    """A gap that MP4 cannot hold even so is left out, with a note, and what follows keeps its distances."""
+    path = tmp_path / "out.mp4"
+    with AVVideoSink(path, VideoInfo("x", 64, 48)) as sink:
+        for frame in frames_at([0, 0.04, 1.7e9, 1.7e9 + 0.04, 1.7e9 + 0.08], Fraction(1, 90_000)):
+            sink.write(frame)
+    assert "1,700,000,000 s is left out" in sink.notes[0]
+    with av.open(str(path)) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([0, 0.04, 0.04, 0.08, 0.12], abs=0.001)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_a_last_frame_that_is_held(tmp_path: Path, suffix: str, codec: str) -> None:
+    """The last frame is shown for as long as the source says."""
+    path = tmp_path / f"out{suffix}"
+    with AVVideoSink(path, VideoInfo("x", 64, 48, rate=Fraction(2)), codec=codec) as sink:
+        for frame in frames_at([0, 0.5, 1, 1.5, 2], MILLISECOND, last=8):
+            sink.write(frame)
+    with av.open(str(path)) as container:
+        assert container.duration / av.time_base == pytest.approx(10, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["held.gif", "held.png"])
+def test_a_held_last_picture_of_an_animation(tmp_path: Path, model: Model, name: str) -> None:
+    """An animation's last picture is written for its own duration."""
+    source = tmp_path / name
+    with av.open(str(source), "w", format="apng" if name.endswith("png") else None) as container:
+        stream = container.add_stream("apng" if name.endswith("png") else "gif", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24" if name.endswith("png") else "rgb8"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 100)
+        packets = []
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+            frame.pts, frame.time_base = 10 * number, Fraction(1, 100)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        packets[-1].duration = round(Fraction(3) / packets[-1].time_base)
+        container.mux(packets)
+    infer(source, model, video=tmp_path / "out.mp4")
+    with open_video(source) as video:
+        wanted = list(video)[-1]
+    assert wanted.duration_seconds and wanted.duration_seconds > 0.09
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.duration / av.time_base == pytest.approx(wanted.time + wanted.duration_seconds, abs=0.02)

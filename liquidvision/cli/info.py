@@ -79,6 +79,19 @@ def describe_info(info: "VideoInfo") -> str:
         f"{info.name}: {length}{frames}",
         f"  video  {info.codec} {info.pixel_format} {info.width}x{info.height}{aspect}{upright}",
         f"         {rate}{', live' if info.live else ''}",
+        *describe_tracks(info),
         f"  sound  {info.audio_codec or ('yes' if info.has_audio else 'none')}",
     ]
     return "\n".join([*lines, *([f"  file   {info.container}"] if info.container else [])])
+
+
+def describe_tracks(info: "VideoInfo") -> list[str]:
+    """Return a line for each video track if there are several."""
+    if len(info.video_tracks) < 2:
+        return []
+    lines = []
+    for number, track in enumerate(info.video_tracks):
+        marks = [*(["default"] if track.default else []), *(["read"] if track.chosen else [])]
+        marked = f" ({', '.join(marks)})" if marks else ""
+        lines.append(f"  track  {number}: {track.codec} {track.width}x{track.height}{marked}")
+    return lines

@@ -47,6 +47,24 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class VideoTrack:
+    """One of the video tracks of a file.
+
+    Attributes:
+        codec: FFmpeg's name of the codec.
+        width, height: size of the stored pictures in pixels.
+        default: whether the file marks it as the one to play.
+        chosen: whether it is the one that is read.
+    """
+
+    codec: str
+    width: int
+    height: int
+    default: bool
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What a source reports before its frames are read. Figures from a header are estimates.
 
@@ -66,6 +84,7 @@ class VideoInfo:
         mirrored: whether the rotated pictures are then mirrored from left to right.
         container: FFmpeg's name of the container; empty where unknown.
         pixel_format: FFmpeg's name of the pixel format; empty where unknown.
+        video_tracks: all video tracks of the file, in its order; empty where unknown.
         audio_codec: FFmpeg's name of the sound's codec; empty where unknown.
     """
 
@@ -84,6 +103,7 @@ class VideoInfo:
     container: str = ""
     pixel_format: str = ""
     audio_codec: str = ""
+    video_tracks: tuple[VideoTrack, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,14 @@ def run_explain(job: ExplainJob, listener: SourceListener | None = None, *, path
     with ExitStack() as stack:
         interrupt = stack.enter_context(DeferredInterrupt())
         reader = stack.enter_context(
-            open_video(job.source, start=job.start, stop=job.end, stride=job.vid_stride, reader=job.reader)
+            open_video(
+                job.source,
+                start=job.start,
+                stop=job.end,
+                stride=job.vid_stride,
+                reader=job.reader,
+                video_track=job.video_track,
+            )
         )
         counter = SummaryBuilder(reader, session)
         chart = stack.enter_context(ChartSink(path, title=f"{reader.info.name} · model {model.name}"))

@@ -194,6 +194,7 @@ def _open_source(job: InferJob, source: str) -> VideoReader:
         live=_live_options(job),
         follow=job.follow,
         hwaccel=job.hwaccel,
+        video_track=job.video_track,
     )
 
 

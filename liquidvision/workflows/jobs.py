@@ -29,7 +29,7 @@ class InferJob:
         start, end: the part of each source, in seconds from its beginning.
         vid_stride: use every Nth frame.
         max_frames: stop after this many frames of each source.
-        reader, strict, max_pixels, hwaccel, follow: see `open_video`.
+        reader, strict, max_pixels, hwaccel, follow, video_track: see `open_video`.
         policy, max_staleness, reconnect, timeout: see `LiveOptions`.
         batch, adaptive: see `predict`.
         jobs: how many sources to run at once. None: all of them where one is live, else 1.
@@ -67,6 +67,7 @@ class InferJob:
     strict: bool = False
     max_pixels: int = 100_000_000
     hwaccel: str | None = None
+    video_track: int | None = None
     follow: bool = False
     policy: str = "drop-oldest"
     max_staleness: float | None = None
@@ -96,7 +97,7 @@ class ExplainJob:
         start, end: the part of the source, in seconds from its beginning.
         vid_stride: use every Nth frame.
         max_frames: stop after this many frames.
-        reader: see `open_video`.
+        reader, video_track: see `open_video`.
         device: see `Model.from_pretrained`.
     """
 
@@ -110,6 +111,7 @@ class ExplainJob:
     vid_stride: int = 1
     max_frames: int | None = None
     reader: str = "auto"
+    video_track: int | None = None
     device: str = "auto"
 
 

@@ -10,19 +10,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
+from av.stream import Disposition
 
 from liquidvision.concurrency.cores import half_of_cores
-from liquidvision.errors import SourceError
-from liquidvision.video.frame import VideoInfo
+from liquidvision.errors import SourceError, UsageError
+from liquidvision.video.frame import VideoInfo, VideoTrack
 from liquidvision.video.read.container import (
     ALWAYS_LIVE,
     DEFAULT_TIMEOUT,
     FORMATS_WITHOUT_TIMES,
     can_seek,
     error_reason,
-    find_video_stream,
+    main_video_stream,
     open_container,
     public_name,
+    video_streams,
 )
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
 from liquidvision.video.read.hardware import find_accelerator, to_planar
@@ -50,9 +52,10 @@ class AVReader(VideoReader):
         timeout: seconds without data after which a URL counts as lost and a followed file as ended.
         follow: wait for more data at the end of a file.
         hwaccel: kind of GPU to decode with, see `find_accelerator`; None: decode on the CPU.
+        video_track: the video track to read, counted from 0; None: see `main_video_stream`.
 
     Raises:
-        UsageError: a URL scheme that is not supported, or a GPU that is not available.
+        UsageError: a URL scheme that is not supported, a GPU that is not available, or no such track.
         SourceError: the source cannot be opened, has no video, or cannot be decoded.
     """
 
@@ -66,8 +69,10 @@ class AVReader(VideoReader):
         timeout: float = DEFAULT_TIMEOUT,
         follow: bool = False,
         hwaccel: str | None = None,
+        video_track: int | None = None,
     ) -> None:
         super().__init__(window or ReadWindow())
+        self._video_track = video_track
         self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
         # FFmpeg crashes if a container is read after or while it is closed.
         self._lock, self._closed = threading.Lock(), False
@@ -82,6 +87,7 @@ class AVReader(VideoReader):
         self._container = self._connect()
         self._scaler = Scaler()
         self._orientation = AS_STORED
+        self._rotation: int | None = None  # PyAV's, which does not distinguish all orientations
         self._consecutive_damage = 0  # broken packets since the last picture
         self._first_picture: DecodedPicture | None = None
         self._landing = False  # whether a seek is being tried
@@ -112,14 +118,21 @@ class AVReader(VideoReader):
     def _prepare_stream(self) -> None:
         """Choose the container's video stream and set up its decoder."""
         container, name = self._container, public_name(self._source)
-        stream = find_video_stream(container)
-        if stream is None:
+        streams = video_streams(container)
+        if not streams:
             kinds = {
                 "video of an unknown codec" if s.type == "video" and s.codec_context is None else s.type
                 for s in container.streams
             }
             found = ", ".join(sorted(kinds)) or "nothing"
             raise SourceError(f"{name} has no video (only {found}); expected a file with a video stream")
+        if self._video_track is not None and not self._video_track < len(streams):
+            raise UsageError(
+                f"video_track is {self._video_track}, and {name} has {len(streams)}, counted from 0; "
+                "liquidvision info lists them"
+            )
+        stream = main_video_stream(streams) if self._video_track is None else streams[self._video_track]
+        self._video_tracks = tuple(describe_track(track, chosen=track is stream) for track in streams)
         if stream.width * stream.height > self._max_pixels:
             raise SourceError(self._too_large_message(stream.width, stream.height))
         self._stream = stream
@@ -213,6 +226,7 @@ class AVReader(VideoReader):
             mirrored=self._orientation.mirrored,
             container=container.format.name,
             pixel_format=stream.codec_context.pix_fmt or "",
+            video_tracks=self._video_tracks,
             audio_codec=audio[0].codec_context.name if audio else "",
         )
 
@@ -274,7 +288,9 @@ class AVReader(VideoReader):
         self._consecutive_damage = 0
         if self._begins_with_key is None:
             self._begins_with_key = frame.key_frame
-        self._orientation = frame_orientation(frame)
+        # PyAV's side data and frame refer to each other, and would stay in memory: look only where something changed.
+        if frame.rotation != self._rotation:
+            self._rotation, self._orientation = frame.rotation, frame_orientation(frame)
         self._size = frame.width, frame.height
         upright = DecodedPixels(to_planar(frame), self._orientation, self._scaler)
         if self._use_arrival_time:
@@ -296,7 +312,11 @@ class AVReader(VideoReader):
         log.info("skipped damage: %s", what)
 
     def side_tracks(self) -> AVSideTracks | None:
-        return None if self.info.live else AVSideTracks(open_container(self._source), self.window, self.start_time)
+        return (
+            None
+            if self.info.live
+            else AVSideTracks(open_container(self._source), self.window, self.start_time, self._stream.index)
+        )
 
     def close(self) -> None:
         with self._lock:
@@ -304,3 +324,14 @@ class AVReader(VideoReader):
             # The generators and this object refer to each other. Drop the references, so that memory is freed at once.
             self._first_picture, self._pictures, self._packets = None, iter(()), iter(())
             self._container.close()
+
+
+def describe_track(stream: av.VideoStream, *, chosen: bool) -> VideoTrack:
+    """Return the description of a video stream."""
+    return VideoTrack(
+        codec=stream.codec_context.name,
+        width=stream.width,
+        height=stream.height,
+        default=bool(stream.disposition & Disposition.default),
+        chosen=chosen,
+    )

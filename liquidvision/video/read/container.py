@@ -1,6 +1,7 @@
 """Opens containers with PyAV, limited to the protocols, formats and pixels that the source itself needs."""
 
 import errno
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -143,12 +144,26 @@ def is_playlist(path: Path) -> bool:
         return False
 
 
-def find_video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Return the first video stream that has a known codec and is not a cover picture; None without one."""
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
-            return stream
-    return None
+def video_streams(container: av.container.InputContainer) -> list[av.VideoStream]:
+    """Return the video streams that have a known codec and are not cover pictures, in the container's order."""
+    return [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic
+    ]
+
+
+def main_video_stream(streams: Sequence[av.VideoStream]) -> av.VideoStream:
+    """Return the stream that is the video: no still picture, then the default one, then the largest, then the first."""
+    return max(
+        streams,
+        key=lambda stream: (
+            stream.frames != 1,  # as beside the animation of an AVIF file
+            not stream.disposition & (Disposition.timed_thumbnails | Disposition.still_image),
+            bool(stream.disposition & Disposition.default),
+            stream.width * stream.height,
+        ),
+    )
 
 
 def public_name(source: str | Path) -> str:

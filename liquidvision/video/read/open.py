@@ -24,6 +24,7 @@ def open_video(
     live: LiveOptions | None = None,
     follow: bool = False,
     hwaccel: str | None = None,
+    video_track: int | None = None,
 ) -> VideoReader:
     """Open a file, a URL or a camera for reading.
 
@@ -41,12 +42,14 @@ def open_video(
             no data has arrived for `live.timeout` seconds.
         hwaccel: kind of GPU to decode with: "cuda", "vaapi", "videotoolbox" or another that FFmpeg supports, or "auto"
             (the first that works on this machine, if any). What the GPU cannot decode is decoded on the CPU.
+        video_track: the video track to read, counted from 0. By default the one that the file marks as default, else
+            the largest; still pictures come last.
 
     Returns:
         A reader. Use it as a context manager and iterate over its frames.
 
     Raises:
-        UsageError: an unknown reader, an impossible window, or a GPU that is not available.
+        UsageError: an unknown reader, an impossible window, a GPU that is not available, or no such track.
         SourceError: the source cannot be opened or has no video.
     """
     if reader not in READERS:
@@ -62,6 +65,10 @@ def open_video(
         )
     if hwaccel and (camera is not None or reader == "opencv"):
         raise UsageError("hwaccel works only with the av reader; leave it out for cameras and for --reader opencv")
+    if video_track is not None and (camera is not None or reader == "opencv"):
+        raise UsageError("video_track works only with the av reader; leave it out for cameras and for --reader opencv")
+    if video_track is not None and video_track < 0:
+        raise UsageError(f"video_track is {video_track}; expected the number of a track, counted from 0")
     # Imported here, so that files do not load OpenCV and cameras do not load PyAV.
     if camera is not None or reader == "opencv":
         from liquidvision.video.read.opencv_reader import OpenCVReader
@@ -80,6 +87,7 @@ def open_video(
         timeout=live.timeout,
         follow=follow,
         hwaccel=hwaccel,
+        video_track=video_track,
     )
     opened = connect(window=window)
     if not opened.info.live or follow:

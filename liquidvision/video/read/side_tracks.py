@@ -19,11 +19,13 @@ FILE_TAGS = {"encoder", "software", "major_brand", "minor_version", "compatible_
 class AVSideTracks(SideTracks):
     """The side tracks of a file, read through a container of their own. Packets keep their own time base."""
 
-    def __init__(self, container: av.container.InputContainer, window: ReadWindow, start_time: Fraction) -> None:
+    def __init__(
+        self, container: av.container.InputContainer, window: ReadWindow, start_time: Fraction, video_index: int
+    ) -> None:
         self._container = container
         self.streams = [stream for stream in container.streams if stream.type in ("audio", "subtitle")]
         self.tags = {key: value for key, value in container.metadata.items() if key.lower() not in FILE_TAGS}
-        self.picture_tags = next((stream.metadata for stream in container.streams.video), {})
+        self.picture_tags = container.streams[video_index].metadata
         self._has_start, self._start = window.start > 0, start_time + Fraction(window.start)
         self._stop = None if window.stop is None else start_time + Fraction(window.stop)
         self.chapters = list(self._chapters())

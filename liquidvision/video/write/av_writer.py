@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 # and clusters last half a second, and no track waits longer than that for the packets of another.
 FLUSH_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "500000"}
 MATROSKA_OPTIONS = {"cluster_time_limit": "500"}
+# MP4 and MOV store each frame's duration in 32 bits, and FFmpeg drops a longer one. In a longer gap, the picture before
+# it is repeated; a gap that would take too many pictures is left out.
+MAX_STEP_TICKS, MAX_REPEATS = 2**30, 1000
 # swscale's matrices by their numbers in ISO/IEC 23091-2 (H.273); any other matrix becomes BT.601.
 SWSCALE_MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
 
@@ -66,7 +69,9 @@ class AVVideoSink(VideoSink):
         self._side_track_writer: SideTrackWriter | None = None
         self._color_tags = self._codec.color_tags  # of the encoded pictures
         self._last_pts: int | None = None
-        self._last_source_pts = self._offset = 0
+        self._last_source_pts = self._offset = self._last_duration = 0
+        self._last_picture: av.VideoFrame | None = None  # where it may have to be repeated
+        self._limited_steps = container_suffix(self.path) in (".mp4", ".mov")
         self._frames = 0
         self._end = 0.0  # seconds on the source's clock at which the last frame ends
 
@@ -119,19 +124,31 @@ class AVVideoSink(VideoSink):
                 self._stream = self._open_streams(frame)
             context = self._stream.codec_context
             picture = self._picture(frame, context.width, context.height)
-            pts = self._output_pts(to_ticks(frame.time_base * frame.pts - self._start_time, context.time_base))
-            self._frames += 1
-            picture.pts, picture.time_base = pts, context.time_base
-            picture.duration = to_ticks((frame.duration or 0) * frame.time_base, context.time_base)
-            picture.pict_type = 0
+            pts = self._next_pts(to_ticks(frame.time_base * frame.pts - self._start_time, context.time_base))
+            picture.duration = self._last_duration = to_ticks(
+                (frame.duration or 0) * frame.time_base, context.time_base
+            )
+            picture.time_base, picture.pict_type = context.time_base, 0
             with nullcontext() if context.is_open else restore_priority():
-                packets = self._stream.encode(picture)
-            self._container.mux(packets)
+                self._encode(picture, pts)
             self._end = frame.time + (frame.duration_seconds or 0.0)
             if self._side_track_writer is not None:
                 self._side_track_writer.write(frame.time)
         except (OSError, av.error.FFmpegError) as error:
             raise self.sink_error(error) from error
+
+    def _encode(self, picture: av.VideoFrame, pts: int) -> None:
+        """Encode and write a picture, after as many repetitions of the picture before it as its distance needs."""
+        assert self._stream is not None
+        before, self._last_picture = self._last_picture, picture if self._limited_steps else None
+        if before is not None and before.pts is not None:
+            for stamp in range(before.pts + MAX_STEP_TICKS, pts, MAX_STEP_TICKS):
+                before.pts = stamp
+                self._container.mux(self._stream.encode(before))
+                self._frames += 1
+        picture.pts = pts
+        self._container.mux(self._stream.encode(picture))
+        self._frames += 1
 
     def _planes_of(self, frame: Frame) -> Planes | None:
         """Return a frame's own planes if the encoder can use them, otherwise None."""
@@ -159,6 +176,18 @@ class AVVideoSink(VideoSink):
             dst_color_range=ColorRange.JPEG if span else ColorRange.MPEG,
             threads=1,
         )
+
+    def _next_pts(self, source_pts: int) -> int:
+        """Return the output's pts of the next picture, and take note of a gap that the container cannot hold."""
+        last, pts = self._last_pts, self._output_pts(source_pts)
+        if not self._limited_steps or last is None or pts - last <= MAX_REPEATS * MAX_STEP_TICKS:
+            return pts
+        assert self._stream is not None
+        seconds = float((pts - last) * self._stream.codec_context.time_base)
+        self.notes.append(f"a gap of {seconds:,.0f} s is left out: {self.path.suffix} cannot hold it, .mkv can")
+        self._last_pts = last + max(1, self._last_duration)
+        self._offset += self._last_pts - pts
+        return self._last_pts
 
     def _output_pts(self, source_pts: int) -> int:
         """Return the output's pts: the source's own, made to increase, as containers require."""
@@ -188,7 +217,8 @@ class AVVideoSink(VideoSink):
             if packets and self._last_pts is not None and packets[-1].pts is not None:
                 # FFmpeg's edit list ends with the last packet, which may not belong to the last picture.
                 step = to_ticks(1 / (self._info.rate or Fraction(30)), self._stream.codec_context.time_base)
-                packets[-1].duration = self._last_pts - packets[-1].pts + max(1, step)
+                step = max(1, min(self._last_duration or step, MAX_STEP_TICKS))
+                packets[-1].duration = self._last_pts - packets[-1].pts + step
             for packet in packets:
                 if self._frames <= 2:  # for so few frames libx265 leaves the dts undefined
                     packet.dts = packet.pts
