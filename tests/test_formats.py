@@ -142,7 +142,7 @@ def test_the_background_may_be_named_in_intervals(tmp_path):
     [
         ("", "found nothing"),
         ("file,label\n", "lists no video"),
-        ("path,label\na,b\n", "no column file; expected file,label[,group] or"),
+        ("place,label\na,b\n", "no column file; expected file,label[,group] or"),
         ("a.mp4,run\n", "no column file and no column label"),
         ("file,start,label\na,0,b\n", "no column end"),
         ("file,label,label\na,b,c\n", "two columns label"),
@@ -196,7 +196,10 @@ def test_activitynet(tmp_path):
     """Videos are found by name at any depth; unannotated videos of a test subset are left out with a note."""
     touch(tmp_path, "v_one.mp4", "sub/two.webm", "two.txt")
     entries = {
-        "two": {"annotations": [{"segment": [1, 2.5], "label": "run"}, {"segment": [0, 1], "label": " jump "}]},
+        "two": {
+            "subset": "training",
+            "annotations": [{"segment": [1, 2.5], "label": "run"}, {"segment": [0, 1], "label": " jump "}],
+        },
         "one": {"subset": "training", "annotations": []},
         "three": {"subset": "validation", "annotations": [{"segment": ["0", "1"], "label": 7}]},
         "four": {"subset": "testing", "annotations": []},
@@ -204,13 +207,13 @@ def test_activitynet(tmp_path):
     }
     data = read_dataset(database(tmp_path, entries))
     assert data.clips == (
-        Clip(tmp_path / "sub/two.webm", "sub/two.webm", "sub/two.webm", None, data.clips[0].intervals),
-        Clip(tmp_path / "three", "three", "three", None, (Interval(0, 1, "7"),)),
-        Clip(tmp_path / "v_one.mp4", "v_one.mp4", "v_one.mp4", None),
+        Clip(tmp_path / "sub/two.webm", "sub/two.webm", "sub/two.webm", None, data.clips[0].intervals, part="train"),
+        Clip(tmp_path / "three", "three", "three", None, (Interval(0, 1, "7"),), part="validation"),
+        Clip(tmp_path / "v_one.mp4", "v_one.mp4", "v_one.mp4", None, part="train"),
     )
     assert data.clips[0].intervals == (Interval(0, 1, "jump"), Interval(1, 2.5, "run"))
     assert data.labels == ("background", "7", "jump", "run")
-    assert len(data.notes) == 1 and data.notes[0].startswith("2 videos")
+    assert data.notes[0].startswith("2 videos") and "a split without a part test" in data.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -248,13 +251,13 @@ def test_a_broken_json(tmp_path):
 
 def test_paths_that_are_no_dataset(tmp_path):
     """A missing path, another kind of file, a folder without classes and a nameless background are refused."""
-    touch(tmp_path, "one.txt", "flat/a.mp4", "alone/run/a.mp4", "parts/Train/x/a.mp4", "parts/val/x/b.mp4")
+    touch(tmp_path, "one.txt", "flat/a.mp4", "alone/run/a.mp4", "parts/Train/a.mp4", "parts/val/x/b.mp4")
     for path, told in (
         ("none", "no data at"),
         ("one.txt", "neither a folder nor"),
         ("flat", "no class folders"),
         ("alone", "only one class, run"),
-        ("parts", "Train, val, which are parts of a split"),
+        ("parts", "Train holds no class folders"),
     ):
         with pytest.raises(UsageError, match=told):
             read_dataset(tmp_path / path)

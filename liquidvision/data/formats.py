@@ -1,36 +1,47 @@
 """Reads annotations: class folders, a CSV of files, a CSV of intervals, or JSON in ActivityNet's form."""
 
-import csv
-import io
 import json
 import os
 import reprlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from liquidvision.data.dataset import Clip, Dataset, Interval, make_dataset, make_interval
+from liquidvision.data.columns import TableColumns, find_columns, simplify_name
+from liquidvision.data.dataset import Clip, Dataset, FrameInterval, Interval, make_dataset, make_interval
+from liquidvision.data.tables import read_table
 from liquidvision.errors import UsageError
 from liquidvision.video.read import VIDEO_SUFFIXES
 
 EXAMPLES_INDEX = "index.csv"
-# If all class folders have such names, they are the parts of a split and not classes.
-SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+PART_NAMES: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training", "trainset", "trainingset", "traindata"),
+    "validation": ("val", "valid", "validation", "dev", "valset", "validationset", "devset", "eval", "evaluation"),
+    "test": ("test", "testing", "testset", "testdata", "holdout"),
+}
+ABOUT_THE_FILE = ("file", "group", "split")  # what a row says of its file, and not of its interval
+PART_OF_NAME = {name: part for part, names in PART_NAMES.items() for name in names}
 
 
 def read_dataset(path: str | Path, *, background: str = "background") -> Dataset:
     """Read annotations; no video is opened.
 
-    - A folder of class folders, with videos at any depth below them. A folder with an index.csv is that file.
-    - A CSV with columns file,label[,group]: one label for each file.
-    - A CSV with columns file,start,end,label[,group]: seconds from each file's beginning. A row with only a file says
-      that the file shows nothing but background.
-    - A JSON in ActivityNet's form: {"database": {NAME: {"annotations": [{"segment": [s, e], "label": L}]}}}. The
-      videos are in its folder or below, named NAME or v_NAME, with any video suffix.
+    - A folder of class folders, with videos at any depth below them. Folders named after the parts of a split, as in
+      train/CLASS/ and test/CLASS/ or CLASS/train/ and CLASS/test/, are that split. A folder with an index.csv is that
+      file.
+    - A CSV with columns file,label: one label for each file.
+    - A CSV with columns file,start,end,label: in seconds from each file's beginning or as h:mm:ss; with columns
+      start_frame,end_frame, in frames from 0, without the last. A row with only a file says that the file shows nothing
+      but background.
+    - A JSON in ActivityNet's form: {"database": {NAME: {"annotations": [{"segment": [s, e], "label": L}]}}}, with or
+      without a "subset" of each video. The videos are in its folder or below, named NAME or v_NAME, with any video
+      suffix.
 
-    File names are relative to the folder of the CSV or JSON. A CSV may be separated by commas, semicolons or tabs; its
-    other columns are ignored.
+    File names are relative to the folder of the CSV or JSON. A CSV may also have a column group, and a column split
+    with train, validation and test. Other usual names of columns are recognised, see `COLUMN_NAMES`; columns that are
+    not read are in the dataset's notes. A CSV is in UTF-8 or UTF-16, separated by commas, semicolons or tabs.
 
     Args:
         path: any of these.
@@ -67,96 +78,205 @@ def find_videos(folder: Path) -> list[Path]:
 
 
 def read_class_folders(root: Path) -> Dataset:
-    """Read a folder of class folders: a class for each folder that holds videos."""
-    folders = {f.name: find_videos(f) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
+    """Read a folder of class folders, or of parts of a split that hold class folders."""
+    folders = find_folders(root)
     classes = {name for name, files in folders.items() if files}
     if not classes:
         raise UsageError(
             f"{root} holds no class folders with videos; expected {root}/CLASS/clip.mp4, or an {EXAMPLES_INDEX}"
         )
-    if all(name.lower() in SPLIT_NAMES for name in classes):
-        raise UsageError(
-            f"{root} holds {', '.join(sorted(classes))}, which are parts of a split; expected folders named after "
-            f"classes: give one of these, or a CSV with columns file,label,group"
-        )
-    clips = [
-        Clip(file, name := file.relative_to(root).as_posix(), name, folder)
-        for folder, files in folders.items()
-        for file in files
-    ]
     notes = [f"{root / name} holds no videos and is not a class" for name in folders if name not in classes]
-    if loose := [file for file in find_videos(root) if file.parent == root]:
-        one = len(loose) == 1
-        who = f"{loose[0]} is" if one else f"{loose[0]} and {len(loose) - 1} more are"
-        notes.append(f"{who} in no class folder, and {'was' if one else 'were'} left out")
+    notes += describe_loose(root)
+    clips: list[Clip] = []
+    if parts := split_folders(root, classes):
+        for folder, part in parts.items():
+            notes += describe_loose(root / folder)
+            inner = find_folders(root / folder)
+            if not any(inner.values()):
+                raise UsageError(f"{root / folder} holds no class folders with videos; expected CLASS/clip.mp4 in it")
+            clips += [folder_clip(root, file, label, part) for label, files in inner.items() for file in files]
+    else:
+        for label in sorted(classes):
+            clips += [folder_clip(root, file, label, None) for file in folders[label]]
+        clips = with_inner_parts(clips)
     return make_dataset(root, clips, str(root), background=None, grouped=False, notes=notes)
 
 
-def read_csv(path: Path, background: str) -> Dataset:
-    """Read a CSV: a label for each file, or for each interval if there are columns start and end."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"{path} cannot be read as a CSV in UTF-8: {error}") from error
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        columns = [column.strip().lower() for column in next(lines, [])]
-        wanted = check_columns(path, columns)
-        timed, grouped = "start" in wanted, "group" in wanted
-        found: dict[str, Clip] = {}
-        intervals: dict[str, list[Interval]] = {}
-        for line in lines:
-            where = f"{path}, line {lines.line_num}"
-            values = [value.strip() for value in line]
-            if any(values[len(columns) :]):
-                raise UsageError(f"{where}: more values than columns; quote values that contain {separator}")
-            cells = dict.fromkeys(wanted, "") | {c: v for c, v in zip(columns, values, strict=False) if c in wanted}
-            if not any(cells.values()):
-                continue
-            nothing_but_background = timed and not (cells["start"] or cells["end"] or cells["label"])
-            needed = [column for column in wanted if column in ("file", "group") or not nothing_but_background]
-            if empty := [column for column in needed if not cells[column]]:
-                raise UsageError(f"{where}: {empty[0]} is empty")
-            name = relative_name(path.parent, cells["file"])
-            clip = Clip(path.parent / name, name, cells.get("group", name), None if timed else cells["label"])
-            old = found.setdefault(name, clip)
-            if old.group != clip.group:
-                raise UsageError(f"{where}: {name} is in group {clip.group}, but an earlier row says {old.group}")
-            if old is not clip and not timed:
-                raise UsageError(
-                    f"{where}: {name} is {clip.label}, but an earlier row says {old.label}; a file has one row"
-                )
-            if timed and not nothing_but_background:
-                # If semicolons separate, commas may be decimal points.
-                ends = [cells[c].replace(",", ".") if separator == ";" else cells[c] for c in ("start", "end")]
-                intervals.setdefault(name, []).append(make_interval(ends[0], ends[1], cells["label"], where))
-    except csv.Error as error:
-        raise UsageError(f"{path}, line {lines.line_num}: {error}") from error
-    clips = [replace(clip, intervals=tuple(intervals.get(name, ()))) for name, clip in found.items()]
-    return make_dataset(path.parent, clips, str(path), background if timed else None, grouped)
+def find_folders(root: Path) -> dict[str, list[Path]]:
+    """Return the videos of each folder in a folder."""
+    return {f.name: find_videos(f) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
 
 
-def check_columns(path: Path, columns: Sequence[str]) -> list[str]:
-    """Return the columns of a CSV that are read.
+def describe_loose(root: Path) -> list[str]:
+    """Return a note on the videos that lie in a folder beside its class folders, if there are any."""
+    loose = [file for file in find_videos(root) if file.parent == root]
+    if not loose:
+        return []
+    one = len(loose) == 1
+    who = f"{loose[0]} is" if one else f"{loose[0]} and {len(loose) - 1} more are"
+    return [f"{who} in no class folder, and {'was' if one else 'were'} left out"]
+
+
+def split_folders(root: Path, names: Collection[str]) -> dict[str, str]:
+    """Return the part of a split for each folder, if the folders are named after parts; {} if they are classes.
 
     Raises:
-        UsageError: a column is missing, or occurs twice.
+        UsageError: some are named after parts, and some are not.
     """
-    wanted = ["file", "start", "end", "label"] if "start" in columns or "end" in columns else ["file", "label"]
-    missing = [column for column in wanted if column not in columns]
-    if missing:
+    parts = {name: PART_OF_NAME[simplify_name(name)] for name in sorted(names) if simplify_name(name) in PART_OF_NAME}
+    others = sorted(set(names) - set(parts))
+    if others and len(set(parts.values())) > 1:
         raise UsageError(
-            f"{path} has no column {' and no column '.join(missing)}; expected file,label[,group] or "
-            f"file,start,end,label[,group], found {','.join(columns) or 'nothing'}"
+            f"{root} holds {' and '.join(parts)}, which are parts of a split, and {others[0]}, which is not; expected "
+            "either parts, with a folder for each class in them, or classes"
         )
-    if "group" in columns:
-        wanted.append("group")
-    twice = [column for column in wanted if columns.count(column) > 1]
-    if twice:
-        raise UsageError(f"{path} has two columns {twice[0]}; expected one")
-    return wanted
+    return {} if others else parts
+
+
+def folder_clip(root: Path, file: Path, label: str, part: str | None) -> Clip:
+    """Return the clip of a file in a class folder."""
+    name = file.relative_to(root).as_posix()
+    return Clip(file, name, name, label, part=part)
+
+
+def with_inner_parts(clips: Sequence[Clip]) -> list[Clip]:
+    """Return clips of class folders with the parts that the folders in these are named after, CLASS/train/ and so on.
+
+    Raises:
+        UsageError: some clips are in such folders, and some are not.
+    """
+    inner = [[PART_OF_NAME.get(simplify_name(folder)) for folder in clip.name.split("/")[1:-1]] for clip in clips]
+    parts = [next(filter(None, own), None) for own in inner]
+    if len(set(parts)) < 2 or (None in parts and len(set(parts)) < 3):
+        return list(clips)  # no folder, or all of one name, which then means something else
+    if None in parts:
+        inside, outside = clips[parts.index(next(filter(None, parts)))], clips[parts.index(None)]
+        raise UsageError(
+            f"{inside.name} is in a folder named after a part of a split, and {outside.name} is in none; expected all "
+            "or none, or a CSV with columns file,label,split"
+        )
+    return [replace(clip, part=part) for clip, part in zip(clips, parts, strict=True)]
+
+
+def read_csv(path: Path, background: str) -> Dataset:
+    """Read a CSV: a label for each file, or for each interval if there are columns for start and end."""
+    table = read_table(path)
+    columns = find_columns(path, table.columns)
+    timed = columns.start is not None
+    found: dict[str, Clip] = {}
+    intervals: dict[str, list[Interval | FrameInterval]] = defaultdict(list)
+    for number, values in table.rows:
+        where = f"{path}, line {number}"
+        cells = {role: values[place] for role, place in columns.places.items()}
+        if not any(cells.values()):
+            continue
+        nothing_but_background = timed and not any(
+            cells[role] for role in (columns.start, columns.end, "label") if role
+        )
+        needed = [role for role in cells if role in ABOUT_THE_FILE or not nothing_but_background]
+        if empty := [role for role in needed if not cells[role]]:
+            raise UsageError(f"{where}: {columns.names[columns.places[empty[0]]]} is empty")
+        name = relative_name(path.parent, cells["file"])
+        part = parse_part(cells["split"], where) if "split" in cells else None
+        label = None if timed else cells["label"]
+        clip = Clip(path.parent / name, name, cells.get("group", name), label, part=part)
+        old = found.setdefault(name, clip)
+        if old.group != clip.group:
+            raise UsageError(f"{where}: {name} is in group {clip.group}, but an earlier row says {old.group}")
+        if old.part != clip.part:
+            raise UsageError(f"{where}: {name} is in the part {clip.part}, but an earlier row says {old.part}")
+        if old is not clip and not timed:
+            raise UsageError(
+                f"{where}: {name} is {clip.label}, but an earlier row says {old.label}; a file has one row"
+            )
+        if timed and not nothing_but_background:
+            intervals[name].append(parse_interval(cells, columns, where, decimal_comma=table.separator != ","))
+    clips = [
+        replace(
+            clip,
+            intervals=tuple(i for i in intervals[name] if isinstance(i, Interval)),
+            frame_intervals=tuple(i for i in intervals[name] if isinstance(i, FrameInterval)),
+        )
+        for name, clip in found.items()
+    ]
+    notes = [f"{path}: not read: the column {name}" for name in columns.unused]
+    grouped = "group" in columns.places
+    return make_dataset(path.parent, clips, str(path), background if timed else None, grouped, notes)
+
+
+def parse_part(text: str, where: str) -> str:
+    """Return the part of a split that a text names: train, validation or test.
+
+    Raises:
+        UsageError: it is none; the message names `where`.
+    """
+    part = PART_OF_NAME.get(simplify_name(text))
+    if part is None:
+        raise UsageError(f"{where}: the split is {text!r}; expected train, validation or test")
+    return part
+
+
+def parse_interval(
+    cells: Mapping[str, str], columns: TableColumns, where: str, *, decimal_comma: bool
+) -> Interval | FrameInterval:
+    """Return the interval of a row.
+
+    Args:
+        cells: the row's values by what they hold, a key of `COLUMN_NAMES`.
+        columns: which of these hold the interval.
+        where: the file and the line, for messages.
+        decimal_comma: whether a comma in a number is a decimal point.
+
+    Raises:
+        UsageError: start or end is no time or no frame number, or the interval is empty.
+    """
+    assert columns.start is not None and columns.end is not None
+    first, second, label = cells[columns.start], cells[columns.end], cells["label"]
+    if columns.start == "start_frame":
+        return parse_frame_interval(first, second, label, where, includes_last=columns.end == "last_frame")
+    scale = 0.001 if columns.start == "start_ms" else 1.0
+    try:
+        start, end = (parse_seconds(text, decimal_comma=decimal_comma) * scale for text in (first, second))
+    except ValueError:
+        return make_interval(first, second, label, where)  # which says what was expected
+    return make_interval(start, start + end if columns.end == "duration" else end, label, where)
+
+
+def parse_seconds(text: str, *, decimal_comma: bool = False) -> float:
+    """Return a time in seconds, given in seconds, as m:ss or as h:mm:ss, with decimals of seconds if needed.
+
+    Raises:
+        ValueError: it is no time.
+    """
+    *clock, seconds = text.split(":")
+    if decimal_comma or clock:  # subtitles write 0:00:01,500
+        seconds = seconds.replace(",", ".")
+    if not clock:
+        return float(seconds)
+    if len(clock) > 2 or not all(field.strip().isdecimal() for field in clock):
+        raise ValueError(f"{text} is no time")
+    minutes = [int(field) for field in clock]
+    value = float(seconds)
+    if not 0 <= value < 60 or (len(minutes) > 1 and minutes[1] >= 60):
+        raise ValueError(f"{text} is no time")
+    return float(sum(field * 60**power for power, field in enumerate(reversed(minutes), 1))) + value
+
+
+def parse_frame_interval(first: str, second: str, label: str, where: str, *, includes_last: bool) -> FrameInterval:
+    """Return the interval between two frame numbers.
+
+    Raises:
+        UsageError: they are no frame numbers, or the interval is empty; the message names `where`.
+    """
+    try:
+        start, end = float(first), float(second) + includes_last
+        if not (start.is_integer() and end.is_integer()):
+            raise ValueError
+    except ValueError as error:
+        raise UsageError(f"{where}: frames {first!r} to {second!r}; expected whole numbers, from 0") from error
+    if not 0 <= start < end:
+        raise UsageError(f"{where}: the interval goes from frame {first} to {second}; expected 0 <= start < end")
+    return FrameInterval(int(start), int(end), label)
 
 
 def relative_name(root: Path, file: str) -> str:
@@ -191,13 +311,17 @@ def read_activitynet(path: Path, background: str) -> Dataset:
         if not isinstance(annotations, list):
             raise UsageError(f'{where}: "annotations" is {reprlib.repr(annotations)}; expected a list')
         intervals = tuple(parse_annotation(annotation, where) for annotation in annotations)
+        part = None if subset is None else parse_part(str(subset), where)
         matching = files.get(entry) or files.get(f"v_{entry}") or [path.parent / entry]
         if len(matching) > 1:
             raise UsageError(f"{where}: {matching[0]} and {matching[1]} have this name; expected one video")
         name = Path(os.path.relpath(matching[0], path.parent)).as_posix()
         if name in clips:
             raise UsageError(f"{where}: {name} occurs twice")
-        clips[name] = Clip(matching[0], name, name, None, intervals)
+        clips[name] = Clip(matching[0], name, name, None, intervals, part=part)
+    unmarked = [clip.name for clip in clips.values() if clip.part is None]
+    if unmarked and len(unmarked) < len(clips):
+        raise UsageError(f'{path}, {unmarked[0]}: it has no "subset", but other videos have; expected all or none')
     notes = [f"{unannotated} videos of the test subset have no annotations, and were left out"] if unannotated else []
     return make_dataset(path.parent, clips.values(), str(path), background, grouped=False, notes=notes)
 
