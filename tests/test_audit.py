@@ -7,12 +7,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from commands import one_line
 
 from liquidvision.data.audit import AuditReport, ClassExtent, audit_dataset
 from liquidvision.data.dataset import Dataset, Interval
 from liquidvision.data.formats import read_dataset
+from liquidvision.data.frame_times import FrameTimes
 from liquidvision.data.splits import split_dataset
 
 Build = Callable[..., Path]
@@ -152,6 +154,30 @@ def test_intervals_beyond_the_end(build):
     assert a.intervals == (Interval(0, 0.2, "x"), Interval(0.6, pytest.approx(0.8), "y"))
     assert b.intervals == (Interval(0.2, pytest.approx(0.84), "x"),)
     assert c.intervals == ()
+
+
+def test_frame_numbers_are_mapped_by_the_frames_times(make_video, tmp_path):
+    """Intervals by frame numbers get the times of these frames, however irregular they are."""
+    make_video("a.mp4", pts=[0, 100, 1000, 1100, 1150], time_base=Fraction(1, 1000))
+    make_video("b.mp4", pts=[500, 1500], time_base=Fraction(1, 1000))
+    rows = "a.mp4,x,1,3\na.mp4,y,3,5\nb.mp4,y,1,99\nb.mp4,x,7,8\n"
+    (tmp_path / "data.csv").write_text(f"file,label,start_frame,stop_frame\n{rows}")
+    report = audit_dataset(read_dataset(tmp_path / "data.csv"))
+    a, b = report.usable.clips
+    assert [(i.label, i.start) for i in a.intervals] == [("x", pytest.approx(0.1)), ("y", pytest.approx(1.1))]
+    assert a.intervals[0].end == pytest.approx(1.1) and a.intervals[1].end > 1.15
+    assert [(i.label, i.start) for i in b.intervals] == [("y", pytest.approx(1))]
+    assert (report.classes["x"].frames, report.classes["y"].frames, report.classes["background"].frames) == (2, 3, 2)
+    told = [text for name, text in texts(report) if name == "b.mp4"]
+    assert len(told) == 2 and "left out" in told[0] and "cut there" in told[1]
+
+
+def test_frame_numbers_of_every_nth_frame():
+    """Where only every Nth frame is known, a frame number stands for the first known frame that is not before it."""
+    frames = FrameTimes(np.arange(7) * 0.16, np.full(7, 0.16), 0, stride=4)  # frames 0, 4, ... 24 of 25 a second
+    assert [frames.start_of(number) for number in (0, 1, 4, 5, 24)] == pytest.approx([0, 0.16, 0.16, 0.32, 0.96])
+    assert frames.start_of(25) == frames.start_of(28) == frames.end
+    assert frames.start_of(53) == pytest.approx(frames.end + 1)
 
 
 def test_overlaps(build):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liquidvision.data.dataset import Clip, Interval
+from liquidvision.data.dataset import Clip, FrameInterval, Interval
 from liquidvision.data.formats import read_dataset
 from liquidvision.errors import UsageError
 
@@ -142,7 +142,7 @@ def test_the_background_may_be_named_in_intervals(tmp_path):
     [
         ("", "found nothing"),
         ("file,label\n", "lists no video"),
-        ("place,label\na,b\n", "no column file; expected file,label[,group] or"),
+        ("place,label\na,b\n", "no column file; expected file,label[,group][,split] or"),
         ("a.mp4,run\n", "no column file and no column label"),
         ("file,start,label\na,0,b\n", "no column end"),
         ("file,label,label\na,b,c\n", "two columns label"),
@@ -175,10 +175,207 @@ def test_invalid_csv_files(tmp_path, text, told):
 
 
 def test_a_csv_in_another_encoding(tmp_path):
-    """A CSV that is not UTF-8 is refused."""
-    (tmp_path / "data.csv").write_bytes("file,label\nä.mp4,x\n".encode("latin-1"))
-    with pytest.raises(UsageError, match="UTF-8"):
+    """A CSV that is neither UTF-8 nor UTF-16 is refused with the line, the byte and how to convert it."""
+    (tmp_path / "data.csv").write_bytes("file,label\na.mp4,x\nä.mp4,x\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"not in UTF-8: line 3 has the byte 0xE4; .*iconv -f CP1252 -t UTF-8"):
         read_dataset(tmp_path / "data.csv")
+    (tmp_path / "data.csv").write_bytes("file,label\n".encode("utf-16")[:-1])
+    with pytest.raises(UsageError, match="UTF-16"):
+        read_dataset(tmp_path / "data.csv")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "file,label,group",
+        "filename,class,person",
+        "File Name,Class Name,Subject ID",
+        "videoPath,activity,cameraId",
+        "clip_path,category,participant_id",
+    ],
+)
+def test_usual_column_names(tmp_path, header):
+    """Columns are recognised by their usual names, in any case and with any punctuation."""
+    data = read_dataset(table(tmp_path, f"{header}\na.mp4,x,p1\nb.mp4,y,p2\n"))
+    assert [(clip.name, clip.label, clip.group) for clip in data.clips] == [("a.mp4", "x", "p1"), ("b.mp4", "y", "p2")]
+    assert data.grouped and data.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("file,path,label", "file and path, and each could be the file"),
+        ("file,label,class", "label and class, and each could be the label"),
+        ("file,label,person,camera", "person and camera, and each could be the group"),
+        ("file,label,split,subset", "split and subset, and each could be the split"),
+        ("file,label,start,end,start_frame,end_frame", "in more than one way, start,start_frame,end,end_frame"),
+        ("file,label,start,end_frame", "start and end_frame, which have different units"),
+        ("file,label,start_frame", "no column end_frame"),
+        ("file,label,stop_sec", "no column start"),
+        ("file,label,duration,end", "no column start"),
+        ("file,label,frame", "labels of single frames are not read"),
+        ("file,label,Timestamp", "labels of single frames are not read"),
+    ],
+)
+def test_columns_that_cannot_be_used_are_refused(tmp_path, header, told):
+    """Two columns for the same thing, half an interval and labels of single frames are refused in one line."""
+    row = ",".join("1" for _ in header.split(","))
+    with pytest.raises(UsageError) as caught:
+        read_dataset(table(tmp_path, f"{header}\n{row}\n"))
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    """Each column that is not read gives a note."""
+    data = read_dataset(table(tmp_path, "file,label,comment,fps\na.mp4,x,nice,25\nb.mp4,y,,25\n"))
+    assert data.notes == tuple(f"{tmp_path / 'data.csv'}: not read: the column {name}" for name in ("comment", "fps"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label,start_sec,end_sec\na.mp4,x,61.5,3723\nb.mp4,y,0,1\n",
+        "file,label,start,end\na.mp4,x,1:01.5,1:02:03\nb.mp4,y,0:00,0:01\n",
+        'file,label,Start (s),Stop (s)\na.mp4,x,"00:01:01,500",01:02:03\nb.mp4,y,0,00:00:01.000\n',
+        "file;label;from;to\na.mp4;x;61,5;3723,0\nb.mp4;y;0;1\n",
+        "file,label,start_ms,end_ms\na.mp4,x,61500,3723000\nb.mp4,y,0,1000\n",
+        "file,label,begin,duration\na.mp4,x,61.5,3661.5\nb.mp4,y,0,1\n",
+    ],
+)
+def test_times(tmp_path, text):
+    """Intervals in seconds, milliseconds, m:ss or h:mm:ss, or with a duration, are read."""
+    a, b = read_dataset(table(tmp_path, text)).clips
+    assert a.intervals == (Interval(61.5, 3723, "x"),) and b.intervals == (Interval(0, 1, "y"),)
+
+
+@pytest.mark.parametrize("time", ["1:60", "1:60:00", "0:00:01:12", "x:01", "1:", "1:-5", "-1:00", "1:nan", "1:2:3:4:5"])
+def test_invalid_times(tmp_path, time):
+    """What is no time is refused with the line."""
+    with pytest.raises(UsageError, match=r"line 2: .* expected"):
+        read_dataset(table(tmp_path, f"file,start,end,label\na.mp4,{time},999999,x\n"))
+
+
+def test_frame_numbers(tmp_path):
+    """Intervals by frame numbers begin at 0; the end is not part of them, but a last frame is."""
+    rows = "a.mp4,x,0,10\na.mp4,y,10.0,20\n"
+    data = read_dataset(table(tmp_path, f"file,label,start_frame,stop_frame\n{rows}"))
+    assert data.clips[0].frame_intervals == (FrameInterval(0, 10, "x"), FrameInterval(10, 20, "y"))
+    assert data.clips[0].intervals == () and data.labels == ("background", "x", "y")
+    data = read_dataset(table(tmp_path, "file,label,first frame,last frame\na.mp4,x,0,9\n"))
+    assert data.clips[0].frame_intervals == (FrameInterval(0, 10, "x"),)
+    for numbers in ("1.5,3", "one,3", "3,3", "-1,3", "0,inf", "nan,3"):
+        with pytest.raises(UsageError, match=r"line 2: .*frame"):
+            read_dataset(table(tmp_path, f"file,label,start_frame,stop_frame\na.mp4,x,{numbers}\n"))
+
+
+@pytest.mark.parametrize("column", ["split", "Subset", "part", "set", "partition"])
+def test_a_split_column(tmp_path, column):
+    """A column with train, validation and test, in their usual names, is the split."""
+    rows = "a.mp4,x,Train\nb.mp4,y,training\nc.mp4,x,val\nd.mp4,y,valid\ne.mp4,x,TEST\n"
+    data = read_dataset(table(tmp_path, f"file,label,{column}\n{rows}"))
+    assert [clip.part for clip in data.clips] == ["train", "train", "validation", "validation", "test"]
+    assert data.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("a.mp4,0,1,x,train\nb.mp4,0,1,y,\n", "line 3: split is empty"),
+        ("a.mp4,0,1,x,train\nb.mp4,0,1,y,3\n", "line 3: the split is '3'; expected train, validation or test"),
+        ("a.mp4,0,1,x,train\na.mp4,1,2,y,test\n", "line 3: a.mp4 is in the part test, but an earlier row says train"),
+    ],
+)
+def test_invalid_splits(tmp_path, rows, told):
+    """A part that is missing, unknown or contradicts an earlier row is refused with the line."""
+    with pytest.raises(UsageError) as caught:
+        read_dataset(table(tmp_path, f"file,start,end,label,split\n{rows}"))
+    assert told in str(caught.value)
+
+
+def test_a_fold_column_is_no_split(tmp_path):
+    """A column of fold numbers is refused, since it would not be used."""
+    with pytest.raises(UsageError, match="the split is '0'; expected train"):
+        read_dataset(table(tmp_path, "file,label,fold\na.mp4,x,0\nb.mp4,y,1\n"))
+
+
+def test_a_group_in_two_parts_is_a_note(tmp_path):
+    """A given split that divides a group gives a note."""
+    rows = "a.mp4,x,train,p\nb.mp4,y,test,p\nc.mp4,y,validation,q\n"
+    (note,) = read_dataset(table(tmp_path, f"file,label,split,group\n{rows}")).notes
+    assert "group p in more than one part" in note
+
+
+@pytest.mark.parametrize("form", ["{part}/{label}/{name}", "{label}/{part}/{name}"])
+def test_folders_of_a_split(tmp_path, form):
+    """Folders named after the parts of a split, outside or inside of class folders, are the split."""
+    for part in ("Train", "val", "test_set"):
+        touch(tmp_path, *(form.format(part=part, label=label, name=f"{part}.mp4") for label in ("run", "jump")))
+    data = read_dataset(tmp_path)
+    parts = {"Train.mp4": "train", "val.mp4": "validation", "test_set.mp4": "test"}
+    assert len(data.clips) == 6 and data.labels == ("jump", "run") and data.notes == ()
+    for clip in data.clips:
+        assert clip.label in clip.name.split("/") and clip.part == parts[clip.path.name]
+
+
+def test_folders_that_mix_parts_and_classes(tmp_path):
+    """Folders of which only some are parts of a split are refused; one class named like a part is a class."""
+    touch(tmp_path, "one/train/x/a.mp4", "one/test/x/b.mp4", "one/extra/x/c.mp4", "two/train/a.mp4", "two/bus/b.mp4")
+    touch(tmp_path, "three/run/train/a.mp4", "three/run/test/b.mp4", "three/jump/c.mp4")
+    touch(tmp_path, "four/run/train/a.mp4", "four/jump/b.mp4")
+    with pytest.raises(UsageError, match="test and train, which are parts of a split, and extra, which is not"):
+        read_dataset(tmp_path / "one")
+    with pytest.raises(UsageError, match="in a folder named after a part of a split"):
+        read_dataset(tmp_path / "three")
+    assert read_dataset(tmp_path / "two").labels == ("bus", "train")
+    assert {clip.part for clip in read_dataset(tmp_path / "four").clips} == {None}
+
+
+def test_activitynet_with_some_subsets(tmp_path):
+    """In a JSON, either all videos have a subset, or none; an unknown subset is refused."""
+    entry = {"annotations": [{"segment": [0, 1], "label": "x"}]}
+    with pytest.raises(UsageError, match='has no "subset", but other videos have'):
+        read_dataset(database(tmp_path, {"a": entry, "b": entry | {"subset": "training"}}))
+    with pytest.raises(UsageError, match="the split is 'some'"):
+        read_dataset(database(tmp_path, {"a": entry, "b": entry | {"subset": "some"}}))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("head", ["", "sep=,\r\n", '"sep=,"\n', "SEP=,,,\n"])
+def test_encodings_and_the_separator_line(tmp_path, encoding, head):
+    """UTF-8, UTF-16 and UTF-32 are read, also with Excel's line that names the separator."""
+    path = tmp_path / "data.csv"
+    path.write_bytes(f"{head}file,label\r\na.mp4,öffnen\r\nb.mp4,Schließen\r\n".encode(encoding))
+    assert read_dataset(path).labels == ("Schließen", "öffnen")
+
+
+def test_the_separator_line_decides(tmp_path):
+    """The separator is the one that the first line names; rows keep their line numbers in messages."""
+    assert read_dataset(table(tmp_path, "sep=;\nfile;label\na,1.mp4;x\nb.mp4;y\n")).clips[0].name == "a,1.mp4"
+    with pytest.raises(UsageError, match="line 4: label is empty"):
+        read_dataset(table(tmp_path, "sep=;\nfile;label\na.mp4;x\nb.mp4;\n"))
+
+
+def test_labels_that_look_alike(tmp_path):
+    """Labels and groups that differ only in case, spaces, hyphens or Unicode form give a note each."""
+    labels = ["Walk", "walk", "caf\u00e9", "cafe\u0301", "two steps", "two-steps", "run", "Stra\u00dfe", "strasse"]
+    rows = "".join(f"{i}.mp4,{label},p{i % 2}\n" for i, label in enumerate(labels)) + "x.mp4,run,P1\n"
+    notes = read_dataset(table(tmp_path, f"file,label,group\n{rows}")).notes
+    assert [note.partition(" differ")[0] for note in notes] == [
+        "the labels 'Stra\u00dfe' and 'strasse'",
+        "the labels 'Walk' and 'walk'",
+        "the labels 'cafe\\u0301' and 'caf\\xe9'",
+        "the labels 'two steps' and 'two-steps'",
+        "the groups 'P1' and 'p1'",
+    ]
+
+
+def test_labels_are_one_line(tmp_path):
+    """Line breaks and control characters in a label are read as a space, with a note of one line."""
+    data = read_dataset(table(tmp_path, 'file,label\na.mp4,"run \n fast"\nb.mp4,"jump\u2028\x1b[1mup"\n'))
+    assert data.labels == ("jump [1mup", "run fast")
+    assert len(data.notes) == 2 and all(len(note.splitlines()) == 1 for note in data.notes)
+    data = read_dataset(database(tmp_path, {"a": {"annotations": [{"segment": [0, 1], "label": "run\r\nfast"}]}}))
+    assert data.labels == ("background", "run fast")
 
 
 def test_names_do_not_depend_on_the_folder(tmp_path):

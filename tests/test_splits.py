@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liquidvision.data.dataset import Clip, Dataset, Interval
-from liquidvision.data.splits import Split, make_folds, read_split, split_dataset
+from liquidvision.data.splits import Split, make_folds, read_split, split_as_given, split_dataset
 from liquidvision.errors import ModelError, UsageError
 
 PARTS = ("train", "validation", "test")
@@ -281,3 +281,40 @@ def test_a_missing_split(tmp_path):
     """A missing split is refused."""
     with pytest.raises(ModelError, match="cannot be read as a split"):
         read_split(tmp_path / "none.json")
+
+
+def given_split(rows: str, *, grouped: bool = True) -> Dataset:
+    """A dataset of `group:label:part` rows, whose parts are as given."""
+    cells = [row.split(":") for row in rows.split()]
+    clips = [Clip(Path(f"{i}"), f"{i:02d}", g, label, part=part or None) for i, (g, label, part) in enumerate(cells)]
+    return Dataset(Path("/data"), tuple(clips), ("x", "y"), None, grouped)
+
+
+def test_a_given_split_is_taken():
+    """The parts that the annotations give are the split, whatever the seed."""
+    data = given_split("a:x:train b:y:train c:x:validation d:y:test")
+    for seed in range(3):
+        parts = split_as_given(data, seed=seed)
+        assert parts == {"train": ("00", "01"), "validation": ("02",), "test": ("03",)}
+    data = given_split("a:x: b:y: c:x: d:y: e:x: f:y:")
+    assert split_as_given(data, seed=1) == split_dataset(data, seed=1)
+
+
+@pytest.mark.parametrize("given", ["test", "validation"])
+def test_a_part_that_is_not_given_is_taken_from_train(given):
+    """A part that the annotations do not give is taken from the part train; groups stay whole."""
+    rows = [f"{i // 2}:{'xy'[i % 2]}:train" for i in range(20)] + [f"z:x:{given}"]
+    data = given_split(" ".join(rows))
+    parts = split_as_given(data)
+    assert parts[given] == ("20",)
+    (other,) = {"test", "validation"} - {given}
+    groups = [{clip.group for clip in data.select(parts[part]).clips} for part in ("train", other)]
+    assert all(groups) and not groups[0] & groups[1] and len(groups[0] | groups[1]) == 10
+
+
+def test_a_given_split_needs_every_class_in_train():
+    """A given split whose part train lacks a class is refused with the class."""
+    with pytest.raises(UsageError, match="no clip of y in the part train"):
+        split_as_given(given_split("a:x:train b:x:validation c:y:test"))
+    with pytest.raises(UsageError, match="no clip of x, y in the part train"):
+        split_as_given(given_split("a:x:validation b:y:test"))

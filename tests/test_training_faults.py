@@ -21,7 +21,7 @@ def test_wrong_data_is_refused_in_one_line(run, clips, model_folder, tmp_path):
     empty.mkdir()
     single.mkdir(parents=True)
     (single / "a.mp4").write_bytes((clips / "quick" / "0.mp4").read_bytes())
-    wrong.write_text("file,class\na.mp4,quick\n")
+    wrong.write_text("file,colour\na.mp4,quick\n")
     for data, said in (
         (empty, "class folders"),
         (single.parent, "only one class"),

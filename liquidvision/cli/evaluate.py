@@ -14,8 +14,8 @@ OPTIONS = {
     "model": Option("A model folder or a bundled model.", MODEL, ("-m", "--model")),
     "device": SHARED["device"],
     "part": Option(
-        "auto, all, or the train, validation or test part of the model's own split. auto: clips that training did not "
-        "see.",
+        "auto, all, or the train, validation or test part of the data's split, else of the model's own. auto: clips "
+        "that training did not see.",
         TESTS,
     ),
     "degrade": Option(

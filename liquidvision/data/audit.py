@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from liquidvision.data.dataset import Clip, Dataset, Interval
+from liquidvision.data.dataset import Clip, Dataset, Interval, sort_intervals
 from liquidvision.data.frame_times import FrameTimes, read_frame_times
 
 ERROR, WARNING = "error", "warning"
@@ -120,14 +120,15 @@ def audit_dataset(dataset: Dataset, *, on_file: Callable[[str], None] = lambda n
 
 
 def fit_to_video(clip: Clip, frames: FrameTimes) -> tuple[Clip, list[str]]:
-    """Return the clip with its intervals cut to where there are frames, and the problems found."""
+    """Return the clip with its intervals in seconds, cut to where there are frames, and the problems found."""
     texts = []
     if frames.damaged:
         texts.append(f"{frames.damaged} damaged packets; their frames are missing")
     if backwards := int((np.diff(frames.times) < 0).sum()):
         texts.append(f"time runs backwards at {backwards} frames; no time passes for the memory there")
     intervals, outside, between, cut = [], [], [], []
-    for interval in clip.intervals:
+    by_frames = (Interval(frames.start_of(i.start), frames.start_of(i.end), i.label) for i in clip.frame_intervals)
+    for interval in sort_intervals((*clip.intervals, *by_frames)):
         if interval.start >= frames.end:
             outside.append(interval)
         elif not ((frames.times >= interval.start) & (frames.times < interval.end)).any():
@@ -150,7 +151,7 @@ def fit_to_video(clip: Clip, frames: FrameTimes) -> tuple[Clip, list[str]]:
             f"{format_interval(other)} overlaps {format_interval(one)}{count_more(pairs)}: the one that begins later "
             "applies"
         )
-    return replace(clip, intervals=tuple(intervals)), texts
+    return replace(clip, intervals=tuple(intervals), frame_intervals=()), texts
 
 
 def format_interval(interval: Interval) -> str:

@@ -55,7 +55,7 @@ class Clip:
     @property
     def interval_labels(self) -> list[str]:
         """The label of each interval."""
-        return [interval.label for interval in (*self.intervals, *self.frame_intervals)]
+        return [*(i.label for i in self.intervals), *(i.label for i in self.frame_intervals)]
 
     def targets(self, times: np.ndarray, labels: Sequence[str], background: str | None) -> np.ndarray:
         """Return the class of each frame, (n,) int64 indices into `labels`.

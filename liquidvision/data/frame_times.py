@@ -19,16 +19,29 @@ class FrameTimes:
         times: (n,) seconds from the file's beginning.
         durations: (n,) seconds for which each frame is shown.
         damaged: number of packets that could not be decoded.
+        stride: these are every Nth frame of the video.
     """
 
     times: np.ndarray
     durations: np.ndarray
     damaged: int
+    stride: int = 1
 
     @property
     def end(self) -> float:
         """When the last frame ends, in seconds from the file's beginning."""
         return float((self.times + self.durations).max())
+
+    def start_of(self, number: int) -> float:
+        """Return when a frame begins, in seconds from the file's beginning, by its number in the file, from 0.
+
+        Beyond the last frame the clock goes on at the pace of the frames before.
+        """
+        index = -(-number // self.stride)  # of the first of these frames that is not before
+        if index < len(self.times):
+            return float(self.times[index])
+        pace = max(float(np.median(self.durations)) / self.stride, 0.001)
+        return self.end + max(0, number - len(self.times) * self.stride) * pace
 
 
 def read_frame_times(path: Path) -> FrameTimes:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from liquidvision.data.dataset import Clip, Dataset
+from liquidvision.data.dataset import Clip, Dataset, labels_in
 from liquidvision.errors import ModelError, UsageError
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
@@ -61,6 +61,41 @@ def split_dataset(
     return dict(zip(shares, names_by_part(table, groups), strict=True))
 
 
+def split_as_given(
+    dataset: Dataset, *, seed: int = 0, shares: Mapping[str, float] = SHARES
+) -> dict[str, tuple[str, ...]]:
+    """Return the split that the annotations give; where they give none, that of `split_dataset`.
+
+    A part that they do not give is taken from the part train, by the rules of `split_dataset`.
+
+    Args:
+        dataset, seed: see `split_dataset`.
+        shares: see `split_dataset`; the names are those of `Clip.part`, "train" is the first.
+
+    Raises:
+        UsageError: see `split_dataset`; or the given part train lacks a class.
+    """
+    if not has_given_split(dataset):
+        return split_dataset(dataset, seed=seed, shares=shares)
+    given = {part: tuple(clip.name for clip in dataset.clips if clip.part == part) for part in shares}
+    train = dataset.select(given["train"])
+    shown = labels_in(train.clips, dataset.background)
+    if missing := [label for label in labels_in(dataset.clips, dataset.background) if label not in shown]:
+        raise UsageError(
+            f"the given split has no clip of {', '.join(missing)} in the part train; expected every class in it: move "
+            "clips, or leave the split out"
+        )
+    if empty := [part for part in shares if not given[part]]:
+        rest = {part: shares[part] for part in empty}
+        given |= split_dataset(train, seed=seed, shares={"train": 1 - sum(rest.values()), **rest})
+    return given
+
+
+def has_given_split(dataset: Dataset) -> bool:
+    """Return whether the annotations give a split."""
+    return any(clip.part is not None for clip in dataset.clips)
+
+
 def make_folds(dataset: Dataset, k: int, *, seed: int = 0) -> list[tuple[str, ...]]:
     """Return the names of the clips of `k` folds of similar size and mixture of classes; groups stay whole.
 
@@ -106,7 +141,7 @@ def count_classes(dataset: Dataset, groups: Mapping[str, Sequence[Clip]]) -> dic
     counts = {name: np.zeros(len(labels) + 1) for name in groups}
     for name, clips in groups.items():
         for clip in clips:
-            own = [i.label for i in clip.intervals] if clip.label is None else [clip.label]
+            own = clip.interval_labels if clip.label is None else [clip.label]
             if not own and dataset.background is not None:
                 own = [dataset.background]
             for label, count in sorted(Counter(own).items()):
@@ -192,7 +227,7 @@ class Split:
     Attributes:
         parts: names of clips by part; no clip is in two parts.
         seed: of the split.
-        by: "group" or "video", what was kept whole.
+        by: "group" or "video", what was kept whole; "annotation" for a split that the annotations give.
         contents: a hash of each clip's bytes by name; empty if unknown.
     """
 

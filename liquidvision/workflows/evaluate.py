@@ -56,8 +56,8 @@ def evaluate(
     Args:
         data: as of `train`; its labels are among the model's.
         model: a model folder, a bundled model's name, or a loaded model.
-        part: all, or the train, validation or test part of the model's own split. auto: those clips that training did
-            not see; all, if it saw every clip.
+        part: all, or the train, validation or test part of the split that the data gives, else of the model's own
+            split. auto: those clips that training did not see; all, if it saw every clip.
         save_json: a file to write all figures to.
         report: a file (.html) to write the report to, a page that needs no network.
         compare: also cross-validate the head against other heads and simpler methods.
@@ -185,9 +185,13 @@ def select_clips(job: EvaluateJob, dataset: Dataset, store: EmbeddingStore, trai
         return ClipSelection(every, parts, seen)
     if job.part == "auto":
         return ClipSelection(every - seen or every, parts, seen)
-    names = frozenset(name for name, own in parts.items() if job.part in own)
+    names = frozenset(clip.name for clip in dataset.clips if clip.part == job.part)
+    names = names or frozenset(name for name, own in parts.items() if job.part in own)
     if not names:
-        raise UsageError(f"no video of {job.data} is in the part {job.part!r} of what {job.model} was trained on")
+        raise UsageError(
+            f"no video of {job.data} is in the part {job.part!r}, neither of a split that the data gives nor of what "
+            f"{job.model} was trained on"
+        )
     return ClipSelection(names, parts, seen)
 
 

@@ -203,8 +203,8 @@ class EvaluateJob:
     Attributes:
         data: a folder of class folders, a CSV or a JSON, see `read_dataset`.
         model: a model folder or a bundled model.
-        part: which clips to evaluate: all, or the train, validation or test part of the model's own split. auto: those
-            that training did not see; all, if it saw every clip.
+        part: which clips to evaluate: all, or the train, validation or test part of the data's split, else of the
+            model's own. auto: those that training did not see; all, if it saw every clip.
         save_json: where to write all figures.
         report: where to write the report, an HTML page.
         compare: also cross-validate the head against other heads and simpler methods.

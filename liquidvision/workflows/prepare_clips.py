@@ -68,7 +68,7 @@ def prepare_clips(
             continue
         problems: list[str] = []
         if clip.label is None:
-            clip, problems = fit_to_video(clip, embedded_frame_times(store.get(clip.path)))
+            clip, problems = fit_to_video(clip, embedded_frame_times(store.get(clip.path), store.stride))
         clips.append(clip)
         for problem in problems:
             listener.warning(f"{clip.name}: {problem}")
@@ -94,9 +94,9 @@ def hash_clips(dataset: Dataset, store: EmbeddingStore) -> dict[str, str]:
     return hashes
 
 
-def embedded_frame_times(clip: ClipEmbeddings) -> FrameTimes:
+def embedded_frame_times(clip: ClipEmbeddings, stride: int) -> FrameTimes:
     """Return the times of embedded frames; the last is shown as long as it says, or as long as the median frame."""
     steps = np.maximum(np.diff(clip.times), 0.0)
     last = float(int(clip.durations[-1]) * clip.time_base)
     median = float(np.median(steps)) if len(steps) else 0.0
-    return FrameTimes(clip.times, np.append(steps, max(last, median)), clip.damaged)
+    return FrameTimes(clip.times, np.append(steps, max(last, median)), clip.damaged, stride)

@@ -10,7 +10,7 @@ import torch
 
 from liquidvision.data.dataset import Dataset, labels_in
 from liquidvision.data.embeddings import EmbeddingStore
-from liquidvision.data.splits import Split, split_dataset
+from liquidvision.data.splits import Split, has_given_split, split_as_given
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.evaluation import crossval
 from liquidvision.evaluation.compare import comparison_table
@@ -113,7 +113,8 @@ def train_model(
     """
     config, parts = check_training(dataset, out, store.backbone, plan, resume=resume)
     contents = {clip.name: store.hash_content(clip.path) for clip in dataset.clips}
-    split = Split(parts, plan.recipe.seed, "group" if dataset.grouped else "video", contents)
+    by = "annotation" if has_given_split(dataset) else "group" if dataset.grouped else "video"
+    split = Split(parts, plan.recipe.seed, by, contents)
     run = TrainingRun(dataset, out, store, plan, config, split, listener or ProgressListener())
     make_model_folder(out, resume=resume)
     run.listener.progress("training", 0, plan.recipe.epochs)
@@ -149,7 +150,8 @@ def check_training(
 
     Raises:
         UsageError: a finished training is to be resumed; there is one class only; there are too few clips or groups;
-            folds, seeds, the seed, the cell or the time constants are out of range.
+            the data gives a split without every class in its part train, or together with folds; folds, seeds, the
+            seed, the cell or the time constants are out of range.
     """
     if resume and (out / CONFIG_FILE).is_file() and not (out / STATE_FILE).is_file():
         raise UsageError(f"{out} is finished already; choose another folder, or leave out --resume to train again")
@@ -164,7 +166,12 @@ def check_training(
     with torch.random.fork_rng(devices=[]):
         LiquidHead(config)  # raises if its parts refuse their arguments
     if not plan.folds:
-        return config, split_dataset(dataset, seed=plan.recipe.seed)
+        return config, split_as_given(dataset, seed=plan.recipe.seed)
+    if has_given_split(dataset):
+        raise UsageError(
+            f"{dataset.root} gives a split, and {plan.folds} folds would train on all of its parts; expected one of "
+            "them: leave out --folds, or the split"
+        )
     crossval.check_folds(dataset, plan.folds, plan.seeds, plan.recipe.seed)
     return config, {"train": tuple(clip.name for clip in dataset.clips)}
 
