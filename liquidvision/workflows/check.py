@@ -11,8 +11,8 @@ def check(data: str | Path, *, background: str = "background", listener: Progres
     """Decode every file of annotated videos and compare it with its annotations, before training.
 
     Args:
-        data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label[,group] or
-            file,start,end,label[,group], or a JSON in ActivityNet's form.
+        data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label or
+            file,start,end,label, and group or split if there are, or a JSON in ActivityNet's form.
         background: the class of the time outside all intervals.
         listener: receives the progress.
 

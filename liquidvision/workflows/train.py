@@ -68,12 +68,12 @@ def train(
 ) -> TrainResult:
     """Train a head on your own classes, on a frozen backbone, and save the model in a folder.
 
-    The clips are split by group into training, validation and test (70, 15, 15 %). Embeddings are computed once and
-    kept, so a second training starts at once. The options are those of `liquidvision train`.
+    The clips are split by group into training, validation and test (70, 15, 15 %), unless the data gives a split.
+    Embeddings are computed once and kept, so a second training starts at once. The options are those of `liquidvision train`.
 
     Args:
-        data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label[,group] or
-            file,start,end,label[,group], or a JSON in ActivityNet's form.
+        data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label or
+            file,start,end,label, and group or split if there are, or a JSON in ActivityNet's form.
         out: the model folder to make.
         background: the class of the time outside all intervals.
         cache: the folder where embeddings are kept. None: $LIQUIDVISION_CACHE, else the user's cache folder.
