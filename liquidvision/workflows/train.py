@@ -69,7 +69,8 @@ def train(
     """Train a head on your own classes, on a frozen backbone, and save the model in a folder.
 
     The clips are split by group into training, validation and test (70, 15, 15 %), unless the data gives a split.
-    Embeddings are computed once and kept, so a second training starts at once. The options are those of `liquidvision train`.
+    Embeddings are computed once and kept, so a second training starts at once. The options are those of
+    `liquidvision train`.
 
     Args:
         data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label or
