@@ -236,13 +236,13 @@ def parse_interval(
         return parse_frame_interval(first, second, label, where, includes_last=columns.end == "last_frame")
     scale = 0.001 if columns.start == "start_ms" else 1.0
     try:
-        start, end = (parse_seconds(text, decimal_comma=decimal_comma) * scale for text in (first, second))
+        start, end = (parse_clock_time(text, decimal_comma=decimal_comma) * scale for text in (first, second))
     except ValueError:
         return make_interval(first, second, label, where)  # which says what was expected
     return make_interval(start, start + end if columns.end == "duration" else end, label, where)
 
 
-def parse_seconds(text: str, *, decimal_comma: bool = False) -> float:
+def parse_clock_time(text: str, *, decimal_comma: bool = False) -> float:
     """Return a time in seconds, given in seconds, as m:ss or as h:mm:ss, with decimals of seconds if needed.
 
     Raises:
