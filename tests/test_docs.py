@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from test_architecture import IMPORTERS, ROOMS
+from test_architecture import IMPORTERS, LAYERS
 from typer.main import get_command
 
 import liquidvision
@@ -111,18 +111,18 @@ def test_named_options_exist():
 
 
 def test_contributing_lists_who_imports_what():
-    """The table of libraries in CONTRIBUTING.md is that of the architecture test; the rooms stand there in order."""
+    """The table of libraries in CONTRIBUTING.md is that of the architecture test; the layers stand there in order."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, flags=re.MULTILINE)
     table = {library: {f"{name}.py" for name in re.findall(r"`([\w/]+)`", files)} for library, files in rows}
     assert {library: table.get(library) for library in IMPORTERS} == IMPORTERS
     order = [
-        room
+        layer
         for line in re.findall(r"^\d+\. (.*)$", text, flags=re.MULTILINE)
-        for room in re.findall(r"`(\w+)/?`", line)
+        for layer in re.findall(r"`(\w+)/?`", line)
     ]
-    assert [room for room in order if room in {r for rooms in ROOMS for r in rooms}] == [
-        r for rooms in ROOMS for r in rooms
+    assert [layer for layer in order if layer in {r for layers in LAYERS for r in layers}] == [
+        r for layers in LAYERS for r in layers
     ]
 
 

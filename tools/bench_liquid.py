@@ -2,8 +2,8 @@
 
     python tools/bench_liquid.py --rounds 15 [--save-json PATH]
 
-Sequences of 64 steps, 64 inputs, 64 units, 6 unfolds; "streaming" is one stream without gradients, "training"
-32 streams forward and backward. Needs `pip install -e '.[test]'` (ncps) and, for torch.compile, a C++ compiler.
+Sequences of 64 steps, 64 inputs, 64 units, 6 unfolds: one stream in one call without gradients, and a training step of
+32 streams, forward and backward. Needs `pip install -e '.[test]'` (ncps) and, for torch.compile, a C++ compiler.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from liquidvision.liquid.wiring import auto_ncp
 from tools.benchmark_results import Result, add_save_option, make_result, save_result
 
 INPUTS, UNITS, STEPS, UNFOLDS, BATCH = 64, 64, 64, 6, 32
+TITLES = {"streaming": f"{STEPS} frames in one call", "training": "training step"}
 Run = Callable[[Tensor], Tensor]
 
 
@@ -184,7 +185,7 @@ def main() -> None:
         return
     yardstick = "ncps 1.0.1 LTC"
     streaming = in_turns({name: stream(name) for name in RIVALS}, options.rounds)
-    print_table(f"streaming, 1 x {STEPS}", streaming, yardstick)
+    print_table(TITLES["streaming"], streaming, yardstick)
     training = in_turns({name: train(name) for name in RIVALS}, options.rounds)
     print_table(f"training step, {BATCH} x {STEPS}", training, yardstick)
     sigmoids = STEPS * UNITS * (INPUTS + UNFOLDS * UNITS)
@@ -210,7 +211,7 @@ def collect(streaming: dict[str, float], training: dict[str, float], peaks: dict
     columns = []
     for kind in times:
         columns += [
-            {"key": f"{kind}_ms", "title": f"{kind}, ms", "digits": 2},
+            {"key": f"{kind}_ms", "title": f"{TITLES[kind]}, ms", "digits": 2},
             {"key": f"{kind}_ncps", "title": "ncps takes", "digits": 1, "suffix": " x"},
             {"key": f"{kind}_lstm", "title": "times LSTM", "digits": 1},
         ]
