@@ -1,5 +1,6 @@
 """Side tracks: sound in sync, subtitles, chapters and tags; and a note if something is lost."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from conftest import picture, picture_frames
 
-from liquidvision import Model, VideoInfo, infer, open_video
+from liquidvision import Model, SinkError, VideoInfo, infer, open_video
+from liquidvision.video.write import copied_tracks
 from liquidvision.video.write import side_tracks as written
 from liquidvision.video.write.av_writer import AVVideoSink
 
@@ -36,7 +38,7 @@ def show(container: av.container.OutputContainer, stream: av.VideoStream, second
 
 
 def with_clicks(
-    path: Path, codec: str, *, rate: int = 48_000, layout: str = "stereo", gap: bool = False, **more: Any
+    path: Path, codec: str, *, rate: int = 48_000, layout: str = "stereo", gap: bool = False, piece_size: int = 1024
 ) -> Path:
     """Write two seconds of pictures and of sound with three clicks; with a `gap`, no sound from 1.0 to 1.3 s."""
     with av.open(str(path), "w") as container:
@@ -48,10 +50,10 @@ def with_clicks(
             wave[round(click * rate) :][: rate // 50] = 0.8 * np.sin(0.3 * np.arange(rate // 50))
         show(container, stream)
         to = av.AudioResampler(sound.codec_context.format, layout, rate)
-        for place in range(0, len(wave), 1024):
+        for place in range(0, len(wave), piece_size):
             if gap and 1.0 <= place / rate < 1.3:
                 continue
-            piece = np.tile(wave[place : place + 1024], (sound.codec_context.layout.nb_channels, 1))
+            piece = np.tile(wave[place : place + piece_size], (sound.codec_context.layout.nb_channels, 1))
             frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
             frame.sample_rate, frame.pts, frame.time_base = rate, place, Fraction(1, rate)
             for ready in to.resample(frame):
@@ -153,7 +155,9 @@ def test_sound_that_changes(tmp_path: Path) -> None:
     context = SimpleNamespace(sample_rate=48_000, layout=layout, decode=lambda _: [])
     out = tmp_path / "out.mp4"
     with av.open(str(out), "w") as container:
-        track = written.EncodedTrack(container, SimpleNamespace(codec_context=context), Fraction(0), "aac", 64_000)
+        track = copied_tracks.EncodedSound(
+            container, SimpleNamespace(codec_context=context), Fraction(0), "aac", 64_000
+        )
         places = [(place, "mono" if place < 2400 else "stereo") for place in (*range(0, 9600, 480), 6000, 9600)]
         for place, name in places:
             container.mux(list(track.convert(packet(place, name))))
@@ -182,6 +186,7 @@ BODIES = {
     "webvtt": b"hello",
     "ass": b"0,0,Default,,0,0,0,,hello",
     "mov_text": b"\x00\x05hello",
+    "hdmv_pgs_subtitle": b"\x00\x04\x00\x04",
 }
 TIMES = ((0.4, 0.4), (1.2, 0.6))  # start and duration, in seconds
 
@@ -218,7 +223,7 @@ def subtitles_of(path: Path) -> list[tuple[float, float, bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("codec", "name", "outs"),
+    ("codec", "name", "kept"),
     [
         ("subrip", "in.mkv", [".mkv"]),
         ("ass", "in.mkv", [".mkv"]),
@@ -226,22 +231,118 @@ def subtitles_of(path: Path) -> list[tuple[float, float, bytes]]:
         ("mov_text", "in.mp4", [".mp4", ".mov"]),
     ],
 )
-def test_subtitles(tmp_path: Path, codec: str, name: str, outs: list[str]) -> None:
-    """Subtitles are copied with their language if the container can hold them; otherwise a note names one that can."""
+def test_subtitles(tmp_path: Path, codec: str, name: str, kept: list[str]) -> None:
+    """Subtitles keep text, times and language; a container that cannot hold them gets another kind, with a note."""
     source = with_subtitles(tmp_path / name, codec)
-    for suffix in (".mkv", ".mp4", ".mov", ".webm"):
+    for suffix, other in {".mkv": "subrip", ".mp4": "mov_text", ".mov": "mov_text", ".webm": "webvtt"}.items():
         out = tmp_path / f"out{suffix}"
         notes = copy(source, out)
         with av.open(str(out)) as container:
-            assert [s.language for s in container.streams.subtitles] == (["fra"] if suffix in outs else [])
-        if suffix in outs:
+            assert [s.language for s in container.streams.subtitles] == ["fra"]
+            assert container.streams.subtitles[0].codec_context.codec.canonical_name == (
+                codec if suffix in kept else other
+            )
+        assert subtitles_of(out) == [
+            (
+                pytest.approx(start, abs=0.001),
+                pytest.approx(duration, abs=0.001),
+                BODIES[codec if suffix in kept else other],
+            )
+            for start, duration in TIMES
+        ]
+        if suffix in kept:
             assert notes == []
-            assert subtitles_of(out) == [
-                (pytest.approx(start, abs=0.001), pytest.approx(duration, abs=0.001), BODIES[codec])
-                for start, duration in TIMES
-            ]
         else:
-            assert notes == [f"subtitles left out: {suffix} cannot hold {codec}; write {outs[0]} to keep subtitles"]
+            assert notes == [f"subtitles converted from {codec} to {other}: {suffix} cannot hold {codec}"]
+
+
+def test_subtitles_that_are_pictures_are_left_out(tmp_path: Path) -> None:
+    """Subtitles that are pictures cannot become text: MP4 is written without them, with a note."""
+    source = with_subtitles(tmp_path / "in.mkv", "hdmv_pgs_subtitle")
+    assert copy(source, tmp_path / "out.mp4") == [
+        "subtitles left out: .mp4 cannot hold hdmv_pgs_subtitle; write .mkv to keep subtitles"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "out", "to"),
+    [("flac", "out.mov", "AAC"), ("libopus", "out.mov", "AAC"), ("libopus", "out.mp4", "")],
+)
+def test_sound_that_the_header_refuses_is_reencoded(tmp_path: Path, codec: str, out: str, to: str) -> None:
+    """Sound that FFmpeg lists for a container and then refuses to write there is re-encoded in sync, with a note."""
+    source = with_clicks(tmp_path / "in.mkv", codec)
+    notes = copy(source, tmp_path / out)
+    assert [f"to {to}:" in note for note in notes] == ([True] if to else [])
+    assert clicks_of(tmp_path / out) == pytest.approx(CLICKS, abs=0.005)
+
+
+@pytest.mark.parametrize("out", ["out.mkv", "out.mov"])
+def test_sound_packets_of_equal_time_are_kept(tmp_path: Path, out: str) -> None:
+    """Packets of sound that share a time, as in Matroska's milliseconds, are all written, in sync."""
+    source = with_clicks(tmp_path / "in.mkv", "pcm_s16le", piece_size=24)
+    assert copy(source, tmp_path / out) == []
+    with av.open(str(tmp_path / out)) as container:
+        assert sum(frame.samples for frame in container.decode(audio=0)) == 96_000
+    assert clicks_of(tmp_path / out) == pytest.approx(CLICKS, abs=0.005)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_declared_sound_that_is_never_sent(tmp_path: Path, suffix: str) -> None:
+    """A track of sound that is declared and never sent is left out with a note; the pictures are written."""
+    source, out = tmp_path / "in.ts", tmp_path / f"out{suffix}"
+    with av.open(str(source), "w") as container:
+        stream = begin(container)
+        container.add_stream("aac", rate=48_000)
+        show(container, stream)
+    assert copy(source, out) == ["sound left out: the source declares a track of sound without a sample rate"]
+    with av.open(str(out)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 50 and not container.streams.audio
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_tag_of_a_time_code_does_not_end_the_run(tmp_path: Path, suffix: str) -> None:
+    """A time code, which MP4 would need a track for, is left out there with a note, and kept by Matroska."""
+    source, out = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    with av.open(str(source), "w") as container:
+        container.metadata["timecode"] = "00:00:10:00"
+        show(container, begin(container))
+    notes = copy(source, out)
+    assert notes == (
+        [] if suffix == ".mkv" else [f"TIMECODE 00:00:10:00 left out: {suffix} cannot hold it; write .mkv to keep it"]
+    )
+    with av.open(str(out)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 50
+
+
+def test_a_track_that_fails_later_is_left_out_from_there_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packet of sound that cannot be written ends its track with a note, not the run; a full disk ends the run."""
+    source = with_clicks(tmp_path / "in.mkv", "aac")
+    convert = copied_tracks.CopiedTrack.convert
+    fault = av.error.ArgumentError(errno.EINVAL, "Invalid argument")
+
+    def fail_later(self, packet):
+        if packet.pts * packet.time_base > 1:
+            raise fault
+        return convert(self, packet)
+
+    monkeypatch.setattr(copied_tracks.CopiedTrack, "convert", fail_later)
+    assert copy(source, tmp_path / "out.mp4") == ["sound left out from 1.0 s on: Invalid argument"]
+    assert clicks_of(tmp_path / "out.mp4") == pytest.approx(CLICKS[:2], abs=0.005)
+    fault = av.error.OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(SinkError, match="No space left"):
+        copy(source, tmp_path / "full.mp4")
+
+
+def test_side_tracks_that_the_header_refuses_together_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a container cannot be begun with the side tracks, the pictures are written without them, with a note."""
+    source = with_clicks(tmp_path / "in.mkv", "flac")
+    monkeypatch.setattr(written.SideTrackWriter, "_try", lambda self, open_track: open_track(self._container))
+    (note,) = copy(source, tmp_path / "out.mov")
+    assert note.startswith("sound, subtitles, chapters and tags left out: .mov cannot hold them (")
+    with av.open(str(tmp_path / "out.mov")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 50 and not container.streams.audio
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("subrip", ".mkv"), ("mov_text", ".mp4")])
@@ -292,3 +393,17 @@ def test_chapters_end_with_the_pictures(tmp_path: Path, model: Model) -> None:
         infer(source, model, video=out, max_frames=frames)
         with av.open(str(out)) as container:
             assert chapters_of(container) == chapters
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_no_sound(tmp_path: Path, model: Model, suffix: str) -> None:
+    """With sound=False the sound is left out, without a note; subtitles stay."""
+    infer(with_clicks(tmp_path / "in.mkv", "aac"), model, video=tmp_path / f"out{suffix}", sound=False)
+    summary = infer(
+        with_subtitles(tmp_path / "text.mkv", "subrip"), model, video=tmp_path / "text.out.mkv", sound=False
+    )
+    assert summary.notes == []
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert not container.streams.audio
+    with av.open(str(tmp_path / "text.out.mkv")) as container:
+        assert len(container.streams.subtitles) == 1

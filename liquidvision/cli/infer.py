@@ -37,6 +37,7 @@ OPTIONS = {
     "no_save": Option("Write no video.", OUTPUT),
     "codec": SHARED["codec"],
     "writer": Option("av, or opencv (no sound, constant frame rate).", OUTPUT),
+    "no_sound": Option("Leave the source's sound out of the video.", OUTPUT),
     "save_frames": Option("Write the annotated frames as pictures into this folder.", OUTPUT),
     "frames_format": Option("Format of these pictures: png or jpg.", OUTPUT),
     "exist_ok": SHARED["exist_ok"],

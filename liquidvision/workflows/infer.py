@@ -148,6 +148,7 @@ class _InferRun:
                     overlay=_overlay(job),
                     codec=job.codec,
                     writer=job.writer,
+                    sound=not job.no_sound,
                     session=session,
                     batch=job.batch,
                     adaptive=job.adaptive,

@@ -37,6 +37,7 @@ def infer(
     overlay: Overlay | None = None,
     codec: str = "h264",
     writer: str = "av",
+    sound: bool = True,
     session: Session | None = None,
     batch: int | None = None,
     adaptive: bool = False,
@@ -59,6 +60,7 @@ def infer(
         codec: h264, h265, vp9, av1, prores or mjpeg (writer "av"); h264-hardware, h265-hardware or av1-hardware
             for an encoder of this machine's GPU.
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
+        sound: whether the video gets the source's sound.
         session: the memory to continue with; None starts a new one.
         batch: see `predict`; of a live source up to 8 waiting frames are embedded at once.
         adaptive: see `predict`.
@@ -84,7 +86,9 @@ def infer(
         reader = stack.enter_context(as_reader(source))
         counter = SummaryBuilder(reader, session, started)
         summary = counter.summary
-        sink = None if path is None else stack.enter_context(open_video_sink(path, reader, codec, writer, stack))
+        sink = None
+        if path is not None:
+            sink = stack.enter_context(open_video_sink(path, reader, codec, writer, stack, sound=sound))
         if reader.live_options is None:
             stack.enter_context(batch_scheduling())
         pictures = AnnotatedWriter(reader, overlay or Overlay(), sink, frames, stack)

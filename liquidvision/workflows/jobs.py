@@ -22,6 +22,7 @@ class InferJob:
         overlay: what to draw, of label, bars, timeline, tau and state, between commas; or none.
         compare: draw the answer of each frame alone beside the answer with memory.
         codec, writer: see `infer`.
+        no_sound: leave the source's sound out of the video.
         exist_ok: replace outputs that already exist.
         resume: skip sources whose outputs already exist.
         top_k: how many labels to draw and record.
@@ -55,6 +56,7 @@ class InferJob:
     compare: bool = False
     codec: str = "h264"
     writer: str = "av"
+    no_sound: bool = False
     exist_ok: bool = False
     resume: bool = False
     top_k: int = 5

@@ -1,7 +1,6 @@
 """Writes video files with PyAV: every frame at its own time, with the source's sound and subtitles."""
 
 import logging
-from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from liquidvision.video.frame import Frame, VideoInfo
 from liquidvision.video.pixels import Pixels, Planes
 from liquidvision.video.read.reader import SideTracks
 from liquidvision.video.write.codecs import check_codec, container_suffix
-from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, to_ticks
+from liquidvision.video.write.copied_tracks import to_ticks
+from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, is_file_fault
 from liquidvision.video.write.sink import STDOUT, VideoSink
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,7 @@ class AVVideoSink(VideoSink):
         start_time: time on the source's clock, in seconds, that becomes 0 in the output.
         codec: one of `CODECS`.
         side_tracks: sound, subtitles, chapters and tags to copy, or None.
+        sound: whether to copy the sound of `side_tracks`.
 
     Raises:
         UsageError: an unknown codec, or a codec that the container cannot hold.
@@ -55,11 +56,12 @@ class AVVideoSink(VideoSink):
         start_time: Fraction = Fraction(0),
         codec: str = "h264",
         side_tracks: SideTracks | None = None,
+        sound: bool = True,
     ) -> None:
         self._codec = check_codec(Path(path), codec)
         super().__init__(path)
         self.notes: list[str] = []
-        self._info, self._start_time, self._side_tracks = info, start_time, side_tracks
+        self._info, self._start_time, self._side_tracks, self._sound = info, start_time, side_tracks, sound
         try:
             self._container = self._open()
         except OSError as error:
@@ -114,14 +116,32 @@ class AVVideoSink(VideoSink):
                 self._start_time,
                 container_suffix(self.path),
                 piped=self.path == STDOUT,
+                sound=self._sound,
             )
             self.notes = self._side_track_writer.notes
+        with restore_priority():  # the encoder's threads begin here
+            self._container.start_encoding()
         return stream
+
+    def _begin(self, frame: Frame) -> av.VideoStream:
+        """Open the streams; without side tracks, if the container cannot be begun with them."""
+        try:
+            return self._open_streams(frame)
+        except (av.error.FFmpegError, ValueError) as error:
+            if self._side_tracks is None or is_file_fault(error):
+                raise
+            log.info("cannot write the side tracks: %s", error)
+            self._release()
+            self._container, self._side_tracks, self._side_track_writer = self._open(), None, None
+            stream = self._open_streams(frame)
+            why = getattr(error, "strerror", None) or error
+            self.notes = [f"sound, subtitles, chapters and tags left out: {self.path.suffix} cannot hold them ({why})"]
+            return stream
 
     def write(self, frame: Frame) -> None:
         try:
             if self._stream is None:
-                self._stream = self._open_streams(frame)
+                self._stream = self._begin(frame)
             context = self._stream.codec_context
             picture = self._picture(frame, context.width, context.height)
             pts = self._next_pts(to_ticks(frame.time_base * frame.pts - self._start_time, context.time_base))
@@ -129,8 +149,7 @@ class AVVideoSink(VideoSink):
                 (frame.duration or 0) * frame.time_base, context.time_base
             )
             picture.time_base, picture.pict_type = context.time_base, 0
-            with nullcontext() if context.is_open else restore_priority():
-                self._encode(picture, pts)
+            self._encode(picture, pts)
             self._end = frame.time + (frame.duration_seconds or 0.0)
             if self._side_track_writer is not None:
                 self._side_track_writer.write(frame.time)
@@ -246,8 +265,9 @@ class StdoutVideoSink(AVVideoSink):
         start_time: Fraction = Fraction(0),
         codec: str = "h264",
         side_tracks: SideTracks | None = None,
+        sound: bool = True,
     ) -> None:
-        super().__init__(STDOUT, info, start_time=start_time, codec=codec, side_tracks=side_tracks)
+        super().__init__(STDOUT, info, start_time=start_time, codec=codec, side_tracks=side_tracks, sound=sound)
 
     def _open(self) -> av.container.OutputContainer:
         return av.open("pipe:1", "w", format="matroska", options={**FLUSH_OPTIONS, **MATROSKA_OPTIONS})

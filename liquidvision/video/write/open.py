@@ -12,7 +12,9 @@ from liquidvision.video.write.sink import STDOUT, VideoSink
 WRITERS = ("av", "opencv")
 
 
-def open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, stack: ExitStack) -> VideoSink:
+def open_video_sink(
+    path: Path, reader: VideoReader, codec: str, writer: str, stack: ExitStack, *, sound: bool = True
+) -> VideoSink:
     """Open a sink for a video made from a reader's frames.
 
     Args:
@@ -21,6 +23,7 @@ def open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, st
         codec: one of `CODECS`.
         writer: one of `WRITERS`.
         stack: closes the reader's side tracks.
+        sound: whether to copy the sound, too.
 
     Raises:
         UsageError: the path, codec and writer do not fit together.
@@ -39,8 +42,8 @@ def open_video_sink(path: Path, reader: VideoReader, codec: str, writer: str, st
         stack.callback(side_tracks.close)
     start_time = reader.start_time + Fraction(reader.window.start)
     if path == STDOUT:
-        return StdoutVideoSink(reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks)
-    return AVVideoSink(path, reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks)
+        return StdoutVideoSink(reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks, sound=sound)
+    return AVVideoSink(path, reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks, sound=sound)
 
 
 def check_video_output(path: Path, codec: str, writer: str) -> None:
