@@ -8,6 +8,7 @@ from typing import Any
 import av
 from av.audio.resampler import AudioResampler
 from av.bitstream import BitStreamFilterContext
+from av.codec.codec import Properties
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +67,16 @@ class ConvertedSubtitles:
 
     def __init__(self, container: av.container.OutputContainer, source: Any, start_time: Fraction, codec: str) -> None:
         self._source, self._start_time = source, start_time
+        if not source.codec_context.codec.properties & Properties.TEXT_SUB:
+            raise ValueError("the source's subtitles are pictures")
         source.codec_context.open(strict=False)
-        self.stream: Any = container.add_stream(codec)
-        context = self.stream.codec_context
+        stream: Any = container.add_stream(codec)
+        self.stream = stream
+        context: Any = self.stream.codec_context
         context.subtitle_header = source.codec_context.subtitle_header or default_subtitle_header()
         context.time_base = Fraction(1, 1000)
         self._gaps = MovTextGaps(self.stream) if codec == "mov_text" else None
-        context.open()  # fails now if the source's subtitles are pictures
+        context.open()
 
     def convert(self, packet: Any) -> Iterator[Any]:
         """Yield the packets to write for a packet of the source."""
