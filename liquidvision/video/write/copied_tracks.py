@@ -67,7 +67,7 @@ class ConvertedSubtitles:
 
     def __init__(self, container: av.container.OutputContainer, source: Any, start_time: Fraction, codec: str) -> None:
         self._source, self._start_time = source, start_time
-        if not source.codec_context.codec.properties & Properties.TEXT_SUB:
+        if not source.codec_context.codec.properties & Properties.TEXT_SUB.value:
             raise ValueError("the source's subtitles are pictures")
         source.codec_context.open(strict=False)
         stream: Any = container.add_stream(codec)
