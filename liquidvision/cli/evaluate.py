@@ -5,7 +5,7 @@ from liquidvision.cli.options import MODEL, OUTPUT, SHARED
 from liquidvision.cli.startup import import_torch
 from liquidvision.workflows.jobs import EvaluateJob
 
-TESTS, COMPARISON = "Tests", "Comparison"
+TESTS, COMPARISON = "What to evaluate", "Comparison"
 
 OPTIONS = {
     "data": SHARED["data"],
@@ -20,12 +20,12 @@ OPTIONS = {
     ),
     "degrade": Option(
         "Test with noise, blur and darkness too, and with lost frames if the model crops around motion. Embeds every "
-        "clip 9 or 18 more times.",
+        "clip 9 more times, 18 with a motion crop.",
         TESTS,
     ),
     "compare": Option("Cross-validate the head against other heads and simpler methods.", COMPARISON),
     "folds": Option("Folds of the comparison.", COMPARISON),
-    "seeds": Option("Heads of each kind per fold.", COMPARISON),
+    "seeds": Option("Repetitions of the comparison, each with its own folds and initial weights.", COMPARISON),
     "save_json": Option("Write all figures into this file.", OUTPUT, old=OldOption("--json")),
     "report": Option("Write the report into this file, an HTML page.", OUTPUT),
     "exist_ok": SHARED["exist_ok"],

@@ -14,7 +14,7 @@ OPTIONS = {
         metavar="SOURCE",
     ),
     "views": Option(
-        "What to embed, between commas: plain, mirror, crop:SEED, light:SEED, noise:SIGMA, blur:PERCENT, dark:GAIN.",
+        "What to embed, comma-separated: plain, mirror, crop:SEED, light:SEED, noise:SIGMA, blur:PERCENT, dark:GAIN.",
         DATA,
     ),
     "vid_stride": replace(SHARED["vid_stride"], panel=DATA),

@@ -1,4 +1,4 @@
-"""`liquidvision infer`: classify videos and write them annotated."""
+"""`liquidvision infer`: label every frame of videos and write annotated copies."""
 
 import typer
 
@@ -8,7 +8,7 @@ from liquidvision.cli.startup import prepare_torch
 from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.plans import plan_infer
 
-RECORDS, OVERLAY, LIVE, MEMORY = "Records", "What is drawn", "Cameras, streams, growing files", "Memory"
+RECORDS, OVERLAY, LIVE, MEMORY = "Records", "Labels and drawing", "Cameras, streams, growing files", "Memory"
 
 
 def parse_reconnect(text: str) -> int | None:
@@ -26,7 +26,10 @@ OPTIONS = {
     "max_pixels": Option("Refuse pictures with more pixels than this.", INPUT),
     "hwaccel": Option("Decode on a GPU: cuda, vaapi and others, or auto; see liquidvision doctor.", INPUT),
     **{name: SHARED[name] for name in ("model", "device", "half")},
-    "batch": Option("Frames embedded at once. Default: 8; of a live source those that are waiting.", MODEL),
+    "batch": Option(
+        "Frames embedded at once. Default: 8 of a file (16 with --adaptive); up to 8 waiting ones of a live source.",
+        MODEL,
+    ),
     "adaptive": Option("Skip frames that add nothing new; results then depend on --batch.", MODEL),
     "jobs": Option("Sources to run at once, on one backbone. Default: all of them if one is live, else 1.", MODEL),
     "out": Option(
@@ -41,16 +44,16 @@ OPTIONS = {
     "save_frames": Option("Write the annotated frames as pictures into this folder.", OUTPUT),
     "frames_format": Option("Format of these pictures: png or jpg.", OUTPUT),
     "exist_ok": SHARED["exist_ok"],
-    "resume": Option("Skip sources whose outputs already exist.", OUTPUT),
+    "resume": Option("Skip sources whose outputs are complete.", OUTPUT),
     "save_json": Option("Record every frame as JSON Lines; a folder for several sources.", RECORDS),
     "save_csv": Option("Record every frame as CSV; a folder for several sources.", RECORDS),
-    "per_frame": Option("Record also the scores of each frame alone.", RECORDS),
-    "time_constants": Option("Record also the time constants of the cell.", RECORDS),
-    "hidden_state": Option("Record also the hidden state of the cell.", RECORDS),
+    "per_frame": Option("Also record the scores of each frame alone.", RECORDS),
+    "time_constants": Option("Also record the time constants of the cell.", RECORDS),
+    "hidden_state": Option("Also record the hidden state of the cell.", RECORDS),
     "overlay": Option("Any of label,bars,timeline,tau,state; or none.", OVERLAY),
     "compare": Option("Draw each frame alone beside the memory.", OVERLAY),
     "top_k": Option("Labels to draw and record.", OVERLAY),
-    "conf": Option("Do not draw or record labels below this probability.", OVERLAY),
+    "conf": Option("Below this probability the drawn label is a dash, and records omit it.", OVERLAY),
     "follow": Option("Wait for more at the end of a file that is still being written.", LIVE),
     "policy": Option("When frames come faster than they are processed: wait, drop-oldest or latest.", LIVE),
     "max_staleness": Option("Drop frames that have waited longer than this.", LIVE, metavar="SECONDS"),
@@ -60,7 +63,7 @@ OPTIONS = {
     "timeout": Option("Time without data after which a source counts as lost.", LIVE, metavar="SECONDS"),
     "metrics_port": Option("Serve /metrics and /health on this port of 127.0.0.1.", LIVE, metavar="PORT"),
     "max_gap": Option("A step longer than this is a gap.", MEMORY, metavar="SECONDS"),
-    "gap_policy": Option("What a gap does to the memory: decay, carry or reset.", MEMORY),
+    "gap_policy": Option("The effect of a gap on the memory: decay, carry or reset.", MEMORY),
     "state_in": Option("Start with a saved memory.", MEMORY),
     "state_out": Option("Save the memory at the end.", MEMORY),
 }
@@ -68,7 +71,7 @@ OPTIONS = {
 
 @job_command(InferJob, OPTIONS, quiet=True, verbose=True)
 def infer_command(job: InferJob, messages: Messages) -> int:
-    """Classify videos with a memory, and write them annotated.
+    """Label every frame, with memory, and write an annotated copy.
 
     Examples: liquidvision infer clip.mp4 · liquidvision infer clips/ -o annotated --save-json records
     """

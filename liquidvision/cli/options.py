@@ -4,11 +4,13 @@ from liquidvision.cli.command import OldOption, Option
 
 INPUT, OUTPUT, MODEL, DATA = "Input", "Output", "Model", "Data"
 
+# By field of a job: `vid_stride` becomes `--vid-stride`, unless `flags` says otherwise. Types and defaults are in
+# workflows/jobs.py.
 SHARED = {
     "source": Option("A file, a URL, or a camera index.", flags=(), metavar="SOURCE"),
     "sources": Option("Files, folders, globs, lists (.txt), URLs, or camera indices.", flags=(), metavar="SOURCE"),
-    "start": Option("Start at this second.", INPUT, metavar="SECONDS"),
-    "end": Option("Stop at this second.", INPUT, metavar="SECONDS"),
+    "start": Option("Start this many seconds into the source.", INPUT, metavar="SECONDS"),
+    "end": Option("Stop this many seconds into the source.", INPUT, metavar="SECONDS"),
     "vid_stride": Option("Use every Nth frame; the frames keep their times.", INPUT, metavar="N"),
     "max_frames": Option("Stop after this many frames.", INPUT),
     "video_track": Option("The video track to read, counted from 0. Default: the main one.", INPUT),
@@ -25,7 +27,7 @@ SHARED = {
 
 # Of `train` and `extract`. `--look` is its earlier name.
 MOTION_CROP = Option(
-    "Crop each frame around what moves. Default: as the liquidvision model does; else no.",
+    "Crop each frame around what moves. Default: the setting of a liquidvision model; off for torchvision's.",
     MODEL,
     ("--motion-crop/--no-motion-crop",),
     old=OldOption("--look", {"whole": False, "moving": True}),

@@ -1,4 +1,4 @@
-"""`liquidvision train`: train a head on your own classes."""
+"""`liquidvision train`: train a classifier with memory on your own clips."""
 
 import shlex
 from dataclasses import replace
@@ -14,7 +14,7 @@ OPTIONS = {
     "data": SHARED["data"],
     "background": SHARED["background"],
     "vid_stride": replace(SHARED["vid_stride"], panel=DATA),
-    "views": Option("Train on these variants too: mirror, crop:SEED, light:SEED, between commas.", DATA),
+    "views": Option("Also train on augmented copies, comma-separated: mirror, crop:SEED, light:SEED.", DATA),
     "cache": SHARED["cache"],
     "backbone": Option("A torchvision classifier, or a liquidvision model to take the backbone from.", MODEL),
     "weights": Option("A file with the classifier's weights. Default: ImageNet's, downloaded.", MODEL),
@@ -24,9 +24,9 @@ OPTIONS = {
     "head": Option("The cell: gated, ltc, conductance, cfc, gru, lstm or none.", MODEL),
     "device": SHARED["device"],
     "epochs": Option("Passes over all clips. Default: by the number of clips, 10 to 80.", TRAINING),
-    "seed": Option("Seed of everything random.", TRAINING),
+    "seed": Option("Seed of all random numbers.", TRAINING),
     "folds": Option("Cross-validate with this many folds, then train on all clips. 0: one split.", TRAINING),
-    "seeds": Option("Heads per fold, with different folds and weights.", TRAINING),
+    "seeds": Option("Repetitions of the cross-validation, each with its own folds and initial weights.", TRAINING),
     "out": Option("The model folder to make.", OUTPUT, ("-o", "--out")),
     "resume": Option("Continue the training that was begun in the model folder.", OUTPUT),
     "tensorboard": Option("Write TensorBoard scalars into the model folder too.", OUTPUT),
@@ -36,7 +36,7 @@ OPTIONS = {
 
 @job_command(TrainJob, OPTIONS, quiet=True)
 def train_command(job: TrainJob, messages: Messages) -> None:
-    """Train a head on your own classes, on a frozen backbone.
+    """Train a classifier with memory on your own clips.
 
     The clips are split by group into training, validation and test; with --folds every clip is judged by heads that
     never saw it, and the model is trained on all of them. Embeddings are computed once and kept.

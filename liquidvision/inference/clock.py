@@ -34,7 +34,7 @@ class Clock:
     - A step longer than `max_gap` is a gap, handled according to `gap_policy`.
 
     Args:
-        first_dt: seconds for which the first frame is assumed to have been visible.
+        first_dt: elapsed seconds assumed before the first frame.
         max_gap: the longest step, in seconds, that is not a gap.
         gap_policy: "decay" steps by the true seconds, so that the memory forgets according to its time constants;
             "carry" steps by at most `max_gap`, so that the memory survives; "reset" starts the memory from scratch.
@@ -68,7 +68,7 @@ class Clock:
         """Return the step to the next frame.
 
         Args:
-            time: of the frame, seconds on the source's clock.
+            time: the frame's time, in seconds on the source's clock.
             duration: seconds for which the frame is shown; None if unknown.
         """
         last, resumed = self.last_time, self._resumed
@@ -105,8 +105,8 @@ class Clock:
     def resume(self, last_time: float, last_duration: float) -> None:
         """Continue from what `state` returned.
 
-        The next frame may continue the old clock or start a new one, as the segments of a recorded feed do. In the
-        second case it is assumed to follow the last frame immediately.
+        If the next frame's time is not later than the saved one, it is treated as the start of a new segment that
+        directly follows.
         """
         self.last_time = None if math.isnan(last_time) else last_time
         self._last_duration, self._resumed = last_duration, True

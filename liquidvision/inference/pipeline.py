@@ -1,4 +1,4 @@
-"""From a source to predictions: read, prepare, embed and step the memory."""
+"""From a source to predictions: read, prepare, embed, and update the memory."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -73,9 +73,9 @@ def predict(
         session: the memory to continue with, of the same model; None starts a new one. At any time it has seen exactly
             the frames that were yielded.
         batch: frames embedded at once, 1 or more. The results do not depend on it, but memory and latency do. None: 8
-            for files, 1 for live sources.
-        adaptive: reuse the embedding of a neighbouring frame for frames that add nothing new. Results then depend on
-            `batch`, the number of frames that are decided on together (16 for a file).
+            frames of a file (16 with `adaptive`), 1 of a live source.
+        adaptive: reuse the embedding of a neighbouring frame for frames that add nothing new. Which frames are skipped
+            is decided per batch, so results then depend on `batch`.
 
     Yields:
         Pairs of the frame and its prediction, in the order of the source.

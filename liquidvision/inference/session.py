@@ -18,7 +18,7 @@ from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
 
 log = logging.getLogger(__name__)
-MOTION_CROP_TENSOR = "gaze"  # its name in a saved state
+MOTION_CROP_TENSOR = "gaze"  # an earlier name, kept so that older saved states load
 
 
 class Session:
@@ -35,14 +35,13 @@ class Session:
     Args:
         model: any number of sessions can share a model.
         max_gap: the longest step, in seconds, that is not a gap; above 0.
-        gap_policy: how to step the memory at a gap. "decay" steps by the true seconds, so that the memory forgets
-            according to its time constants. "carry" steps by `max_gap`, so that the memory survives. "reset" starts
-            the memory from scratch.
+        gap_policy: the effect of a gap. "decay": the memory advances by the full gap and decays accordingly. "carry":
+            it advances by `max_gap` only, so that it survives. "reset": it starts from scratch.
 
     Attributes:
         model: the model.
         clock: turns frame times into steps; counts repeated frames, gaps and steps back of the source's clock.
-        motion_crop: the region of this stream that the backbone sees, see `MotionCrop`.
+        motion_crop: the motion crop of this stream; passes whole frames through if the model has none.
 
     Raises:
         UsageError: `max_gap` is not positive, or the policy is unknown.
@@ -57,18 +56,17 @@ class Session:
         """Start from scratch, as for a new stream. The counts of the clock stay."""
         self._state = self.model.head.initial(1)
         self.clock.restart()
-        self.motion_crop = MotionCrop(
-            self.model.backbone
-        )  # a new object, by which pipelines that read ahead notice the reset
+        # A new object, by which pipelines that read ahead notice the reset.
+        self.motion_crop = MotionCrop(self.model.backbone)
 
     @property
     def repeated(self) -> int:
-        """Number of frames with the same time as the frame before; they do not step the memory."""
+        """Number of frames with the same time as the frame before; they leave the memory as it is."""
         return self.clock.repeated
 
     @property
     def backwards(self) -> int:
-        """How often the source's clock stepped back; such a frame does not step the memory."""
+        """How often the source's clock stepped back; such a frame leaves the memory as it is."""
         return self.clock.backwards
 
     @property
@@ -106,7 +104,8 @@ class Session:
         Args:
             frames: n frames, in order.
             embeddings: (n, backbone.dim), of these frames.
-            crop: the state of the motion crop after the last frame, if a copy of `motion_crop` prepared the frames.
+            crop: the state of the motion crop after the last frame, if the frames were prepared by a copy of
+                `motion_crop`.
         """
         if not frames:
             return []
@@ -138,12 +137,12 @@ class Session:
     def _step(self, frame: Frame) -> Step:
         last, backwards = self.clock.last_time, self.clock.backwards
         step = self.clock.tick(frame.time, frame.duration_seconds)
-        if self.clock.backwards > backwards == 0:
+        if backwards == 0 and self.clock.backwards > 0:  # warn once
             log.warning("the clock steps back at frame %d: %.3f s after %.3f s", frame.index, frame.time, last)
         return step
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the memory, the clock and, with a motion crop, the crop's state as named tensors."""
+        """Return the memory, the clock and, for a model with a motion crop, the crop's position as named tensors."""
         state = {key: value.clone() for key, value in self._state.items()}
         state["clock"] = torch.tensor(self.clock.state(), dtype=torch.float64)
         if self.model.backbone.motion_crop:
@@ -151,10 +150,10 @@ class Session:
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue where another session of the same model stopped.
+        """Continue from a saved state of the same model.
 
-        The next frame may continue the old clock or start a new one, as the segments of a recorded feed do. In the
-        second case it is assumed to follow the last frame immediately.
+        If the next frame's time is not later than the saved one, it is treated as the start of a new segment that
+        directly follows.
 
         Args:
             state: what `state_dict` returned.

@@ -42,7 +42,7 @@ class Backbone(nn.Module):
             (.safetensors, or a .pth file that holds only tensors), or None for random weights that are loaded later.
         preprocessing: None takes that of the weights, or ImageNet's at 224 pixels.
         motion_crop: embed a square around what moves in a stream instead of the whole frame, see `MotionCrop`.
-        classes: the number of classes of the classifier, if `weights` does not say.
+        classes: the number of classes of the classifier; ignored if `weights` states it.
 
     Attributes:
         channels: maps node names to their numbers of channels.
@@ -174,7 +174,7 @@ class Backbone(nn.Module):
         return self.preprocessing(pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return embeddings (n, dim), on the backbone's device, of standardised input (n, 3, *size)."""
+        """Return embeddings (n, dim), on the backbone's device, of normalised input (n, 3, *size)."""
         pixels = pixels.to(self.device)
         traced = torch.jit.is_tracing() or torch.compiler.is_compiling()
         if self.runtime is not None and not traced and self.runtime.takes(pixels):

@@ -47,12 +47,12 @@ class Model:
         head: turns embeddings into logits, with memory.
         labels: names of the classes, in the order of the logits.
         name: a short name for display.
-        first_dt: seconds for which the first frame of a stream is assumed to have been visible, so that the memory
-            starts settled. The head is trained with the same value.
+        first_dt: elapsed time assumed before the first frame of a stream (its Δt), in seconds. The head is trained
+            with the same value.
         task: what the logits mean, see `Task`.
 
     Attributes:
-        folder: the folder that it was loaded from, which also says what it was trained on; else None.
+        folder: the folder that it was loaded from, or None.
 
     Raises:
         UsageError: the parts do not fit together.
@@ -162,8 +162,8 @@ class Model:
 
         Args:
             name_or_folder: the name of a bundled model, the path of a model folder, or "torchvision:NAME" for a
-                classifier of `torchvision.models` with its own weights, downloaded at first use, its 1,000 ImageNet
-                labels, and the memory of the bundled model `objects`, which does not depend on the classes.
+                classifier of `torchvision.models` with its own weights, downloaded at first use. It has ImageNet's
+                1,000 labels and reuses the memory of `objects`, which works for any label set.
             device: see `Backbone.place`.
             half: see `Backbone.place`.
 

@@ -51,6 +51,7 @@ class Overlay:
     Pass it to `infer`, or call `stream` in a loop of your own:
 
     Example:
+        >>> model = Model.from_pretrained("actions")
         >>> drawer = Overlay(compare=True).stream()
         >>> for frame, prediction in predict("clip.mp4", model):
         ...     image = drawer.annotate(frame, prediction).image
@@ -59,8 +60,8 @@ class Overlay:
         parts: what to draw: any of "label" (the most probable label), "bars" (the best scores), "timeline" (recent
             labels), "tau" (the cell's effective time constants) and "state" (its hidden state).
         top_k: number of classes with a bar, 1 or more.
-        conf: if the best score is below this, 0 to 1, the prediction is shown as unsure: a dash instead of the label,
-            and grey on the timeline.
+        conf: below this probability, 0 to 1, the drawn label is a dash, and the timeline is grey. (Records take a
+            `conf` of their own, below which they omit labels.)
         compare: also draw the predictions from each frame alone, beside those with memory.
         seconds: length of the timeline, above 0.
 
@@ -87,7 +88,7 @@ class Overlay:
             raise UsageError(f"seconds is {self.seconds}: expected seconds above 0")
 
     def stream(self) -> "StreamOverlay":
-        """Return an object that draws this style onto the frames of one stream."""
+        """Return a drawer for one stream."""
         return StreamOverlay(self)
 
 

@@ -42,8 +42,7 @@ def embed(
         view: what each frame looks like: plain, mirror, crop:SEED, light:SEED, noise:SIGMA, blur:PERCENT or dark:GAIN.
         vid_stride: use every Nth frame; the frames keep their times.
         max_frames: use at most the first N of these frames; None: all.
-        cache: True keeps embeddings in the cache that `train` uses, a path in that folder, and takes from there what
-            was embedded before. False keeps nothing.
+        cache: True: read from and write to the cache that `train` uses. A path: use that folder. False: no cache.
         device: auto, cpu, cuda, mps or openvino; a loaded model or backbone stays where it is.
         listener: receives progress, and a warning for each video of several that cannot be read. None: warnings are
             logged.
@@ -54,7 +53,7 @@ def embed(
 
     Raises:
         UsageError: a source, view or option that cannot be used.
-        SourceError: the video cannot be read, or none of them.
+        SourceError: the video, or every video of a folder, cannot be read.
         SinkError: the cache cannot be written.
         WeightsError, ModelError: the backbone cannot be loaded.
 

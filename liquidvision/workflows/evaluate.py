@@ -62,9 +62,9 @@ def evaluate(
         report: a file (.html) to write the report to, a page that needs no network.
         compare: also cross-validate the head against other heads and simpler methods.
         folds: number of folds of the comparison.
-        seeds: number of heads of each kind per fold of the comparison.
+        seeds: repetitions of the comparison, each with its own folds and initial weights.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
-            motion. Embeds every clip 9 or 18 more times.
+            motion. Embeds every clip 9 more times, 18 with a motion crop.
         background: the class of the time outside all intervals.
         cache: the folder where embeddings are kept. None: $LIQUIDVISION_CACHE, else the user's cache folder.
         device: auto, cpu, cuda, mps or openvino; a loaded model stays where it is.
@@ -72,7 +72,8 @@ def evaluate(
         listener: receives progress and warnings, such as clips left out. None: warnings are logged.
 
     Returns:
-        The figures, with memory and of each frame alone. Printed, it shows the headlines.
+        An `Evaluation`, indexed by "memory" and "frame" (the metrics with memory and of each frame alone), "data",
+        "model", "videos", "robustness" and, where they apply, "training" and "compare". `print` shows a summary.
 
     Raises:
         UsageError: data, labels or options that cannot be used, or an output that already exists.

@@ -47,8 +47,8 @@ def infer(
 ) -> Summary:
     """Run a model over one source and write an annotated video, pictures or records.
 
-    Ctrl-C ends the loop and finishes the files. When the source breaks off or a disk is full, what was written is kept
-    under its temporary name; after any other failure no file is left.
+    Ctrl-C ends the loop and finishes the files. If the source breaks off or the disk is full, partial files stay under
+    temporary names; after any other error they are deleted.
 
     Args:
         source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
@@ -62,11 +62,11 @@ def infer(
         writer: "av" (exact times, sound and subtitles copied), or "opencv" (constant rate, no sound).
         sound: whether the video gets the source's sound.
         session: the memory to continue with; None starts a new one.
-        batch: see `predict`; of a live source up to 8 waiting frames are embedded at once.
+        batch: as in `predict`, but None takes up to 8 waiting frames of a live source (1 with `max_staleness`).
         adaptive: see `predict`.
         max_frames: stop after this many frames.
-        complete_only: give files their final names only if the loop ran to its end; after Ctrl-C they keep their
-            temporary names, under which they play, too.
+        complete_only: after Ctrl-C, leave files under their temporary names (they are playable) instead of renaming
+            them.
         on_frame: called with each prediction.
 
     Raises:

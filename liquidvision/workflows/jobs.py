@@ -19,20 +19,20 @@ class InferJob:
         save_frames: the folder for the annotated frames as pictures.
         frames_format: png or jpg.
         per_frame, time_constants, hidden_state: what to record as well, see `RecordSink`.
-        overlay: what to draw, of label, bars, timeline, tau and state, between commas; or none.
+        overlay: what to draw, of label, bars, timeline, tau and state, comma-separated; or none.
         compare: draw the answer of each frame alone beside the answer with memory.
         codec, writer: see `infer`.
         no_sound: leave the source's sound out of the video.
         exist_ok: replace outputs that already exist.
-        resume: skip sources whose outputs already exist.
+        resume: skip sources whose outputs are complete.
         top_k: how many labels to draw and record.
-        conf: labels below this probability are neither drawn nor recorded.
+        conf: below this probability the drawn label is a dash, and records omit it.
         start, end: the part of each source, in seconds from its beginning.
         vid_stride: use every Nth frame.
         max_frames: stop after this many frames of each source.
         reader, strict, max_pixels, hwaccel, follow, video_track: see `open_video`.
         policy, max_staleness, reconnect, timeout: see `LiveOptions`.
-        batch, adaptive: see `predict`.
+        batch, adaptive: see `infer`.
         jobs: how many sources to run at once. None: all of them where one is live, else 1.
         device, half: see `Model.from_pretrained`.
         max_gap, gap_policy: see `Session`.
@@ -154,19 +154,19 @@ class TrainJob:
         background: the class of the time outside all intervals.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         vid_stride: use every Nth frame; the frames keep their times.
-        views: further views of the clips to train on, between commas, see `make_view`.
+        views: augmented copies of the clips to train on as well, comma-separated, see `make_view`.
         backbone: a torchvision classifier, or a liquidvision model to take the backbone from.
         weights: a file with the torchvision classifier's weights. None: ImageNet's.
         features: nodes of the torchvision classifier and the sides of their grids, "NODE:SIDE,...". None: chosen.
-        motion_crop: crop each frame around what moves, see `Backbone`. None: as the model does; of a torchvision
-            classifier, no.
-        traces: time constants of the traces in seconds, between commas. None: .05, .1, .2, .4, .8, 1.6.
+        motion_crop: crop each frame around what moves, see `Backbone`. None: the setting of a liquidvision model
+            given as `backbone`; off for torchvision backbones.
+        traces: time constants of the traces in seconds, comma-separated. None: .05, .1, .2, .4, .8, 1.6.
         head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
         epochs: None: by the number of clips.
-        seed: of everything random, 0 to 2**32 - 1.
+        seed: seed of all random numbers, 0 to 2**32 - 1.
         folds: number of folds of a cross-validation, after which the model is trained on all clips. 0: one split into
             training, validation and test.
-        seeds: number of heads per fold, with different folds and weights.
+        seeds: repetitions of the cross-validation, each with its own folds and initial weights.
         device: auto, cpu, cuda, mps or openvino.
         resume: continue the training that was begun in `out`.
         tensorboard: also write each epoch's figures for TensorBoard into `out`.
@@ -211,9 +211,9 @@ class EvaluateJob:
         report: where to write the report, an HTML page.
         compare: also cross-validate the head against other heads and simpler methods.
         folds: number of folds of the comparison.
-        seeds: number of heads of each kind per fold of the comparison.
+        seeds: repetitions of the comparison, each with its own folds and initial weights.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
-            motion. Embeds every clip 9 or 18 more times.
+            motion. Embeds every clip 9 more times, 18 with a motion crop.
         background: the class of the time outside all intervals.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         device: auto, cpu, cuda, mps or openvino.
@@ -244,7 +244,7 @@ class ExtractJob:
 
     Attributes:
         sources: annotated data, see `read_dataset`, or videos and folders of them.
-        views: the views to embed, between commas, see `make_view`.
+        views: the views to embed, comma-separated, see `make_view`.
         vid_stride: use every Nth frame; the frames keep their times.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         model: a liquidvision model whose backbone to use; excludes the four options of a backbone below.

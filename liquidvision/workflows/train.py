@@ -66,7 +66,9 @@ def train(
     exist_ok: bool = False,
     listener: ProgressListener | None = None,
 ) -> TrainResult:
-    """Train a head on your own classes, on a frozen backbone, and save the model in a folder.
+    """Train a classifier with memory on your own clips, and save the model in a folder.
+
+    What is trained is the head, on a frozen backbone.
 
     The clips are split by group into training, validation and test (70, 15, 15 %), unless the data gives a split.
     Embeddings are computed once and kept, so a second training starts at once. The options are those of
@@ -79,18 +81,19 @@ def train(
         background: the class of the time outside all intervals.
         cache: the folder where embeddings are kept. None: $LIQUIDVISION_CACHE, else the user's cache folder.
         vid_stride: use every Nth frame; the frames keep their times.
-        views: further views of the clips to train on, as "mirror" or ("mirror", "crop:1", "light:1").
+        views: augmented copies of the clips to train on as well, such as "mirror" or ("mirror", "crop:1", "light:1").
         backbone: a torchvision classifier (its ImageNet weights are downloaded at first use), or a liquidvision model,
             bundled or a folder, to take the backbone from. "objects" is bundled and needs no network.
         weights: a file with the torchvision classifier's weights.
         features: the torchvision classifier's nodes and the sides of their grids, as {"features.18": 1}.
-        motion_crop: crop each frame around what moves. None: as the liquidvision model does, else no.
+        motion_crop: crop each frame around what moves. None: the setting of the liquidvision model given as
+            `backbone`; off for torchvision backbones.
         traces: time constants of the traces in seconds, above 0. None: .05, .1, .2, .4, .8 and 1.6.
         head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
         epochs: None: by the number of clips, 10 to 80.
-        seed: of everything random, 0 to 2**32 - 1. The same seed, data and machine give the same weights.
+        seed: seed of all random numbers, 0 to 2**32 - 1. The same seed, data and machine give the same weights.
         folds: if above 0, cross-validate with this many folds, and train the model on all clips.
-        seeds: number of heads per fold.
+        seeds: repetitions of the cross-validation, each with its own folds and initial weights.
         device: auto, cpu, cuda, mps or openvino.
         resume: continue the training that was begun in `out`.
         tensorboard: also write each epoch's figures for TensorBoard into `out`.
@@ -111,7 +114,7 @@ def train(
         >>> result = lv.train("clips/", "my-model")
         >>> print(result.evaluation)
         >>> for frame, prediction in lv.predict("clip.mp4", result.model):
-        ...     print(prediction)
+        ...     print(prediction.label)
     """
     job = TrainJob(
         Path(data),
