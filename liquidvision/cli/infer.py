@@ -21,7 +21,10 @@ def parse_reconnect(text: str) -> int | None:
 
 
 OPTIONS = {
-    **{name: SHARED[name] for name in ("sources", "start", "end", "vid_stride", "max_frames", "video_track", "reader")},
+    **{
+        name: SHARED[name]
+        for name in ("sources", "start", "end", "vid_stride", "max_frames", "video_track", "rate", "reader")
+    },
     "strict": Option("Stop at damage in a file. Default: count it and go on.", INPUT),
     "max_pixels": Option("Refuse pictures with more pixels than this.", INPUT),
     "hwaccel": Option("Decode on a GPU: cuda, vaapi and others, or auto; see liquidvision doctor.", INPUT),

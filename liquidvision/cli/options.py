@@ -14,6 +14,7 @@ SHARED = {
     "vid_stride": Option("Use every Nth frame; the frames keep their times.", INPUT, metavar="N"),
     "max_frames": Option("Stop after this many frames.", INPUT),
     "video_track": Option("The video track to read, counted from 0. Default: the main one.", INPUT),
+    "rate": Option("Pictures per second of a folder of pictures, or of a pattern such as shots/%05d.jpg.", INPUT),
     "reader": Option("auto, av or opencv.", INPUT),
     "model": Option("A bundled model, a model folder, or torchvision:NAME.", MODEL, ("-m", "--model")),
     "device": Option("auto, cpu, cuda, mps or openvino.", MODEL),

@@ -196,6 +196,7 @@ def _open_source(job: InferJob, source: str) -> VideoReader:
         follow=job.follow,
         hwaccel=job.hwaccel,
         video_track=job.video_track,
+        rate=job.rate,
     )
 
 

@@ -61,6 +61,8 @@ def output_stem(source: str) -> str:
     if "://" in source:
         host_and_path = source.split("://", 1)[1].rpartition("@")[2].split("?")[0]
         return re.sub(r"[^\w.-]+", "_", host_and_path).strip("._") or "stream"
+    if "%" in Path(source).name and not Path(source).exists():  # a pattern of numbered pictures: the folder's name
+        return Path(source).resolve().parent.name or "pictures"
     return f"camera{source}" if source.isdecimal() and not Path(source).exists() else Path(source).stem
 
 

@@ -40,6 +40,7 @@ FORMATS_OPENING_OTHERS = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs"
 AVFMT_NOFILE, AVFMT_NOTIMESTAMPS = 0x1, 0x80
 # Formats that carry no times: FFmpeg assumes 25 frames per second.
 FORMATS_WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
@@ -72,10 +73,12 @@ def open_container(
         options["format_whitelist"] = self_contained_formats()
         if follow:
             options["follow"] = "1"
+    form = None if remote else picture_format(Path(url))
     try:
         # Tags are not needed to decode. Tags that are not UTF-8, as old cameras write them, must not make opening fail.
         return av.open(
             url if remote else f"file:{url}",
+            format=form,
             options=options,
             timeout=timeout if remote or follow else None,
             metadata_errors="replace",
@@ -89,6 +92,16 @@ def open_container(
         # PyAV's error contains the URL with its password; a traceback must not show it.
         cause = None if remote else error
         raise SourceError(f"{public_name(source)} cannot be opened as video: {error_reason(error)}") from cause
+
+
+def picture_format(path: Path) -> str | None:
+    """Return the format of a picture whose name FFmpeg would take for a pattern of several files; None for others."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(3)
+    except OSError:
+        return None
+    return "jpeg_pipe" if start == b"\xff\xd8\xff" and path.suffix.lower() in JPEG_SUFFIXES else None
 
 
 def allowed_protocols(url: str) -> str:

@@ -1,12 +1,14 @@
 """Opens a source with the right reader."""
 
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 from liquidvision.errors import UsageError
 from liquidvision.video.frame import Frame
 from liquidvision.video.read.live import LiveReader
+from liquidvision.video.read.names import names_pictures
 from liquidvision.video.read.reader import MAX_PIXELS, LiveOptions, ReadWindow, VideoReader
 
 READERS = ("auto", "av", "opencv")
@@ -25,11 +27,12 @@ def open_video(
     follow: bool = False,
     hwaccel: str | None = None,
     video_track: int | None = None,
+    rate: float | Fraction | None = None,
 ) -> VideoReader:
-    """Open a file, a URL or a camera for reading.
+    """Open a file, a URL, a camera or a sequence of pictures for reading.
 
     Args:
-        source: a path, a URL, or the index of a camera (0 or "0").
+        source: a path, a URL, the index of a camera (0 or "0"), a folder of pictures, or a pattern of their names.
         start: seconds from the beginning of the source at which to start.
         stop: seconds from the beginning of the source at which to stop; None reads to the end.
         stride: read every Nth frame; the frames keep their own times.
@@ -44,6 +47,7 @@ def open_video(
             (the first that works on this machine, if any). What the GPU cannot decode is decoded on the CPU.
         video_track: the video track to read, counted from 0. By default the one that the file marks as default, else
             the largest; still pictures come last.
+        rate: pictures per second of a folder of pictures, or of a pattern such as "shots/%05d.jpg".
 
     Returns:
         A reader. Use it as a context manager and iterate over its frames.
@@ -69,6 +73,14 @@ def open_video(
         raise UsageError("video_track works only with the av reader; leave it out for cameras and for --reader opencv")
     if video_track is not None and video_track < 0:
         raise UsageError(f"video_track is {video_track}; expected the number of a track, counted from 0")
+    if not isinstance(source, int) and camera is None and names_pictures(source):
+        from liquidvision.video.read.stills import open_stills
+
+        if reader == "opencv" or follow or hwaccel or video_track is not None:
+            raise UsageError("pictures are read one by one; leave out --reader opencv, follow, hwaccel and video_track")
+        return open_stills(Path(source), rate, window, strict=strict, max_pixels=max_pixels)
+    if rate is not None:
+        raise UsageError(f"rate applies to folders and patterns of pictures, and {source} is neither; leave it out")
     # Imported here, so that files do not load OpenCV and cameras do not load PyAV.
     if camera is not None or reader == "opencv":
         from liquidvision.video.read.opencv_reader import OpenCVReader

@@ -38,9 +38,10 @@ AS_STORED = Orientation()
 
 def frame_orientation(frame: av.VideoFrame) -> Orientation:
     """Return the orientation that a decoded frame's display matrix states."""
-    side_data = frame.side_data
-    if not len(side_data):
-        return AS_STORED
+    try:
+        side_data = frame.side_data
+    except ValueError:  # PyAV does not know all of FFmpeg's kinds, such as EXIF
+        return Orientation(round(frame.rotation / 90) % 4)
     matrix: Any = cast(Any, side_data).get(Type.DISPLAYMATRIX)  # PyAV's own annotation names another type of key
     return AS_STORED if matrix is None else matrix_orientation(struct.unpack("=9i", bytes(matrix)[:36]))
 
