@@ -1,4 +1,4 @@
-"""Less work for the same answer: pictures that add nothing are not embedded."""
+"""AdaptiveEmbedder: frames that add nothing new are not embedded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from liquidvision.inference.adaptive import MAX_LIMIT, MIN_LIMIT, AdaptiveEmbedd
 
 
 def test_a_still_picture_is_embedded_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nothing moves the backbone rests; the memory goes on, with the numbers of the plain way."""
+    """Frames of a still scene are skipped; the memory steps on, and scores stay close to those without skipping."""
     noise = np.random.default_rng(0)
     still = [np.clip(picture(0) + noise.normal(0, 0.05, (48, 64, 3)), 0, 255).astype(np.uint8) for _ in range(20)]
     frames = frames_of([*still, *(picture(40) for _ in range(20))])
@@ -24,11 +24,11 @@ def test_a_still_picture_is_embedded_once(model: Model, monkeypatch: pytest.Monk
     assert len(calls) < 12 and len(adaptive) == 40
     for a, b in zip(plain, adaptive, strict=True):
         assert a.dt == b.dt and np.abs(a.scores - b.scores).max() < 0.05
-    assert not (adaptive[0].scores == adaptive[15].scores).all(), "the memory stood still too"
+    assert not (adaptive[0].scores == adaptive[15].scores).all(), "the memory did not step"
 
 
-def test_every_picture_of_a_moving_scene_is_embedded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every picture is another, none is passed over, and the numbers are those of the plain way."""
+def test_every_frame_of_a_changing_scene_is_embedded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If every frame differs, none is skipped, and the scores equal those without `adaptive`."""
     frames = frames_of([np.full((48, 64, 3), (i * 37) % 256, np.uint8) for i in range(12)])
     plain = [prediction.scores for _, prediction in predict(frames, model)]
     calls = count_calls(model, monkeypatch)
@@ -37,35 +37,35 @@ def test_every_picture_of_a_moving_scene_is_embedded(model: Model, monkeypatch: 
     assert np.allclose(plain, adaptive, atol=1e-5)
 
 
-def test_what_held_still_is_told(run: Run, make_video, model_folder: Path) -> None:
-    """On the command line the summary says how many frames were not looked at again."""
+def test_the_command_line_summary(run: Run, make_video, model_folder: Path) -> None:
+    """`infer --adaptive` runs and prints the number of frames."""
     clip = make_video(pts=range(0, 512 * 4, 512))
     ran = run("infer", clip, "-m", model_folder, "--no-save", "--adaptive")
     assert ran.code == 0 and "4 frames" in ran.out
 
 
 @pytest.mark.parametrize("window", [1, 16])
-def test_slow_drift_does_not_slip_by(model: Model, window: int) -> None:
-    """A picture is compared with those that were embedded, not with the one before: slow changes add up."""
-    embedder, looked = AdaptiveEmbedder(Session(model)), list[bool]()
+def test_slow_changes_add_up(model: Model, window: int) -> None:
+    """Frames are compared with embedded frames, not with the frame before, so slow changes add up."""
+    embedder, embedded = AdaptiveEmbedder(Session(model)), list[bool]()
     frames = frames_of([np.full((48, 64, 3), 60 + i // 2, np.uint8) for i in range(160)])
     for i in range(0, 160, window):
         part = frames[i : i + window]
         embeddings, some = embedder.embed(part, torch.cat([model.backbone.prepare(frame.image) for frame in part]))
         assert len(embeddings) == len(some) == len(part)
-        looked += some
-    assert looked[0] and 3 < sum(looked) < 120
+        embedded += some
+    assert embedded[0] and 3 < sum(embedded) < 120
 
 
-def test_what_lies_between_is_assumed(model: Model) -> None:
-    """Of a scene that changes steadily the ends are embedded, and one or the other stands for what lies between."""
+def test_frames_in_between_get_the_embedding_of_a_neighbour(model: Model) -> None:
+    """In a steadily changing scene, each skipped frame gets the embedding of an embedded neighbour."""
     images = [(picture(0) * (0.5 + i / 40)).astype(np.uint8) for i in range(17)]
     frames, pixels = frames_of(images), torch.cat([model.backbone.prepare(image) for image in images])
     embedder = AdaptiveEmbedder(Session(model))
     embedder.embed(frames[:1], pixels[:1])
-    embeddings, looked = embedder.embed(frames[1:], pixels[1:])
+    embeddings, embedded = embedder.embed(frames[1:], pixels[1:])
     own = model.backbone(pixels)
-    seen = [0, *(i for i, one in enumerate(looked, 1) if one)]
+    seen = [0, *(i for i, one in enumerate(embedded, 1) if one)]
     off = torch.cdist(embeddings, own[seen])
     assert 2 <= len(seen) < 12 and off.min(1).values.max() < 1e-4
     stands = [seen[i] for i in off.argmin(1).tolist()]
@@ -74,8 +74,8 @@ def test_what_lies_between_is_assumed(model: Model) -> None:
         assert k in {max(j for j in seen if j <= i), min((j for j in seen if j > i), default=seen[-1])}
 
 
-def test_more_at_once_spares_more(model: Model, make_video, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With frames ahead fewer pictures are embedded than one by one, in larger batches, and labels stay."""
+def test_more_frames_at_once_skip_more(model: Model, make_video, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deciding on many frames together embeds no more than one by one, in larger batches, and keeps the labels."""
     clip = make_video(pts=range(0, 64 * 128, 128))
     plain = [prediction.label for _, prediction in predict(clip, model)]
     calls = count_calls(model, monkeypatch)
@@ -91,8 +91,8 @@ def test_more_at_once_spares_more(model: Model, make_video, monkeypatch: pytest.
     )
 
 
-def test_the_session_stays_as_it_is(model: Model) -> None:
-    """What is tried leaves no trace in the memory that it is tried for, and goes on from what that has seen."""
+def test_the_session_is_not_modified(model: Model) -> None:
+    """Embedding does not change the session whose state was copied."""
     session, frames = Session(model), picture_frames(24)
     session.push_many(frames[:8])
     before = session.state_dict()
@@ -102,16 +102,16 @@ def test_the_session_stays_as_it_is(model: Model) -> None:
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_what_is_undecided_is_looked_at_again() -> None:
-    """The less the best label leads, the less a picture may be off; of a single label there is no doubt."""
+def test_limits_grow_with_the_lead_of_the_best_label() -> None:
+    """The limit is smaller if the best label leads by less, and largest for a single class."""
     scores = torch.tensor([[0.5, 0.5, 0.0], [0.4, 0.3, 0.3], [0.98, 0.01, 0.01]])
     level, near, sure = difference_limits(scores).tolist()
     assert level == pytest.approx(MIN_LIMIT) and MIN_LIMIT < near < MAX_LIMIT and sure == MAX_LIMIT
     assert difference_limits(torch.ones(2, 1)).tolist() == [MAX_LIMIT, MAX_LIMIT]
 
 
-def test_shares_are_dealt() -> None:
-    """Along a way the later picture stands for others as often as their places add up to, the further on the rather."""
+def test_neighbours_are_assigned_by_position() -> None:
+    """The later neighbour is assigned as often as the positions add up to, more often to later frames."""
     low, high = torch.zeros(11, dtype=torch.long), torch.full((11,), 10)
     taken = assign_neighbours(low, high, torch.linspace(0, 0.9, 11))
     assert taken.unique().tolist() == [0, 10]
@@ -119,8 +119,8 @@ def test_shares_are_dealt() -> None:
     assert (taken[6:] == 10).sum() > (taken[:5] == 10).sum()
 
 
-def test_infer_counts_what_held_still(model: Model, make_video) -> None:
-    """The summary of a run in which nothing was passed over says 0, and of an adaptive one says how many were."""
+def test_infer_counts_skipped_frames(model: Model, make_video) -> None:
+    """`Summary.skipped` is 0 without `adaptive`, and the number of skipped frames with it."""
     clip = make_video(pts=range(0, 30 * 512, 512))
     assert infer(clip, model).skipped == 0
     summary = infer(clip, model, adaptive=True)
@@ -128,8 +128,8 @@ def test_infer_counts_what_held_still(model: Model, make_video) -> None:
 
 
 @pytest.mark.parametrize(("policy", "dt"), [("decay", 60.0), ("carry", 1.0), ("reset", 1.0)])
-def test_gaps_are_stepped_as_the_session_steps_them(model: Model, policy: str, dt: float) -> None:
-    """The trials take a gap as the session's policy does, so that limits are set by the scores that are given out."""
+def test_gaps_follow_the_policy_of_the_session(model: Model, policy: str, dt: float) -> None:
+    """The embedder steps over a gap according to the session's policy, so that its state equals the session's."""
     frames = frames_of([picture(0)] * 4)
     frames[2:] = [replace(frame, pts=frame.pts + 60 * frame.time_base.denominator) for frame in frames[2:]]
     options = {"max_gap": 1.0, "gap_policy": policy}

@@ -1,4 +1,4 @@
-"""The frozen backbone: its nodes, its preprocessing, its weights."""
+"""The backbone: nodes, preprocessing, weights and devices."""
 
 import copy
 from urllib.error import URLError
@@ -31,14 +31,14 @@ from liquidvision.models.device import choose_device
     ],
 )
 def test_every_family_gives_its_pooled_embedding_and_a_grid(name, dim):
-    """Without a choice of nodes, a model gives its last map's means and a 3 x 3 grid of a sixteenth's map."""
+    """By default an embedding has the means of the last map, and a 3 x 3 grid of the map at a sixteenth of the size."""
     backbone = Backbone(name, weights=None)
     assert backbone.dim == dim
     assert backbone.embed([picture(0, 300, 200)]).shape == (1, dim)
 
 
-def test_the_global_part_is_what_the_classifier_reads():
-    """The first columns of an embedding are the classifier's own input."""
+def test_the_global_part_is_the_input_of_the_classifier():
+    """The first columns of an embedding are the input of the model's own classifier."""
     torch.manual_seed(0)
     whole = mobilenet_v3_small().eval()
     backbone = Backbone("mobilenet_v3_small", weights=None, nodes={"features.12": 1})
@@ -49,8 +49,8 @@ def test_the_global_part_is_what_the_classifier_reads():
         torch.testing.assert_close(backbone(pixels), expected)
 
 
-def test_it_is_frozen_for_ever():
-    """A backbone has no gradient and stays in eval mode, whatever is asked of it."""
+def test_it_stays_frozen():
+    """A backbone has no gradients and stays in eval mode after `train()`."""
     backbone = Backbone("mobilenet_v3_small", weights=None).train()
     assert not any(module.training for module in backbone.modules())
     assert not any(parameter.requires_grad for parameter in backbone.parameters())
@@ -58,7 +58,7 @@ def test_it_is_frozen_for_ever():
 
 
 def test_a_deep_copy_stays_frozen(model):
-    """A copied backbone gives the same embeddings, again and again, and learns no batch statistics."""
+    """A copied backbone gives the same embeddings repeatedly and does not update batch statistics."""
     twin = copy.deepcopy(model.backbone)
     images = [picture(0), picture(1)]
     for _ in range(2):
@@ -66,21 +66,21 @@ def test_a_deep_copy_stays_frozen(model):
 
 
 def test_input_is_moved_to_the_network(monkeypatch):
-    """Pictures made ready on the CPU are embedded where the network lies, a GPU, say."""
+    """Input prepared on the CPU is moved to the device of the network."""
     monkeypatch.setattr(Backbone, "run_torch", lambda self, pixels: pixels)
     elsewhere = Backbone("mobilenet_v3_small", weights=None).to("meta")
     assert elsewhere(torch.zeros(2, 3, 224, 224)).device.type == "meta"
 
 
-def test_a_batch_gives_what_each_picture_gives_alone(model):
-    """Pictures embedded together, of different sizes too, give what each gives alone."""
+def test_a_batch_equals_single_pictures(model):
+    """Pictures of different sizes embedded in one batch give the embeddings of each alone."""
     images = [picture(0), picture(1, 80, 40), picture(2, 33, 77)]
     alone = torch.cat([model.embed([image]) for image in images])
     torch.testing.assert_close(model.embed(images), alone, rtol=0, atol=1e-5)
 
 
 def test_read_only_and_flipped_arrays_are_taken(model):
-    """An array that is read-only or has negative strides gives what its copy gives."""
+    """A read-only array or one with negative strides gives the embedding of its copy."""
     image = picture(3)
     frozen = image.copy()
     frozen.setflags(write=False)
@@ -89,7 +89,7 @@ def test_read_only_and_flipped_arrays_are_taken(model):
 
 
 def test_preprocessing_is_that_of_the_weights():
-    """Torchvision's own transform of its weights and ours give the same input."""
+    """The preprocessing gives the same input as the transform of torchvision's weights."""
     from torchvision.models import ResNet18_Weights
     from torchvision.transforms.functional import to_pil_image
 
@@ -101,8 +101,8 @@ def test_preprocessing_is_that_of_the_weights():
     torch.testing.assert_close(ours(torch.from_numpy(image).permute(2, 0, 1)[None]), expected, rtol=0, atol=0.02)
 
 
-def test_a_stretched_picture_loses_none_of_its_edges():
-    """Without a crop, the whole picture reaches the network, at its own size."""
+def test_a_stretched_picture_keeps_its_edges():
+    """Without a crop the whole picture, stretched, is the network's input."""
     image = np.zeros((40, 80, 3), np.uint8)
     image[:, :8] = 255
     pixels = Preprocessing(size=(40, 40), shorter=None)(torch.from_numpy(image).permute(2, 0, 1)[None])
@@ -113,7 +113,7 @@ def test_a_stretched_picture_loses_none_of_its_edges():
 
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
 def test_weights_are_read_from_a_file(tmp_path, ending):
-    """A state dict on disk is loaded, also one with classes of its own."""
+    """A state dict is loaded from a file, also with another number of classes."""
     torch.manual_seed(3)
     whole = resnet18(num_classes=7).eval()
     path = tmp_path / f"weights.{ending}"
@@ -126,7 +126,7 @@ def test_weights_are_read_from_a_file(tmp_path, ending):
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
-    """A file that holds another model's weights is refused in one line that names both."""
+    """A file with another model's weights raises WeightsError, which names the file and the model."""
     path = tmp_path / "other.safetensors"
     save_file(resnet18().state_dict(), path)
     with pytest.raises(WeightsError, match=r"other\.safetensors does not hold the weights of mobilenet_v2") as caught:
@@ -136,7 +136,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"not weights at all", b"\x80\x04\x95"])
 def test_a_broken_weights_file_is_refused(tmp_path, content):
-    """A file that is empty, text or a foreign pickle is refused in one line."""
+    """A file that is empty, text or a pickle of other objects raises WeightsError."""
     path = tmp_path / "broken.pth"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match="cannot be read as weights") as caught:
@@ -145,7 +145,7 @@ def test_a_broken_weights_file_is_refused(tmp_path, content):
 
 
 def test_a_pickle_that_runs_code_is_not_run(tmp_path):
-    """A .pth that would run code when unpickled is refused, and its code is not run."""
+    """A .pth file that would run code when unpickled raises an error, and the code does not run."""
     import pickle
 
     class Evil:
@@ -159,8 +159,8 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_no_network_says_what_to_do(monkeypatch):
-    """Weights that are not here and cannot be downloaded give one line that says what to do."""
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    """Weights that cannot be downloaded raise WeightsError, which says what to do."""
 
     def offline(*_, **__):
         raise URLError("no network")
@@ -172,21 +172,21 @@ def test_no_network_says_what_to_do(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"name": "resnet1800"}, "no torchvision classification model is named 'resnet1800'"),
         ({"name": "resnet18", "nodes": {"layer9": 1}}, "resnet18 has no such node: layer9"),
         ({"name": "vit_b_32", "nodes": {"getitem_5": 3}}, "a grid needs"),
     ],
 )
-def test_names_that_do_not_exist_are_refused(arguments, said):
-    """An unknown model or node, or a grid on what is no map, is refused in one line."""
-    with pytest.raises(UsageError, match=said):
+def test_unknown_names_are_refused(arguments, message):
+    """An unknown model or node, or a grid on a node that is not a map, raises UsageError."""
+    with pytest.raises(UsageError, match=message):
         Backbone(arguments.pop("name"), weights=None, **arguments)
 
 
 def test_real_imagenet_weights_load_and_know_a_picture(data):
-    """The real loading code takes torchvision's MobileNetV2, whose embedding tells two clips apart."""
+    """Torchvision's MobileNetV2 weights load, and their embeddings distinguish two clips."""
     backbone = Backbone("mobilenet_v2", weights=data / "weights" / "mobilenet_v2_imagenet.pth")
     assert backbone.dim == 2144
     a, b = backbone.embed([picture(0, 224, 224), picture(9, 224, 224)])
@@ -194,6 +194,6 @@ def test_real_imagenet_weights_load_and_know_a_picture(data):
 
 
 def test_an_unknown_device_is_refused():
-    """A device that is not there is refused in one line that names the choices."""
+    """An unknown device raises UsageError with the choices."""
     with pytest.raises(UsageError, match="try auto, cpu, cuda, mps or openvino"):
         choose_device("abacus")

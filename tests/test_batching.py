@@ -1,4 +1,4 @@
-"""Many streams on one backbone."""
+"""Batching: streams that share a model, and live frames that wait."""
 
 import threading
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoRead
 
 
 def test_streams_share_a_model(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams in threads of their own give the numbers that each gives alone, and wait for batches together."""
+    """Streams in different threads that share a model give the numbers that each gives alone."""
     streams = [picture_frames(15, start=k, step=0.03 + k / 100) for k in range(4)]
     alone = [[p for _, p in predict(frames, model)] for frames in streams]
     calls = count_calls(model, monkeypatch)
@@ -41,8 +41,8 @@ def test_streams_share_a_model(model: Model, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("name", ["actions", "objects"])
-def test_memories_step_together(name: str) -> None:
-    """Streams that wait with one frame, three and two step as one batch, by the numbers of each alone."""
+def test_streams_step_in_one_batch(name: str) -> None:
+    """Streams with one, three and two frames step as one batch and give the numbers of each alone."""
     model = Model.from_pretrained(name, device="cpu")
     draw = torch.Generator().manual_seed(0)
     items = []
@@ -61,7 +61,7 @@ def test_memories_step_together(name: str) -> None:
 
 
 class Burst(VideoReader):
-    """A live source whose frames come all at once."""
+    """A live source whose frames arrive all at once."""
 
     info = VideoInfo("burst", 64, 48, live=True)
 
@@ -72,7 +72,7 @@ class Burst(VideoReader):
 
     def pictures(self) -> Iterator[DecodedPicture]:
         for i in range(self._count):
-            if i == 12:  # fewer than may wait
+            if i == 12:  # fewer than the queue holds
                 self.read.set()
             yield DecodedPicture(i, Fraction(1, 25), None, partial(picture, i * 7))
 
@@ -86,7 +86,7 @@ class Burst(VideoReader):
 def test_live_frames_that_wait_are_embedded_together(
     model: Model, monkeypatch: pytest.MonkeyPatch, live: LiveOptions, together: bool
 ) -> None:
-    """A burst is caught up with in batches, with the numbers of one by one; not where frames may grow stale."""
+    """Waiting live frames are embedded in batches, with the same numbers, unless frames may become stale."""
     plain = [prediction.scores for _, prediction in predict(Burst(24, LiveOptions("wait")), model)]
     calls = count_calls(model, monkeypatch)
     seen: list[np.ndarray] = []
@@ -95,15 +95,15 @@ def test_live_frames_that_wait_are_embedded_together(
 
     def slow(prediction: Prediction) -> None:
         seen.append(prediction.scores)
-        assert source.read.wait(60)  # a dozen frames are read before the first is done with
+        assert source.read.wait(60)  # a dozen frames are read before the first callback returns
 
     summary = infer(source, model, on_frame=slow)
     assert summary.frames == sum(calls) == 24 and (max(calls) > 1) == together and max(calls) <= 8
     assert np.allclose(plain, seen, atol=1e-5)
 
 
-def test_a_failure_reaches_every_stream_that_waits(model: Model) -> None:
-    """What the backbone raises is raised in the caller, and the next call works again."""
+def test_a_failure_is_raised_in_the_waiting_stream(model: Model) -> None:
+    """An error of the backbone is raised in the caller, and later calls work."""
     with batched_model(model) as shared:
         with pytest.raises(RuntimeError):
             shared.backbone(torch.zeros(1, 5, 64, 64))

@@ -1,4 +1,4 @@
-"""The bundled models and samples: small, with a card, and as good as they are said to be."""
+"""The bundled models and samples: size, model cards and accuracy."""
 
 import csv
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_everything_bundled_is_small():
 
 
 def test_every_model_has_a_card():
-    """Each bundled model loads by its name and has a card that says what it was trained on and how well it does."""
+    """Each bundled model loads by its name and has a card with its training data, accuracy and limits."""
     assert "actions" in bundled_models()
     for name, folder in bundled_models().items():
         assert Model.from_pretrained(name, device="cpu").name == name
@@ -34,8 +34,8 @@ def test_every_model_has_a_card():
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_memory_tells_on_the_samples_what_single_frames_cannot(sample):
-    """On the held-out samples the memory is right on at least 25 points more of the frames than each frame alone."""
+def test_memory_improves_accuracy_on_the_samples(sample):
+    """On the held-out samples, accuracy with memory is at least 25 points higher than from each frame alone."""
     spans = truth(sample)
     session = Session(Model.from_pretrained("actions", device="cpu"))
     right = alone = frames = 0

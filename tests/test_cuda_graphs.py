@@ -1,4 +1,4 @@
-"""Recorded graphs of kernels on CUDA GPUs: which recordings are made and reused, and that numbers stay the same."""
+"""CUDA graphs: which recordings are made and reused, and equal numbers on a GPU."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU
 
 
 class Net:
-    """Doubles its pictures, and counts how often it was run by itself."""
+    """A network that doubles its pictures, and counts its runs without a recording."""
 
     def __init__(self) -> None:
         self.weights, self.runs = torch.ones(1), 0
@@ -30,7 +30,7 @@ class Net:
 
 
 class Recorder(CUDAGraphs):
-    """Records without a GPU: a replay computes on the buffer of the recording, as a GPU's does."""
+    """CUDAGraphs without a GPU: a replay computes on the buffer of the recording."""
 
     def __init__(self, failure: str | None = None) -> None:
         super().__init__()
@@ -56,8 +56,8 @@ def pictures(count: int, side: int = 2) -> Tensor:
     return torch.rand(count, 3, side, side)
 
 
-def test_few_recordings_do_for_all_batches() -> None:
-    """Batches of 1 to 32 are run by three recordings, each reused, and each picture gets its own numbers."""
+def test_few_recordings_serve_all_batches() -> None:
+    """Batches of 1 to 32 use three recordings, and each picture gets its own output."""
     recorder, net = Recorder(), Net()
     for count in [*range(1, 33), *range(32, 0, -1)]:
         some = pictures(count)
@@ -66,8 +66,8 @@ def test_few_recordings_do_for_all_batches() -> None:
     assert net.runs == 0
 
 
-def test_weights_that_moved_are_recorded_anew() -> None:
-    """A recording reads weights where they lay; other weights in the same network get one of their own."""
+def test_moved_weights_are_recorded_again() -> None:
+    """Weights at another address get a new recording."""
     recorder, net = Recorder(), Net()
     recorder(net, pictures(1))
     old, net.weights = net.weights, torch.zeros(1)
@@ -77,7 +77,7 @@ def test_weights_that_moved_are_recorded_anew() -> None:
 
 
 def test_recordings_are_bounded() -> None:
-    """Pictures of ever new sizes do not fill the GPU: beyond so many, the network runs by itself."""
+    """Beyond `MAX_GRAPHS` picture sizes, the network runs without a recording."""
     recorder, net = Recorder(), Net()
     for side in range(1, MAX_GRAPHS + 4):
         some = pictures(1, side)
@@ -86,8 +86,8 @@ def test_recordings_are_bounded() -> None:
     assert net.runs == 3
 
 
-def test_what_cannot_be_recorded_is_run(caplog: pytest.LogCaptureFixture) -> None:
-    """Where recording fails the network runs by itself, with one warning, and recording is not tried again."""
+def test_a_failed_recording_falls_back_to_torch(caplog: pytest.LogCaptureFixture) -> None:
+    """If recording fails, the network runs without it; one warning is logged, and recording is not tried again."""
     recorder, net = Recorder("operation not permitted when stream is capturing\nand more"), Net()
     for _ in range(2):
         some = pictures(3)
@@ -99,15 +99,15 @@ def test_what_cannot_be_recorded_is_run(caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
-def test_pictures_on_the_cpu_are_left_alone() -> None:
-    """A network that was moved back to the CPU is run there as ever."""
+def test_pictures_on_the_cpu_are_not_recorded() -> None:
+    """A network that was moved back to the CPU runs there without a recording."""
     assert not CUDAGraphs().takes(pictures(1))
 
 
 @gpu
 @pytest.mark.parametrize("half", [False, True])
 def test_the_same_numbers_from_any_thread(half: bool) -> None:
-    """On a GPU embeddings are those of the network run kernel by kernel, whichever thread asks, whatever the batch."""
+    """On a GPU, recordings give the embeddings of plain torch, from any thread and for any batch."""
     backbone = build_model().to("cuda", half=half).backbone
     some = torch.cat([backbone.prepare(picture(i)) for i in range(MAX_GRAPH_BATCH + 1)])
     found: dict[int, Tensor] = {}
@@ -132,7 +132,7 @@ def test_the_same_numbers_from_any_thread(half: bool) -> None:
 
 @gpu
 def test_the_same_predictions_on_a_gpu(make_video) -> None:
-    """A video's predictions on a GPU have the labels of the CPU's, and probabilities within a thousandth."""
+    """Predictions for a video on a GPU have the labels of those on the CPU, and probabilities within 0.001."""
     clip = make_video(size=(160, 120))
     here, there = (
         [p for _, p in predict(clip, Model.from_pretrained("objects", device=device))] for device in ("cpu", "cuda")

@@ -1,4 +1,4 @@
-"""The liquid filter: a memory over any classifier's logits, which knows nothing of its classes."""
+"""The liquid filter: a memory over the logits of any classifier, independent of its classes."""
 
 import math
 
@@ -15,7 +15,7 @@ FEATURES, CLASSES = 12, 5
 
 
 def make(**changes: object) -> LiquidFilter:
-    """A filter whose rates differ from frame to frame, as a trained one's do."""
+    """Return a filter whose rates differ from frame to frame, as those of a trained filter do."""
     torch.manual_seed(0)
     head = LiquidFilter(LiquidFilterConfig(**{"features": FEATURES, "classes": CLASSES, **changes}))
     torch.nn.init.normal_(head.decide.weight, std=0.5)
@@ -29,7 +29,7 @@ def stream(head: LiquidFilter, *, batch: int = 3, steps: int = 12) -> tuple[torc
 
 
 def of_class(label: int, *, steps: int, sureness: float = 6.0, scene: int = 0) -> torch.Tensor:
-    """Embeddings (1, steps, d) of a still scene that the classifier takes for `label`."""
+    """Return embeddings (1, steps, d) of a still scene that is classified as `label`."""
     features = torch.randn(FEATURES, generator=torch.Generator().manual_seed(scene)).abs()
     logits = torch.zeros(CLASSES)
     logits[label] = sureness
@@ -37,7 +37,7 @@ def of_class(label: int, *, steps: int, sureness: float = 6.0, scene: int = 0) -
 
 
 def test_any_chunking_gives_the_same_numbers():
-    """A stream in one piece, in unequal pieces and one by one gives the same logits and the same state."""
+    """A stream at once, in unequal chunks or frame by frame gives the same logits and state."""
     head = make()
     xs, dts = stream(head)
     whole = head(xs, dts)
@@ -52,8 +52,8 @@ def test_any_chunking_gives_the_same_numbers():
             torch.testing.assert_close(state[key], value, rtol=0, atol=1e-5)
 
 
-def test_padding_steps_nothing():
-    """Frames beyond a stream's length change neither its numbers nor its state, whatever they hold."""
+def test_padding_is_ignored():
+    """Frames beyond a stream's length, whatever their values, change neither its outputs nor its state."""
     head = make()
     xs, dts = stream(head)
     lengths = [12, 7, 3]
@@ -68,7 +68,7 @@ def test_padding_steps_nothing():
 
 
 def test_a_repeated_frame_changes_nothing():
-    """A step of Δt = 0 leaves belief, evidence, traces and cell as they are."""
+    """A step of Δt = 0 does not change the state."""
     head = make()
     xs, dts = stream(head)
     before = head(xs, dts).state
@@ -77,8 +77,8 @@ def test_a_repeated_frame_changes_nothing():
         assert torch.equal(after[key], value), key
 
 
-def test_it_knows_nothing_of_the_classes():
-    """Classes in another order give the same belief in that order: so one filter serves any classifier."""
+def test_it_does_not_depend_on_the_order_of_classes():
+    """Permuted classes give the same logits, permuted."""
     head = make()
     xs, dts = stream(head)
     order = torch.tensor([3, 0, 4, 1, 2])
@@ -87,13 +87,13 @@ def test_it_knows_nothing_of_the_classes():
 
 
 def test_the_weights_fit_any_number_of_classes_and_features():
-    """What was learnt on one classifier loads into a filter for another, whatever its sizes."""
+    """Weights trained for one classifier load into a filter for another number of classes and features."""
     other = LiquidFilter(LiquidFilterConfig(features=40, classes=1000))
     other.load_state_dict(make().state_dict())
 
 
-def test_the_belief_holds_through_a_frame_that_says_nothing():
-    """A long certain scene outweighs one flat frame, and the first frame alone decides."""
+def test_belief_holds_through_an_uncertain_frame():
+    """A long, certain scene outweighs one uniform frame, and the first frame decides alone."""
     head = make()
     torch.nn.init.zeros_(head.decide.weight)
     sure, flat = of_class(2, steps=10), of_class(2, steps=1, sureness=0.0)
@@ -104,7 +104,7 @@ def test_the_belief_holds_through_a_frame_that_says_nothing():
 
 
 def test_belief_and_evidence_follow_the_equation():
-    """At rates that are held still, both relax from none to what a frame says, exactly, each at its own."""
+    """With constant rates, belief and evidence approach their targets exactly as the equation says."""
     head = make()
     torch.nn.init.zeros_(head.decide.weight)
     with torch.no_grad():
@@ -125,8 +125,8 @@ def test_belief_and_evidence_follow_the_equation():
         torch.testing.assert_close(out.time_constants[0], (1 / rates).expand(4, 2))
 
 
-def test_evidence_adds_up():
-    """What no frame rules out wins by evidence, where the average of all holds on to what one frame was sure of."""
+def test_evidence_accumulates():
+    """Evidence prefers a class that all frames support, while an average prefers one that a single frame is sure of."""
     head = make()
     torch.nn.init.zeros_(head.decide.weight)
     probabilities = torch.tensor([[0.98, 0.01, 0.003, 0.003, 0.004]] + 3 * [[0.001, 0.22, 0.26, 0.26, 0.259]])
@@ -138,8 +138,8 @@ def test_evidence_adds_up():
     assert said == [0, 1]
 
 
-def test_belief_and_evidence_stay_within_bounds():
-    """Whatever comes, for however long, belief adds up to 1 and is never negative, and evidence is finite."""
+def test_belief_and_evidence_stay_in_range():
+    """For any input and duration, belief is a probability distribution and evidence is finite."""
     head = make()
     xs, _ = stream(head)
     for scale, seconds in ((1e4, 1e-6), (1e4, 1e6), (0.0, 0.04)):
@@ -155,14 +155,14 @@ def test_belief_and_evidence_stay_within_bounds():
     "sizes",
     [{"classes": 1}, {"features": 0}, {"units": 2**40}],
 )
-def test_sizes_that_cannot_be_are_refused(sizes):
-    """A size below what there must be, or too large, is a usage error."""
+def test_sizes_out_of_range_are_refused(sizes):
+    """A size that is too small or too large raises UsageError."""
     with pytest.raises(UsageError):
         make(**sizes)
 
 
 def test_an_embedding_of_another_width_is_refused():
-    """A wrong shape is named beside the expected one."""
+    """An embedding of another width raises UsageError with the expected shape."""
     with pytest.raises(UsageError, match=r"expected \(batch, steps, 17\)"):
         make()(torch.zeros(1, 2, 3), 0.1)
 
@@ -174,8 +174,8 @@ def filtered_model() -> Model:
     return Model(backbone, head, [f"class {i}" for i in range(head.config.classes)])
 
 
-def test_a_model_with_a_filter_is_the_same_when_loaded(tmp_path):
-    """Classifier, filter and labels come back from a folder, and a session says the same."""
+def test_a_model_with_a_filter_loads_unchanged(tmp_path):
+    """A saved model with a filter loads with the same labels and predictions."""
     model = filtered_model()
     model.save_pretrained(tmp_path / "m")
     loaded = Model.from_pretrained(tmp_path / "m", device="cpu")
@@ -186,8 +186,8 @@ def test_a_model_with_a_filter_is_the_same_when_loaded(tmp_path):
         assert one.time_constants.shape == (2,)
 
 
-def test_the_classifiers_backbone_serves_heads_too():
-    """Its maps are those of the same weights, pooled as heads want them."""
+def test_backbone_for_heads_of_a_classifier():
+    """`backbone_for_heads` returns feature maps of the classifier's weights, pooled for a head."""
     model = filtered_model()
     backbone = model.backbone_for_heads()
     assert "classifier" not in " ".join(backbone.nodes)
@@ -196,28 +196,28 @@ def test_the_classifiers_backbone_serves_heads_too():
     assert torch.equal(backbone.embed([image])[:, :width], model.embed([image])[:, :width])
 
 
-def test_a_filter_has_no_head_to_compare():
-    """What only trained heads have is refused in a line."""
+def test_a_filter_has_no_head_configuration():
+    """`head_config` of a model with a filter raises UsageError."""
     with pytest.raises(UsageError, match="is a filter"):
         filtered_model().head_config  # noqa: B018
 
 
-def test_labels_of_torchvision_are_told_apart():
-    """ImageNet has two cranes and two maillots: each label names one class."""
+def test_labels_of_torchvision_are_unique():
+    """ImageNet has two classes named crane and two named maillot; their labels differ."""
     labels = imagenet_labels("resnet18")
     assert len(set(labels)) == len(labels) == 1000
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1", "vit_b_16"])
 def test_the_classifier_of_every_family_is_found(name):
-    """The nodes are features that are pooled and, last, 1,000 logits."""
+    """The nodes of each family are pooled features and 1,000 logits."""
     backbone = Backbone(name, nodes=classifier_nodes(name), weights=None)
     assert list(backbone.channels.values())[1] == 1000
     assert backbone.embed([picture(0)]).shape == (1, backbone.dim)
 
 
 def test_an_unknown_classifier_is_refused():
-    """A name that torchvision does not know is a usage error in a line."""
+    """A name that torchvision does not know raises UsageError."""
     with pytest.raises(UsageError, match="no torchvision classification model"):
         Model.from_pretrained("torchvision:resnet5000")
 
@@ -230,7 +230,7 @@ def test_an_unknown_classifier_is_refused():
     ],
 )
 def test_a_torchvision_classifier_remembers(name, file, cached, tmp_path, monkeypatch):
-    """With weights in torchvision's own cache, torchvision:NAME gives ImageNet's labels with context."""
+    """With weights in torchvision's cache, torchvision:NAME predicts ImageNet labels with memory."""
     weights = DATA / "weights" / file
     if not weights.is_file():
         pytest.skip(f"no {weights}")
@@ -246,7 +246,7 @@ def test_a_torchvision_classifier_remembers(name, file, cached, tmp_path, monkey
 
 
 def test_without_its_weights_a_torchvision_classifier_says_what_to_do(tmp_path, monkeypatch):
-    """Where nothing can be downloaded, one line says so."""
+    """A failed download raises WeightsError."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     def offline(*_: object, **__: object) -> None:

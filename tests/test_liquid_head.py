@@ -1,4 +1,4 @@
-"""The head: whole, chunked, one by one, many streams at once and padded give the same numbers."""
+"""The liquid head: chunking, batching, padding, time, statistics and configuration."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def stream(head: LiquidHead, *, batch: int = 3, steps: int = 12, seed: int = 1) 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_any_chunking_gives_the_same_numbers(cell):
-    """A stream in one piece, in unequal pieces and one by one gives the same logits and the same state."""
+    """A stream at once, in unequal chunks or frame by frame gives the same logits and state."""
     head = make(cell)
     xs, dts = stream(head)
     whole = head(xs, dts)
@@ -40,7 +40,7 @@ def test_any_chunking_gives_the_same_numbers(cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_streams_side_by_side_do_not_mix(cell):
-    """Streams with Δt of their own in one batch give what each gives alone, also where batch equals units."""
+    """Streams with different Δt in one batch give the numbers of each alone, also if batch equals units."""
     head = make(cell)
     xs, dts = stream(head, batch=head.config.units)
     together = head(xs, dts).logits
@@ -50,8 +50,8 @@ def test_streams_side_by_side_do_not_mix(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_padding_steps_nothing(cell):
-    """Frames beyond a stream's length change neither its numbers nor its state."""
+def test_padding_is_ignored(cell):
+    """Frames beyond a stream's length change neither its outputs nor its state."""
     head = make(cell)
     xs, dts = stream(head)
     lengths = [12, 7, 3]
@@ -63,8 +63,8 @@ def test_padding_steps_nothing(cell):
             torch.testing.assert_close(padded.state[key][i : i + 1], value, rtol=0, atol=1e-5)
 
 
-def test_what_stands_in_the_padding_does_not_matter():
-    """NaN in frames beyond a stream's length changes neither its numbers nor its state."""
+def test_nan_in_the_padding_is_ignored():
+    """NaN beyond a stream's length changes neither its outputs nor its state."""
     head = make()
     xs, dts = stream(head)
     clean = head(xs, dts, lengths=[12, 7, 3])
@@ -75,7 +75,7 @@ def test_what_stands_in_the_padding_does_not_matter():
 
 
 def test_one_step_is_a_stream_of_one_frame():
-    """`step` gives the logits and the state of a forward over one frame."""
+    """`step` returns the logits and state of `forward` for one frame."""
     head = make()
     xs, dts = stream(head, steps=1)
     logits, state = head.step(xs[:, 0], dts[:, 0], head.initial(3))
@@ -84,8 +84,8 @@ def test_one_step_is_a_stream_of_one_frame():
     assert all(torch.equal(state[key], whole.state[key]) for key in state)
 
 
-def test_memory_matters_and_frames_alone_do_not_remember():
-    """The same last frame after another past gives other logits, but the same frame-alone logits."""
+def test_only_logits_with_memory_depend_on_the_past():
+    """After another past, the same last frame has different logits but the same frame logits."""
     head = make()
     xs, dts = stream(head, batch=1)
     other = torch.cat([xs[:, :-1].flip(1), xs[:, -1:]], 1)
@@ -94,15 +94,15 @@ def test_memory_matters_and_frames_alone_do_not_remember():
     torch.testing.assert_close(a.frame_logits[:, -1], b.frame_logits[:, -1])
 
 
-def test_real_seconds_matter():
-    """The same frames at another pace give other logits."""
+def test_logits_depend_on_the_elapsed_time():
+    """The same frames with other Δt have different logits."""
     head = make()
     xs, dts = stream(head)
     assert (head(xs, dts).logits - head(xs, dts * 8).logits).abs().max() > 1e-3
 
 
-def test_time_constants_have_a_value_for_each_unit_and_frame():
-    """Effective time constants come as (batch, steps, units), positive and finite."""
+def test_shape_of_time_constants():
+    """Effective time constants are (batch, steps, units), positive and finite."""
     head = make()
     taus = head(*stream(head)).time_constants
     assert taus.shape == (3, 12, head.config.units)
@@ -110,8 +110,8 @@ def test_time_constants_have_a_value_for_each_unit_and_frame():
     assert torch.isfinite(taus).all()
 
 
-def test_a_step_of_no_time_leaves_the_state_alone():
-    """A repeated frame, with Δt = 0, leaves traces and cell as they are."""
+def test_a_step_of_zero_seconds_keeps_the_state():
+    """A repeated frame, with Δt = 0, does not change the state."""
     head = make()
     xs, dts = stream(head)
     before = head(xs, dts).state
@@ -120,26 +120,26 @@ def test_a_step_of_no_time_leaves_the_state_alone():
 
 
 def test_embeddings_of_a_wrong_width_are_refused():
-    """Embeddings of another width are refused with the shape that was got and the one expected."""
+    """Embeddings of another width raise UsageError with the actual and the expected shape."""
     head = make()
     with pytest.raises(UsageError, match=r"\(1, 2, 3\); expected \(batch, steps, "):
         head(torch.zeros(1, 2, 3), 0.1)
 
 
 def test_an_unknown_cell_is_refused():
-    """A cell that does not exist is refused in one line that names those that do."""
+    """An unknown cell raises UsageError with the known cells."""
     with pytest.raises(UsageError, match="'transformer'; expected one of ltc, gated, conductance"):
         LiquidHead(LiquidHeadConfig((Layout(4, 1),), 2, cell="transformer"))
 
 
-def test_a_configuration_survives_json():
-    """A head's configuration written to JSON and read back is the same."""
+def test_a_configuration_round_trips_through_json():
+    """A configuration that is written to JSON and read back is equal."""
     config = LiquidHeadConfig((Layout(4, 1), Layout(2, 9)), 3, taus=(0.2, 0.9))
     assert LiquidHeadConfig.from_json(config.to_json()) == config
 
 
-def test_what_a_frame_alone_says_joins_in_use_alone():
-    """`frame_share` of the single frame's logits is added in eval mode; in training the memory learns without."""
+def test_frame_share_is_added_in_eval_mode_only():
+    """`frame_share` times the frame logits is added in eval mode, and not in training."""
     torch.manual_seed(0)
     head, xs = LiquidHead(LiquidHeadConfig((Layout(4, 1),), 3, components=3, frame_share=0.4)), torch.randn(2, 5, 4)
     learnt, used = head.train()(xs, 0.1), head.eval()(xs, 0.1)
@@ -149,7 +149,7 @@ def test_what_a_frame_alone_says_joins_in_use_alone():
 
 
 def test_statistics_of_fewer_frames_than_components():
-    """Where training has fewer frames than the whitening has components, those left over stay silent."""
+    """With fewer training frames than components, the remaining components are 0."""
     torch.manual_seed(0)
     head = LiquidHead(LiquidHeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=10, taus=(0.2,), width=4, units=3))
     clips = torch.randn(2, 3, 12)
@@ -159,8 +159,8 @@ def test_statistics_of_fewer_frames_than_components():
     assert (white[..., 6:] == 0).all() and (white[..., :4].abs().amax((0, 1)) > 0.1).all()
 
 
-def test_clips_in_which_nothing_moves_leave_sane_statistics():
-    """From stills and single frames the whitening takes what tells clips apart, and later motion is not blown up."""
+def test_statistics_of_clips_without_motion():
+    """Clips without motion are whitened by the differences between clips, and later motion stays bounded."""
     torch.manual_seed(0)
     config = LiquidHeadConfig((Layout(4, 1), Layout(2, 4)), 2, components=6, taus=(0.2,), width=4, units=3)
     for steps in (1, 5):
@@ -172,8 +172,8 @@ def test_clips_in_which_nothing_moves_leave_sane_statistics():
         assert float(moving.abs().max()) < 50
 
 
-def test_a_known_readout_is_whitened_instead_of_the_embedding():
-    """Given readouts of the embedding, the components are these, of unit variance within clips, and nothing else."""
+def test_whitening_of_a_given_readout():
+    """With a given readout, the components are its whitened outputs and depend on nothing else."""
     torch.manual_seed(0)
     config = LiquidHeadConfig((Layout(12, 1),), 2, components=3, taus=(0.2,), width=4, units=3)
     head, clips, readout = LiquidHead(config), torch.randn(6, 40, 12) * torch.rand(12) * 5, torch.randn(3, 12)
@@ -186,8 +186,8 @@ def test_a_known_readout_is_whitened_instead_of_the_embedding():
     torch.testing.assert_close(moved, white, atol=1e-4, rtol=0)
 
 
-def test_straight_traces_are_a_choice_that_is_kept():
-    """A head with straight traces says so in its configuration, one without says nothing, and chunks change nothing."""
+def test_straight_traces_are_saved_in_the_configuration():
+    """`straight` is written to the configuration only if set, and any chunking gives the same numbers."""
     layouts = (Layout(6, 1), Layout(2, 4))
     held, straight = (LiquidHeadConfig(layouts, 3, components=4, units=5, straight=on) for on in (False, True))
     assert "straight" not in held.to_json() and straight.to_json()["straight"] is True

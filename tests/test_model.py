@@ -1,4 +1,4 @@
-"""Model folders: what is saved is what is loaded, and nothing damaged gets in."""
+"""Model folders: saving, loading, and damaged folders."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from liquidvision.files import write_atomic
 from liquidvision.models.folder import bundled_models
 
 
-def test_a_saved_model_is_the_same_when_loaded(model, model_folder):
-    """A folder gives back the same configuration, weights and embeddings, and holds the three files."""
+def test_a_saved_model_loads_unchanged(model, model_folder):
+    """A saved folder has three files, and loads with the same configuration, weights and embeddings."""
     loaded = Model.from_pretrained(model_folder)
     assert {path.name for path in model_folder.iterdir()} == {"config.json", "model.safetensors", "README.md"}
     assert loaded.config() == model.config()
@@ -26,8 +26,8 @@ def test_a_saved_model_is_the_same_when_loaded(model, model_folder):
     assert torch.equal(loaded.embed([picture(0)]), model.embed([picture(0)]))
 
 
-def test_half_precision_is_stored_only_where_it_loses_nothing(tmp_path):
-    """Weights that fit half precision are stored so; others stay as they are."""
+def test_half_precision_is_stored_only_if_lossless(tmp_path):
+    """Weights that half precision represents exactly are stored in it; others keep their type."""
     model = build_model()
     state = model.backbone.extractor.state_dict()
     model.backbone.extractor.load_state_dict(
@@ -40,45 +40,45 @@ def test_half_precision_is_stored_only_where_it_loses_nothing(tmp_path):
     assert Model.from_pretrained(tmp_path / "m").fingerprint() == model.fingerprint()
 
 
-def damage(folder, what: str) -> None:
+def damage(folder, kind: str) -> None:
     config, weights = folder / "config.json", folder / "model.safetensors"
     parsed, tensors = json.loads(config.read_text()), load_file(weights)
-    if what == "cut config":
+    if kind == "cut config":
         config.write_text(config.read_text()[:50])
-    elif what == "no config":
+    elif kind == "no config":
         config.unlink()
-    elif what == "another format":
+    elif kind == "another format":
         config.write_text(json.dumps({"architectures": ["Bert"]}))
-    elif what == "later version":
+    elif kind == "later version":
         config.write_text(json.dumps({**parsed, "version": 99}))
-    elif what == "no labels":
+    elif kind == "no labels":
         parsed.pop("labels")
         config.write_text(json.dumps(parsed))
-    elif what == "too many labels":
+    elif kind == "too many labels":
         config.write_text(json.dumps({**parsed, "labels": [*LABELS, "more"]}))
-    elif what == "unknown option":
+    elif kind == "unknown option":
         config.write_text(json.dumps({**parsed, "head": {**parsed["head"], "attention": True}}))
-    elif what == "labels are a number":
+    elif kind == "labels are a number":
         config.write_text(json.dumps({**parsed, "labels": 7}))
-    elif what == "backbone is a list":
+    elif kind == "backbone is a list":
         config.write_text(json.dumps({**parsed, "backbone": []}))
-    elif what == "unknown backbone":
+    elif kind == "unknown backbone":
         config.write_text(json.dumps({**parsed, "backbone": {**parsed["backbone"], "name": "nonet"}}))
-    elif what == "cut weights":
+    elif kind == "cut weights":
         weights.write_bytes(weights.read_bytes()[:-100])
-    elif what == "no weights":
+    elif kind == "no weights":
         weights.unlink()
-    elif what == "a tensor missing":
+    elif kind == "a tensor missing":
         tensors.pop("head.project.weight")
         save_file(tensors, weights)
-    elif what == "a tensor too many":
+    elif kind == "a tensor too many":
         save_file({**tensors, "head.extra": torch.zeros(1)}, weights)
-    elif what == "a wrong shape":
+    elif kind == "a wrong shape":
         save_file({**tensors, "head.project.weight": torch.zeros(2, 2)}, weights)
 
 
 @pytest.mark.parametrize(
-    ("what", "said"),
+    ("damage_kind", "message"),
     [
         ("cut config", "cannot be read as JSON"),
         ("no config", "is not a model folder: it has no config.json"),
@@ -97,25 +97,25 @@ def damage(folder, what: str) -> None:
         ("a wrong shape", re.escape("head.project.weight has shape (2, 2); config.json expects (8, ")),
     ],
 )
-def test_a_damaged_folder_gives_one_clear_line(tmp_path, model, what, said):
-    """A folder cut short, of another version or of wrong shapes is refused in one line that says what is wrong."""
+def test_a_damaged_folder_is_refused(tmp_path, model, damage_kind, message):
+    """A folder that is truncated, of another version or with wrong shapes raises ModelError of one line."""
     folder = tmp_path / "model"
     model.save_pretrained(folder)
-    damage(folder, what)
-    with pytest.raises(ModelError, match=said) as caught:
+    damage(folder, damage_kind)
+    with pytest.raises(ModelError, match=message) as caught:
         Model.from_pretrained(folder)
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_name_lists_what_is_bundled():
-    """A name that is no folder and not bundled is refused with the names that are."""
+def test_an_unknown_name_lists_the_bundled_models():
+    """A name that is neither a folder nor bundled raises ModelError with the bundled names."""
     with pytest.raises(ModelError, match="neither a folder nor bundled") as caught:
         Model.from_pretrained("nonsense")
     assert all(name in str(caught.value) for name in bundled_models())
 
 
-def test_parts_that_do_not_fit_are_refused(model):
-    """A head for another backbone, or of another number of classes, is refused."""
+def test_a_head_that_does_not_fit_is_refused(model):
+    """A head for another embedding width or number of classes raises UsageError."""
     with pytest.raises(UsageError, match="the head has 3 classes; there are 2 labels"):
         Model(model.backbone, model.head, ["a", "b"])
     other = LiquidHead(LiquidHeadConfig(model.backbone.layouts[:1], 3))
@@ -123,22 +123,22 @@ def test_parts_that_do_not_fit_are_refused(model):
         Model(model.backbone, other, LABELS)
 
 
-def test_a_folder_that_cannot_be_written_gives_one_line(tmp_path, model):
-    """Saving where a file is in the way gives one line that names the place."""
+def test_a_folder_that_cannot_be_written(tmp_path, model):
+    """Saving to a path that is a file raises SinkError of one line."""
     (tmp_path / "taken").write_text("")
     with pytest.raises(SinkError, match="cannot write the model folder"):
         model.save_pretrained(tmp_path / "taken")
 
 
 def test_saving_leaves_no_temporary_file(tmp_path, model):
-    """Saving twice over the same folder leaves the three files and no other."""
+    """Saving twice to the same folder leaves the three files only."""
     for _ in range(2):
         model.save_pretrained(tmp_path / "m")
     assert len(list((tmp_path / "m").iterdir())) == 3
 
 
-def test_writers_of_one_file_do_not_meet(tmp_path):
-    """Many threads that write the same file at once leave one of their contents whole, and nothing beside it."""
+def test_concurrent_writers_leave_one_complete_file(tmp_path):
+    """Threads that write the same file at once leave one complete content and no temporary file."""
     contents = [bytes([number]) * 200_000 for number in range(8)]
     failed = []
 
@@ -159,8 +159,8 @@ def test_writers_of_one_file_do_not_meet(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path):
-    """Writing a file again removes parts of it that are older than a day, and those alone."""
+def test_abandoned_temporary_files_are_removed(tmp_path):
+    """Writing a file removes its temporary files that are older than a day, and no others."""
     names = ("a[1].json.0f.part", "a[1].json.1f.part", "a1.json.0f.part", "b.part")
     for name in names:
         (tmp_path / name).write_text("half")

@@ -1,4 +1,4 @@
-"""Looking at what moves: a square follows it through a stream, and the backbone sees that."""
+"""The motion crop: a square follows motion through a stream, and the backbone embeds it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -51,7 +51,7 @@ def model_of(motion_crop: bool) -> Model:
 
 
 def waving(seconds: float, rate: float, *, at: tuple[int, int] = (250, 60)) -> list[Frame]:
-    """A small chequered thing that swings around a place (across, down) of a still, textured picture."""
+    """Yield frames of a small chequered object that swings around a point (x, y) of a still, textured picture."""
     ground = picture(0, WIDTH, HEIGHT)
     frames = []
     for i in range(round(seconds * rate)):
@@ -69,8 +69,8 @@ def squares(frames: Sequence[Frame], preprocessing: Preprocessing = SMALL) -> li
 
 
 @pytest.mark.parametrize("at", [(250, 60), (60, 180), (160, 120)])
-def test_the_square_follows_what_moves(at: tuple[int, int]) -> None:
-    """After a second the square lies around what moves, is much smaller than the picture, and inside it."""
+def test_the_crop_follows_motion(at: tuple[int, int]) -> None:
+    """After a second the square surrounds the moving object, and is inside the picture and much smaller."""
     first, *_, (top, left, side) = squares(waving(1.2, 25, at=at))
     assert first == CropSquare(0, 40, 240)
     assert side <= 140
@@ -83,14 +83,14 @@ def test_the_square_follows_what_moves(at: tuple[int, int]) -> None:
 
 
 def test_the_frame_rate_changes_little() -> None:
-    """At 12 and at 50 frames a second the square is about where it is at 25: time is real to it."""
+    """At 12 and 50 frames per second the square is about where it is at 25."""
     usual = np.array(squares(waving(1.2, 25))[-1])
     for rate in (12.5, 50):
         assert np.abs(np.array(squares(waving(1.2, rate))[-1]) - usual).max() <= 16
 
 
-def test_where_nothing_moves_it_is_the_middle() -> None:
-    """A still picture, noise and all, is looked at whole; and it is again, some time after something moved."""
+def test_without_motion_the_crop_is_the_centre() -> None:
+    """A still, noisy picture gets the largest square in its centre, also some time after motion ended."""
     rng = np.random.default_rng(0)
     noisy = [
         Frame(
@@ -108,7 +108,7 @@ def test_where_nothing_moves_it_is_the_middle() -> None:
 
 
 def test_the_mirrored_stream_gets_the_mirrored_square() -> None:
-    """What is right of the middle is cut out as what is left of it is."""
+    """The square of a mirrored stream is the mirrored square."""
     frames = waving(1.0, 25)
     mirrored = [Frame(frame.image[:, ::-1], frame.index, frame.pts, MILLI) for frame in frames]
     for here, there in zip(squares(frames), squares(mirrored), strict=True):
@@ -116,8 +116,8 @@ def test_the_mirrored_stream_gets_the_mirrored_square() -> None:
         assert (here.top, here.side) == pytest.approx((there.top, there.side), abs=2)
 
 
-def test_only_what_the_network_sees_of_a_picture_is_cut_out() -> None:
-    """A network that was trained on the middle of pictures looks there alone."""
+def test_the_crop_stays_in_the_visible_region() -> None:
+    """If the preprocessing crops the centre of pictures, the square stays inside that region."""
     cropped = Preprocessing((96, 96), shorter=128)
     for top, left, side in squares(waving(1.0, 25, at=(290, 20)), cropped):
         assert top >= 30
@@ -126,8 +126,8 @@ def test_only_what_the_network_sees_of_a_picture_is_cut_out() -> None:
         assert left + side <= WIDTH - 70
 
 
-def test_any_way_to_feed_a_stream_gives_the_same(tmp_path: Path, make_video: Callable[..., Path]) -> None:
-    """One by one, many at once, through the pipeline in any batch and through the cache: the same predictions."""
+def test_every_inference_path_gives_the_same(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    """Frames pushed one by one or at once, the pipeline with any batch, and the cache give the same predictions."""
     model = model_of(True)
     video = make_video(size=(160, 120))
     with open_video(video) as reader:
@@ -144,8 +144,8 @@ def test_any_way_to_feed_a_stream_gives_the_same(tmp_path: Path, make_video: Cal
     np.testing.assert_allclose(np.stack([p.scores for p in kept]), wanted, atol=1e-5)
 
 
-def test_the_backbone_sees_the_square() -> None:
-    """What is embedded of a stream's frame is the square around what moves, and not the whole picture."""
+def test_the_backbone_embeds_the_crop() -> None:
+    """The embedding of a stream's frame is that of the square around the motion, not of the whole picture."""
     frames, backbone = waving(0.6, 25), backbone_of(True)
     motion_crop = MotionCrop(backbone)
     *_, (top, left, side) = squares(frames)
@@ -156,8 +156,8 @@ def test_the_backbone_sees_the_square() -> None:
     assert (seen - cut).norm() < 0.3 * (seen - whole).norm()
 
 
-def test_a_new_stream_is_seen_anew() -> None:
-    """After `Session.reset` nothing is left of where the last stream moved; and other sessions never knew."""
+def test_reset_restarts_the_crop() -> None:
+    """`Session.reset` restarts the motion crop, and sessions do not share one."""
     model, frames = model_of(True), waving(0.8, 25)
     session = Session(model)
     fresh = session.push(frames[0]).scores
@@ -167,8 +167,8 @@ def test_a_new_stream_is_seen_anew() -> None:
 
 
 @pytest.mark.parametrize("clock", ["goes on", "starts again"])
-def test_segments_give_what_the_whole_gives(clock: str, tmp_path: Path) -> None:
-    """A feed in segments is looked at as the whole is, though the pipeline had read ahead when the state was saved."""
+def test_segments_give_the_predictions_of_the_whole(clock: str, tmp_path: Path) -> None:
+    """Segments of a feed are cropped as the whole is, although the pipeline reads ahead of the saved state."""
     model = model_of(True)
     frames = [replace(frame, duration=40) for frame in waving(1.2, 25)]
     whole = np.stack([p.scores for p in Session(model).push_many(frames)])
@@ -187,8 +187,8 @@ def test_segments_give_what_the_whole_gives(clock: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.stack(said), whole, atol=1e-5)
 
 
-def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> None:
-    """The square from a decoder's planes is that of the full-size RGB within its rounding, shrunk or enlarged."""
+def test_crops_from_planes_equal_crops_from_rgb(make_video: Callable[..., Path]) -> None:
+    """A square resized from decoded planes equals that from full-size RGB within rounding, smaller or larger."""
     with open_video(make_video(size=(320, 240))) as reader:
         frame = list(reader)[7]
     assert isinstance(frame.pixels, Pixels)
@@ -205,8 +205,8 @@ def test_decoded_video_is_cut_as_its_rgb_is(make_video: Callable[..., Path]) -> 
     assert (part[0].permute(1, 2, 0) - torch.from_numpy(frame.image[20:116, 40:136].copy()).float()).abs().max() < 1e-2
 
 
-def test_the_page_looks_at_what_moves() -> None:
-    """What the page's server embeds of a client's frames is the square, for the model and for heads that are taught."""
+def test_the_server_uses_the_motion_crop() -> None:
+    """The web server embeds the square of a client's frames, for the model and for taught heads."""
     model = model_of(True)
     shared, motion_crop, own = SharedModel(model), MotionCrop(model.backbone), MotionCrop(model.backbone)
     for frame in waving(0.6, 25):
@@ -217,8 +217,8 @@ def test_the_page_looks_at_what_moves() -> None:
         assert teachable is speaking
 
 
-def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
-    """A model folder knows what its backbone looks at, and one without a word of it looks at the whole picture."""
+def test_the_motion_crop_is_saved_with_the_model(tmp_path: Path) -> None:
+    """A model folder stores whether the backbone has a motion crop; a folder without the key has none."""
     model = model_of(True)
     model.save_pretrained(tmp_path / "kept")
     loaded = Model.from_pretrained(tmp_path / "kept", device="cpu")
@@ -229,8 +229,8 @@ def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
     assert model.config()["backbone"]["look"] == "moving"
 
 
-def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Callable[..., Path]) -> None:
-    """What was embedded of whole pictures is not taken for what was embedded of what moves."""
+def test_cached_embeddings_depend_on_the_motion_crop(tmp_path: Path, make_video: Callable[..., Path]) -> None:
+    """Cached embeddings of whole pictures are not used for a backbone with a motion crop."""
     video = make_video()
     for store in [EmbeddingStore(backbone_of(motion_crop), folder=tmp_path) for motion_crop in (False, True)]:
         assert not store.has(video)
@@ -239,10 +239,10 @@ def test_entries_of_another_look_are_not_taken(tmp_path: Path, make_video: Calla
 
 
 @pytest.mark.parametrize(("made", "wanted"), [(False, True), (True, False)])
-def test_embedded_clips_of_another_look_are_refused(
+def test_embedded_clips_of_another_crop_are_refused(
     made: bool, wanted: bool, tmp_path: Path, make_video: Callable[..., Path]
 ) -> None:
-    """An embedded clip serves a backbone that looks as its own did, and no other: one line says what differs."""
+    """An embedding file made with another motion crop raises SourceError, which names the difference."""
     backbone = backbone_of(made)
     features = EmbeddingStore(backbone, folder=tmp_path / "cache").get(make_video())
     clip = tmp_path / "clip.safetensors"
@@ -253,7 +253,7 @@ def test_embedded_clips_of_another_look_are_refused(
 
 
 def test_an_unknown_value_in_a_model_folder_is_refused(tmp_path: Path) -> None:
-    """A config.json that asks for an unknown crop is a damaged model, in one line."""
+    """A config.json with an unknown crop raises ModelError."""
     model_of(True).save_pretrained(tmp_path / "kept")
     config = tmp_path / "kept" / "config.json"
     config.write_text(config.read_text().replace('"moving"', '"aside"'))
@@ -263,7 +263,7 @@ def test_an_unknown_value_in_a_model_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_frames_read_ahead_do_not_move_the_crop(kept: bool, tmp_path: Path, make_video: Callable[..., Path]) -> None:
-    """After a loop over a file ends early, the session's crop is that of the last frame handed out, closed or not."""
+    """After a loop ends early, the session's crop is that of the last yielded frame, closed or not."""
     model, video = model_of(True), make_video(size=(160, 120))
     with open_video(video) as reader:
         frames = list(reader)

@@ -1,4 +1,4 @@
-"""OpenVINO in torch's place: the same numbers, chosen by itself where it is installed, and kept converted."""
+"""OpenVINO as the runtime: equal numbers, automatic selection, and the cache of converted networks."""
 
 import copy
 import json
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="needs Ope
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """OpenVINO is there, with a cache folder of the test's own, which is given."""
+    """Make OpenVINO available with a cache folder of the test, and return the folder."""
     monkeypatch.setattr(openvino, "openvino_installed", lambda: True)
     monkeypatch.setattr(openvino, "openvino_cache_folder", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
 def test_the_same_numbers(here: Path) -> None:
-    """Embeddings agree with torch's to a hundred-thousandth of their size, for any batch."""
+    """Embeddings equal those of torch to 1e-5 of their norm, for any batch."""
     model = build_model()
     images = [picture(i) for i in range(9)]
     plain = model.embed(images)
@@ -40,21 +40,21 @@ def test_the_same_numbers(here: Path) -> None:
 
 
 def test_the_same_predictions_of_the_bundled_models(here: Path, make_video) -> None:
-    """On a video the bundled models give the same labels, and probabilities within a thousandth."""
+    """On a video the bundled models give the same labels, and probabilities within 0.001."""
     clip = make_video(size=(160, 120))
     for name in ("objects", "actions"):
-        said = {
+        predictions = {
             device: [p for _, p in predict(clip, Model.from_pretrained(name, device=device))]
             for device in ("cpu", "openvino")
         }
-        for a, b in zip(*said.values(), strict=True):
+        for a, b in zip(*predictions.values(), strict=True):
             assert (a.label, a.frame_label) == (b.label, b.frame_label)
             assert np.abs(a.scores - b.scores).max() < 1e-3
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 def test_half(here: Path, device: str) -> None:
-    """Half precision gives float32 embeddings within a few percent, with torch's the rounding of bfloat16 in them."""
+    """Half precision gives float32 embeddings within a few percent; with torch they are rounded to bfloat16."""
     images = [picture(i) for i in range(3)]
     exact = Model.from_pretrained("objects", device=device).embed(images)
     model = Model.from_pretrained("objects", device=device, half=True)
@@ -67,7 +67,7 @@ def test_half(here: Path, device: str) -> None:
 
 
 def test_infer_in_half(here: Path, run: Run, make_video, tmp_path: Path) -> None:
-    """`infer --half` says nearly what it says without."""
+    """`infer --half` predicts nearly the same scores as without."""
     clip, scores = make_video(size=(160, 120)), []
     for name, more in (("exact", ()), ("half", ("--half",))):
         ran = run("infer", clip, "-m", "objects", "--no-save", "--save-json", tmp_path / f"{name}.jsonl", *more)
@@ -78,8 +78,8 @@ def test_infer_in_half(here: Path, run: Run, make_video, tmp_path: Path) -> None
     assert np.abs(np.subtract(*scores)).max() < 0.1
 
 
-def test_chosen_by_itself(here: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` takes it on a CPU where it is installed; `cpu` never does, nor does auto without it."""
+def test_automatic_selection(here: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` selects OpenVINO on a CPU if it is installed; `cpu` never does."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert Model.from_pretrained(model_folder).backbone.runtime is not None
@@ -89,7 +89,7 @@ def test_chosen_by_itself(here: Path, model_folder: Path, monkeypatch: pytest.Mo
 
 
 def test_not_installed(run: Run, make_video, model_folder: Path) -> None:
-    """Asked for and not installed, one line says how to install it."""
+    """`--device openvino` without OpenVINO prints one line that says how to install it."""
     with pytest.raises(DependencyError, match=r"liquidvision\[openvino\]"):
         Model.from_pretrained(model_folder, device="openvino")
     ran = run("infer", make_video(), "-m", model_folder, "--device", "openvino")
@@ -97,7 +97,7 @@ def test_not_installed(run: Run, make_video, model_folder: Path) -> None:
 
 
 def test_converted_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The converted network is kept for the next process; other weights are another network."""
+    """A converted network is cached for later processes, by its weights."""
     count = 0
     converted = openvino.convert_network
 
@@ -120,7 +120,7 @@ def test_converted_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_same_weights_by_other_nodes(here: Path) -> None:
-    """A network kept for one choice of nodes is not taken for the same weights with another."""
+    """A cached network is not used for the same weights with other nodes."""
     model = build_model()
     model.backbone.place("openvino")
     model.embed([picture(0)])
@@ -136,8 +136,8 @@ def test_the_same_weights_by_other_nodes(here: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["cut short", "no folder"])
-def test_a_cache_that_is_of_no_use(here: Path, harm: str) -> None:
-    """A kept network that is cut short, or a folder that cannot be made, costs time and nothing else."""
+def test_an_unusable_cache(here: Path, harm: str) -> None:
+    """With a truncated cached network or a folder that cannot be created, the network is converted again."""
     model = build_model()
     model.backbone.place("openvino")
     if harm == "no folder":
@@ -153,7 +153,7 @@ def test_a_cache_that_is_of_no_use(here: Path, harm: str) -> None:
 
 
 def test_a_copy_compiles_its_own(here: Path) -> None:
-    """A deep copy of a compiled model gives what its own weights say, not the first one's."""
+    """A deep copy of a compiled model uses its own weights."""
     model = build_model()
     model.backbone.place("openvino")
     model.embed([picture(0)])
@@ -164,13 +164,13 @@ def test_a_copy_compiles_its_own(here: Path) -> None:
 
 
 def test_an_unknown_device(model_folder: Path) -> None:
-    """A device that is unknown is told with those that are known."""
+    """An unknown device raises UsageError with the known devices."""
     with pytest.raises(UsageError, match="openvino"):
         Model.from_pretrained(model_folder, device="abacus")
 
 
 def test_threads_share_a_model(here: Path) -> None:
-    """Threads that embed with one model at the same time, as streams do, get their own embeddings."""
+    """Threads that embed with one model at the same time get the embeddings of their own pictures."""
     model = build_model().to("openvino")
     images = [picture(i) for i in range(4)]
     wanted = [model.embed([image]) for image in images]

@@ -1,4 +1,4 @@
-"""The overlay on output video: what it draws, where, and what it remembers."""
+"""The overlay: what it draws, where, and what it remembers."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ SIZES = [(160, 120), (426, 240), (240, 426), (1280, 720), (1080, 1920), (3840, 2
 
 
 def drawer(*arguments, **options) -> StreamOverlay:
-    """What draws one stream in this style."""
+    """Return a drawer for one stream."""
     return Overlay(*arguments, **options).stream()
 
 
@@ -46,12 +46,12 @@ def strip_of(image: np.ndarray, compare: bool = False) -> TimelineStrip:
 
 
 def pixel(out: np.ndarray, strip: TimelineStrip, time: float, now: float, seconds: float = 8.0, lane: int = 0) -> tuple:
-    """The timeline's colour at an instant, near the lower edge of the lane where no text is."""
+    """Return the timeline's colour at a time, near the lower edge of the lane, below its text."""
     return tuple(out[strip.lanes[lane].y1 - 2, strip.x(time, now, seconds)].tolist())
 
 
-def test_input_is_untouched() -> None:
-    """Drawing writes to a new array and leaves the input as it was."""
+def test_input_is_not_modified() -> None:
+    """Drawing writes to a new array and does not modify the input."""
     image = grey(426, 240)
     before = image.copy()
     out = drawer().draw(image, predict(0, 1))
@@ -60,7 +60,7 @@ def test_input_is_untouched() -> None:
 
 
 def test_read_only_and_strided_input_is_drawn() -> None:
-    """A read-only picture or a view with steps gives the same result as its copy."""
+    """A read-only or strided picture gives the same result as its copy."""
     image = np.ascontiguousarray(np.random.default_rng(0).integers(0, 255, (240, 852, 3), np.uint8))[:, ::2]
     image.flags.writeable = False
     np.testing.assert_array_equal(drawer().draw(image, predict(0, 1)), drawer().draw(image.copy(), predict(0, 1)))
@@ -69,7 +69,7 @@ def test_read_only_and_strided_input_is_drawn() -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("compare", [False, True])
 def test_every_size_is_drawn(size: tuple[int, int], compare: bool) -> None:
-    """From 160x120 to 4K, landscape and portrait, the shape and type stay and something is drawn."""
+    """Pictures from 160x120 to 4K, landscape and portrait, are drawn on, and keep their shape and type."""
     overlay = drawer(("label", "bars", "timeline", "tau", "state"), compare=compare)
     image = grey(*size)
     for i in range(3):
@@ -78,8 +78,8 @@ def test_every_size_is_drawn(size: tuple[int, int], compare: bool) -> None:
     assert (out != image).any(axis=2).mean() > 0.05
 
 
-def test_pictures_too_small_for_anything_do_not_fail() -> None:
-    """A picture of a few pixels comes back as it is, however odd its shape."""
+def test_tiny_pictures_are_returned_unchanged() -> None:
+    """A picture of a few pixels is returned unchanged, whatever its shape."""
     for size in [(1, 1), (3, 200), (200, 3), (30, 30), (64, 48), (48, 300), (300, 40)]:
         for compare in (False, True):
             overlay = drawer(("label", "bars", "timeline", "tau", "state"), compare=compare)
@@ -87,7 +87,7 @@ def test_pictures_too_small_for_anything_do_not_fail() -> None:
 
 
 def test_timeline_has_the_class_colour_at_each_time() -> None:
-    """An instant's place on the timeline has the colour of the label that was on top then."""
+    """Each time on the timeline has the colour of the most probable label at that time."""
     overlay, image = drawer(("timeline",)), grey(1280, 720)
     for i in range(61):
         out = overlay.draw(image, predict(i / 10, 0 if i < 20 else 1 if i < 50 else 2))
@@ -98,7 +98,7 @@ def test_timeline_has_the_class_colour_at_each_time() -> None:
 
 
 def test_timeline_follows_time_not_frame_count() -> None:
-    """With a variable frame rate, a label takes as much of the timeline as it lasted."""
+    """With a variable frame rate, a label's length on the timeline is proportional to its duration."""
     overlay, image = drawer(("timeline",)), grey(1280, 720)
     times = [0.0, 0.9, 1.8, 2.7, 3.6, *np.arange(4.0, 6.0, 0.01), 6.0]
     for time in times:
@@ -111,7 +111,7 @@ def test_timeline_follows_time_not_frame_count() -> None:
 
 
 def test_gap_is_empty() -> None:
-    """More than a second without frames stays empty on the timeline, and a shorter pause does not."""
+    """More than a second without frames is empty on the timeline; a shorter pause is not."""
     overlay, image = drawer(("timeline",)), grey(1280, 720)
     for time in (0.0, 0.9, 1.0, 3.0, 3.5, 4.0):
         out = overlay.draw(image, predict(time, 1))
@@ -123,8 +123,8 @@ def test_gap_is_empty() -> None:
     assert tuple(empty[0].tolist()) != class_color(1)
 
 
-def test_comparison_has_one_lane_for_each_side() -> None:
-    """When comparing, the upper lane shows each frame alone and the lower one the answer with memory."""
+def test_comparison_has_two_lanes() -> None:
+    """With `compare`, the upper lane shows each frame alone and the lower lane the labels with memory."""
     overlay, image = drawer(("timeline",), compare=True), grey(1280, 720)
     for i in range(21):
         out = overlay.draw(image, predict(i / 10, 1, alone=2))
@@ -134,7 +134,7 @@ def test_comparison_has_one_lane_for_each_side() -> None:
 
 
 def test_flips_are_counted_for_both_sides() -> None:
-    """Changes of the top label are counted, with memory and for each frame alone."""
+    """Changes of the most probable label are counted with memory and from each frame alone."""
     overlay, image = drawer(()), grey(160, 120)
     for i in range(10):
         overlay.draw(image, predict(i / 10, i // 5, alone=i % 2))
@@ -142,7 +142,7 @@ def test_flips_are_counted_for_both_sides() -> None:
 
 
 def test_repeated_frame_does_not_count_twice() -> None:
-    """A frame of the same time as the one before changes neither flips nor history."""
+    """A repeated frame changes neither the flips nor the timeline."""
     overlay, image = drawer(), grey(426, 240)
     first = overlay.draw(image, predict(1.0, 0))
     overlay.draw(image, predict(1.0, 1))
@@ -150,8 +150,8 @@ def test_repeated_frame_does_not_count_twice() -> None:
     assert overlay.flips == 0 and overlay.frame_flips == 0
 
 
-def test_time_running_backwards_starts_anew() -> None:
-    """A source that loops draws an empty past, and the jump itself is no flip."""
+def test_a_clock_that_steps_back_clears_the_timeline() -> None:
+    """When the clock steps back, the timeline starts empty, and the jump is not a flip."""
     overlay, image = drawer(), grey(426, 240)
     for i in range(20):
         overlay.draw(image, predict(5 + i / 10, 0))
@@ -162,7 +162,7 @@ def test_time_running_backwards_starts_anew() -> None:
 
 @pytest.mark.parametrize("step", [1 / 30, 1e-6])
 def test_history_is_bounded(step: float) -> None:
-    """However long the stream or dense its frames, and though each flips, the history stays small."""
+    """The history stays small in a long stream in which every frame flips."""
     overlay, image = drawer(()), grey(8, 8)
     predictions = [predict(0, 0), predict(0, 1)]
     for i in range(100_000):
@@ -174,7 +174,7 @@ def test_history_is_bounded(step: float) -> None:
 
 
 def test_below_conf_the_label_is_not_shown() -> None:
-    """An unsure answer shows no label: two different ones look alike, and no class colour is on the strip."""
+    """Below `conf` no label and no class colour is drawn, so two unsure predictions look alike."""
     image = grey(1280, 720)
     unsure = [drawer(("label",), conf=0.9).draw(image, predict(0, top)) for top in (0, 1)]
     sure = [drawer(("label",), conf=0.5).draw(image, predict(0, top)) for top in (0, 1)]
@@ -185,7 +185,7 @@ def test_below_conf_the_label_is_not_shown() -> None:
 
 
 def test_bars_are_as_long_as_the_scores() -> None:
-    """Each bar has its class's colour over a length in proportion to its score."""
+    """The length of each bar is proportional to its score."""
     prediction = Prediction(0, 0.0, 0.0, LABELS, np.float32([0.5, 0.3, 0.2]), np.float32([1, 0, 0]))
     out = drawer(("bars",)).draw(grey(1280, 720), prediction)
     lengths = [(out == class_color(i)).all(axis=2).sum(axis=1).max() for i in range(3)]
@@ -199,7 +199,7 @@ def test_bars_are_as_long_as_the_scores() -> None:
 
 
 def test_rows_keep_their_place() -> None:
-    """While a class stays in the top k its row stays where it is, and a newcomer takes the row that became free."""
+    """A class keeps its row while it is in the top k, and a new class takes the row that became free."""
     labels = tuple(f"class {i}" for i in range(10))
     overlay, image = drawer(("bars",), top_k=3), grey(1280, 720)
 
@@ -217,14 +217,14 @@ def test_rows_keep_their_place() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
 def test_any_number_of_classes(count: int) -> None:
-    """One class, two or a thousand are drawn, whatever top_k is."""
+    """One, two or a thousand classes are drawn with any top_k."""
     labels = tuple(f"class {i}" for i in range(count))
     out = drawer(top_k=20, compare=True).draw(grey(426, 240), predict(0, count - 1, labels=labels))
     assert (out == class_color(count - 1)).all(axis=2).any()
 
 
 def test_long_and_foreign_labels_stay_in_their_card() -> None:
-    """Very long labels, other scripts and line breaks change nothing right of the card."""
+    """Very long labels, other scripts and line breaks do not draw beyond the card."""
     labels = ("a very long label " * 200, "走る\nrunning", "прыжок")
     for top in range(3):
         image = grey(1280, 720)
@@ -233,7 +233,7 @@ def test_long_and_foreign_labels_stay_in_their_card() -> None:
 
 
 def test_shorten_keeps_within_the_width() -> None:
-    """A shortened label is the longest with an ellipsis that fits, and a short one is left alone."""
+    """A label is shortened to the longest text with an ellipsis that fits; a short label is unchanged."""
     label = "standing-on-one-leg"
     for width in (30, 50, 100):
         cut = shorten(label, width, 20)
@@ -243,7 +243,7 @@ def test_shorten_keeps_within_the_width() -> None:
 
 
 def test_time_constants_are_drawn_only_where_known() -> None:
-    """The time constants are drawn for any number of units, and nothing where the cell has none."""
+    """Time constants are drawn for any number of units; without time constants there is no chart."""
     image = grey(1280, 720)
     np.testing.assert_array_equal(drawer(("tau",)).draw(image, predict(0, 0)), image)
     for units in (1, 64, 500):
@@ -252,14 +252,14 @@ def test_time_constants_are_drawn_only_where_known() -> None:
         np.testing.assert_array_equal(out[:, :640], image[:, :640])
 
 
-def test_time_constants_that_are_no_numbers_do_not_fail() -> None:
-    """Infinite, zero and missing time constants are drawn at the ends of the axis."""
+def test_time_constants_that_are_not_finite_are_drawn() -> None:
+    """Infinite, zero and NaN time constants are drawn at the ends of the axis."""
     odd = Prediction(0, 0.0, 0.0, LABELS, np.float32([1, 0, 0]), np.float32([1, 0, 0]), np.float32([0, np.inf, np.nan]))
     assert (drawer(("tau",)).draw(grey(426, 240), odd) != 128).any()
 
 
-def test_the_hidden_state_goes_up_and_down_from_zero() -> None:
-    """Each unit is a bar as long as its value, up above zero and down below; a value beyond 1 is cut."""
+def test_hidden_state_bars_start_at_zero() -> None:
+    """Each unit is a bar up or down from zero, as long as its value, clipped at 1."""
     image = grey(1280, 720)
     np.testing.assert_array_equal(drawer(("state",)).draw(image, predict(0, 0)), image)
 
@@ -280,8 +280,8 @@ def test_the_hidden_state_goes_up_and_down_from_zero() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("compare", [False, True])
-def test_charts_lie_beside_each_other(size: tuple[int, int], compare: bool) -> None:
-    """Time constants and hidden state overlap neither each other nor the cards, and keep within the picture."""
+def test_charts_do_not_overlap(size: tuple[int, int], compare: bool) -> None:
+    """The charts overlap neither each other nor the cards, and lie inside the picture."""
     width, height = size
     scale = Scale.for_picture(height, width)
     wide = round((10 if compare else 13.5) * scale.unit)
@@ -297,8 +297,8 @@ def test_charts_lie_beside_each_other(size: tuple[int, int], compare: bool) -> N
                 assert a.x1 <= b.x0 or b.x1 <= a.x0 or a.y1 <= b.y0 or b.y1 <= a.y0, (a, b)
 
 
-def test_class_colours_are_stable_and_apart() -> None:
-    """The first classes' colours are clearly apart, and every colour is a valid one."""
+def test_class_colours_are_distinct() -> None:
+    """The colours of the first classes are clearly distinct, and every colour is valid."""
     colors = np.array([class_color(i) for i in range(1000)])
     assert colors.min() >= 0 and colors.max() <= 255
     first = colors[:10].astype(float)
@@ -307,7 +307,7 @@ def test_class_colours_are_stable_and_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"parts": ("label", "speed")}, "'speed'"),
         ({"top_k": 0}, "top_k is 0"),
@@ -317,14 +317,14 @@ def test_class_colours_are_stable_and_apart() -> None:
         ({"seconds": float("inf")}, "seconds is inf"),
     ],
 )
-def test_bad_arguments_are_refused_in_one_line(arguments: dict, said: str) -> None:
-    """An argument that cannot be meant is refused with what was got and what is expected."""
+def test_bad_arguments_are_refused_in_one_line(arguments: dict, message: str) -> None:
+    """An impossible argument raises UsageError with the value and what was expected, in one line."""
     with pytest.raises(UsageError, match="expected") as caught:
         Overlay(**arguments)
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_bad_image_is_refused() -> None:
-    """A picture that is not (h, w, 3) uint8 is refused by its shape and type."""
+    """A picture that is not (h, w, 3) uint8 raises UsageError with its shape and type."""
     with pytest.raises(UsageError, match="float32"):
         drawer().draw(np.zeros((240, 320, 3), np.float32), predict(0, 0))

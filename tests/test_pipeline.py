@@ -1,4 +1,4 @@
-"""The one loop: lazy, the same numbers however it is cut, and nothing left behind whatever happens."""
+"""predict and infer: lazy reading, equal numbers for any batch, and no leftovers after errors and interrupts."""
 
 import gc
 import signal
@@ -27,7 +27,7 @@ TICK = Fraction(1, 12800)
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    """The tiny model, its inputs and outputs set so that its labels change from picture to picture."""
+    """Return the tiny model, with inputs and outputs scaled so that its labels change from picture to picture."""
     model = build_model()
     head = model.head
     with torch.inference_mode():
@@ -43,7 +43,7 @@ def model() -> Model:
 
 
 class Faulty(VideoReader):
-    """Gives `count` pictures, then breaks off."""
+    """A reader that yields `count` pictures and then raises SourceError."""
 
     def __init__(self, count: int) -> None:
         super().__init__(ReadWindow())
@@ -60,7 +60,7 @@ class Faulty(VideoReader):
 
 
 class Whole(Faulty):
-    """The same, but ends in good order."""
+    """The same reader, but it ends without an error."""
 
     def pictures(self) -> Iterator[DecodedPicture]:
         for i in range(self.count):
@@ -73,7 +73,7 @@ def reading_threads() -> int:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
-    """No test of this file leaves a reading thread behind."""
+    """Check that no test of this file leaves a reading thread behind."""
     yield
     assert reading_threads() == 0
 
@@ -93,7 +93,7 @@ def times_of(path: Path) -> list[float]:
 
 
 def test_predict_is_lazy_and_keeps_nothing(model: Model) -> None:
-    """An endless source is predicted as it comes; a frame that the user lets go is gone."""
+    """An endless source is predicted frame by frame, and frames that the user drops are freed."""
     kept: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
 
     def frames() -> Iterator[Frame]:
@@ -112,7 +112,7 @@ def test_predict_is_lazy_and_keeps_nothing(model: Model) -> None:
 
 
 def test_predict_reads_no_further_than_its_queue(model: Model) -> None:
-    """From a reader no more is read ahead than the queue and one batch hold."""
+    """At most one queue and one batch of frames are read ahead from a reader."""
     given: list[int] = []
 
     def pictures() -> Iterator[np.ndarray]:
@@ -128,7 +128,7 @@ def test_predict_reads_no_further_than_its_queue(model: Model) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3, 8, 64])
 def test_any_batch_gives_the_same(model: Model, make_video: MakeVideo, batch: int) -> None:
-    """The numbers are the same for any batch, and for a Session that is pushed frame by frame."""
+    """Predictions are equal for any batch, and for a Session that gets frame by frame."""
     path = make_video(pts=[i * 512 + (i % 3) * 100 for i in range(20)])
     session = Session(model)
     with open_video(path) as video:
@@ -137,8 +137,8 @@ def test_any_batch_gives_the_same(model: Model, make_video: MakeVideo, batch: in
     assert np.ptp(scores(one_by_one), axis=0).max() > 0.05  # the numbers do move
 
 
-def test_a_batch_that_cannot_be(model: Model, make_video: MakeVideo) -> None:
-    """A batch, or a number of frames, below 1 is refused."""
+def test_a_batch_below_one_is_refused(model: Model, make_video: MakeVideo) -> None:
+    """A batch or a number of frames below 1 raises UsageError."""
     with pytest.raises(UsageError, match="batch"):
         next(predict(make_video(), model, batch=0))
     with pytest.raises(UsageError, match="max_frames"):
@@ -157,7 +157,7 @@ def test_early_stop(model: Model) -> None:
 
 
 def test_break_and_a_raising_consumer(model: Model) -> None:
-    """The same where the user's loop breaks, or raises."""
+    """The source is closed and threads end when the user's loop breaks or raises."""
     reader = Whole(500)
     for _, prediction in predict(reader, model):
         if prediction.index == 5:
@@ -177,8 +177,8 @@ def test_break_and_a_raising_consumer(model: Model) -> None:
     assert reader.closed and reading_threads() == 0
 
 
-def test_predict_raises_what_the_source_raised(model: Model) -> None:
-    """A source that breaks off raises at its place, after the frames before it."""
+def test_an_error_of_the_source_is_raised_after_its_frames(model: Model) -> None:
+    """A source that breaks off raises its error after the frames before it."""
     reader, taken = Faulty(20), []
     loop = predict(reader, model, batch=1)
     with pytest.raises(SourceError, match="cable"):
@@ -189,7 +189,7 @@ def test_predict_raises_what_the_source_raised(model: Model) -> None:
 
 
 def test_summary(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
-    """The summary counts what a user would count over the records."""
+    """The summary counts what the records contain."""
     path = make_video(pts=range(0, 60 * 2048, 2048))
     predictions = [prediction for _, prediction in predict(path, model)]
     out, lines = tmp_path / "out" / "clip.mp4", tmp_path / "out" / "clip.jsonl"
@@ -209,7 +209,7 @@ def test_summary(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
 
 
 def test_summary_without_outputs(model: Model, make_video: MakeVideo) -> None:
-    """Gaps are counted, and nothing is written that was not asked for."""
+    """Gaps are counted, and no file is written without an output."""
     path = make_video(pts=[0, 512, 512 + 128000, 1024 + 128000])
     before = set(path.parent.iterdir())
     summary = infer(path, model)
@@ -219,14 +219,14 @@ def test_summary_without_outputs(model: Model, make_video: MakeVideo) -> None:
 
 @pytest.mark.parametrize("most", [1, 7, 20, 99])
 def test_max_frames(model: Model, make_video: MakeVideo, tmp_path: Path, most: int) -> None:
-    """No more frames than asked for are predicted and written."""
+    """At most `max_frames` frames are predicted and written."""
     out = tmp_path / "out.mp4"
     summary = infer(make_video(), model, video=out, max_frames=most)
     assert summary.frames == len(times_of(out)) == min(most, 20)
 
 
 def test_max_frames_and_the_memory(model: Model, make_video: MakeVideo) -> None:
-    """The session has seen the frames that were asked for, and no more, whatever the batch."""
+    """With `max_frames` the session sees exactly these frames, for any batch."""
     path, session, other = make_video(), Session(model), Session(model)
     infer(path, model, session=session, max_frames=5, batch=8)
     infer(open_video(path, stop=0.2), model, session=other, batch=1)
@@ -234,8 +234,8 @@ def test_max_frames_and_the_memory(model: Model, make_video: MakeVideo) -> None:
     torch.testing.assert_close(session.state_dict(), other.state_dict(), atol=1e-5, rtol=1e-5)
 
 
-def test_an_interrupt_waits_for_the_frames_in_hand(model: Model, tmp_path: Path) -> None:
-    """A signal that comes while a frame is written waits for those embedded with it: every file holds the same frames.
+def test_an_interrupt_waits_for_the_current_batch(model: Model, tmp_path: Path) -> None:
+    """After a signal while a frame is written, the rest of its batch is written: every file holds the same frames.
 
     The handlers return.
     """
@@ -255,7 +255,7 @@ def test_an_interrupt_waits_for_the_frames_in_hand(model: Model, tmp_path: Path)
 
 
 def test_an_interrupt_while_files_are_finished(model: Model, tmp_path: Path) -> None:
-    """A signal that comes after the last frame does not cost the files; the second one does not wait."""
+    """A signal after the last frame does not lose the files; a second signal ends at once."""
 
     class Late(RecordSink):
         signals = 1
@@ -275,7 +275,7 @@ def test_an_interrupt_while_files_are_finished(model: Model, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_interrupted(model: Model, make_video: MakeVideo, tmp_path: Path, suffix: str) -> None:
-    """Ctrl-C finishes the files: they have their names, play, and hold the frames so far."""
+    """Ctrl-C completes the files: they have their final names, can be played, and hold the frames so far."""
     out, lines = tmp_path / f"out{suffix}", tmp_path / "out.jsonl"
 
     def on_frame(prediction: Prediction) -> None:
@@ -292,7 +292,7 @@ def test_interrupted(model: Model, make_video: MakeVideo, tmp_path: Path, suffix
 
 
 def test_a_source_that_breaks_off(model: Model, tmp_path: Path) -> None:
-    """What was written until then plays, under its temporary name; the error is raised."""
+    """If a source breaks off, the error is raised, and the video so far can be played under its temporary name."""
     reader, lines = Faulty(64), tmp_path / "out.jsonl"
     with pytest.raises(SourceError, match="cable"):
         infer(reader, model, video=tmp_path / "out.mp4", records=[RecordSink(lines)])
@@ -303,14 +303,14 @@ def test_a_source_that_breaks_off(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_source_that_breaks_off_within_a_batch(model: Model, tmp_path: Path) -> None:
-    """Not a frame that was read is lost, though the batch it belongs to was not full."""
+    """Frames before the break are predicted although their batch is not full."""
     with pytest.raises(SourceError, match="cable"):
         infer(Faulty(13), model, video=tmp_path / "out.mp4", batch=8)
     assert len(times_of(tmp_path / "out.part.mp4")) == 13
 
 
 def test_on_frame_that_raises(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
-    """An exception of the user's own leaves nothing behind and comes through."""
+    """An exception in `on_frame` is raised and leaves no file behind."""
 
     def on_frame(prediction: Prediction) -> None:
         if prediction.index == 10:
@@ -323,7 +323,7 @@ def test_on_frame_that_raises(model: Model, make_video: MakeVideo, tmp_path: Pat
 
 
 def test_no_source_leaves_nothing(model: Model, tmp_path: Path) -> None:
-    """Where the source cannot be opened, or the output cannot be meant, no part is left."""
+    """No temporary file is left when the source cannot be opened or the output is impossible."""
     with pytest.raises(SourceError):
         infer(tmp_path / "none.mp4", model, video=tmp_path / "out.mp4", records=[RecordSink(tmp_path / "out.csv")])
     with pytest.raises(UsageError):
@@ -334,7 +334,7 @@ def test_no_source_leaves_nothing(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_window_without_frames(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
-    """A start behind the end of the video writes no video, and one line says so."""
+    """A start after the end of the video writes no video and raises an error of one line."""
     with pytest.raises(SourceError) as error:
         infer(open_video(make_video(), start=99), model, video=tmp_path / "out" / "clip.mp4")
     assert "no frame" in str(error.value) and "\n" not in str(error.value)
@@ -345,7 +345,7 @@ def test_a_window_without_frames(model: Model, make_video: MakeVideo, tmp_path: 
 def test_start_and_stop_cut_the_sound_alike(
     model: Model, make_video: MakeVideo, tmp_path: Path, start: float, stop: float | None
 ) -> None:
-    """Pictures and sound are cut at the same places, and stay in step."""
+    """Pictures and sound are cut at the same times and stay in sync."""
     source, out = make_video(sound=True), tmp_path / "out.mkv"
     infer(open_video(source, start=start, stop=stop), model, video=out)
     expected = [t for t in times_of(source) if t >= start - 1e-6 and (stop is None or t < stop - 1e-6)]
@@ -365,7 +365,7 @@ def test_start_and_stop_cut_the_sound_alike(
 @pytest.mark.parametrize("clock", ["goes on", "starts anew"])
 @pytest.mark.parametrize("step", [0.04, 0.3])
 def test_ten_second_segments(model: Model, tmp_path: Path, clock: str, step: float) -> None:
-    """A feed cut into two files, its memory handed over on disk, gives the predictions of the whole."""
+    """A feed in two segments, with the state saved in between, gives the predictions of the whole feed."""
     frames = [
         Frame(f.image, f.index, f.pts, f.time_base, round(step * 1000)) for f in picture_frames(40, step=step, start=7)
     ]
@@ -387,7 +387,7 @@ def test_ten_second_segments(model: Model, tmp_path: Path, clock: str, step: flo
 
 @pytest.mark.parametrize("clock", ["goes on", "starts anew"])
 def test_ten_second_files(model: Model, make_video: MakeVideo, tmp_path: Path, clock: str) -> None:
-    """The same with real files, through infer."""
+    """Video files in two segments, run by `infer` with a saved state, give the predictions of the whole."""
     whole_file = make_video("whole.mkv", pts=range(0, 30 * 512, 512), codec="ffv1")
     base = 15 * 512 if clock == "goes on" else 0
     with av.open(str(whole_file)) as container:
@@ -415,8 +415,8 @@ def test_ten_second_files(model: Model, make_video: MakeVideo, tmp_path: Path, c
     same(parts, whole)
 
 
-def test_the_memory_never_runs_ahead(model: Model) -> None:
-    """After an early stop within a batch, the session has seen the frames handed out and no others."""
+def test_the_session_has_seen_the_yielded_frames_only(model: Model) -> None:
+    """After an early stop within a batch, the session has seen exactly the frames that were yielded."""
     frames = picture_frames(8)
     session, slow = Session(model), Session(model)
     loop = predict(frames, model, session=session, batch=8)
@@ -429,19 +429,19 @@ def test_the_memory_never_runs_ahead(model: Model) -> None:
 
 
 def test_a_session_of_another_model(model: Model) -> None:
-    """A session that belongs to another model is refused in one line."""
+    """A session of another model raises UsageError."""
     with pytest.raises(UsageError, match="belongs to another model"):
         next(predict(picture_frames(1), model, session=Session(build_model(seed=5))))
 
 
-def test_items_that_are_no_frames(model: Model) -> None:
-    """Arrays where frames are expected are refused with the name of what makes frames of them."""
+def test_items_that_are_not_frames(model: Model) -> None:
+    """Items that are not frames raise UsageError, which names ArrayReader."""
     with pytest.raises(UsageError, match=r"got tuple; expected Frames \(ArrayReader"):
         next(predict([(0.0, picture(0))], model))
 
 
-def test_the_summary_and_the_picture_count_alike(model: Model, tmp_path: Path) -> None:
-    """Repeated frames and a clock that starts anew are no flips, in the summary as on the overlay."""
+def test_summary_and_overlay_count_the_same_flips(model: Model, tmp_path: Path) -> None:
+    """Neither the summary nor the overlay counts repeated frames and restarted clocks as flips."""
     times = (0, 40, 40, 80, 120, 10, 50, 90)
     frames = [Frame(picture(i * 7), i, pts, Fraction(1, 1000)) for i, pts in enumerate(times)]
 
@@ -459,7 +459,7 @@ def test_the_summary_and_the_picture_count_alike(model: Model, tmp_path: Path) -
 
 
 def test_sound_of_a_transport_stream(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
-    """AAC framed as MPEG-TS carries it is copied packet by packet into MP4, and still decodes."""
+    """AAC from MPEG-TS is copied packet by packet into MP4 and can be decoded there."""
     source = make_video("clip.ts", sound=True)
     infer(source, model, video=tmp_path / "out.mp4")
 
@@ -473,7 +473,7 @@ def test_sound_of_a_transport_stream(model: Model, make_video: MakeVideo, tmp_pa
 
 
 def test_one_overlay_serves_several_streams(model: Model, make_video: MakeVideo, tmp_path: Path) -> None:
-    """An overlay given to two calls draws both as a new one would: nothing of the first stream is left in it."""
+    """An overlay that is used for two streams draws the second as a new overlay would."""
     clip, overlay = make_video(), Overlay(("label", "timeline"), compare=True)
     for name in ("first.mkv", "second.mkv"):
         infer(clip, model, video=tmp_path / name, overlay=overlay)

@@ -1,4 +1,4 @@
-"""One stream's memory: true times, gaps, repeats, and going on where another left off."""
+"""Session: true times, gaps, repeated frames, saved states and errors."""
 
 import logging
 from dataclasses import replace
@@ -21,8 +21,8 @@ def at(frame: Frame, time: float) -> Frame:
     return replace(frame, pts=round(time * 1000), time_base=Fraction(1, 1000))
 
 
-def test_whole_chunked_and_one_by_one_are_the_same(model):
-    """A stream pushed whole, in chunks and frame by frame gives the same predictions."""
+def test_any_chunking_gives_the_same_predictions(model):
+    """A stream pushed at once, in chunks or frame by frame gives the same predictions."""
     frames = picture_frames(12)
     whole = scores(Session(model).push_many(frames))
     session = Session(model)
@@ -34,7 +34,7 @@ def test_whole_chunked_and_one_by_one_are_the_same(model):
 
 
 def test_streams_do_not_share_a_memory(model):
-    """Two sessions of one model, pushed by turns, give what each gives alone."""
+    """Two sessions of one model, pushed alternately, give the predictions that each gives alone."""
     a, b = picture_frames(6), picture_frames(6)[::-1]
     b = [at(frame, 0.04 * i) for i, frame in enumerate(b)]
     alone = scores(Session(model).push_many(a)), scores(Session(model).push_many(b))
@@ -44,8 +44,8 @@ def test_streams_do_not_share_a_memory(model):
     np.testing.assert_allclose(scores([p for _, p in pairs]), alone[1], atol=1e-5)
 
 
-def test_predictions_carry_true_times_and_proper_probabilities(model):
-    """A prediction has its frame's index and time, the seconds passed, and scores that sum to 1."""
+def test_predictions_have_true_times_and_probabilities(model):
+    """A prediction has its frame's index and time, the elapsed seconds, and scores that sum to 1."""
     frames = [at(frame, t) for frame, t in zip(picture_frames(4), (0.0, 0.1, 0.5, 0.53), strict=True)]
     predictions = Session(model).push_many(frames)
     assert [p.index for p in predictions] == [0, 1, 2, 3]
@@ -57,8 +57,8 @@ def test_predictions_carry_true_times_and_proper_probabilities(model):
     assert predictions[0].time_constants.dtype == predictions[0].hidden_state.dtype == np.float32
 
 
-def test_the_hidden_state_is_that_of_the_memory(model):
-    """The last prediction's hidden state is what the session holds, and each frame has its own."""
+def test_predictions_have_their_own_hidden_state(model):
+    """Each prediction has its own hidden state; the last one equals the session's state."""
     session = Session(model)
     predictions = session.push_many(picture_frames(5))
     np.testing.assert_allclose(predictions[-1].hidden_state, session.state_dict()["cell"][0], atol=1e-6)
@@ -67,13 +67,13 @@ def test_the_hidden_state_is_that_of_the_memory(model):
 
 @pytest.mark.parametrize("cell", ["gru", "none"])
 def test_a_cell_without_time_constants(cell):
-    """Of a cell without time constants a prediction has the hidden state alone."""
+    """With a cell without time constants, a prediction has a hidden state only."""
     prediction = Session(build_model(cell=cell)).push(picture_frames(1)[0])
     assert prediction.time_constants is None and prediction.hidden_state.shape == (6,)
 
 
 def test_a_head_without_a_hidden_state(model, monkeypatch):
-    """Where the cell's outputs have no width a prediction has None in their place."""
+    """If the cell has no outputs, `hidden_state` is None."""
     forward = type(model.head).forward
 
     def without(head, *arguments):
@@ -85,7 +85,7 @@ def test_a_head_without_a_hidden_state(model, monkeypatch):
 
 
 def test_a_repeated_frame_does_not_step_the_memory(model):
-    """Pushing a frame again changes no later prediction, and is counted."""
+    """A repeated frame does not change later predictions and is counted."""
     frames = picture_frames(6)
     plain = scores(Session(model).push_many(frames))
     session = Session(model)
@@ -95,8 +95,8 @@ def test_a_repeated_frame_does_not_step_the_memory(model):
     np.testing.assert_allclose(scores(repeated[:4] + repeated[6:])[[0, 1, 2, 4, 5]], plain[[0, 1, 2, 4, 5]], atol=1e-5)
 
 
-def test_time_running_backwards_is_clamped_counted_and_warned_of_once(model, caplog):
-    """A time before the last is no step; the clock starts anew there; one warning is logged."""
+def test_a_clock_that_steps_back_steps_by_zero_and_warns_once(model, caplog):
+    """When the clock steps back, the step is 0, the new time counts from there, and one warning is logged."""
     times = (0.0, 0.1, 5.0, 0.2, 0.3, 0.1)
     session = Session(model, max_gap=10)
     with caplog.at_level(logging.WARNING):
@@ -108,7 +108,7 @@ def test_time_running_backwards_is_clamped_counted_and_warned_of_once(model, cap
 
 @pytest.mark.parametrize(("policy", "dt"), [("decay", 20.0), ("carry", 2.0), ("reset", 1.0)])
 def test_gaps_follow_the_policy(model, policy, dt):
-    """A gap is counted, and steps by its true length, by no more than max_gap, or starts anew."""
+    """A gap is counted, and steps by its true length, by at most max_gap, or resets the memory."""
     frames = [at(f, t) for f, t in zip(picture_frames(4), (0.0, 0.04, 20.04, 20.08), strict=True)]
     session = Session(model, max_gap=2.0, gap_policy=policy)
     predictions = session.push_many(frames)
@@ -120,8 +120,8 @@ def test_gaps_follow_the_policy(model, policy, dt):
 
 
 @pytest.mark.parametrize("clock", ["goes on", "starts again"])
-def test_segments_give_what_the_whole_gives(model, tmp_path, clock):
-    """With the memory saved and loaded between them, segments of one feed give the whole's predictions."""
+def test_segments_give_the_predictions_of_the_whole(model, tmp_path, clock):
+    """Segments of a feed give the predictions of the whole if the state is saved and loaded between them."""
     base = Fraction(1, 1000)
     frames = [replace(f, time_base=base, duration=40) for f in picture_frames(10)]
     whole = scores(Session(model).push_many(frames))
@@ -137,14 +137,14 @@ def test_segments_give_what_the_whole_gives(model, tmp_path, clock):
 
 
 def test_a_state_of_another_model_is_refused(model, tmp_path):
-    """A memory saved with another model is refused in one line."""
+    """A state saved with another model raises ModelError."""
     Session(model).save(tmp_path / "state")
     with pytest.raises(ModelError, match="was written with another model"):
         Session(build_model(seed=1)).load(tmp_path / "state")
 
 
 def test_a_damaged_or_foreign_state_is_refused(model, tmp_path):
-    """A state that is missing, cut short, or another kind of file is refused in one line."""
+    """A state that is missing, truncated, or another kind of file raises ModelError."""
     with pytest.raises(ModelError, match="missing or cut short"):
         Session(model).load(tmp_path / "nowhere")
     Session(model).save(tmp_path / "state")
@@ -160,8 +160,8 @@ def test_a_damaged_or_foreign_state_is_refused(model, tmp_path):
         Session(model).load_state_dict({})
 
 
-def test_reset_forgets(model):
-    """After a reset the stream starts anew."""
+def test_reset_starts_from_scratch(model):
+    """After a reset, predictions are those of a new session."""
     frames = picture_frames(5)
     session = Session(model)
     first = scores(session.push_many(frames))
@@ -171,16 +171,16 @@ def test_reset_forgets(model):
 
 @pytest.mark.parametrize("options", [{"max_gap": 0}, {"max_gap": float("nan")}, {"gap_policy": "forget"}])
 def test_impossible_options_are_refused(model, options):
-    """A gap that is not positive or an unknown policy is refused with what was expected."""
+    """A max_gap that is not positive or an unknown policy raises UsageError."""
     with pytest.raises(UsageError, match="expected"):
         Session(model, **options)
 
 
-def test_no_frames_are_no_predictions(model):
-    """Pushing nothing gives nothing."""
+def test_no_frames_give_no_predictions(model):
+    """Pushing no frames returns an empty list."""
     assert Session(model).push_many([]) == []
 
 
-def test_no_embeddings_are_no_predictions(model):
-    """Pushing no embeddings gives nothing."""
+def test_no_embeddings_give_no_predictions(model):
+    """Pushing no embeddings returns an empty list."""
     assert Session(model).push_embeddings([], torch.zeros(0, model.backbone.dim)) == []

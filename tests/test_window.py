@@ -1,4 +1,4 @@
-"""`liquidvision webcam`: its window on a real display (Xvfb), what is drawn in it, what is said without one."""
+"""The window of `liquidvision webcam`: its content, its keys on a real display (Xvfb), and no display."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from liquidvision.rendering.window import BACKGROUND, RED, StatusLine, check_dis
 
 NEEDED = ("Xvfb", "xdotool")
 needs_display = pytest.mark.skipif(
-    not all(map(shutil.which, NEEDED)), reason=f"needs {' and '.join(NEEDED)}, which are not here"
+    not all(map(shutil.which, NEEDED)), reason=f"needs {' and '.join(NEEDED)}, which are not installed"
 )
 TITLE = "liquidvision · clip"
 PATIENCE = 60.0  # seconds: a machine may be busy
@@ -30,7 +30,7 @@ KEYS = (("space", "pause"), ("q", "quit"))
 @pytest.mark.parametrize("size", [(640, 480), (1280, 756), (64, 64), (300, 900), (1920, 200)], ids=str)
 @pytest.mark.parametrize("picture", [(64, 48), (48, 64), (1920, 1080), (3, 3)], ids=str)
 def test_every_window_is_filled(size: tuple[int, int], picture: tuple[int, int]) -> None:
-    """Whatever the sizes of picture and window, it is filled, with the picture in its own proportions."""
+    """The window is filled for any sizes of picture and window, and the picture keeps its proportions."""
     image = np.full((picture[1], picture[0], 3), 200, np.uint8)
     canvas = compose_window(image, 1.0, *size, StatusLine("with memory", "h: help", True, KEYS))
     assert canvas.shape == (size[1], size[0], 3) and canvas.dtype == np.uint8
@@ -41,19 +41,19 @@ def test_every_window_is_filled(size: tuple[int, int], picture: tuple[int, int])
     assert wide == size[0] or tall > size[1] * 0.6
 
 
-def test_pixels_that_are_no_squares() -> None:
-    """A picture whose pixels are wide is shown as wide as it is meant."""
+def test_pixels_that_are_not_square() -> None:
+    """A picture with wide pixels is shown in its display proportions."""
     canvas = compose_window(np.full((100, 100, 3), 200, np.uint8), 2.0, 640, 480, StatusLine("", ""))
     rows, columns = np.nonzero((canvas == 200).all(axis=2))
     assert np.ptp(columns) / np.ptp(rows) == pytest.approx(2, abs=0.02)
 
 
-def test_the_line_and_the_keys() -> None:
-    """A recording has its red dot, the list of keys lies over the picture, and nothing else covers it."""
+def test_status_line_and_key_list() -> None:
+    """Recording draws a red dot, the list of keys covers part of the picture, and nothing else does."""
     image = np.full((480, 640, 3), 200, np.uint8)
 
-    def drawn(said: StatusLine, color: tuple[int, int, int]) -> int:
-        return int((compose_window(image, 1.0, 640, 520, said) == color).all(axis=2).sum())
+    def drawn(status: StatusLine, color: tuple[int, int, int]) -> int:
+        return int((compose_window(image, 1.0, 640, 520, status) == color).all(axis=2).sum())
 
     plain, dotted = StatusLine("left", "right"), StatusLine("left", "right", recording=True)
     assert drawn(plain, RED) == 0 < drawn(dotted, RED)
@@ -65,10 +65,10 @@ def test_the_line_and_the_keys() -> None:
     assert drawn(plain._replace(keys=KEYS), BACKGROUND) > drawn(plain, BACKGROUND)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a display is told by the environment on Linux alone")
+@pytest.mark.skipif(sys.platform != "linux", reason="the display is an environment variable on Linux only")
 @pytest.mark.parametrize("display", [None, ":4711"])
 def test_without_a_display(run: Run, monkeypatch: pytest.MonkeyPatch, display: str | None) -> None:
-    """Where there is no display, or none that answers, one line says to use the page, and nothing crashes."""
+    """Without a display that answers, one line recommends --web, and nothing crashes."""
     check_display.cache_clear()
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
@@ -97,7 +97,7 @@ def display() -> Iterator[str]:
 
 
 class Desk:
-    """A webcam command that shows clip.mp4 on a display, and hands to use it. A context manager."""
+    """Run a webcam command that shows clip.mp4 on a display, and press its keys. A context manager."""
 
     def __init__(self, display: str, folder: Path, *arguments: str | Path) -> None:
         self.environment = {**os.environ, "DISPLAY": display, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -112,7 +112,7 @@ class Desk:
         self.window = self.until(lambda: self.do("search", "--onlyvisible", "--name", TITLE).split()[:1])[0]
 
     def do(self, *arguments: str) -> str:
-        """What xdotool says."""
+        """Run xdotool and return its output."""
         return subprocess.run(["xdotool", *arguments], env=self.environment, capture_output=True, text=True).stdout
 
     def press(self, key: str) -> None:
@@ -121,7 +121,7 @@ class Desk:
         self.do("key", key)
 
     def until(self, there: Callable[[], Any]) -> Any:
-        """What `there` gives, as soon as it gives anything."""
+        """Return the result of `there` as soon as it is not empty."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             if found := there():
@@ -132,7 +132,7 @@ class Desk:
         raise AssertionError("it did not come")
 
     def shut(self) -> None:
-        """Press the window's own button, as a window manager does: by a message that asks it to close."""
+        """Ask the window to close by a message, as the close button of a window manager does."""
         x = CDLL("libX11.so.6")
         x.XOpenDisplay.restype, x.XInternAtom.restype = c_void_p, c_ulong
         x.XInternAtom.argtypes, x.XSync.argtypes = [c_void_p, c_char_p, c_long], [c_void_p, c_long]
@@ -152,15 +152,15 @@ class Desk:
         self.process.communicate()
 
     def left(self) -> str:
-        """What it said when it had ended by itself."""
+        """Return the output of the command after it has ended."""
         out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0 and not err, err
         return out
 
 
 @needs_display
-def test_a_window_obeys_keys(display: str, tmp_path: Path, make_video, model_folder: Path) -> None:
-    """In a real window v records and stops, and q quits: the recording is there, and told of."""
+def test_keys_record_and_quit(display: str, tmp_path: Path, make_video, model_folder: Path) -> None:
+    """In a real window, v starts and stops a recording and q quits; the recording exists and is reported."""
     video = make_video(pts=range(0, 1500 * 512, 512))
     with Desk(display, tmp_path, "--source", video, "-m", model_folder, "-o", "mine") as desk:
         desk.press("v")
@@ -175,7 +175,7 @@ def test_a_window_obeys_keys(display: str, tmp_path: Path, make_video, model_fol
 
 @needs_display
 def test_closing_the_window_ends_it(display: str, tmp_path: Path, make_video, model_folder: Path) -> None:
-    """The window's own button ends it."""
+    """The close button ends the command."""
     video = make_video(pts=range(0, 1500 * 512, 512))
     with Desk(display, tmp_path, "--source", video, "-m", model_folder) as desk:
         desk.shut()
