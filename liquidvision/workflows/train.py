@@ -18,6 +18,7 @@ from liquidvision.training.tensorboard import TensorBoardLog
 from liquidvision.training.trainer import EpochRow
 from liquidvision.workflows.backbone_options import format_nodes, load_backbone, parse_taus
 from liquidvision.workflows.evaluation_result import Evaluation
+from liquidvision.workflows.folder_lock import LOCK_FILE, lock_model_folder
 from liquidvision.workflows.jobs import TrainJob
 from liquidvision.workflows.prepare_clips import embedding_threads, prepare_clips
 from liquidvision.workflows.progress import ProgressListener
@@ -104,7 +105,8 @@ def train(
         The model and its evaluation.
 
     Raises:
-        UsageError: data or options that cannot be used, or a folder that already exists.
+        UsageError: data or options that cannot be used, or a folder that already exists, or into which another
+            training is writing.
         SourceError: none of the videos can be read.
         SinkError: the model folder or the cache cannot be written.
         WeightsError, ModelError: the backbone cannot be loaded.
@@ -144,8 +146,11 @@ def train(
 def run_train(job: TrainJob, listener: ProgressListener | None = None) -> TrainResult:
     """Run a training from its description; see `train` for the options and errors."""
     listener = listener or ProgressListener()
-    check_model_folder(job)
+    if not job.out.is_dir():
+        check_model_folder(job)
     with ExitStack() as stack:
+        stack.enter_context(lock_model_folder(job.out))
+        check_model_folder(job)
         scalars = stack.enter_context(closing(TensorBoardLog(job.out))) if job.tensorboard else None
         dataset = read_dataset(job.data, background=job.background)
         taus = TAUS if job.traces is None else parse_taus(job.traces)
@@ -179,10 +184,15 @@ def plan_training(
     return replace(plan, recipe=recipe, folds=job.folds, seeds=job.seeds, views=views)
 
 
+def holds_result(file: Path) -> bool:
+    """Return whether a file of a model folder is more than what a killed training may leave."""
+    return file.suffix != ".part" and file.name != LOCK_FILE
+
+
 def check_model_folder(job: TrainJob) -> None:
     """Raise UsageError where the model folder already holds files that may not be replaced."""
     out = job.out
-    taken = out.exists() and (not out.is_dir() or any(file.suffix != ".part" for file in out.iterdir()))
+    taken = out.exists() and (not out.is_dir() or any(holds_result(file) for file in out.iterdir()))
     begun = any((out / name).is_file() for name in (STATE_FILE, CONFIG_FILE))
     if not taken or job.exist_ok or (job.resume and begun):
         return
