@@ -121,7 +121,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
     """Return a function that writes a tiny video and returns its path.
 
     Its keywords: name; pts, the frames' ticks; time_base, seconds per tick; size, (width, height); codec; sound,
-    whether to add a second of AAC.
+    whether to add a second of AAC; first, the number of its first `picture`.
     """
 
     def make(
@@ -132,6 +132,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
         size: tuple[int, int] = (64, 48),
         codec: str = "libx264",
         sound: bool = False,
+        first: int = 0,
     ) -> Path:
         path = tmp_path / name
         with av.open(str(path), "w") as container:
@@ -140,7 +141,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
             stream.time_base = stream.codec_context.time_base = time_base
             audio = container.add_stream("aac", rate=16000, layout="mono") if sound else None
             for i, tick in enumerate(pts):
-                frame = av.VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
+                frame = av.VideoFrame.from_ndarray(picture(first + i, *size), format="rgb24")
                 frame.pts, frame.time_base = tick, time_base
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))

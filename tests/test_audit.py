@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 from commands import one_line
+from conftest import picture
 
 from liquidvision.data.audit import AuditReport, ClassExtent, audit_dataset
 from liquidvision.data.dataset import Dataset, Interval
@@ -27,7 +28,7 @@ def build(make_video, tmp_path) -> Build:
 
     def build(text: str, **frames: int) -> Path:
         for name, count in frames.items():
-            make_video(f"{name}.mp4", pts=range(0, count * STEP, STEP))
+            make_video(f"{name}.mp4", pts=range(0, count * STEP, STEP), first=1000 * ord(name[0]))
         path = tmp_path / "data.csv"
         path.write_text(text)
         return path
@@ -216,6 +217,92 @@ def test_the_same_content_with_other_intervals(build, tmp_path):
     assert texts(audit_dataset(read_dataset(path))) == [
         ("a.mp4", "the same content as b.mp4, which is annotated differently")
     ]
+
+
+def encode_again(source: Path, target: Path, *, size: tuple[int, int], codec: str, rate: int = 25) -> None:
+    """Write a worse copy of a video in another size, codec and container, at another frame rate."""
+    with av.open(str(source)) as container, av.open(str(target), "w") as output:
+        stream = output.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        stream.bit_rate = 200_000
+        shown = -1
+        for frame in container.decode(video=0):
+            number = int(frame.time * rate + 0.5)
+            if number == shown:
+                continue
+            small = frame.reformat(*size, format="yuv420p")
+            small.pts, small.time_base, shown = number, Fraction(1, rate), number
+            output.mux(stream.encode(small))
+        output.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("copy.mp4", {"codec": "libx264", "size": (64, 48)}),
+        ("copy.mkv", {"codec": "libx264", "size": (32, 24)}),
+        ("copy.avi", {"codec": "mpeg4", "size": (96, 72)}),
+        ("copy.mkv", {"codec": "libx264", "size": (64, 48), "rate": 24}),
+    ],
+)
+def test_copies_that_were_encoded_again(build, tmp_path, name, options):
+    """A copy in another encoding, size, container or frame rate is a warning, if classes or groups differ."""
+    path = build(labelled("a:x:p b:x:p c:y:q d:y:r"), a=50, b=50, c=50, d=50)
+    assert audit_dataset(read_dataset(path)).copies == ()
+    encode_again(tmp_path / "a.mp4", tmp_path / name, **options)
+    path.write_text(f"{path.read_text()}\n{name},y,p")
+    report = audit_dataset(read_dataset(path))
+    assert report.copies == (("a.mp4", name),)
+    assert texts(report) == [("a.mp4", f"looks the same as {name}: here it is x, there y")]
+    path.write_text(path.read_text().replace(f"{name},y,p", f"{name},x,z"))
+    assert texts(audit_dataset(read_dataset(path))) == [
+        ("a.mp4", f"looks the same as {name}: training and test may share it; use one group")
+    ]
+    path.write_text(path.read_text().replace(f"{name},x,z", f"{name},x,p"))
+    assert texts(audit_dataset(read_dataset(path))) == []
+
+
+def test_a_remuxed_copy(build, tmp_path):
+    """The same packets in another container are a warning; an exact copy of the copy is named with it."""
+    path = build(labelled("a:x b:y c:y"), a=50, b=50, c=50)
+    with av.open(str(tmp_path / "a.mp4")) as container, av.open(str(tmp_path / "b.mkv"), "w") as output:
+        stream = output.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                output.mux(packet)
+    path.write_text(path.read_text().replace("b.mp4", "b.mkv"))
+    assert audit_dataset(read_dataset(path)).copies == (("a.mp4", "b.mkv"),)
+    (tmp_path / "c.mp4").write_bytes((tmp_path / "b.mkv").read_bytes())
+    assert audit_dataset(read_dataset(path)).copies == (("b.mkv", "c.mp4"), ("a.mp4", "b.mkv", "c.mp4"))
+
+
+def test_a_copy_in_another_part(build, tmp_path):
+    """A copy in another part of a given split is a warning, also within one group."""
+    path = build("file,label,group,split\na.mp4,x,p,train\nb.mp4,x,p,test\nc.mp4,y,q,train\n", a=50, c=50)
+    encode_again(tmp_path / "a.mp4", tmp_path / "b.mp4", size=(64, 48), codec="libx264")
+    assert audit_dataset(read_dataset(path)).copies == (("a.mp4", "b.mp4"),)
+
+
+def test_other_movement_in_the_same_place_is_no_copy(make_video, tmp_path):
+    """Videos of one scene that move differently are no copies, nor are the two halves of a video."""
+    still = picture(7)
+    for name, step in (("a", 1), ("b", -1)):
+        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for number in range(25):
+                image = still.copy()
+                place = (number if step > 0 else 24 - number) * 2
+                image[20:26, place : place + 6] = 255
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts = number
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    make_video("c.mp4", pts=range(0, 25 * STEP, STEP))
+    make_video("d.mp4", pts=range(0, 25 * STEP, STEP), first=25)
+    (tmp_path / "data.csv").write_text(labelled("a:x b:y c:x d:y"))
+    assert audit_dataset(read_dataset(tmp_path / "data.csv")).copies == ()
 
 
 def test_a_class_that_is_lost(build):

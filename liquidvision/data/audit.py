@@ -9,6 +9,7 @@ import numpy as np
 
 from liquidvision.data.dataset import Clip, Dataset, Interval, sort_intervals
 from liquidvision.data.frame_times import FrameTimes, read_frame_times
+from liquidvision.data.looks import find_alike
 
 ERROR, WARNING = "error", "warning"
 MAX_OVERHANG_SECONDS = 0.1  # of an interval beyond the end of its video: annotations are rounded
@@ -55,7 +56,7 @@ class AuditReport:
         classes: the amount of each class in the usable clips, in the order of the dataset's labels.
         seconds: duration of each usable clip by name, from its first frame to the end of its last.
         frames: number of frames of each usable clip by name.
-        copies: names of clips with the same content that training and test could share.
+        copies: names of clips with the same content, or that look the same, that training and test could share.
     """
 
     problems: tuple[AuditProblem, ...]
@@ -102,8 +103,12 @@ def audit_dataset(dataset: Dataset, *, on_file: Callable[[str], None] = lambda n
             usable.append(fitted)
             problems += [AuditProblem(WARNING, clip.name, text) for text in texts]
         on_file(clip.name)
-    copies = list(find_copies(usable))
-    problems += [AuditProblem(WARNING, same[0].name, describe_copies(*same)) for same in copies]
+    exact = find_same_content(usable)
+    alike = find_same_looks(usable, frames, exact)
+    for copies, how in ((exact, "the same content as"), (alike, "looks the same as")):
+        problems += [
+            AuditProblem(WARNING, same[0].name, describe_copies(how, *same)) for same in copies if may_leak(same)
+        ]
     classes = measure_classes(usable, frames, dataset)
     kept = replace(dataset, clips=tuple(usable))
     if usable:
@@ -115,7 +120,7 @@ def audit_dataset(dataset: Dataset, *, on_file: Callable[[str], None] = lambda n
         classes,
         {name: float(own.end - own.times.min()) for name, own in frames.items()},
         {name: len(own.times) for name, own in frames.items()},
-        tuple(tuple(clip.name for clip in same) for same in copies),
+        tuple(tuple(clip.name for clip in same) for same in (*exact, *alike) if may_leak(same)),
     )
 
 
@@ -180,12 +185,45 @@ def find_overlaps(intervals: Sequence[Interval]) -> Iterator[tuple[Interval, Int
                 yield one, other
 
 
-def find_copies(clips: Sequence[Clip]) -> Iterator[tuple[Clip, ...]]:
-    """Yield clips with the same bytes but different groups or annotations."""
-    for same_size in group_duplicates(clips, lambda clip: clip.path.stat().st_size):
-        for same in group_duplicates(same_size, hash_file):
-            if len({(clip.group, clip.label, clip.intervals) for clip in same}) > 1:
-                yield same
+def find_same_content(clips: Sequence[Clip]) -> list[tuple[Clip, ...]]:
+    """Return the sets of clips with the same bytes."""
+    same_size = group_duplicates(clips, lambda clip: clip.path.stat().st_size)
+    return [same for clips in same_size for same in group_duplicates(clips, hash_file)]
+
+
+def find_same_looks(
+    clips: Sequence[Clip], frames: Mapping[str, FrameTimes], exact: Sequence[Sequence[Clip]]
+) -> list[tuple[Clip, ...]]:
+    """Return the sets of clips that look the same and do not all have the same bytes.
+
+    Args:
+        clips: in the order in which they are reported.
+        frames: of each clip, by its name.
+        exact: the sets of clips with the same bytes. Of those that are annotated alike, one is compared.
+    """
+    content = {clip.name: number for number, same in enumerate(exact) for clip in same}
+    different = {(content.get(clip.name, clip.name), annotation_key(clip)): clip.name for clip in reversed(clips)}
+    wanted = set(different.values())
+    looks = {clip: look for clip in clips if clip.name in wanted and (look := frames[clip.name].look) is not None}
+    compared = list(looks)
+    sets = {clip.name: [clip] for clip in compared}
+    for first, second in find_alike(list(looks.values())):
+        one, other = sets[compared[first].name], sets[compared[second].name]
+        if one is not other:
+            one += other
+            sets |= {clip.name: one for clip in other}
+    found = {id(same): same for same in sets.values() if len({content.get(c.name, c.name) for c in same}) > 1}
+    return [tuple(sorted(same, key=lambda clip: clip.name)) for same in found.values()]
+
+
+def annotation_key(clip: Clip) -> Hashable:
+    """Return what may not differ between copies of a video: group, part, label and intervals."""
+    return clip.group, clip.part, clip.label, clip.intervals
+
+
+def may_leak(same: Sequence[Clip]) -> bool:
+    """Return whether copies of a video are annotated differently, or may be in different parts of a split."""
+    return len({annotation_key(clip) for clip in same}) > 1
 
 
 def group_duplicates(clips: Iterable[Clip], key: Callable[[Clip], Hashable]) -> list[tuple[Clip, ...]]:
@@ -202,13 +240,15 @@ def hash_file(clip: Clip) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def describe_copies(first: Clip, *others: Clip) -> str:
-    """Return what is wrong with clips that have the same bytes."""
-    other = next((o for o in others if (o.label, o.intervals) != (first.label, first.intervals)), None)
-    if other is not None:
-        how = f": here it is {first.label}, there {other.label}" if first.label else ", which is annotated differently"
-        return f"the same content as {other.name}{how}"
-    return f"the same content as {others[0].name}{count_more(others)}: training and test may share it; use one group"
+def describe_copies(how: str, first: Clip, *others: Clip) -> str:
+    """Return what is wrong with clips that are copies; `how` says what they share, before the name of another."""
+    names = join_names([other.name for other in others])
+    if all((other.label, other.intervals) == (first.label, first.intervals) for other in others):
+        return f"{how} {names}: training and test may share it; use one group"
+    if first.label is None:
+        return f"{how} {names}, which {'is' if len(others) == 1 else 'are'} annotated differently"
+    labels = sorted({other.label for other in others if other.label not in (None, first.label)})
+    return f"{how} {names}: here it is {first.label}, there {' and '.join(map(str, labels))}"
 
 
 def measure_classes(

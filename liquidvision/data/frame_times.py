@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from liquidvision.data.looks import Look, LookSampler
 from liquidvision.errors import SourceError
 from liquidvision.video.frame import Frame
 from liquidvision.video.read.open import open_video
@@ -20,12 +21,14 @@ class FrameTimes:
         durations: (n,) seconds for which each frame is shown.
         damaged: number of packets that could not be decoded.
         stride: these are every Nth frame of the video.
+        look: what the video looks like; None if that is not known.
     """
 
     times: np.ndarray
     durations: np.ndarray
     damaged: int
     stride: int = 1
+    look: Look | None = None
 
     @property
     def end(self) -> float:
@@ -45,7 +48,7 @@ class FrameTimes:
 
 
 def read_frame_times(path: Path) -> FrameTimes:
-    """Decode a file to its end and return the times of its frames.
+    """Decode a file to its end and return the times of its frames, and what it looks like.
 
     Raises:
         SourceError: the file is missing or cannot be read.
@@ -56,15 +59,19 @@ def read_frame_times(path: Path) -> FrameTimes:
     with open_video(path) as reader:
         times: list[Fraction] = []
         last: Fraction | None = None
+        sampler = LookSampler()
         for picture in reader.pictures():
             if not times:
                 # Check that its colours can be converted; doing so for every frame would take most of the time.
                 _ = Frame(picture.frame_pixels(), 0, picture.pts, picture.time_base).image
             times.append(picture.pts * picture.time_base - reader.start_time)
+            sampler.see(picture, float(times[-1] - times[0]))
             last = None if picture.duration is None else picture.duration * picture.time_base
         if not times:
             raise SourceError(f"{path.name} holds no frame that can be decoded")
         seconds = np.array([float(time) for time in times])
         steps = np.maximum(np.diff(seconds), 0.0)
         final = float(last) if last is not None else float(np.median(steps)) if len(steps) else 0.0
-        return FrameTimes(seconds, np.append(steps, final), reader.counts.damaged)
+        durations = np.append(steps, final)
+        look = sampler.finish(float((seconds + durations).max() - seconds[0]))
+        return FrameTimes(seconds, durations, reader.counts.damaged, look=look)
