@@ -75,9 +75,10 @@ def describe_info(info: "VideoInfo") -> str:
     turned += ["mirrored"] if info.mirrored else []
     upright = f", {' and '.join(turned)} to be upright" if turned else ""
     aspect = f", pixel aspect {info.pixel_aspect}" if info.pixel_aspect != 1 else ""
+    fields = ", interlaced" if info.interlaced else ""
     lines = [
         f"{info.name}: {length}{frames}",
-        f"  video  {info.codec} {info.pixel_format} {info.width}x{info.height}{aspect}{upright}",
+        f"  video  {info.codec} {info.pixel_format} {info.width}x{info.height}{aspect}{upright}{fields}",
         f"         {rate}{', live' if info.live else ''}",
         *describe_tracks(info),
         f"  sound  {info.audio_codec or ('yes' if info.has_audio else 'none')}",

@@ -82,6 +82,7 @@ class VideoInfo:
         num_frames_from_header: frame count from the header; None where it has none.
         rotation: degrees, counter-clockwise, by which the stored pictures are rotated to be upright.
         mirrored: whether the rotated pictures are then mirrored from left to right.
+        interlaced: whether the stored pictures are made of two fields at different times.
         container: FFmpeg's name of the container; empty where unknown.
         pixel_format: FFmpeg's name of the pixel format; empty where unknown.
         video_tracks: all video tracks of the file, in its order; empty where unknown.
@@ -100,6 +101,7 @@ class VideoInfo:
     num_frames_from_header: int | None = None
     rotation: int = 0
     mirrored: bool = False
+    interlaced: bool = False
     container: str = ""
     pixel_format: str = ""
     audio_codec: str = ""

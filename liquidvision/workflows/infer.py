@@ -197,6 +197,7 @@ def _open_source(job: InferJob, source: str) -> VideoReader:
         hwaccel=job.hwaccel,
         video_track=job.video_track,
         rate=job.rate,
+        deinterlace=job.deinterlace,
     )
 
 

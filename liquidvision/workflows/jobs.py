@@ -30,7 +30,7 @@ class InferJob:
         start, end: the part of each source, in seconds from its beginning.
         vid_stride: use every Nth frame.
         max_frames: stop after this many frames of each source.
-        reader, strict, max_pixels, hwaccel, follow, video_track, rate: see `open_video`.
+        reader, strict, max_pixels, hwaccel, follow, video_track, rate, deinterlace: see `open_video`.
         policy, max_staleness, reconnect, timeout: see `LiveOptions`.
         batch, adaptive: see `infer`.
         jobs: how many sources to run at once. None: all of them where one is live, else 1.
@@ -71,6 +71,7 @@ class InferJob:
     hwaccel: str | None = None
     video_track: int | None = None
     rate: float | None = None
+    deinterlace: str = "auto"
     follow: bool = False
     policy: str = "drop-oldest"
     max_staleness: float | None = None

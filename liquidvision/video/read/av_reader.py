@@ -27,6 +27,7 @@ from liquidvision.video.read.container import (
     video_streams,
 )
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
+from liquidvision.video.read.deinterlace import Deinterlacer
 from liquidvision.video.read.hardware import find_accelerator, to_planar
 from liquidvision.video.read.orientation import AS_STORED, frame_orientation
 from liquidvision.video.read.reader import MAX_PIXELS, DecodedPicture, ReadWindow, VideoReader
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 MICROSECOND = Fraction(1, 1_000_000)
 HTTP_SCHEMES = ("http", "https")  # live if the container states no duration
 MAX_CONSECUTIVE_DAMAGE = 10_000  # broken packets in a row, without a picture between them
+PROGRESSIVE = 1  # libavcodec's number of this order of fields; larger ones are interlaced, 0 is unknown
 SEEK_MARGINS = (0, 2, 10, 60)  # seconds before the start: where a seek has landed too late, it is repeated earlier
 
 
@@ -53,6 +55,7 @@ class AVReader(VideoReader):
         follow: wait for more data at the end of a file.
         hwaccel: kind of GPU to decode with, see `find_accelerator`; None: decode on the CPU.
         video_track: the video track to read, counted from 0; None: see `main_video_stream`.
+        deinterlace: "auto" deinterlaces pictures that are marked as interlaced, "off" none.
 
     Raises:
         UsageError: a URL scheme that is not supported, a GPU that is not available, or no such track.
@@ -70,9 +73,10 @@ class AVReader(VideoReader):
         follow: bool = False,
         hwaccel: str | None = None,
         video_track: int | None = None,
+        deinterlace: str = "auto",
     ) -> None:
         super().__init__(window or ReadWindow())
-        self._video_track = video_track
+        self._video_track, self._deinterlace = video_track, deinterlace == "auto"
         self._source, self._strict, self._max_pixels, self._follow = source, strict, max_pixels, follow
         # FFmpeg crashes if a container is read after or while it is closed.
         self._lock, self._closed = threading.Lock(), False
@@ -153,7 +157,8 @@ class AVReader(VideoReader):
         # AVI stores no pts: FFmpeg fills in the storage order, and only the dts is evenly spaced.
         by_dts = self._container.format.name == "avi"
         self._timestamps = Timestamps(self._stream.guessed_rate, self._time_base, by_dts=by_dts)
-        self._begins_with_key = None
+        self._begins_with_key, self._interlaced = None, False
+        self._deinterlacer = Deinterlacer() if self._deinterlace else None
         self._pictures = self._decode()
         if not self._live:  # a live source must not wait for later pictures
             if self._stream.codec_context.reorder_depth and not by_dts:
@@ -224,6 +229,7 @@ class AVReader(VideoReader):
             num_frames_from_header=stream.frames or None,
             rotation=self._orientation.quarter_turns * 90,
             mirrored=self._orientation.mirrored,
+            interlaced=self._interlaced or stream.codec_context.field_order > PROGRESSIVE,
             container=container.format.name,
             pixel_format=stream.codec_context.pix_fmt or "",
             video_tracks=self._video_tracks,
@@ -244,6 +250,7 @@ class AVReader(VideoReader):
                     return
                 pictures = self._decode_next()
             if pictures is None:
+                yield from map(self._picture, self._deinterlacer.flush() if self._deinterlacer else ())
                 return
             yield from pictures
 
@@ -259,7 +266,7 @@ class AVReader(VideoReader):
             if not self._follow:
                 raise self._source_lost("no data arrived in time") from None
             self._packets = iter(())  # the file has stopped growing; the decoder still holds its last pictures
-            return [self._picture(frame) for frame in self._stream.codec_context.decode(None)]
+            return self._upright(self._stream.codec_context.decode(None))
         except av.error.FFmpegError as error:
             raise self._source_lost(error_reason(error)) from None
         if packet is None:
@@ -269,12 +276,23 @@ class AVReader(VideoReader):
         if packet.is_corrupt:  # the container reports that a part is missing
             self._count_damage(None)
         try:
-            return [self._picture(frame) for frame in packet.decode()]
+            return self._upright(packet.decode())
         except (av.error.InvalidDataError, av.error.PermissionError, av.error.ArgumentError) as error:
             self._count_damage(error)
             return []
         except av.error.FFmpegError as error:
             raise self._source_lost(error_reason(error)) from None
+
+    def _upright(self, frames: list[av.VideoFrame]) -> list[DecodedPicture]:
+        """Return decoded frames as pictures; where they are deinterlaced, those that are ready."""
+        pictures = []
+        for frame in frames:
+            if self._begins_with_key is None:
+                self._begins_with_key = frame.key_frame
+            self._interlaced |= frame.interlaced_frame
+            ready = [frame] if self._deinterlacer is None else self._deinterlacer.push(to_planar(frame))
+            pictures += [self._picture(shown) for shown in ready]
+        return pictures
 
     def _source_lost(self, why: str) -> SourceError:
         """Return the error of a lost source. Raise it from None: PyAV's error contains the URL with its password."""
@@ -286,8 +304,6 @@ class AVReader(VideoReader):
         if frame.is_corrupt:
             self._count_damage(None)
         self._consecutive_damage = 0
-        if self._begins_with_key is None:
-            self._begins_with_key = frame.key_frame
         # PyAV's side data and frame refer to each other, and would stay in memory: look only where something changed.
         if frame.rotation != self._rotation:
             self._rotation, self._orientation = frame.rotation, frame_orientation(frame)

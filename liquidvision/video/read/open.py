@@ -12,6 +12,7 @@ from liquidvision.video.read.names import names_pictures
 from liquidvision.video.read.reader import MAX_PIXELS, LiveOptions, ReadWindow, VideoReader
 
 READERS = ("auto", "av", "opencv")
+DEINTERLACE = ("auto", "off")
 
 
 def open_video(
@@ -28,6 +29,7 @@ def open_video(
     hwaccel: str | None = None,
     video_track: int | None = None,
     rate: float | Fraction | None = None,
+    deinterlace: str = "auto",
 ) -> VideoReader:
     """Open a file, a URL, a camera or a sequence of pictures for reading.
 
@@ -47,6 +49,7 @@ def open_video(
             (the first that works on this machine, if any). What the GPU cannot decode is decoded on the CPU.
         video_track: the video track to read, counted from 0. By default the one that the file marks as default, else
             the largest; still pictures come last.
+        deinterlace: "auto" deinterlaces the pictures that a file marks as interlaced, "off" none.
         rate: pictures per second of a folder of pictures, or of a pattern such as "shots/%05d.jpg".
 
     Returns:
@@ -58,6 +61,8 @@ def open_video(
     """
     if reader not in READERS:
         raise UsageError(f"reader is {reader!r}; expected one of {', '.join(READERS)}")
+    if deinterlace not in DEINTERLACE:
+        raise UsageError(f"deinterlace is {deinterlace!r}; expected one of {', '.join(DEINTERLACE)}")
     window = ReadWindow(start, stop, stride)
     camera = camera_index(source)
     if camera is not None and reader == "av":
@@ -100,6 +105,7 @@ def open_video(
         follow=follow,
         hwaccel=hwaccel,
         video_track=video_track,
+        deinterlace=deinterlace,
     )
     opened = connect(window=window)
     if not opened.info.live or follow:
