@@ -16,7 +16,7 @@ class Prediction:
     Attributes:
         index: the frame's number in its source, from 0.
         time: seconds on the source's own clock.
-        dt: seconds by which the memory was stepped to reach this frame; 0 for a repeated frame.
+        dt: elapsed seconds that the memory's step to this frame used; 0 for a repeated frame.
         labels: the names of the classes, in the order of `scores`.
         scores: (classes,) float32 probabilities with memory of the frames before; they sum to 1.
         frame_scores: (classes,) float32 probabilities from this frame alone, without memory.

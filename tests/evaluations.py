@@ -21,7 +21,7 @@ RIVALS = {
     "gated reset": ("liquid: LTC, gated equilibrium, reset at every frame", -0.09),
     "cfc": ("liquid: CfC", 0.005),
     "gru": ("GRU", 0.01),
-    "none": ("no memory but the traces", -0.03),
+    "none": ("traces only, no cell", -0.03),
     "probe": ("linear probe of each frame", -0.16),
     "ema": ("probe, exponential moving average", -0.11),
     "pooled": ("linear probe of the mean embedding so far", 0.06),

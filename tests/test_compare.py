@@ -15,7 +15,7 @@ from liquidvision.errors import UsageError
 from liquidvision.evaluation import compare as comparing
 from liquidvision.evaluation import crossval
 from liquidvision.evaluation.baselines import BASELINES
-from liquidvision.evaluation.compare import compare_heads, match_parameters
+from liquidvision.evaluation.compare import compare_heads, match_parameters, name_rows
 from liquidvision.evaluation.crossval import Experiment, cross_validate
 from liquidvision.liquid.traces import Layout
 from liquidvision.models.heads.liquid_head import LiquidHeadConfig, make_cell
@@ -56,6 +56,12 @@ def test_the_table_has_every_contestant(table):
     names = [row["name"] for row in table["rows"]]
     assert names == ["gated", "ltc", "cfc", "gru", "lstm", "none", "gated reset", *BASELINES]
     assert table["reference"] == "gated" and (table["folds"], table["seeds"], table["dropped"]) == (3, 2, 0.75)
+
+
+def test_a_cell_without_a_text_is_called_by_its_name():
+    """A new cell can be compared, and be the reference, before the table has a text for it."""
+    names = name_rows(["new", "gru"], "new")
+    assert (names["new"], names["gru"], names["new reset"]) == ("new", "GRU", "new, reset at every frame")
 
 
 def test_memory_wins_where_only_order_distinguishes(table):

@@ -71,7 +71,9 @@ def test_preceding_frames_are_seen_and_not_judged() -> None:
     shown = ExampleSequences([ramp(label, 1, frames=80, lead=60) for label in LABELS], LABELS)
     for sequence, example in zip(shown, shown.alone, strict=True):
         free = sequence.targets == UNLABELLED
-        assert int(free.sum()) == 7 + 12  # of one second each, at 0.08 s a frame: of 13 every other one, and all 12
+        assert (
+            int(free.sum()) == 7 + 12
+        )  # the last second of the other example (13 frames, thinned to 7) and of the lead (12)
         assert not bool(free[19:].any()) and torch.equal(sequence.embeddings[19:], example.embeddings)
         assert bool((sequence.times.diff() > 0).all()) and len(example) == 80
     quick = [Example(label, torch.zeros(300, 6), torch.arange(300).double() / 300 - 0.5) for label in LABELS]
@@ -96,12 +98,12 @@ def test_frames_without_a_target_weigh_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "labels", "reason"),
+    ("parts", "labels", "message"),
     [([ramp("rises", 0)], ("rises",), "two or more"), ([ramp("rises", 0)], LABELS, "falls has no examples")],
 )
-def test_missing_classes_are_refused(parts: list[Example], labels: tuple[str, ...], reason: str) -> None:
+def test_missing_classes_are_refused(parts: list[Example], labels: tuple[str, ...], message: str) -> None:
     """A single class, or a class without an example, is refused."""
-    with pytest.raises(UsageError, match=reason):
+    with pytest.raises(UsageError, match=message):
         teach(LAYOUTS, parts, labels, seconds=1.0)
 
 

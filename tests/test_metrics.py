@@ -47,7 +47,7 @@ def test_counts_and_the_label_are_served(model: Model) -> None:
         with metrics.watch(Source(), session) as watched:
             predictions = session.push_many(picture_frames(3))
             for prediction in predictions:
-                watched.count(prediction)
+                watched.record(prediction)
             status, text = ask(port, "/metrics")
         assert "liquidvision" not in ask(port, "/metrics")[1]
     assert status == 200
@@ -68,11 +68,11 @@ def test_health(model: Model) -> None:
         assert ask(port, "/health")[0] == 200
         threading.Event().wait(0.4)
         assert ask(port, "/health")[0] == 503
-        a.count(prediction)
+        a.record(prediction)
         assert ask(port, "/health")[0] == 200
         with metrics.watch(Source(), session):
             threading.Event().wait(0.4)
-            a.count(prediction)
+            a.record(prediction)
             assert ask(port, "/health")[0] == 503
         assert ask(port, "/health")[0] == 200
 

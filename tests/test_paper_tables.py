@@ -74,7 +74,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_paper_splits_have_their_sizes(tiny):
-    """Windows by part are counted as the authors' code counts them, to the fraction rounded down."""
+    """Windows by part are counted as the authors' code counts them, rounded down."""
     expected = {
         # 130 rows: 4 windows and 3 halves between them, in each of 7 recordings
         ("gesture", "paper"): ((38, 32), (4, 32), (7, 32)),
@@ -101,7 +101,7 @@ def test_leak_free_parts_share_no_row(tiny, name, protocol):
 
 @pytest.mark.parametrize(("name", "protocol"), LEAKY)
 def test_the_papers_leaks_are_counted(tiny, name, protocol):
-    """Where windows overlap and are dealt at random, rows of validation are training rows too."""
+    """Where windows overlap and are assigned at random, rows of validation are training rows too."""
     assert load(name, protocol, "raw", tiny).shared("valid", "train") > 0
 
 
@@ -223,7 +223,7 @@ def test_finished_runs_are_not_run_again(tiny, tmp_path, monkeypatch, capsys):
 
 
 def test_a_torn_line_costs_one_run(tmp_path):
-    """What a crash cut short is passed over, and the next record has a line of its own."""
+    """A record truncated by a crash is skipped, and the next record starts on a new line."""
     path = tmp_path / "results.jsonl"
     append(path, {"a": 1})
     with path.open("a") as file:

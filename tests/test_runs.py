@@ -36,7 +36,7 @@ def test_a_run_reaches_to_the_next_frame() -> None:
 
 def test_a_run_ends_at_a_gap() -> None:
     """A run does not reach over a gap, and the same label after it is a new run and no flip."""
-    tracker = tracked((0, 1), (0.5, 1), (9, 1), (9.5, 1), max_gap=1.0)
+    tracker = tracked((0, 1), (0.5, 1), (9, 1), (9.5, 1), hold_seconds=1.0)
     assert list(tracker.runs) == [LabelRun(0, 0.5, 1), LabelRun(9, 9.5, 1)] and tracker.flips == 0
 
 

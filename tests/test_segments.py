@@ -143,9 +143,9 @@ def test_matches_equal_the_reference(first: list[int], second: list[int]) -> Non
 def test_flips_beyond_those_of_the_truth() -> None:
     """Flips are changes beyond those of the truth; a calmer prediction has none."""
     truth = np.array([0, 0, 1, 1, 1])
-    assert segments.count_flips(truth, np.array([0, 1, 0, 1, 2])) == 3
-    assert segments.count_flips(truth, truth) == 0
-    assert segments.count_flips(truth, np.zeros(5, int)) == 0
+    assert segments.count_excess_flips(truth, np.array([0, 1, 0, 1, 2])) == 3
+    assert segments.count_excess_flips(truth, truth) == 0
+    assert segments.count_excess_flips(truth, np.zeros(5, int)) == 0
 
 
 def test_onset_delays_by_hand() -> None:

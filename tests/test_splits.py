@@ -48,14 +48,16 @@ some_clips = st.lists(
 def test_a_split_keeps_groups_whole_and_training_complete(clips, seed):
     """Each clip is in one part and no group in two; no part is empty; training has every class."""
     data = dataset(clips)
-    has = [{label for group, label in clips if group == own} for own in sorted({group for group, _ in clips})]
-    rests = (
-        len(has) - n
-        for n in range(1, len(has) + 1)
-        for some in combinations(has, n)
-        if set().union(*some) == set(data.labels)
+    names = sorted({group for group, _ in clips})
+    labels_by_group = [{label for group, label in clips if group == name} for name in names]
+    # Numbers of groups left for validation and test if the others cover every class.
+    remaining = (
+        len(names) - n
+        for n in range(1, len(names) + 1)
+        for training in combinations(labels_by_group, n)
+        if set().union(*training) == set(data.labels)
     )
-    if max(rests) < 2:
+    if max(remaining) < 2:
         with pytest.raises(UsageError):
             split_dataset(data, seed=seed)
         return
@@ -143,7 +145,7 @@ def test_many_videos_come_out_even():
     assert [table(data, names) for names in make_folds(data, 5)] == [{"fight": 24, "calm": 24}] * 5
 
 
-def test_people_of_unequal_diligence():
+def test_groups_of_unequal_size():
     """If every person shows every class, each part has a person, and test gets the larger of the two small ones."""
     counts = {"ann": 40, "bob": 30, "cat": 8, "dan": 1}
     data = dataset([(person, "ab"[i % 2]) for person, count in counts.items() for i in range(count)])
@@ -204,12 +206,12 @@ def test_other_parts():
 
 def test_too_little_to_split():
     """Too few groups, or too many needed for training, are refused in one line."""
-    for data, told in (
+    for data, message in (
         (videos(a=1, b=1), "there are 2 groups; expected at least 3"),
         (replace(videos(a=1, b=1), grouped=False), "there are 2 videos; expected at least 3"),
         (videos(a=1, b=1, c=2), "training needs 3 of 4 groups to have all 3 classes"),
     ):
-        with pytest.raises(UsageError, match=told) as caught:
+        with pytest.raises(UsageError, match=message) as caught:
             split_dataset(data)
         assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="folds is 1; expected 2"):
@@ -230,8 +232,8 @@ def test_a_split_is_kept(tmp_path):
     path = tmp_path / "split.json"
     path.write_bytes(made.encode())
     assert read_split(path) == made
-    told = json.loads(path.read_text(encoding="utf-8"))
-    assert {key: told[key] for key in ("format", "version", "seed", "by")} == {
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    assert {key: saved[key] for key in ("format", "version", "seed", "by")} == {
         "format": "liquidvision-split",
         "version": 1,
         "seed": 3,
@@ -255,7 +257,7 @@ def test_a_clip_is_found_by_its_content():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "split"),
         ("[]", "split"),
@@ -268,11 +270,11 @@ def test_a_clip_is_found_by_its_content():
         ),
     ],
 )
-def test_a_damaged_split(tmp_path, text, told):
+def test_a_damaged_split(tmp_path, text, message):
     """A file that is no split, has another version, or has a clip in two parts is refused in one line."""
     path = tmp_path / "split.json"
     path.write_text(text)
-    with pytest.raises(ModelError, match=told) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         read_split(path)
     assert "\n" not in str(caught.value)
 

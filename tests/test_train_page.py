@@ -15,7 +15,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The arguments of each liquidvision command that the page shows, but for those that wait for a person."""
+    """The arguments of each liquidvision command that the page shows, except interactive ones."""
     lines = [shlex.split(line, comments=True) for block in blocks(page, "sh") for line in block.splitlines()]
     return [words[1:] for words in lines if words[:1] == ["liquidvision"] and words[1] != "webcam"]
 

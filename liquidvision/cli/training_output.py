@@ -83,30 +83,30 @@ class TrainingOutput(ProgressListener):
     def print_comparison(self, evaluation: Mapping[str, Any]) -> None:
         """Print the comparison of an evaluation, if it has one."""
         if evaluation.get("compare"):
-            self.print_table(comparison_layout(evaluation["compare"]))
+            self.print_table(comparison_to_table(evaluation["compare"]))
 
 
-def comparison_layout(comparison: Mapping[str, Any]) -> Table:
+def comparison_to_table(comparison: Mapping[str, Any]) -> Table:
     """Return the table of an evaluation's "compare", a line for each method."""
     metric = comparison["metric"].replace("_", " ")
     title = f"{metric}, {comparison['folds']} folds, {comparison['seeds']} seeds"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
-    for column in ("%", "95 % interval", "less the first"):
+    for column in ("%", "95 % interval", "vs. first row"):
         table.add_column(column, no_wrap=True)
     dropped = comparison.get("dropped")
-    harder = {} if dropped is None else {"mean_dropped": f"{100 * dropped:.0f} %\ndropped"}
-    harder |= {"mean_after": "after\nanother"} if comparison.get("after") else {}
-    for column in (*harder.values(), "flips\na min"):
+    stress_columns = {} if dropped is None else {"mean_dropped": f"{100 * dropped:.0f} %\ndropped"}
+    stress_columns |= {"mean_after": "after\nanother"} if comparison.get("after") else {}
+    for column in (*stress_columns.values(), "flips\na min"):
         table.add_column(column, no_wrap=True)
     for row in comparison["rows"]:
-        less = row["minus_reference"]
+        difference = row["minus_reference"]
         table.add_row(
             row["text"],
             f"{100 * row['mean']:.1f}",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
-            "" if less is None else f"{100 * less['low']:+.1f} to {100 * less['high']:+.1f}",
-            *[f"{100 * row[mean]:.1f}" for mean in harder],
+            "" if difference is None else f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}",
+            *[f"{100 * row[mean]:.1f}" for mean in stress_columns],
             "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
         )
     return table

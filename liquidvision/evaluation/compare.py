@@ -19,16 +19,17 @@ from liquidvision.training.optimise import drop_frames, join_after
 from liquidvision.training.recipe import Recipe
 from liquidvision.training.sequences import ClipSequence, SequenceDataset
 
-CELLS = {
+# What the tables call a cell; one that is missing here is called by its own name.
+CELL_NAMES = {
     "gated": "liquid: LTC, gated equilibrium",
     "ltc": "liquid: LTC, the paper's Eq. 1",
     "conductance": "liquid: LTC, conductance form",
     "cfc": "liquid: CfC",
     "gru": "GRU",
     "lstm": "LSTM",
-    "none": "no memory but the traces",
+    "none": "traces only, no cell",
 }
-COMPARED_CELLS = ("gated", "ltc", "cfc", "gru", "lstm", "none")
+COMPARED_CELLS = ("gated", "ltc", "cfc", "gru", "lstm", "none")  # the rows of every comparison
 DROPPED_SHARE = 0.75  # share of frames left out in the stress test "dropped"
 MAX_UNITS_FACTOR = 16  # a compared cell has at most this many times the units of the reference
 
@@ -50,7 +51,7 @@ def compare_heads(
         sequences: the whole dataset.
         config: the reference head. The others get its features, and as nearly as whole units allow the same number of
             parameters in their cells.
-        recipe: for all heads.
+        recipe: the recipe of all heads.
         first_dt: see `Model`.
         k: number of folds.
         seeds: number of repetitions, each with its own folds, weights and random draws.
@@ -84,8 +85,8 @@ def with_dropped_frames(keep_first: bool, sequences: Sequence[ClipSequence]) -> 
     """Return the clips without a random `DROPPED_SHARE` of their frames.
 
     Args:
-        keep_first: whether each clip keeps its first frame. Traces take the first frame as the state since ever; a
-            clip that begins later lacks that baseline too, which is a different loss from that of a gap.
+        keep_first: whether each clip keeps its first frame. Traces assume that the first frame has been on screen
+            forever; a clip that begins later lacks that baseline too, which is a different loss from that of a gap.
         sequences: whole clips.
     """
     return [drop_frames(sequence, DROPPED_SHARE, keep_first=keep_first) for sequence in sequences]
@@ -117,22 +118,25 @@ def comparison_table(
     """Return the rows of a comparison with confidence intervals over videos, the reference first.
 
     Args:
-        results: of the cross-validation.
+        results: the results of the cross-validation.
         sequences: the dataset it was done on.
         reference: name of the head that the others are compared with.
         cells: the heads, in the order of the rows.
     """
     clips = sequences.dataset.clips
     whole_clip = all(clip.label is not None for clip in clips)
-    descriptions = {cell: CELLS[cell] for cell in cells}
-    descriptions[f"{reference} {RESET_SUFFIX}"] = f"{CELLS[reference]}, reset at every frame"
-    descriptions |= BASELINES
     rows = [
         _comparison_row(name, text, results, sequences, reference, whole_clip)
-        for name, text in descriptions.items()
+        for name, text in name_rows(cells, reference).items()
         if name in results.scores
     ]
     return {"metric": "clip_accuracy" if whole_clip else "frame_accuracy", "rows": rows, "reference": reference}
+
+
+def name_rows(cells: Sequence[str], reference: str) -> dict[str, str]:
+    """Return what each row of a comparison is called: the cells, the reference without memory, and the baselines."""
+    names = {cell: CELL_NAMES.get(cell, cell) for cell in cells}
+    return {**names, f"{reference} {RESET_SUFFIX}": f"{names[reference]}, reset at every frame", **BASELINES}
 
 
 def _comparison_row(

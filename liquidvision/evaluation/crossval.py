@@ -32,7 +32,7 @@ class Experiment:
 
     Attributes:
         heads: configurations by name; all share layouts, components, traces and appearance.
-        recipe: for all heads.
+        recipe: the recipe of all heads.
         first_dt: see `Model`.
         seeds: number of repetitions, each with its own folds, weights and random draws.
         without_state: names of heads that are also judged with their state reset at every frame.
@@ -88,8 +88,8 @@ def cross_validate(
                     fold = run_fold(train, sequences.select(test), experiment, seed + number)
                 if path is not None:
                     save_fold(path, fold)
-            places = [place for place, name in enumerate(names) if name in held_out]
-            results.merge_fold(fold, number, places, len(names))
+            test_indices = [index for index, name in enumerate(names) if name in held_out]
+            results.merge_fold(fold, number, test_indices, len(names))
             done += 1
             on_fold(done)
     return results
@@ -119,15 +119,17 @@ def run_fold(train: SequenceDataset, test: SequenceDataset, experiment: Experime
     for name, make_stressed in experiment.stress_tests.items():
         torch.manual_seed(seed)
         stressed = make_stressed(list(test))
-        judged = [replace(sequence, targets=sequence.targets.clamp_min(0)) for sequence in stressed]
-        scores, _ = contestants.predict(judged)
+        # -1 is no class index; labelled_frames removes these frames again.
+        with_dummy_targets = [replace(sequence, targets=sequence.targets.clamp_min(0)) for sequence in stressed]
+        scores, _ = contestants.predict(with_dummy_targets)
         results.stressed[name] = {
             contestant: [list(map(labelled_frames, clips, stressed))] for contestant, (clips,) in scores.items()
         }
     results.tuned = {name: [baseline.tuned] for name, baseline in baselines.items() if baseline.tuned}
     for name, head in heads.items():
-        unused = sum(p.numel() for p in head.frame_readout.parameters())
-        results.parameters[name] = sum(p.numel() for p in head.parameters()) - unused
+        # The frame readout is the baseline's, not part of the compared cell.
+        frame_readout = sum(p.numel() for p in head.frame_readout.parameters())
+        results.parameters[name] = sum(p.numel() for p in head.parameters()) - frame_readout
     return results
 
 
@@ -178,11 +180,11 @@ def logits_without_state(head: LiquidHead, sequences: Sequence[ClipSequence], fi
     """Return the logits of each clip (n, classes) when every frame is the first of a stream."""
     frames = [sequence.select(slice(i, i + 1)) for sequence in sequences for i in range(len(sequence))]
     (by_frame,) = clip_logits([head], frames, first_dt, batch=SINGLE_FRAME_BATCH)
-    rest: list[ClipLogits] = list(by_frame)
+    remaining: list[ClipLogits] = list(by_frame)
     logits = []
     for sequence in sequences:
-        own, rest = rest[: len(sequence)], rest[len(sequence) :]
-        logits.append(torch.cat([frame.memory for frame in own]))
+        clip_frames, remaining = remaining[: len(sequence)], remaining[len(sequence) :]
+        logits.append(torch.cat([frame.memory for frame in clip_frames]))
     return logits
 
 

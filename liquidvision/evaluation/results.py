@@ -36,21 +36,21 @@ class Results:
     tuned: dict[str, list[str]] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
 
-    def merge_fold(self, fold: "Results", seed_number: int, places: Sequence[int], clips: int) -> None:
+    def merge_fold(self, fold: "Results", seed_number: int, indices: Sequence[int], clips: int) -> None:
         """Add the results of one fold.
 
         Args:
             fold: results of one seed on the clips of one fold.
             seed_number: 0 for the first seed.
-            places: indices of the fold's clips in the dataset.
+            indices: indices of the fold's clips in the dataset.
             clips: number of clips in the dataset.
         """
 
         def put(whole: SeedScores, part: SeedScores) -> None:
             if len(whole) == seed_number:
                 whole.append([None] * clips)  # type: ignore[list-item]
-            for place, clip in zip(places, part[0], strict=True):
-                whole[seed_number][place] = clip
+            for index, clip in zip(indices, part[0], strict=True):
+                whole[seed_number][index] = clip
 
         put(self.frame_scores, fold.frame_scores)
         pairs = [(self.scores, fold.scores)]

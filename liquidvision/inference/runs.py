@@ -24,18 +24,19 @@ class RunTracker:
     the same instant and is ignored. When the clock steps back, tracking starts over; that is not a flip.
 
     Args:
-        max_gap: seconds without a frame after which a run ends at its last frame instead of reaching to the next.
+        hold_seconds: longest time for which a label holds without a frame. A run reaches to the next frame if that
+            comes within this time, and else ends at its last frame. Not the `max_gap` of a session.
         max_runs: how many of the newest runs to keep.
 
     Attributes:
         label: the current label; None before the first frame.
-        time: of the last instant, in seconds; None before the first frame.
+        time: the time of the last instant, in seconds; None before the first frame.
         flips: changes of the label so far.
         runs: the kept runs, oldest first; the last one is still open.
     """
 
-    def __init__(self, *, max_gap: float = 1.0, max_runs: int = 1) -> None:
-        self._max_gap = max_gap
+    def __init__(self, *, hold_seconds: float = 1.0, max_runs: int = 1) -> None:
+        self._hold_seconds = hold_seconds
         self.label: int | None = None
         self.time: float | None = None
         self.flips = 0
@@ -51,7 +52,7 @@ class RunTracker:
         flip = self.label is not None and label != self.label
         self.flips += flip
         self.label, self.time = label, time
-        if self.runs and time - self.runs[-1].end <= self._max_gap:
+        if self.runs and time - self.runs[-1].end <= self._hold_seconds:
             # A label holds until the next frame is shown, so the previous run extends to it.
             self.runs[-1] = self.runs[-1]._replace(end=time)
         if not self.runs or self.runs[-1].end < time or self.runs[-1].label != label:

@@ -83,8 +83,8 @@ class LiquidCell(Cell):
             if unfold < self.unfolds:
                 state, taus = new, tau
             else:  # each stream takes its own number of steps, independent of the others in the batch
-                going = unfold < counts
-                state, taus = torch.where(going, new, state), torch.where(going, tau, taus)
+                active = unfold < counts
+                state, taus = torch.where(active, new, state), torch.where(active, tau, taus)
         return self.read_out(state), state, taus
 
     def solver_step(self, rates: Rates, state: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,10 +235,11 @@ class _Gates(torch.autograd.Function):
     @staticmethod
     @dispatch.first_order_only
     def backward(ctx: Any, by_states: Tensor, by_taus: Tensor) -> tuple[Tensor | None, ...]:
+        # by_x: gradient of the loss with respect to x.
         recurrent, leak, gain, equilibrium, dt, counts, path = ctx.saved_tensors
         batch, steps, units = by_states.shape
         width, gated = len(recurrent), not len(equilibrium)
-        flat, times, given = (
+        flat, dt_and_counts, given = (
             dispatch.as_arrays(recurrent.T, leak, gain),
             dispatch.as_arrays(dt, counts),
             dispatch.as_arrays(path, by_states, by_taus),
@@ -251,7 +252,7 @@ class _Gates(torch.autograd.Function):
             neurons = by_states.new_zeros(3, units)
             into = start_rows[part], z_rows[part], *neurons.numpy(), *(r[part] for r in rows)
             dispatch.compiled_kernels().gates.gates_backward(
-                *flat, gated, *(r[part] for r in times), ctx.exponential, *(r[part] for r in given), *into
+                *flat, gated, *(r[part] for r in dt_and_counts), ctx.exponential, *(r[part] for r in given), *into
             )
             return neurons
 

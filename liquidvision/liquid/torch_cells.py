@@ -1,4 +1,8 @@
-"""Recurrent layers for comparison: GRU and LSTM, which only distinguish Δt = 0 from Δt > 0, and a memoryless layer."""
+"""Recurrent layers for comparison: GRU and LSTM, which only distinguish Δt = 0 from Δt > 0, and a memoryless layer.
+
+To add a cell to compare with, also enter it in `OTHER_CELLS` of models/heads/liquid_head.py, which makes it a value of
+`--head`, and in `CELL_NAMES` and `COMPARED_CELLS` of evaluation/compare.py, which give it a row in every comparison.
+"""
 
 from abc import abstractmethod
 from typing import TypeVar

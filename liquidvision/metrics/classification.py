@@ -194,7 +194,7 @@ def _temporal_metrics(clips: Sequence[ClipScores], background: int | None) -> di
         )
         matched += hits
         segment_count += predicted_count + true_count
-        flips += segments.count_flips(*pair)
+        flips += segments.count_excess_flips(*pair)
         seconds += segments.last_frame_end(clip.times) - float(clip.times[0])
         delays.append(segments.onset_delays(*pair, clip.times, background))
     delay = np.concatenate(delays)

@@ -75,7 +75,7 @@ def match_segments(
     return np.array(matched), len(labels), len(true_labels)
 
 
-def count_flips(truth: np.ndarray, predicted: np.ndarray) -> int:
+def count_excess_flips(truth: np.ndarray, predicted: np.ndarray) -> int:
     """Return how many more times the prediction changes than the truth; 0 if it changes less often."""
     return max(0, int(np.count_nonzero(np.diff(predicted)) - np.count_nonzero(np.diff(truth))))
 
@@ -86,7 +86,8 @@ def onset_delays(
     """Return seconds from each onset to the first correct frame, (onsets,) float64; NaN for a missed onset.
 
     An onset is the first frame of a true segment that is not background and does not start with the video. It is
-    missed if no frame of its segment is predicted correctly. `count_flips` covers later changes of the prediction.
+    missed if no frame of its segment is predicted correctly. Later changes of the prediction are flips, see
+    `count_excess_flips`.
     """
     first = np.flatnonzero(truth[1:] != truth[:-1]) + 1
     delays = []

@@ -32,15 +32,15 @@ class MotionState(NamedTuple):
 
     Attributes:
         time: of the frame, seconds on the source's clock.
-        ground: (GRID, GRID) background, a slow mean of luma, 0 to 255.
-        moved: (GRID, GRID) recent change of each cell, 0 to 255.
-        place: vertical and horizontal centre of the square, and its side, in pixels.
+        background: (GRID, GRID) background, a slow mean of luma, 0 to 255.
+        motion: (GRID, GRID) recent change of each cell, 0 to 255.
+        square: vertical and horizontal centre of the square, and its side, in pixels.
     """
 
     time: float
-    ground: np.ndarray
-    moved: np.ndarray
-    place: np.ndarray
+    background: np.ndarray
+    motion: np.ndarray
+    square: np.ndarray
 
 
 class MotionCrop:
@@ -75,12 +75,14 @@ class MotionCrop:
     def to_tensor(self) -> Tensor:
         """Return the state after the last frame as (STATE_SIZE,) float64."""
         last = self.last or MotionState(math.nan, np.zeros((GRID, GRID)), np.zeros((GRID, GRID)), np.zeros(3))
-        return torch.from_numpy(np.concatenate([[last.time], last.ground.ravel(), last.moved.ravel(), last.place]))
+        return torch.from_numpy(
+            np.concatenate([[last.time], last.background.ravel(), last.motion.ravel(), last.square])
+        )
 
     def load(self, state: Tensor) -> None:
         """Continue from what `to_tensor` returned."""
-        time, (ground, moved) = float(state[0]), state[1:-3].numpy().reshape(2, GRID, GRID)
-        self.last = None if math.isnan(time) else MotionState(time, ground, moved, state[-3:].numpy())
+        time, (background, motion) = float(state[0]), state[1:-3].numpy().reshape(2, GRID, GRID)
+        self.last = None if math.isnan(time) else MotionState(time, background, motion, state[-3:].numpy())
 
     def prepare(self, frame: Frame) -> Tensor:
         """Return the network's input (1, 3, *size) for the stream's next frame.
@@ -109,23 +111,23 @@ class MotionCrop:
             still = np.zeros_like(light)
             self.last = MotionState(frame.time, light, still, target_square(visible, still))
         else:
-            last_time, ground, moved, place = self.last
+            last_time, background, motion, square = self.last
             seconds = frame.time - last_time
             if seconds < 0:  # the clock started again, as in the next segment of a feed: that follows at once
                 seconds = frame.duration_seconds or 0.0
-            moved = moved + decay_fraction(seconds, MOTION_TAU) * (
-                np.maximum(np.abs(light - ground) - NOISE_FLOOR, 0) - moved
+            motion = motion + decay_fraction(seconds, MOTION_TAU) * (
+                np.maximum(np.abs(light - background) - NOISE_FLOOR, 0) - motion
             )
-            ground = ground + decay_fraction(seconds, BACKGROUND_TAU) * (light - ground)
-            place = place + decay_fraction(seconds, CROP_TAU) * (target_square(visible, moved) - place)
-            self.last = MotionState(frame.time, ground, moved, place)
-        return fit_square(visible, *self.last.place)
+            background = background + decay_fraction(seconds, BACKGROUND_TAU) * (light - background)
+            square = square + decay_fraction(seconds, CROP_TAU) * (target_square(visible, motion) - square)
+            self.last = MotionState(frame.time, background, motion, square)
+        return fit_square(visible, *self.last.square)
 
 
-def target_square(visible: Region, moved: np.ndarray) -> np.ndarray:
+def target_square(visible: Region, motion: np.ndarray) -> np.ndarray:
     """Return where the square should go: its vertical and horizontal centre and its side, in pixels."""
     most = min(visible.height, visible.width)
-    weights = moved**MOTION_POWER
+    weights = motion**MOTION_POWER
     total = float(weights.sum())
     if total < MIN_MOTION:
         return np.array([visible.top + visible.height / 2, visible.left + visible.width / 2, most])

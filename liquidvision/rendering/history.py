@@ -11,7 +11,7 @@ from liquidvision.video.frame import Frame
 
 MAX_ROWS = 20_000  # frames whose scores, norms and time constants are kept; a picture has fewer columns
 MAX_THUMBNAILS = 128
-MIN_GAP_SECONDS = 1.0  # shortest time without a frame that counts as a gap; longer if frames are usually far apart
+HATCH_SECONDS = 1.0  # shortest time without a frame that the picture hatches; longer if frames are usually far apart
 MIN_THUMBNAIL_HEIGHT = 135  # pixels, unless the frame is smaller
 
 
@@ -136,9 +136,9 @@ class StreamHistory:
 
     @property
     def gaps(self) -> list[tuple[float, float]]:
-        """(start, end) of each gap in seconds. A frame before a gap is assumed to be visible for the usual time."""
+        """(start, end) of each hatched gap, in seconds. A frame before one is assumed to be visible for the usual time."""
         times, usual = self.times, self.usual_step
-        before = np.flatnonzero(np.diff(times) > max(MIN_GAP_SECONDS, 5 * usual))
+        before = np.flatnonzero(np.diff(times) > max(HATCH_SECONDS, 5 * usual))
         return [(float(times[i]) + usual, float(times[i + 1])) for i in before]
 
 

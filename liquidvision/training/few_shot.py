@@ -23,8 +23,8 @@ from liquidvision.training.trainer import Trainer
 
 PENALTY = probe.PENALTIES[0]  # there are too few examples to tune it
 MIN_EPOCHS = 8
-ENOUGH_EPOCHS, ENOUGH_STEPS = 24, 80  # training plans whichever takes longer, if there is time
-CONTEXT_SECONDS = 1.0  # of what preceded an example, and of the other example before that
+TARGET_EPOCHS, TARGET_STEPS = 24, 80  # training plans whichever takes longer, if there is time
+CONTEXT_SECONDS = 1.0  # seconds kept of an example's lead-in, and of the example before it
 MAX_CONTEXT_FRAMES = 12  # of each of the two
 
 
@@ -107,8 +107,8 @@ class TeachResult:
     """The result of `teach`.
 
     Attributes:
-        head: in eval mode.
-        plan: of its training.
+        head: the head, in eval mode.
+        plan: the plan of its training.
         epochs: number of epochs.
         right: number of examples that the head classifies correctly by the mean of their frames.
         seconds: duration of the training.
@@ -132,9 +132,9 @@ def teach(
     """Train a head on all examples, for as many epochs as fit into the time, `MIN_EPOCHS` or more.
 
     Args:
-        layouts: of the embeddings.
-        examples: of at least two classes.
-        labels: in the order of the logits; each has an example.
+        layouts: the layouts of the embeddings.
+        examples: examples of at least two classes.
+        labels: the classes in the order of the logits; each has an example.
         seconds: approximate duration, on an otherwise idle machine; estimated from a first epoch.
         on_epoch: called with epochs done and planned; an exception that it raises ends the training.
 
@@ -157,9 +157,9 @@ def teach(
         head = LiquidHead(LiquidHeadConfig(layouts, len(labels), **plan.head))
         fit_statistics([head], sequences, plan.first_dt)
         probe.set_frame_readout(head, probe.fit_probe(sequences.alone, PENALTY))
-        enough = max(ENOUGH_EPOCHS, math.ceil(ENOUGH_STEPS / math.ceil(len(examples) / plan.recipe.batch)))
+        target = max(TARGET_EPOCHS, math.ceil(TARGET_STEPS / math.ceil(len(examples) / plan.recipe.batch)))
         took = time_epoch(head, sequences, plan)
-        epochs = max(MIN_EPOCHS, min(enough, int((began + seconds - time.perf_counter()) / took)))
+        epochs = max(MIN_EPOCHS, min(target, int((began + seconds - time.perf_counter()) / took)))
         plan = replace(plan, recipe=replace(plan.recipe, epochs=epochs))
         trainer = Trainer(EpochLoop([head], sequences, plan.recipe, first_dt=plan.first_dt))
         on_epoch(0, epochs)

@@ -18,23 +18,24 @@ class Recipe:
         batch: clips, or passages of long videos, per batch.
         learning_rate: peak of the one-cycle schedule (Smith and Topin 2018, arXiv 1708.07120).
         warm_up: share of the training in which the learning rate rises, 0..1.
-        weight_decay: of AdamW.
+        weight_decay: weight decay of AdamW.
         clip_norm: maximum norm of a head's gradient.
         smoothing: label smoothing, 0..1.
-        calm: seconds. Weight of the change of the probabilities per second (absolute changes from frame to frame,
-            summed over classes), added to the cross-entropy of a clip of one label; without it labels flicker.
+        calm: flicker penalty, in seconds: the weight of the change of the probabilities per second (absolute changes
+            from frame to frame, summed over classes), added to the cross-entropy of a clip of one label. Without it
+            labels flicker.
         noise: standard deviation of the Gaussian noise on the cell's standardised features: half of its variance is
             drawn once per clip, half for each frame.
         most_dropped: maximum share of a clip's frames left out at random, 0..1; the other frames keep their times.
-        preceded: share of clips of one label that follow the end of another clip in training, 0..1, as in a stream,
-            which does not start again with each clip. The preceding frames are seen and not judged.
+        preceded: share of clips of one label that are preceded by the end of another clip in training, 0..1, as in a
+            stream. Those frames update the memory but do not count in the loss.
         mixup: share of batches in which clips and their labels are blended with others of the batch, 0..1 (Zhang et
             al. 2018, arXiv 1710.09412).
         balance: class weights are the inverse class frequencies to this power, 0..1.
         window: frames after which backpropagation is truncated; the state is carried on.
         passage: maximum length in frames; longer videos are cut into passages that are trained on separately.
         patience: training stops after this many epochs in a row that are clearly worse than the best in validation.
-        seed: of everything random.
+        seed: seed of all random numbers.
 
     Raises:
         UsageError: a number outside its range.
@@ -85,7 +86,7 @@ class Plan:
         views: the views of every clip in training; the first is "plain".
         folds: number of folds of a cross-validation, after which the model is trained on all clips; 0: one split into
             training, validation and test.
-        seeds: number of heads per fold.
+        seeds: repetitions of the cross-validation, each with its own folds and initial weights.
         first_dt: see `Model`.
     """
 
@@ -106,8 +107,8 @@ def default_plan(
         clips: number of training clips; a long video counts as one.
         cell: see `LiquidHeadConfig`.
         taus: time constants of the traces, in seconds.
-        motion_crop: of the backbone. The crop shows well what moves and hides where it moves to, so each frame alone
-            has more weight.
+        motion_crop: whether the backbone has a motion crop. The crop shows well what moves and hides where it moves
+            to, so each frame alone has more weight.
         grids: number of the backbone's maps that are kept on grids; each adds dimensions. More than one serve to
             distinguish directions of movement: traces are then straight.
     """

@@ -33,7 +33,8 @@ ASSETS = {path.name: MEDIA_TYPES[path.suffix] for path in PAGE_FOLDER.iterdir() 
 MAX_CONNECTIONS = 32
 HEARTBEAT_SECONDS, CLOSE_TIMEOUT = 20.0, 2.0
 REPLACED = 4000  # close code: the same client connected again elsewhere
-RESUME_SECONDS, MAX_RESUMABLE = 600.0, 8  # how long, and of how many lost clients, the examples are kept
+RESUME_SECONDS = 600.0  # how long the examples of a lost client are kept
+MAX_RESUMABLE = 8  # number of lost clients whose examples are kept
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",  # the address contains the token

@@ -154,7 +154,7 @@ class _InferRun:
                     adaptive=job.adaptive,
                     max_frames=job.max_frames,
                     complete_only=job.resume or self._plan.count > 1,
-                    on_frame=self._pool.stoppable(on_frame if watched is None else _both(on_frame, watched.count)),
+                    on_frame=self._pool.stoppable(on_frame if watched is None else _both(on_frame, watched.record)),
                 )
         if job.state_out:
             _save_state(session, job.state_out)

@@ -27,8 +27,8 @@ class MonitoredSource:
         self.reader, self.session = reader, session
         self.frames, self.label, self._last = 0, "", time.monotonic()
 
-    def count(self, prediction: Prediction) -> None:
-        """Count one more frame."""
+    def record(self, prediction: Prediction) -> None:
+        """Count one more frame, and note its label and when it came."""
         self.frames, self.label, self._last = self.frames + 1, prediction.label, time.monotonic()
 
     @property

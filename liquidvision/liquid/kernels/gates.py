@@ -1,4 +1,7 @@
-"""Eq. 1 of the LTC paper over frames, forward and backward, with a constant or a gated equilibrium."""
+"""Eq. 1 of the LTC paper over frames, forward and backward, with a constant or a gated equilibrium.
+
+In the backward pass `by_x` is the gradient of the loss with respect to `x`.
+"""
 
 import numpy as np
 

@@ -8,6 +8,8 @@ j; weights of 0 pad the lanes to a number that vectorises. `pre` and `post` are 
 
 Sparse: the columns are the existing synapses, ordered by source; `pre` and `post` (n,) are their sources and units,
 and `lanes` is n.
+
+In backward passes `by_x` is the gradient of the loss with respect to `x`.
 """
 
 import numpy as np

@@ -50,9 +50,8 @@ class LiquidHeadConfig:
         max_step: seconds; a liquid cell divides longer solver steps. None: never.
         dropout: fraction of the cell's inputs and outputs that is dropped in training, at least 0 and below 1.
         appearance: weight of the whitened embedding, relative to the standardised traces.
-        frame_share: weight of `frame_logits` that is added to `logits` in eval mode. The whitening keeps what changes
-            within clips; this adds what a linear readout of the whole embedding knows. In training the cell learns
-            without it.
+        frame_share: weight of `frame_logits` in `logits`. Whitening removes what is constant within a clip;
+            `frame_logits`, read from the whole embedding, add it back. Not used in training.
 
     Raises:
         UsageError: a size is not a whole number of 1 or more, `dropout` is out of range, or a weight is not finite.
