@@ -136,7 +136,7 @@ class StreamHistory:
 
     @property
     def gaps(self) -> list[tuple[float, float]]:
-        """(start, end) of each hatched gap, in seconds. A frame before one is assumed to be visible for the usual time."""
+        """(start, end) of each hatched gap, in seconds. The frame before is taken to be visible for the usual time."""
         times, usual = self.times, self.usual_step
         before = np.flatnonzero(np.diff(times) > max(HATCH_SECONDS, 5 * usual))
         return [(float(times[i]) + usual, float(times[i + 1])) for i in before]
