@@ -43,7 +43,10 @@ def test_done(run: Run, clip: Path, model_folder: Path) -> None:
     assert frames_of(Path("runs/infer/clip.mp4")) == 20
     assert run("infer", clip, "-m", model_folder).code == 0
     assert run("infer", clip, "-m", model_folder, "--exist-ok", "--max-frames", 5).code == 0
-    assert sorted(str(path) for path in Path("runs").rglob("*.*")) == ["runs/infer-2/clip.mp4", "runs/infer/clip.mp4"]
+    assert sorted(str(path) for path in Path("runs").rglob("[!.]*.*")) == [
+        "runs/infer-2/clip.mp4",
+        "runs/infer/clip.mp4",
+    ]
     assert frames_of(Path("runs/infer/clip.mp4")) == 5
 
 
@@ -142,7 +145,7 @@ def test_some_failed(run: Run, clip: Path, model_folder: Path, tmp_path: Path) -
     broken.write_bytes(b"\0" * 1000)
     ran = run("infer", broken, clip, "-m", model_folder, "-o", "out")
     assert ran.code == 3 and "broken.mp4" in one_line(ran)
-    assert [path.name for path in Path("out").iterdir()] == ["clip.mp4"]
+    assert [path.name for path in Path("out").glob("[!.]*")] == ["clip.mp4"]
     assert frames_of(Path("out/clip.mp4")) == 20
     ran = run("infer", broken, "none.mp4", "-m", model_folder)
     assert ran.code == 1 and ran.err.count("\n") == 2 and "Traceback" not in ran.err
@@ -191,7 +194,7 @@ def test_many_inputs(run: Run, make_video: MakeVideo, model_folder: Path, tmp_pa
         ((folder, "abc"), (f"{folder}/[ab].mp4", "ab"), (listed, "ac"), (f"{tmp_path}/cl*/**/b*", "b"))
     ):
         assert run("infer", source, "-m", model_folder, "-o", f"out{number}").code == 0
-        assert sorted(path.name for path in Path(f"out{number}").iterdir()) == [f"{name}.mp4" for name in names]
+        assert sorted(path.name for path in Path(f"out{number}").glob("[!.]*")) == [f"{name}.mp4" for name in names]
     assert io_paths.expand_sources([str(listed)]) == [f"{folder}/c.mp4", f"{folder}/a.mp4"]
 
 
@@ -425,7 +428,7 @@ def test_resume(run: Run, make_video: MakeVideo, model_folder: Path, monkeypatch
         ran = run(*command)
         assert ran.code == 130 and "→ out/b.mp4" not in ran.out
     out = Path("out")
-    done = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    done = {path.name: path.stat().st_mtime_ns for path in out.glob("[!.]*")}
     assert sorted(done) == ["a.jsonl", "a.mp4", "b.part.jsonl", "b.part.mp4"]
     ran = run(*command, "--resume")
     assert ran.code == 0 and "1 of 3" in ran.err

@@ -8,7 +8,11 @@ INPUT, OUTPUT, MODEL, DATA = "Input", "Output", "Model", "Data"
 # workflows/jobs.py.
 SHARED = {
     "source": Option("A file, a URL, or a camera index.", flags=(), metavar="SOURCE"),
-    "sources": Option("Files, folders, globs, lists (.txt), URLs, or camera indices.", flags=(), metavar="SOURCE"),
+    "sources": Option(
+        "Files, folders, globs, lists (.txt), URLs, camera indices, or - for standard input.",
+        flags=(),
+        metavar="SOURCE",
+    ),
     "start": Option("Start this many seconds into the source.", INPUT, metavar="SECONDS"),
     "end": Option("Stop this many seconds into the source.", INPUT, metavar="SECONDS"),
     "vid_stride": Option("Use every Nth frame; the frames keep their times.", INPUT, metavar="N"),

@@ -2,13 +2,15 @@
 
 import csv
 import json
+import sys
 from abc import abstractmethod
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.prediction import Prediction
-from liquidvision.video.write.sink import Sink
+from liquidvision.video.write.sink import STDOUT, Sink
 
 
 class PredictionSink(Sink):
@@ -58,16 +60,20 @@ class RecordSink(PredictionSink):
         if top_k < 1 or not 0 <= conf <= 1:
             raise UsageError(f"top_k is {top_k} and conf {conf}; expected top_k of 1 or more, and conf from 0 to 1")
         super().__init__(path)
+        self._file = self._open()
+        self._rows = csv.writer(self._file)
+        self._header_written = False
         self._top_k, self._conf, self._per_frame = top_k, conf, per_frame
         self._time_constants, self._hidden_state = time_constants, hidden_state
+
+    def _open(self) -> IO[str]:
+        """Open the file, and choose the format by its name."""
         self._csv = self.path.suffix.lower() == ".csv"
         try:
             # Line buffering: after a crash, all records written before it are on disk.
-            self._file = self.part.open("w", buffering=1, encoding="utf-8", newline="" if self._csv else "\n")
+            return self.part.open("w", buffering=1, encoding="utf-8", newline="" if self._csv else "\n")
         except OSError as error:
             raise self.sink_error(error) from error
-        self._rows = csv.writer(self._file)
-        self._header_written = False
 
     def write(self, prediction: Prediction) -> None:
         """Append the prediction of the next frame."""
@@ -120,3 +126,46 @@ class RecordSink(PredictionSink):
             self._file.close()
         except OSError as error:
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
+
+
+class StdoutRecordSink(RecordSink):
+    """Writes predictions to standard output, each as soon as it is known. There is no file to rename or keep.
+
+    Args:
+        as_csv: write CSV instead of JSON Lines.
+        contents: see `RecordSink`.
+    """
+
+    def __init__(self, *, as_csv: bool = False, **contents: Any) -> None:
+        self._csv = as_csv
+        super().__init__(STDOUT, **contents)
+
+    def _open(self) -> IO[str]:
+        try:
+            number = sys.stdout.fileno()
+        except (OSError, ValueError):  # replaced by an object in memory
+            return sys.stdout
+        newline = "" if self._csv else "\n"
+        return open(number, "w", buffering=1, encoding="utf-8", newline=newline, closefd=False)
+
+    def _claim(self) -> None:
+        return
+
+    def _publish(self) -> None:
+        return
+
+    def discard(self) -> None:
+        self._release()
+
+    def remove_empty_part(self) -> None:
+        return
+
+    def sink_error(self, error: Exception) -> SinkError:
+        return SinkError(f"cannot write to standard output: {getattr(error, 'strerror', None) or error}")
+
+    def _finish(self) -> None:
+        self._file.flush()
+
+    def _release(self) -> None:
+        with suppress(OSError):
+            self._file.flush()

@@ -1,12 +1,14 @@
 """run_infer(): everything that `liquidvision infer` does, from a job to its outputs."""
 
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from liquidvision.errors import SinkError, SourceError, UsageError
 from liquidvision.inference.batching import batched_model
-from liquidvision.inference.records import RecordSink
+from liquidvision.inference.records import RecordSink, StdoutRecordSink
 from liquidvision.inference.session import Session, read_session_state
 from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
@@ -16,10 +18,12 @@ from liquidvision.video.read.open import open_video
 from liquidvision.video.read.reader import LiveOptions, VideoReader
 from liquidvision.video.write.image_folder import FrameFolder, check_image_format
 from liquidvision.video.write.open import check_video_output
+from liquidvision.video.write.sink import STDOUT
 from liquidvision.workflows.infer_source import infer
 from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.listener import OnFrame, SourceListener
 from liquidvision.workflows.monitoring import SourceMonitor, serve_monitoring
+from liquidvision.workflows.output_names import remember_output
 from liquidvision.workflows.plans import InferPlan, SourceOutputs, plan_infer
 from liquidvision.workflows.source_pool import SourcePool
 
@@ -106,6 +110,7 @@ class _InferRun:
     ) -> None:
         self._job, self._plan, self._model = job, plan, model
         self._listener, self._monitor = listener, monitor
+        self._names_lock = threading.Lock()
         self._pool, self._result = SourcePool(plan.at_once), InferResult(done_before=plan.done_before)
 
     def run(self) -> InferResult:
@@ -158,8 +163,18 @@ class _InferRun:
                 )
         if job.state_out:
             _save_state(session, job.state_out)
+        if not summary.interrupted:
+            self._remember(outputs)
         self._listener.finished(reader.info.name, summary)
         return summary
+
+    def _remember(self, outputs: SourceOutputs) -> None:
+        """Note in folders of outputs which source the complete files belong to, for a later run with `resume`."""
+        given = (self._job.out, self._job.save_json, self._job.save_csv)
+        with self._names_lock:
+            for path in (outputs.video, outputs.json, outputs.csv):
+                if path is not None and path not in given and path != STDOUT:
+                    remember_output(path, outputs.source)
 
 
 class _InterruptedError(Exception):
@@ -203,14 +218,16 @@ def _open_source(job: InferJob, source: str) -> VideoReader:
 
 def _record_sink(job: InferJob, path: Path, stack: ExitStack) -> RecordSink:
     """Return a sink for records; the stack removes its file where nothing was written to it."""
-    sink = RecordSink(
-        path,
-        top_k=job.top_k,
-        conf=job.conf,
-        per_frame=job.per_frame,
-        time_constants=job.time_constants,
-        hidden_state=job.hidden_state,
-    )
+    contents: dict[str, Any] = {
+        "top_k": job.top_k,
+        "conf": job.conf,
+        "per_frame": job.per_frame,
+        "time_constants": job.time_constants,
+        "hidden_state": job.hidden_state,
+    }
+    if path == STDOUT:
+        return StdoutRecordSink(as_csv=job.save_csv == STDOUT, **contents)
+    sink = RecordSink(path, **contents)
     stack.callback(sink.remove_empty_part)
     return sink
 

@@ -17,6 +17,7 @@ from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.overlay import Overlay
 from liquidvision.video.frame import Frame
+from liquidvision.video.read.local_files import is_same_file
 from liquidvision.video.read.open import as_reader
 from liquidvision.video.read.reader import VideoReader
 from liquidvision.video.write.image_folder import FrameFolder
@@ -70,7 +71,7 @@ def infer(
         on_frame: called with each prediction.
 
     Raises:
-        UsageError: an argument has an impossible value.
+        UsageError: an argument has an impossible value, or an output is the source.
         SourceError: the source cannot be opened, breaks off, or has no frame.
         SinkError: an output cannot be written.
     """
@@ -84,6 +85,9 @@ def infer(
         for record in records:
             stack.enter_context(record)
         reader = stack.enter_context(as_reader(source))
+        for output in (path, *(record.path for record in records)):
+            if output is not None and is_same_file(output, reader.path):
+                raise UsageError(f"{output} is the source, or a link to it; choose another output")
         counter = SummaryBuilder(reader, session, started)
         summary = counter.summary
         sink = None
@@ -114,7 +118,7 @@ def infer(
         if summary.interrupted and complete_only:
             raise UnfinishedError
     unfinished = complete_only and summary.interrupted
-    files = [*([path] if path is not None and path != STDOUT else []), *[record.path for record in records]]
+    files = [each for each in (path, *(record.path for record in records)) if each is not None and each != STDOUT]
     summary.interrupted |= interrupt.requested
     return counter.finish([*([] if unfinished else files), *([frames.path] if frames else [])])
 

@@ -3,10 +3,13 @@
 import glob
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.video.read import VIDEO_SUFFIXES
+from liquidvision.video.read.local_files import STDIN, local_path
+from liquidvision.workflows.output_names import distinct_names
 
 LIST_SUFFIXES = frozenset({".txt", ".streams"})
 
@@ -58,6 +61,8 @@ def read_source_list(path: Path) -> list[str]:
 
 def output_stem(source: str) -> str:
     """Return a safe file name, without suffix, for the outputs of a source. It never contains a password."""
+    if source == STDIN:
+        return "stdin"
     if "://" in source:
         host_and_path = source.split("://", 1)[1].rpartition("@")[2].split("?")[0]
         return re.sub(r"[^\w.-]+", "_", host_and_path).strip("._") or "stream"
@@ -73,10 +78,12 @@ def output_paths(
     exist_ok: bool,
     suffix: str = ".mp4",
     default: Path = Path("runs/infer"),
+    resume: bool = False,
 ) -> list[Path]:
     """Return the path of each source's output: `out` itself, if it has a suffix, else a file in the folder `out`.
 
-    Without `out` the folder is `default`, with a number appended if that folder already contains files.
+    Without `out` the folder is `default`, with a number appended if that folder already contains files. With `resume`
+    the sources of an earlier run keep the names of their outputs in it.
 
     Raises:
         UsageError: one file name for several sources, an output that already exists, or one that is a source.
@@ -87,27 +94,55 @@ def output_paths(
         paths = [out]
     else:
         folder = out or free_folder(default, exist_ok=exist_ok)
-        paths = [folder / f"{name}{suffix}" for name in distinct_stems(sources)]
-    files = [source for source in sources if Path(source).is_file()]
+        names = distinct_names(sources, [output_stem(source) for source in sources], folder if resume else None)
+        paths = [folder / f"{name}{suffix}" for name in names]
+    files = source_files(sources)
     for path in paths:
         refuse_overwriting(path, exist_ok=exist_ok)
-        if path.exists() and any(path.samefile(source) for source in files):
-            raise UsageError(f"{path} is one of the sources; choose another output")
+        refuse_sources(path, files)
     return paths
 
 
+def source_files(sources: Sequence[str]) -> set[tuple[int, int]]:
+    """Return device and inode of the files among the sources, also of those given as links or file:// URLs."""
+    found = set()
+    for source in sources:
+        path = local_path(source)
+        with suppress(OSError, ValueError):
+            if path is not None:
+                status = path.stat()
+                found.add((status.st_dev, status.st_ino))
+    return found
+
+
+def refuse_sources(path: Path, files: set[tuple[int, int]]) -> None:
+    """Raise UsageError if an output is one of the source files, by whatever name; see `source_files`."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return
+    if (status.st_dev, status.st_ino) in files:
+        raise UsageError(f"{path} is one of the sources, or a link to it; choose another output")
+
+
 def record_paths(
-    sources: Sequence[str], out: Path | None, suffixes: Sequence[str], *, exist_ok: bool
+    sources: Sequence[str], out: Path | None, suffixes: Sequence[str], *, exist_ok: bool, resume: bool = False
 ) -> list[Path | None]:
     """Return the path of each source's records, see `output_paths`; in a folder they get the first of `suffixes`.
+
+    "-" stands for standard output.
 
     Raises:
         UsageError: another suffix, one file name for several sources, or a file that already exists.
     """
     if out is None:
         return [None] * len(sources)
+    if str(out) == "-":
+        if len(sources) > 1:
+            raise UsageError(f"- is one stream for the records of {len(sources)} sources; give a folder")
+        return [out]
     check_output_suffix(out, suffixes)
-    return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffixes[0]))
+    return list(output_paths(sources, out, exist_ok=exist_ok, suffix=suffixes[0], resume=resume))
 
 
 def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -> list[Path | None]:
@@ -118,27 +153,17 @@ def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -
     """
     if out is None:
         return [None] * len(sources)
-    folders = [out] if len(sources) == 1 else [out / name for name in distinct_stems(sources)]
+    folders = (
+        [out]
+        if len(sources) == 1
+        else [out / name for name in distinct_names(sources, [output_stem(source) for source in sources])]
+    )
     for folder in folders:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file; expected a folder for the frames")
         if folder.is_dir() and any(folder.iterdir()) and not exist_ok:
             raise UsageError(f"{folder} already contains files; choose another folder, or add to it with --exist-ok")
     return list(folders)
-
-
-def distinct_stems(sources: Sequence[str]) -> list[str]:
-    """Return a name for each source's outputs, without suffix: `output_stem`, with a number if that is taken."""
-    taken: set[str] = set()
-    names = []
-    for source in sources:
-        stem = name = output_stem(source)
-        number = 2
-        while name.lower() in taken:  # some file systems do not distinguish upper and lower case
-            name, number = f"{stem}-{number}", number + 1
-        taken.add(name.lower())
-        names.append(name)
-    return names
 
 
 def may_be_live(name: str) -> bool:
@@ -152,7 +177,7 @@ def outputs_complete(outputs: Sequence[Path | None]) -> bool:
     Raises:
         UsageError: the job writes no file.
     """
-    files = [path for path in outputs if path is not None]
+    files = [path for path in outputs if path is not None and str(path) != "-"]
     if not files:
         raise UsageError("--resume looks at the files that are written; write a video or records")
     return all(path.is_file() for path in files)

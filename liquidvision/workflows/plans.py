@@ -40,7 +40,7 @@ class InferPlan:
         count: how many sources the job names.
         resumed: whether sources with complete outputs were left out of `sources`.
         at_once: how many sources run at the same time, 1 or more.
-        piped: whether a video goes to standard output.
+        piped: whether a video or records go to standard output.
     """
 
     sources: Sequence[SourceOutputs]
@@ -65,13 +65,15 @@ def plan_infer(job: InferJob) -> InferPlan:
     names = io_paths.expand_sources(job.sources)
     if len(names) > 1 and (job.state_in or job.state_out):
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
+    if _streams_to_stdout(job) > 1:
+        raise UsageError("- is given for several outputs; only one can go to standard output")
     exist_ok = job.exist_ok or job.resume
     outputs = list(
         zip(
             names,
             _video_paths(job, names, exist_ok=exist_ok),
-            io_paths.record_paths(names, job.save_json, (".jsonl", ".json"), exist_ok=exist_ok),
-            io_paths.record_paths(names, job.save_csv, (".csv",), exist_ok=exist_ok),
+            io_paths.record_paths(names, job.save_json, (".jsonl", ".json"), exist_ok=exist_ok, resume=job.resume),
+            io_paths.record_paths(names, job.save_csv, (".csv",), exist_ok=exist_ok, resume=job.resume),
             io_paths.frame_folders(names, job.save_frames, exist_ok=exist_ok),
             strict=True,
         )
@@ -79,13 +81,20 @@ def plan_infer(job: InferJob) -> InferPlan:
     sources = [SourceOutputs(*each) for each in outputs]
     if job.resume:
         sources = [each for each in sources if not io_paths.outputs_complete((each.video, each.json, each.csv))]
+    if job.state_out is not None:
+        io_paths.refuse_sources(job.state_out, io_paths.source_files(names))
     live = any(io_paths.may_be_live(name) for name in names)
     at_once = min(len(sources), job.jobs or (len(sources) if live else 1))
-    return InferPlan(sources, len(names), job.resume, max(1, at_once), _is_piped(job))
+    return InferPlan(sources, len(names), job.resume, max(1, at_once), _streams_to_stdout(job) > 0)
 
 
 def _is_piped(job: InferJob) -> bool:
     return str(job.out) == STDOUT and not job.no_save
+
+
+def _streams_to_stdout(job: InferJob) -> int:
+    """Return how many outputs go to standard output."""
+    return _is_piped(job) + sum(str(path) == STDOUT for path in (job.save_json, job.save_csv))
 
 
 def _video_paths(job: InferJob, names: Sequence[str], *, exist_ok: bool) -> Sequence[Path | None]:
@@ -93,7 +102,7 @@ def _video_paths(job: InferJob, names: Sequence[str], *, exist_ok: bool) -> Sequ
     if job.no_save:
         return [None] * len(names)
     if not _is_piped(job):
-        return io_paths.output_paths(names, job.out, exist_ok=exist_ok)
+        return io_paths.output_paths(names, job.out, exist_ok=exist_ok, resume=job.resume)
     if len(names) > 1:
         raise UsageError(f"-o - is one stream for {len(names)} sources; give a folder")
     if sys.stdout.isatty():

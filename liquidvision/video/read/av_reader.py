@@ -29,6 +29,7 @@ from liquidvision.video.read.container import (
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
 from liquidvision.video.read.deinterlace import Deinterlacer
 from liquidvision.video.read.hardware import find_accelerator, to_planar
+from liquidvision.video.read.local_files import is_read_once, local_path
 from liquidvision.video.read.orientation import AS_STORED, frame_orientation
 from liquidvision.video.read.reader import MAX_PIXELS, DecodedPicture, ReadWindow, VideoReader
 from liquidvision.video.read.side_tracks import AVSideTracks
@@ -89,6 +90,8 @@ class AVReader(VideoReader):
             hwaccel=find_accelerator(hwaccel) if hwaccel else None,
         )
         self._container = self._connect()
+        path = local_path(source)
+        self.read_once = path is not None and is_read_once(path)
         self._scaler = Scaler()
         self._orientation = AS_STORED
         self._rotation: int | None = None  # PyAV's, which does not distinguish all orientations
@@ -330,7 +333,7 @@ class AVReader(VideoReader):
     def side_tracks(self) -> AVSideTracks | None:
         return (
             None
-            if self.info.live
+            if self.info.live or self.read_once
             else AVSideTracks(open_container(self._source), self.window, self.start_time, self._stream.index)
         )
 

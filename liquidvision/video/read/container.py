@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 import av
 from av.codec.hwaccel import HWAccel
 from av.stream import Disposition
 
 from liquidvision.errors import SourceError, UsageError
+from liquidvision.video.read.local_files import STDIN, local_path
 from liquidvision.video.read.reader import MAX_PIXELS
 
 DEFAULT_TIMEOUT = 15.0  # seconds without data after which a URL counts as lost
@@ -59,8 +59,8 @@ def open_container(
         SourceError: the source does not exist or is not a video.
     """
     url = str(source)
-    if url.startswith("file://"):
-        url = url2pathname(urlsplit(url).path)
+    if (path := local_path(source)) is not None:
+        url = str(path)
     remote = "://" in url
     options = {"max_pixels": str(max_pixels)}  # also limits pictures decoded while FFmpeg probes the streams
     if remote:
@@ -182,6 +182,8 @@ def main_video_stream(streams: Sequence[av.VideoStream]) -> av.VideoStream:
 def public_name(source: str | Path) -> str:
     """Return a source's name for display: a file's name, or a URL without user, password and query."""
     url = str(source)
+    if url == STDIN:
+        return "standard input"
     if "://" not in url:
         return Path(url).name
     parts = urlsplit(url)

@@ -8,6 +8,7 @@ from pathlib import Path
 from liquidvision.errors import UsageError
 from liquidvision.video.frame import Frame
 from liquidvision.video.read.live import LiveReader
+from liquidvision.video.read.local_files import local_path
 from liquidvision.video.read.names import names_pictures
 from liquidvision.video.read.reader import MAX_PIXELS, LiveOptions, ReadWindow, VideoReader
 
@@ -91,7 +92,9 @@ def open_video(
         from liquidvision.video.read.opencv_reader import OpenCVReader
 
         if camera is None:
-            return OpenCVReader(source, window)
+            read = OpenCVReader(source, window)
+            read.path = local_path(source)
+            return read
         return LiveReader(OpenCVReader(camera), partial(OpenCVReader, camera), window, live)
     from liquidvision.video.read.av_reader import AVReader
 
@@ -108,6 +111,7 @@ def open_video(
         deinterlace=deinterlace,
     )
     opened = connect(window=window)
+    opened.path = local_path(source)
     if not opened.info.live or follow:
         return opened
     return LiveReader(opened, connect, window, live)

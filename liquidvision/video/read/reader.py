@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -130,12 +131,16 @@ class VideoReader(ABC):
         start_time: time on the source's clock, in seconds, at which the source begins; the window counts from it.
         counts: damaged and dropped frames so far.
         live_options: how a live source is read; None for a source that waits for its reader.
+        path: the local file that is read; None for other sources.
+        read_once: whether the source gives its data once, as a pipe does; its sound cannot be copied.
         allows_prefetch: whether a thread may read ahead; False where the caller's own code produces the pictures.
     """
 
     info: VideoInfo
     start_time: Fraction = Fraction(0)
     live_options: LiveOptions | None = None
+    path: Path | None = None
+    read_once: bool = False
     allows_prefetch: bool = True
 
     def __init__(self, window: ReadWindow) -> None:

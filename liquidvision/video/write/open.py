@@ -41,9 +41,14 @@ def open_video_sink(
     if side_tracks is not None:
         stack.callback(side_tracks.close)
     start_time = reader.start_time + Fraction(reader.window.start)
+    sink: AVVideoSink
     if path == STDOUT:
-        return StdoutVideoSink(reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks, sound=sound)
-    return AVVideoSink(path, reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks, sound=sound)
+        sink = StdoutVideoSink(reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks, sound=sound)
+    else:
+        sink = AVVideoSink(path, reader.info, start_time=start_time, codec=codec, side_tracks=side_tracks, sound=sound)
+    if reader.read_once and reader.info.has_audio and sound:
+        sink.notes.append("sound left out: the source can be read only once; save it to a file to keep the sound")
+    return sink
 
 
 def check_video_output(path: Path, codec: str, writer: str) -> None:

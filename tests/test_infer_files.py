@@ -1,0 +1,118 @@
+"""Sources and outputs of `infer`: links, pipes, standard input and output, and which output belongs to which source."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from commands import Run, one_line
+
+from liquidvision import Model, RecordSink, UsageError, infer, open_video
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture
+def clip(make_video: MakeVideo) -> Path:
+    return make_video("clip.mp4")
+
+
+def frames_of(path: Path) -> int:
+    with open_video(path) as video:
+        return sum(1 for _ in video)
+
+
+def test_the_source_is_never_replaced_by_another_name(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
+    """No output may be a source that is given as a URL or through a link, nor a hard link to it."""
+    clip = make_video("own.mp4")
+    before = clip.read_bytes()
+    Path("link.mp4").symlink_to(clip)
+    Path("hard.mp4").hardlink_to(clip)
+    for source, out in (
+        (clip.as_uri(), clip),
+        (Path("link.mp4"), clip),
+        (clip, Path("link.mp4")),
+        (clip, Path("hard.mp4")),
+    ):
+        ran = run("infer", source, "-m", model_folder, "-o", out, "--exist-ok")
+        assert ran.code == 2 and "source" in one_line(ran)
+        assert clip.read_bytes() == Path("link.mp4").read_bytes() == before
+
+
+def test_infer_never_replaces_its_source(make_video: MakeVideo, model: Model, tmp_path: Path) -> None:
+    """infer() refuses an output that is the source, given as path, URL, reader or link, and leaves no other file."""
+    clip = make_video("own.mp4")
+    before = clip.read_bytes()
+    link = tmp_path / "link.mp4"
+    link.symlink_to(clip)
+    for source in (clip, str(clip), clip.as_uri(), link):
+        with pytest.raises(UsageError, match="is the source"):
+            infer(source, model, video=clip)
+    with open_video(clip) as reader, pytest.raises(UsageError, match="is the source"):
+        infer(reader, model, records=[RecordSink(clip)])
+    assert clip.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.mp4", "own.mp4"]
+
+
+def test_resume_identifies_outputs_by_source(run: Run, make_video: MakeVideo, model_folder: Path) -> None:
+    """With --resume a source that joins others of its name is run, and those that are complete are not run again."""
+    folder = make_video("a.mp4").parent / "clips"
+    folder.mkdir()
+    counts = {"a.mkv": 5, "a.mp4": 7}
+    for name, count in counts.items():
+        make_video(name, pts=range(0, count * 512, 512)).rename(folder / name)
+    command = ["infer", folder, "-m", model_folder, "-o", "out", "--save-json", "records"]
+    assert run(*command).code == 0
+    before = {path.name: path.read_bytes() for path in Path("out").glob("*.mp4")}
+    make_video("a.avi", pts=range(0, 9 * 512, 512), time_base=Fraction(1, 25), codec="mpeg4").rename(folder / "a.avi")
+    ran = run(*command, "--resume")
+    assert ran.code == 0 and "2 of 3 sources" in ran.err
+    assert {name: Path("out", name).read_bytes() for name in before} == before
+    assert sorted(len(path.read_text().splitlines()) for path in Path("records").glob("*.jsonl")) == [5, 7, 9]
+    assert "3 of 3 sources" in run(*command, "--resume").err
+    assert run(*command, "--resume").code == 0
+    assert len(list(Path("out").glob("*.mp4"))) == 3
+
+
+def test_records_go_to_standard_output(run: Run, clip: Path, model_folder: Path) -> None:
+    """`--save-json -` and `--save-csv -` write records to standard output and nothing else there."""
+    ran = run("infer", clip, "-m", model_folder, "--no-save", "--save-json", "-")
+    assert ran.code == 0 and [json.loads(line)["index"] for line in ran.out.splitlines()] == list(range(20))
+    ran = run("infer", clip, "-m", model_folder, "--no-save", "--save-csv", "-")
+    assert ran.out.splitlines()[0].startswith("index,time,dt,label_1") and len(ran.out.splitlines()) == 21
+    assert list(Path().iterdir()) == []
+    for more in (["--save-csv", "-"], ["-o", "-"], ["other.mp4"]):
+        ran = run("infer", clip, "-m", model_folder, "--save-json", "-", *more)
+        assert ran.code == 2 and "-" in one_line(ran)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.parametrize("sound", [False, True])
+def test_a_pipe_is_read_once(run: Run, make_video: MakeVideo, model_folder: Path, sound: bool) -> None:
+    """All frames of a named pipe are read; its sound, which cannot be read a second time, is left out with a note."""
+    clip = make_video("in.ts", sound=sound, time_base=Fraction(1, 25), pts=range(20))
+    os.mkfifo("pipe.ts")
+    writer = threading.Thread(target=lambda: Path("pipe.ts").write_bytes(clip.read_bytes()))
+    writer.start()
+    ran = run("infer", "pipe.ts", "-m", model_folder, "-o", "out.mp4")
+    writer.join()
+    assert ran.code == 0, ran.err
+    assert frames_of(Path("out.mp4")) == 20
+    assert ("sound left out: the source can be read only once" in ran.out) == sound
+
+
+@pytest.mark.skipif(not Path("/dev/stdin").exists(), reason="needs /dev/stdin")
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+def test_standard_input_is_a_source(make_video: MakeVideo, model_folder: Path, name: str) -> None:
+    """A video that is piped into the command is read whole, as - or as /dev/stdin."""
+    clip = make_video("in.ts", sound=True, time_base=Fraction(1, 25), pts=range(20))
+    command = [sys.executable, "-m", "liquidvision", "infer", name, "-m", model_folder, "--no-save", "--save-json", "-"]
+    with subprocess.Popen(["cat", clip], stdout=subprocess.PIPE) as cat:
+        ran = subprocess.run(command, stdin=cat.stdout, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert len(ran.stdout.splitlines()) == 20
