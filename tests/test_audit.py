@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -284,25 +284,43 @@ def test_a_copy_in_another_part(build, tmp_path):
     assert audit_dataset(read_dataset(path)).copies == (("a.mp4", "b.mp4"),)
 
 
-def test_other_movement_in_the_same_place_is_no_copy(make_video, tmp_path):
-    """Videos of one scene that move differently are no copies, nor are the two halves of a video."""
-    still = picture(7)
-    for name, step in (("a", 1), ("b", -1)):
-        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=25)
-            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-            for number in range(25):
-                image = still.copy()
-                place = (number if step > 0 else 24 - number) * 2
-                image[20:26, place : place + 6] = 255
-                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-                frame.pts = number
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-    make_video("c.mp4", pts=range(0, 25 * STEP, STEP))
-    make_video("d.mp4", pts=range(0, 25 * STEP, STEP), first=25)
-    (tmp_path / "data.csv").write_text(labelled("a:x b:y c:x d:y"))
+def write_images(path: Path, images: Iterable[np.ndarray]) -> None:
+    """Write a video of 25 frames per second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_similar_videos_are_no_copies(tmp_path):
+    """Videos with other movement in one place, of other colours, and of other moments are no copies."""
+
+    def square(place: int) -> np.ndarray:
+        image = picture(7).copy()
+        image[20:26, place : place + 6] = 255
+        return image
+
+    write_images(tmp_path / "a.mp4", (square(2 * number) for number in range(25)))
+    write_images(tmp_path / "b.mp4", (square(48 - 2 * number) for number in range(25)))
+    write_images(tmp_path / "c.mp4", (square(2 * number)[..., ::-1] for number in range(25)))
+    write_images(tmp_path / "d.mp4", map(picture, range(25)))
+    write_images(tmp_path / "e.mp4", map(picture, range(25, 50)))
+    write_images(tmp_path / "f.mp4", [picture(7)] * 25)
+    write_images(tmp_path / "g.mp4", [picture(8)] * 25)
+    (tmp_path / "data.csv").write_text(labelled("a:x b:y c:x d:y e:x f:y g:x"))
     assert audit_dataset(read_dataset(tmp_path / "data.csv")).copies == ()
+
+
+def test_copies_of_a_still_picture(tmp_path):
+    """A copy of a video in which nothing moves is recognised."""
+    write_images(tmp_path / "a.mp4", [picture(7)] * 25)
+    encode_again(tmp_path / "a.mp4", tmp_path / "b.mkv", size=(64, 48), codec="libx264")
+    (tmp_path / "data.csv").write_text("file,label\na.mp4,x\nb.mkv,y")
+    assert audit_dataset(read_dataset(tmp_path / "data.csv")).copies == (("a.mp4", "b.mkv"),)
 
 
 def test_a_class_that_is_lost(build):
