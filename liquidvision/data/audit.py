@@ -244,6 +244,9 @@ def describe_copies(how: str, first: Clip, *others: Clip) -> str:
     """Return what is wrong with clips that are copies; `how` says what they share, before the name of another."""
     names = join_names([other.name for other in others])
     if all((other.label, other.intervals) == (first.label, first.intervals) for other in others):
+        parts = sorted({part for part in (clip.part for clip in (first, *others)) if part is not None})
+        if len(parts) > 1:
+            return f"{how} {names}, and the split has it in {' and '.join(parts)}; use one part"
         return f"{how} {names}: training and test may share it; use one group"
     if first.label is None:
         return f"{how} {names}, which {'is' if len(others) == 1 else 'are'} annotated differently"

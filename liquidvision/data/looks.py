@@ -15,7 +15,7 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 DURATION_SHARE, DURATION_SECONDS = 0.01, 0.1  # by which the durations of copies may differ: the last frame's own
 MAX_DIFFERENCE = 6.0  # between the mean pictures of copies, in 0..255
 # Share of the movement. In clips of gestures, copies in three encodings came up to 0.04, and different gestures of one
-# person in one place down to 0.38; this is about the middle. Tried on clips of fights, it found all copies and nothing else.
+# person in one place down to 0.38; this is about the middle. Tried on clips of fights, it found all copies only.
 MAX_UNEXPLAINED = 0.22
 NOISE = 0.5  # that an encoder may add to the brightness of a cell, in 0..255
 STILL = 0.5  # movement, in 0..255, below which a video shows a still picture
