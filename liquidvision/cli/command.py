@@ -81,7 +81,7 @@ def job_command(
 
     Args:
         job_type: a dataclass; a field's type and default are those of its option.
-        options: for each field how it is given; the help shows them in this order.
+        options: how each field is given, by its name; the help shows them in this order.
         quiet, verbose: whether the command has these options; every command has --debug.
     """
 

@@ -24,7 +24,7 @@ class AuditProblem:
 
     Attributes:
         level: "error" if a file cannot be used, else "warning".
-        name: of the clip; "" if the problem concerns the data as a whole.
+        name: the clip's name; "" if the problem concerns the data as a whole.
         text: what is wrong.
     """
 

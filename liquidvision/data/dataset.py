@@ -35,11 +35,11 @@ class Clip:
     """One annotated video file.
 
     Attributes:
-        path: of the file.
+        path: the file.
         name: its path relative to the dataset's root, with forward slashes; unique in a dataset.
         group: what must not be split between training and test: a person, a camera, a source video.
         label: the one label of the whole file; None if the labels are in `intervals`.
-        intervals: by start, the longer first; where two overlap, the later in this order applies.
+        intervals: intervals ordered by start, the longer first; where two overlap, the later in this order applies.
         frame_intervals: intervals by frame numbers; `fit_to_video` turns them into `intervals`, by the frames' times.
         part: the part of the split that the annotations give: "train", "validation" or "test"; None if they give none.
     """

@@ -118,7 +118,7 @@ class EmbeddingStore:
 
         Args:
             paths: the videos; those that cannot be read are skipped.
-            views: of each video, see `make_view`.
+            views: the views of each video, see `make_view`.
             on_frame: called after each picture is embedded.
             on_video: called when a view of a video is done, with its path, the view, and whether it was embedded now.
 

@@ -26,8 +26,8 @@ def split_dataset(
 
     Args:
         dataset: what to split.
-        seed: of the draw. The result does not depend on the order of the files or the folder of the data.
-        shares: of the clips, by part; they sum to 1. In small datasets the rules above take precedence.
+        seed: the seed of the draw. The result does not depend on the order of the files or the folder of the data.
+        shares: shares of the clips by part; they sum to 1. In small datasets the rules above take precedence.
 
     Returns:
         The names of the clips of each part.
@@ -226,7 +226,7 @@ class Split:
 
     Attributes:
         parts: names of clips by part; no clip is in two parts.
-        seed: of the split.
+        seed: the seed of the split.
         by: "group" or "video", what was kept whole; "annotation" for a split that the annotations give.
         contents: a hash of each clip's bytes by name; empty if unknown.
     """

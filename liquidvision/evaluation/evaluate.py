@@ -61,7 +61,7 @@ def run_clip(
         model: the model to run.
         dataset: gives the labels.
         clip: gives the truth.
-        embeddings: of the clip's frames; their times decide the truth of each frame.
+        embeddings: the embeddings of the clip's frames; their times decide the truth of each frame.
         model_times: the same frames with the times that the model gets, if these differ.
     """
     shown = model_times or embeddings

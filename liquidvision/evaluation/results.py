@@ -23,11 +23,11 @@ class Results:
     """Scores of every clip of a dataset, by model and seed.
 
     Attributes:
-        scores: by model: (seeds, clips).
+        scores: the scores by model: (seeds, clips).
         stressed: the same for each stress test, by its name.
-        frame_scores: of each frame alone, by the readout that all heads share: (seeds, clips).
-        tuned: by baseline: the tuned parameters of each fold, as text.
-        parameters: by head: number of trained parameters, without the readout of single frames.
+        frame_scores: the scores of each frame alone, by the readout that all heads share: (seeds, clips).
+        tuned: the tuned parameters of each fold as text, by baseline.
+        parameters: number of trained parameters by head, without the readout of single frames.
     """
 
     scores: dict[str, SeedScores] = field(default_factory=dict)

@@ -65,7 +65,7 @@ def degradation_curves(*, motion_crop: bool, degrade: bool) -> dict[str, list[De
     """Return all curves, each from its mildest level, which changes nothing.
 
     Args:
-        motion_crop: of the backbone, see `Backbone`.
+        motion_crop: whether the backbone has a motion crop, see `Backbone`.
         degrade: include the curves that need every clip embedded again: noise, blur and darkness, and with a motion
             crop all curves, because what the backbone sees then depends on the frames before.
     """

@@ -27,7 +27,7 @@ class Batcher(Generic[T, R]):
     Whenever the worker is free, it takes all waiting items that fit into one batch.
 
     Args:
-        name: of the thread.
+        name: the thread's name.
         process: turns a list of items into the list of their results.
         size: returns the size of an item; the sizes of a batch add up to at most `MAX_BATCH`, unless one item exceeds
             it.

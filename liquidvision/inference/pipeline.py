@@ -110,7 +110,7 @@ def embed_chunks(
     of the caller. The frames of a live source are embedded without delay: a chunk holds the frames that already wait.
 
     Args:
-        source: as for `predict`.
+        source: see `predict`.
         session: its model embeds the frames; its state is not modified.
         batch: frames per chunk; None selects it by the kind of source.
         adaptive: skip frames that add nothing new, see `AdaptiveEmbedder`.

@@ -204,7 +204,7 @@ def run_head(model: Model, embeddings: Tensor, steps: Sequence[Step], state: Sta
         model: the model whose head to run.
         embeddings: (n, d) with n of 1 or more.
         steps: n steps, see `Clock.tick`. A step that resets starts the state from scratch.
-        state: of one stream, see `Head.initial`; it is not modified.
+        state: the state of one stream, see `Head.initial`; it is not modified.
 
     Returns:
         One output with a batch of 1 for each stretch of frames between resets, and the new state.

@@ -26,7 +26,7 @@ def bootstrap_interval(
         groups: the group of each video, (videos,). Whole groups are resampled, because videos of one group are alike.
             None: each video is its own group.
         resamples: number of bootstrap samples.
-        seed: of the resampling.
+        seed: the seed of the resampling.
         level: share of the resampled means inside the interval, between 0 and 1.
 
     Raises:

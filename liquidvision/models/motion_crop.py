@@ -31,8 +31,8 @@ class MotionState(NamedTuple):
     """The state of a `MotionCrop` after a frame. Its arrays are never written to.
 
     Attributes:
-        time: of the frame, seconds on the source's clock.
-        background: (GRID, GRID) background, a slow mean of luma, 0 to 255.
+        time: the frame's time, in seconds on the source's clock.
+        background: (GRID, GRID), a slow mean of luma, 0 to 255.
         motion: (GRID, GRID) recent change of each cell, 0 to 255.
         square: vertical and horizontal centre of the square, and its side, in pixels.
     """

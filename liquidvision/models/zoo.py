@@ -52,7 +52,7 @@ def build_classifier(
 
     Args:
         name: a classification model of `torchvision.models.list_models()`.
-        weights: as in `Backbone`.
+        weights: see `Backbone`.
         classes: the number of classes without weights.
 
     Returns:

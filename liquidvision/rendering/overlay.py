@@ -122,7 +122,7 @@ class StreamOverlay:
 
         Args:
             image: (h, w, 3) uint8 RGB.
-            prediction: for this frame.
+            prediction: the prediction of this frame.
 
         Raises:
             UsageError: the image has another shape or type.

@@ -48,7 +48,7 @@ class Scale(NamedTuple):
         head, body, small: font sizes.
         pad: distance from the edge of a card to its content.
         margin: distance between cards, and from the edge of the picture.
-        radius: of rounded corners.
+        radius: the radius of rounded corners.
     """
 
     unit: float

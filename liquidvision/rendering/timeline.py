@@ -59,7 +59,7 @@ class StreamTimeline:
         """Add the prediction of the stream's next frame.
 
         Args:
-            prediction: of the next frame.
+            prediction: the prediction of the next frame.
             conf: score below which a label is shown as unsure, 0 to 1.
             seconds: length of the history to keep.
         """

@@ -16,7 +16,7 @@ class MatrixCell:
 
     Attributes:
         number: how many.
-        share: of the true class, 0 to 1.
+        share: share of the true class's frames, 0 to 1.
         kind: "hit" or "miss"; "both" if several classes share the row and the column.
     """
 

@@ -17,8 +17,8 @@ class RankingRow:
     """One row of the comparison.
 
     Attributes:
-        row: as in the evaluation.
-        positions: of mean, low and high on the axis, in percent of its length.
+        row: the row of the evaluation.
+        positions: the positions of mean, low and high on the axis, in percent of its length.
         is_reference: whether the others are compared with this row.
         relation: "better", "worse" or `UNCLEAR`, see `relation_to_reference`; None if unknown.
     """
@@ -36,9 +36,9 @@ class Ranking:
     Attributes:
         compare: the "compare" part of the evaluation.
         metric: name of the metric.
-        ticks: of the axis, as (percent of its length, text).
+        ticks: the ticks of the axis, as (percent of its length, text).
         rows: best first.
-        reference_position: of the reference's mean, in percent of the axis; None without a reference.
+        reference_position: the position of the reference's mean, in percent of the axis; None without a reference.
     """
 
     compare: Mapping[str, Any]

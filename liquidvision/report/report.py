@@ -41,7 +41,7 @@ def write_report(path: str | Path, evaluation: Mapping[str, Any]) -> None:
     Parts that the evaluation does not have are left out.
 
     Args:
-        path: of the file, which appears under this name when it is complete. Missing folders are made.
+        path: the file; it appears under this name when it is complete. Missing folders are made.
         evaluation: an evaluation as JSON, see `evaluate_model`.
 
     Raises:

@@ -37,8 +37,8 @@ class VideoTimeline:
 
     Attributes:
         number: its place among all videos.
-        name: of the file.
-        group: of the video; None if it is the same as the name.
+        name: the file's name.
+        group: the video's group; None if it is the same as the name.
         truth: the label of the whole video; None if labels change within it.
         predicted: the predicted label of the whole video; None if labels change within it.
         right: whether the prediction with memory is correct.
@@ -46,7 +46,7 @@ class VideoTimeline:
         frame: share of correct points by each frame alone, 0 to 1.
         strips: what is drawn.
         confidence: path of the highest score over time; "" if unknown.
-        ticks: of the time axis, as (percent from the left, text).
+        ticks: the ticks of the time axis, as (percent from the left, text).
         legend: (CSS class, label), if the colours apply to this video only.
         still: a picture as data URI, or None.
         still_caption: its time, the predicted label and the score then.

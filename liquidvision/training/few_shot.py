@@ -55,7 +55,7 @@ class ExampleSequences(SequenceDataset):
     torch's generator.
 
     Args:
-        examples: at least one of each label.
+        examples: at least one example of each label.
         labels: the classes.
 
     Attributes:

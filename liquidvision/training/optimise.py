@@ -187,11 +187,11 @@ class EpochLoop:
         frames would pay more for the same changes.
 
         Args:
-            out: of the window.
+            out: the output of the window.
             targets: (rows, steps, classes) soft targets.
             judged: (rows, steps) bool, frames that count.
             dts: (rows, steps) seconds.
-            means: of the clips' earlier windows; updated.
+            means: the means of the clips' earlier windows; updated.
         """
         logits, has_frames = out.logits.float(), judged.any(1)
         frames = (self.cross_entropy(logits, targets) * judged).sum(1) / judged.sum(1).clamp_min(1)

@@ -38,7 +38,7 @@ def fit_probe(sequences: Sequence[ClipSequence], c: float) -> Pipeline:
     """Fit multinomial logistic regression to standardised embeddings of single frames.
 
     Args:
-        sequences: of at least two classes.
+        sequences: sequences of at least two classes.
         c: inverse strength of the L2 penalty.
 
     Raises:

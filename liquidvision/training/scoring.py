@@ -19,8 +19,8 @@ class ClipLogits:
     """The logits of one head for one sequence, each (n, classes).
 
     Attributes:
-        memory: with memory.
-        frame: of each frame alone.
+        memory: the logits with memory.
+        frame: the logits of each frame alone.
     """
 
     memory: Tensor
@@ -34,7 +34,7 @@ def clip_logits(
     """Compute logits by head and sequence, equal to those of a `Session` frame by frame up to float32 rounding.
 
     Args:
-        heads: in eval mode, with the same whitening and traces; what precedes the cell is computed once for all.
+        heads: heads in eval mode with the same whitening and traces; what precedes the cell is computed once for all.
         sequences: none is empty.
         first_dt: see `Model`.
         batch: sequences side by side.

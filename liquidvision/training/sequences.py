@@ -20,7 +20,7 @@ class ClipSequence:
     """One clip as a head sees it.
 
     Attributes:
-        name: of the clip.
+        name: the clip's name.
         embeddings: (n, d) float32.
         times: (n,) float64 seconds, non-decreasing.
         targets: (n,) int64 class of each frame, or `UNLABELLED`.

@@ -28,7 +28,7 @@ class EpochRow:
 
     Attributes:
         epoch: counted from 1.
-        learning_rate: at the beginning of the epoch.
+        learning_rate: the learning rate at the beginning of the epoch.
         loss: mean over the epoch's batches.
         validation_loss, validation_accuracy, validation_frame_accuracy: see `LogitScore`.
         best: whether no earlier epoch was right on more of the validation clips.

@@ -24,8 +24,8 @@ class RefusedError(Exception):
     """A message after which the server closes the connection.
 
     Args:
-        reason: for the author of the client, one line of less than 120 bytes.
-        code: of the WebSocket's close frame.
+        reason: the reason, for the author of the client: one line of less than 120 bytes.
+        code: the code of the WebSocket's close frame.
     """
 
     def __init__(self, reason: str, code: int = INVALID) -> None:

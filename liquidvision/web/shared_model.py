@@ -20,7 +20,7 @@ class SharedModel:
 
     Attributes:
         teachable: backbone of taught heads.
-        layouts: of the embeddings of `teachable`.
+        layouts: the layouts of the embeddings of `teachable`.
     """
 
     def __init__(self, model: Model) -> None:
@@ -38,7 +38,7 @@ class SharedModel:
         """Embed the next frame of a stream: (1, d) for the head in use, and (1, d) for heads to be taught.
 
         Args:
-            motion_crop: of the stream, for the model's backbone.
+            motion_crop: the stream's motion crop, for the model's backbone.
             frame: holds RGB.
             taught: whether the head in use is a taught one.
             teaching: whether anything is being taught; if not, the second embedding is None where it would cost a

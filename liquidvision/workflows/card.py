@@ -32,7 +32,7 @@ def model_card_text(
         folder: its folder, as the user named it.
         plan: what was trained.
         data: see `dataset_facts`.
-        history: of the training.
+        history: the rows of the training.
         evaluation: all figures.
     """
     command = f"-m {shlex.quote(str(folder))}"

@@ -106,7 +106,7 @@ class ExtractResult:
     Attributes:
         folder: where the embeddings are kept.
         videos: number of videos, also of those that cannot be read.
-        views: of each video.
+        views: the views of each video.
         frames: number of pictures embedded now.
         done: number of videos times views that are in the cache.
         new: how many of these were embedded now.

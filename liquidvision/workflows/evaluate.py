@@ -54,7 +54,7 @@ def evaluate(
     `liquidvision eval`.
 
     Args:
-        data: as of `train`; its labels are among the model's.
+        data: see `train`; its labels are among the model's.
         model: a model folder, a bundled model's name, or a loaded model.
         part: all, or the train, validation or test part of the split that the data gives, else of the model's own
             split. auto: those clips that training did not see; all, if it saw every clip.
@@ -163,7 +163,7 @@ class ClipSelection:
     """Which clips of a dataset are evaluated.
 
     Attributes:
-        names: of these clips.
+        names: the names of these clips.
         parts: the parts of the training's split in which each clip of the dataset is, by name.
         seen: names of all clips of the dataset that training saw.
     """

@@ -33,8 +33,8 @@ class InferResult:
     """What `run_infer` did.
 
     Attributes:
-        summaries: of the sources that ran, by name, in the order in which they ended.
-        errors: of the sources that failed, by name.
+        summaries: the summaries of the sources that ran, by name, in the order in which they ended.
+        errors: the errors of the sources that failed, by name.
         done_before: how many sources were skipped, since their outputs were complete.
         interrupted: whether Ctrl-C ended the job.
     """

@@ -251,9 +251,9 @@ class ExtractJob:
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         model: a liquidvision model whose backbone to use; excludes the four options of a backbone below.
         backbone: a torchvision classifier. None: mobilenet_v2.
-        weights: as of `TrainJob`.
-        features: as of `TrainJob`.
-        motion_crop: as of `TrainJob`.
+        weights: see `TrainJob`.
+        features: see `TrainJob`.
+        motion_crop: see `TrainJob`.
         device: auto, cpu, cuda, mps or openvino.
     """
 

@@ -106,7 +106,7 @@ def serve_monitoring(port: int, max_age: float) -> Iterator[SourceMonitor]:
     """Serve the metrics of a run on 127.0.0.1 until the end of the context.
 
     Args:
-        port: of the server.
+        port: the server's port.
         max_age: see `SourceMonitor`.
 
     Raises:

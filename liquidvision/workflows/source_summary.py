@@ -15,12 +15,12 @@ class SummaryBuilder:
 
     Args:
         reader: the source; what was damaged, dropped or reconnected is taken from it at the end.
-        session: of the source; repeated frames, clocks that stepped back and gaps are taken from it at the end.
+        session: the source's session; repeated frames, steps back of the clock and gaps are taken from it at the end.
 
         started: `time.perf_counter()` at the start of the work; None: now.
 
     Attributes:
-        summary: as far as it is counted.
+        summary: the counts so far.
     """
 
     def __init__(self, reader: VideoReader, session: Session, started: float | None = None) -> None:

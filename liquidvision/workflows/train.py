@@ -31,7 +31,7 @@ class TrainResult:
 
     Attributes:
         model: the trained model, also saved in `folder`.
-        evaluation: on the test part, which training did not see; with folds, of the cross-validation.
+        evaluation: the evaluation on the test part, which training did not see; with folds, the cross-validation.
         folder: the model folder, which `Model.from_pretrained` and `liquidvision infer -m` take.
     """
 

@@ -59,7 +59,7 @@ class TrainingRun:
         out: the model folder.
         store: the embeddings; its backbone becomes the model's.
         plan: what to train.
-        config: of the head.
+        config: the configuration of the head.
         split: the parts that the dataset is split into.
         listener: receives the progress.
     """

@@ -88,8 +88,8 @@ class TrainingHistory:
     Attributes:
         folder: the model's; None where the model was never saved.
         figures: the "training" of its evaluation; empty where unknown.
-        recipe, views, stride: of its training; where unknown, the defaults for the number of clips.
-        split: of the data that it was trained on; None where unknown.
+        recipe, views, stride: those of its training; where unknown, the defaults for the number of clips.
+        split: the split of the data that it was trained on; None where unknown.
     """
 
     folder: Path | None

@@ -89,12 +89,12 @@ class Recorder:
     """Writes annotated frames to a new file for each recording, at the frames' own times. A context manager.
 
     Args:
-        info: of the source.
+        info: the source's `VideoInfo`.
         next_path: returns the path of the next recording.
 
     Attributes:
         wanted: whether the next frame is to be recorded.
-        paths: of the finished recordings.
+        paths: the finished recordings.
     """
 
     def __init__(self, info: VideoInfo, next_path: Callable[[], Path]) -> None:

@@ -108,7 +108,7 @@ def straight(z, dt, taus, layouts, traces, last, seen, out):
     """Compute d ← exp(-Δt/τ) d + τ/Δt (1 - exp(-Δt/τ)) (z - last), or means of |d|; see Traces and Magnitudes.
 
     Args:
-        z, dt, taus, layouts, out: as in `leaky`.
+        z, dt, taus, layouts, out: see `leaky`.
         traces: d (batch, n, width), last: z (batch, width), and seen (batch,): the state, updated in place.
     """
     batch, steps, width = z.shape

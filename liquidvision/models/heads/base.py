@@ -94,7 +94,7 @@ class Head(nn.Module, ABC):
         Args:
             x: (batch, input_size).
             dt: seconds, a number or (batch,).
-            state: as in `forward`.
+            state: see `forward`.
 
         Returns:
             Logits (batch, classes) and the new state.

@@ -46,7 +46,7 @@ class LiquidHeadConfig:
             "gru", "lstm", or "none", which has no memory beside the traces.
         mixed_memory: whether an LSTM carries the state of the cell, see `MixedMemory`.
         unfolds: solver steps per Δt of a liquid cell.
-        solver: of a liquid cell, see `LiquidCell`.
+        solver: the solver of a liquid cell, see `LiquidCell`.
         max_step: seconds; a liquid cell divides longer solver steps. None: never.
         dropout: fraction of the cell's inputs and outputs that is dropped in training, at least 0 and below 1.
         appearance: weight of the whitened embedding, relative to the standardised traces.
