@@ -1,4 +1,4 @@
-"""liquidvision: video classifiers with a memory that is stepped by the seconds that passed between frames."""
+"""liquidvision: video classifiers with a memory whose steps use the time that passed between frames."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -23,8 +23,8 @@ class InferOutput(SourceListener):
 
     Args:
         messages: what the user wants to read.
-        plan: the plan of the job. Where it sends a video to the output stream, summaries go to the error stream. Where several
-            sources run at once, each line names its source. Default: one source, no video there.
+        plan: the plan of the job. Where it sends a video to the output stream, summaries go to the error stream. Where
+            several sources run at once, each line names its source. Default: one source, no video there.
     """
 
     def __init__(self, messages: Messages, plan: InferPlan | None = None) -> None:

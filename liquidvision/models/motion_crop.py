@@ -46,9 +46,9 @@ class MotionState(NamedTuple):
 class MotionCrop:
     """Prepares the frames of one stream, in order, for a backbone: as crops around what moves.
 
-    Leaky integrators, stepped by the true time between frames, hold the background, the recent change of each cell of a
-    grid, and the position and side of the square. Where nothing has moved, the square is the largest one in the centre
-    of the frame. For a backbone without a motion crop whole frames are prepared, and nothing is remembered.
+    Leaky integrators, whose steps use the true time between frames, hold the background, the recent change of each cell
+    of a grid, and the position and side of the square. Where nothing has moved, the square is the largest one in the
+    centre of the frame. For a backbone without a motion crop whole frames are prepared, and nothing is remembered.
 
     Args:
         backbone: whose input to prepare.
