@@ -388,6 +388,20 @@ def test_the_command_on_correct_data(run, build):
     assert "0 of 6 files cannot be used; warnings: 1" in ran.out
 
 
+def test_the_command_on_names_with_line_breaks(run, make_video, tmp_path):
+    """Line breaks in class folders and file names break neither the table nor a line of the problems."""
+    for number, name in enumerate(("run\nfast/a\nb.mp4", "jump/b.mp4")):
+        (tmp_path / name).parent.mkdir()
+        make_video("made.mp4", first=50 * number).rename(tmp_path / name)
+    (tmp_path / "run\nfast/c\nd.mp4").write_text("no video")
+    ran = run("check", tmp_path)
+    assert ran.code == 3
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert ["run", "fast", "1", "20", "0.8", "50%"] in rows
+    assert all(line.startswith(("error: ", "warning: ")) for line in ran.out.splitlines()[6:-1]), ran.out
+    assert "error: run fast/c d.mp4: " in ran.out
+
+
 def test_the_command_on_groups_and_intervals(run, build):
     """Groups have a column; the background has the name that the user gives."""
     ran = run("check", build("file,start,end,label,group\na.mp4,0,0.1,x,p\n", a=5), "--background", "idle")

@@ -330,6 +330,14 @@ def test_folders_that_mix_parts_and_classes(tmp_path):
     assert {clip.part for clip in read_dataset(tmp_path / "four").clips} == {None}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_encodings_of_a_json(tmp_path, encoding):
+    """A JSON in UTF-8 or UTF-16 is read."""
+    text = '{"database": {"a": {"annotations": [{"segment": [0, 1], "label": "öffnen"}]}}}'
+    (tmp_path / "data.json").write_bytes(text.encode(encoding))
+    assert read_dataset(tmp_path / "data.json").labels == ("background", "öffnen")
+
+
 def test_activitynet_with_some_subsets(tmp_path):
     """In a JSON, either all videos have a subset, or none; an unknown subset is refused."""
     entry = {"annotations": [{"segment": [0, 1], "label": "x"}]}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from liquidvision.data.dataset import Clip, Dataset, Interval, sort_intervals
+from liquidvision.data.dataset import Clip, Dataset, Interval, single_line, sort_intervals
 from liquidvision.data.frame_times import FrameTimes, read_frame_times
 from liquidvision.data.looks import find_alike
 
@@ -33,7 +33,8 @@ class AuditProblem:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.level}: {self.name}: {self.text}" if self.name else f"{self.level}: {self.text}"
+        # A file name may hold a line break; a problem is one line.
+        return single_line(f"{self.level}: {self.name}: {self.text}" if self.name else f"{self.level}: {self.text}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -292,7 +292,7 @@ def relative_name(root: Path, file: str) -> str:
 def read_activitynet(path: Path, background: str) -> Dataset:
     """Read ActivityNet's form: intervals by video. Videos of its test subset without annotations are left out."""
     try:
-        database = json.loads(path.read_text(encoding="utf-8-sig"))["database"]
+        database = json.loads(path.read_bytes())["database"]  # in UTF-8, 16 or 32
         entries = {name: (entry.get("subset"), entry.get("annotations")) for name, entry in database.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f'{path} is not in ActivityNet\'s form, {{"database": {{...}}}}: {error!r}') from error

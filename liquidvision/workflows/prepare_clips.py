@@ -10,7 +10,7 @@ import torch
 
 from liquidvision.concurrency.cores import half_of_cores
 from liquidvision.data.audit import fit_to_video
-from liquidvision.data.dataset import Dataset, labels_in
+from liquidvision.data.dataset import Dataset, labels_in, single_line
 from liquidvision.data.embedding_file import ClipEmbeddings
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.frame_times import FrameTimes
@@ -64,14 +64,14 @@ def prepare_clips(
     clips = []
     for clip in dataset.clips:
         if clip.path in failed:
-            listener.warning(f"left out {clip.name}: {failed[clip.path]}")
+            listener.warning(single_line(f"left out {clip.name}: {failed[clip.path]}"))
             continue
         problems: list[str] = []
         if clip.label is None:
             clip, problems = fit_to_video(clip, embedded_frame_times(store.get(clip.path), store.stride))
         clips.append(clip)
         for problem in problems:
-            listener.warning(f"{clip.name}: {problem}")
+            listener.warning(single_line(f"{clip.name}: {problem}"))
     if not clips:
         raise SourceError(f"none of the {len(dataset.clips)} videos of {dataset.root} can be read")
     left = labels_in(clips, dataset.background)
