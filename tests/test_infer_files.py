@@ -13,6 +13,7 @@ import pytest
 from commands import Run, one_line
 
 from liquidvision import Model, RecordSink, UsageError, infer, open_video
+from liquidvision.workflows import io_paths
 
 MakeVideo = Callable[..., Path]
 
@@ -116,3 +117,29 @@ def test_standard_input_is_a_source(make_video: MakeVideo, model_folder: Path, n
         ran = subprocess.run(command, stdin=cat.stdout, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert len(ran.stdout.splitlines()) == 20
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_an_output_encoding_never_ends_a_run(make_video: MakeVideo, model_folder: Path, encoding: str) -> None:
+    """Every source runs, whatever its name and the encoding of standard output, which gets likenesses or ?."""
+    clips = [make_video(name, pts=range(0, 3 * 512, 512)) for name in ("клип.mp4", "b.mp4")]
+    command = [sys.executable, "-m", "liquidvision", "infer", *clips, "-m", model_folder, "-o", clips[0].parent / "out"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    ran = subprocess.run(command, capture_output=True, env=environment)
+    assert ran.returncode == 0 and ran.stderr == b""
+    out = ran.stdout.decode(encoding)
+    assert out.count("→" if encoding == "utf-8" else "->") == 2
+    assert sorted(path.name for path in (clips[0].parent / "out").glob("*.mp4")) == ["b.mp4", "клип.mp4"]
+
+
+def test_lists_with_a_byte_order_mark_and_names_beside_them(run: Run, make_video: MakeVideo, tmp_path: Path) -> None:
+    """A list may begin with a byte order mark, and its names may be relative to the list or to the current folder."""
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    for name in "ab":
+        make_video(f"{name}.mp4").rename(folder / f"{name}.mp4")
+    listed = folder / "list.txt"
+    listed.write_text("a.mp4\n[b].mp4\n", encoding="utf-8-sig")
+    assert io_paths.expand_sources([str(listed)]) == [str(folder / "a.mp4"), str(folder / "b.mp4")]
+    Path("a.mp4").write_bytes(b"in the current folder")
+    assert io_paths.expand_sources([str(listed)])[0] == "a.mp4"

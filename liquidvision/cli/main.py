@@ -9,6 +9,7 @@ import typer
 import liquidvision
 from liquidvision.cli import bench, check, doctor, evaluate, explain, extract, infer, info, models, train, webcam
 from liquidvision.cli.command import DONE, FAILED, INTERRUPTED, USAGE
+from liquidvision.cli.encoding import print_safely
 from liquidvision.errors import LiquidVisionError, UsageError
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ def options(
 
 def main() -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 3 some inputs failed, 130 interrupted."""
+    print_safely()
     debug = "--debug" in sys.argv
     # Torch's threads must sleep while they wait: spinning, they would take the cores from the decoder and the encoder,
     # and on a busy machine from each other. The variable is read when torch is imported, which is later.

@@ -44,19 +44,29 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
 def read_source_list(path: Path) -> list[str]:
     """Return the sources that a list names, one per line. A list must not name other lists.
 
+    A name that does not exist in the current folder, and does in the list's, is relative to the list.
+
     Raises:
         SourceError: the file is not UTF-8 text.
         UsageError: it names a list.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeError) as error:
         raise SourceError(f"{path} cannot be read as a list of sources in UTF-8: {error}") from error
     named = [line for line in lines if line and not line.startswith("#")]
     for line in named:
         if "://" not in line and Path(line).suffix.lower() in LIST_SUFFIXES:
             raise UsageError(f"{path} names {line}, another list; name its sources instead")
-    return named
+    return [_beside_list(line, path) for line in named]
+
+
+def _beside_list(line: str, path: Path) -> str:
+    """Return a source of a list, relative to the list's folder if it exists only there."""
+    beside = path.parent / line
+    if "://" in line or Path(line).exists() or glob.glob(line, recursive=True):
+        return line
+    return str(beside) if beside.exists() or glob.glob(str(beside), recursive=True) else line
 
 
 def output_stem(source: str) -> str:

@@ -96,12 +96,13 @@ def open_container(
 
 def picture_format(path: Path) -> str | None:
     """Return the format of a picture whose name FFmpeg would take for a pattern of several files; None for others."""
+    if path.suffix.lower() not in JPEG_SUFFIXES or not path.is_file():  # a pipe must not be opened for this
+        return None
     try:
         with path.open("rb") as file:
-            start = file.read(3)
+            return "jpeg_pipe" if file.read(3) == b"\xff\xd8\xff" else None
     except OSError:
         return None
-    return "jpeg_pipe" if start == b"\xff\xd8\xff" and path.suffix.lower() in JPEG_SUFFIXES else None
 
 
 def allowed_protocols(url: str) -> str:
@@ -150,6 +151,8 @@ def can_seek(container_format: av.ContainerFormat) -> bool:
 
 def is_playlist(path: Path) -> bool:
     """Return whether a file begins like a playlist, manifest or session description."""
+    if not path.is_file():  # a pipe would have to be opened a second time
+        return False
     try:
         with path.open("rb") as file:
             return file.read(16).lstrip().startswith(PLAYLIST_STARTS)
