@@ -13,6 +13,7 @@ import pytest
 from commands import Run, one_line
 
 from liquidvision import Model, RecordSink, UsageError, infer, open_video
+from liquidvision.data.formats import find_videos
 from liquidvision.workflows import io_paths
 
 MakeVideo = Callable[..., Path]
@@ -143,3 +144,39 @@ def test_lists_with_a_byte_order_mark_and_names_beside_them(run: Run, make_video
     assert io_paths.expand_sources([str(listed)]) == [str(folder / "a.mp4"), str(folder / "b.mp4")]
     Path("a.mp4").write_bytes(b"in the current folder")
     assert io_paths.expand_sources([str(listed)])[0] == "a.mp4"
+
+
+def test_one_lister_finds_the_videos_of_a_folder(make_video: MakeVideo, tmp_path: Path, caplog) -> None:
+    """Videos are found by rare endings and by content; others that are named like videos are reported."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    clip = make_video("clip.mp4")
+    for name in ("a.mp4", "b.dav", "c.recording", "._a.mp4"):
+        (folder / name).write_bytes(clip.read_bytes())
+    (folder / "dir.mp4").mkdir()
+    (folder / "dir.mp4" / "d.h264").write_bytes(b"")
+    (folder / "gone.mp4").symlink_to(tmp_path / "nothing")
+    (folder / "linked").symlink_to(tmp_path)
+    (folder / "notes.txt").write_text("no video")
+    (folder / "sound.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    names = [Path(source).name for source in io_paths.expand_sources([str(folder)])]
+    assert names == ["a.mp4", "b.dav", "c.recording"]
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "._a.mp4 (hidden), dir.mp4 (a folder), gone.mp4 (a broken link)" in said
+    caplog.clear()
+    assert [path.name for path in find_videos(folder)] == [*names, "d.h264"]
+    assert "and 1 more" in caplog.records[0].getMessage()
+
+
+def test_names_that_are_too_long_fail_alone(run: Run, clip: Path, model_folder: Path) -> None:
+    """A source with a name that no file can have fails, and the others run."""
+    ran = run("infer", "x" * 300 + ".mp4", clip, "-m", model_folder, "--no-save", "--save-json", "records")
+    assert ran.code == 3 and "xxx" in one_line(ran)
+
+
+def test_outputs_with_the_longest_names(run: Run, clip: Path, model_folder: Path) -> None:
+    """An output may have a name of 255 bytes; the temporary name is shortened."""
+    name = "é" * 125 + "x.mp4"
+    ran = run("infer", clip, "-m", model_folder, "-o", name)
+    assert ran.code == 0, ran.err
+    assert frames_of(Path(name)) == 20

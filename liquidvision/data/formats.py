@@ -13,7 +13,7 @@ from liquidvision.data.columns import TableColumns, find_columns, simplify_name
 from liquidvision.data.dataset import Clip, Dataset, FrameInterval, Interval, make_dataset, make_interval
 from liquidvision.data.tables import read_table
 from liquidvision.errors import UsageError
-from liquidvision.video.read import VIDEO_SUFFIXES
+from liquidvision.video.read.listing import list_videos
 
 EXAMPLES_INDEX = "index.csv"
 PART_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -67,14 +67,8 @@ def read_dataset(path: str | Path, *, background: str = "background") -> Dataset
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """Return the videos in a folder at any depth, sorted; hidden files (macOS leaves ._clip.mp4) are skipped."""
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in VIDEO_SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    )
+    """Return the videos in a folder at any depth, sorted, see `list_videos`."""
+    return list_videos(folder, deep=True)
 
 
 def read_class_folders(root: Path) -> Dataset:

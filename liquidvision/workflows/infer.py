@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from liquidvision.errors import SinkError, SourceError, UsageError
+from liquidvision.errors import DependencyError, SinkError, SourceError, UsageError, WeightsError
 from liquidvision.inference.batching import batched_model
 from liquidvision.inference.records import RecordSink, StdoutRecordSink
 from liquidvision.inference.session import Session, read_session_state
@@ -124,7 +124,14 @@ class _InferRun:
         """Run one source; a fault of the source or of its outputs does not end the others."""
         try:
             summary = self._run_source(outputs)
-        except (SourceError, SinkError) as error:
+        except (WeightsError, DependencyError, BrokenPipeError):
+            raise
+        except OSError as fault:
+            if isinstance(fault, SourceError | SinkError):
+                error: SourceError | SinkError = fault
+            else:  # such as a name that is too long, or a folder that must not be read
+                error = SourceError(f"{outputs.source} cannot be read: {fault.strerror or fault}")
+                error.__cause__ = fault
             self._result.errors[outputs.source] = error
             self._listener.failed(outputs.source, error)
             return

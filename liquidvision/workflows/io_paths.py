@@ -1,13 +1,14 @@
 """Which sources the arguments stand for (files, folders, globs, lists, URLs, cameras), and where outputs go."""
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from liquidvision.errors import SourceError, UsageError
-from liquidvision.video.read import VIDEO_SUFFIXES
+from liquidvision.video.read.listing import list_videos
 from liquidvision.video.read.local_files import STDIN, local_path
 from liquidvision.workflows.output_names import distinct_names
 
@@ -29,16 +30,23 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
         path = Path(source)
         if "://" in source:
             found.append(source)
-        elif path.is_dir():
-            videos = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-            found += videos or [source]
-        elif path.suffix.lower() in LIST_SUFFIXES and path.is_file():
+        elif os.path.isdir(path):
+            found += _videos_in(path) or [source]
+        elif path.suffix.lower() in LIST_SUFFIXES and os.path.isfile(path):
             found += expand_sources(read_source_list(path))
-        elif not path.exists() and glob.has_magic(source):
+        elif not os.path.exists(path) and glob.has_magic(source):
             found += expand_sources(sorted(glob.glob(source, recursive=True))) or [source]
         else:
             found.append(source)
     return list(dict.fromkeys(found))
+
+
+def _videos_in(folder: Path) -> list[str]:
+    """Return the videos of a folder; none if it cannot be read: it then fails when it is its turn."""
+    try:
+        return [str(path) for path in list_videos(folder)]
+    except OSError:
+        return []
 
 
 def read_source_list(path: Path) -> list[str]:
@@ -64,9 +72,9 @@ def read_source_list(path: Path) -> list[str]:
 def _beside_list(line: str, path: Path) -> str:
     """Return a source of a list, relative to the list's folder if it exists only there."""
     beside = path.parent / line
-    if "://" in line or Path(line).exists() or glob.glob(line, recursive=True):
+    if "://" in line or os.path.exists(line) or glob.glob(line, recursive=True):
         return line
-    return str(beside) if beside.exists() or glob.glob(str(beside), recursive=True) else line
+    return str(beside) if os.path.exists(beside) or glob.glob(str(beside), recursive=True) else line
 
 
 def output_stem(source: str) -> str:
@@ -76,9 +84,9 @@ def output_stem(source: str) -> str:
     if "://" in source:
         host_and_path = source.split("://", 1)[1].rpartition("@")[2].split("?")[0]
         return re.sub(r"[^\w.-]+", "_", host_and_path).strip("._") or "stream"
-    if "%" in Path(source).name and not Path(source).exists():  # a pattern of numbered pictures: the folder's name
+    if "%" in Path(source).name and not os.path.exists(source):  # a pattern of numbered pictures: the folder's name
         return Path(source).resolve().parent.name or "pictures"
-    return f"camera{source}" if source.isdecimal() and not Path(source).exists() else Path(source).stem
+    return f"camera{source}" if source.isdecimal() and not os.path.exists(source) else Path(source).stem
 
 
 def output_paths(
@@ -206,7 +214,7 @@ def check_output_suffix(out: Path, suffixes: Sequence[str]) -> None:
 
 def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:
     """Raise UsageError if `path` exists and must not be replaced."""
-    if path.exists() and not exist_ok:
+    if os.path.exists(path) and not exist_ok:
         raise UsageError(f"{path} already exists; choose another name, or replace it with --exist-ok")
 
 

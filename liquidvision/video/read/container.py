@@ -1,6 +1,7 @@
 """Opens containers with PyAV, limited to the protocols, formats and pixels that the source itself needs."""
 
 import errno
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -96,7 +97,7 @@ def open_container(
 
 def picture_format(path: Path) -> str | None:
     """Return the format of a picture whose name FFmpeg would take for a pattern of several files; None for others."""
-    if path.suffix.lower() not in JPEG_SUFFIXES or not path.is_file():  # a pipe must not be opened for this
+    if path.suffix.lower() not in JPEG_SUFFIXES or not os.path.isfile(path):  # a pipe must not be opened for this
         return None
     try:
         with path.open("rb") as file:
@@ -123,9 +124,9 @@ def split_listen_option(url: str) -> tuple[str, dict[str, str]]:
 
 def check_is_file(path: str) -> None:
     """Raise SourceError if a path does not exist or is a folder."""
-    if not Path(path).exists():
+    if not os.path.exists(path):
         raise SourceError(f"no such file: {path}")
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise SourceError(f"{path} is a folder; expected a video file, or a folder that holds some")
 
 
@@ -151,7 +152,7 @@ def can_seek(container_format: av.ContainerFormat) -> bool:
 
 def is_playlist(path: Path) -> bool:
     """Return whether a file begins like a playlist, manifest or session description."""
-    if not path.is_file():  # a pipe would have to be opened a second time
+    if not os.path.isfile(path):  # a pipe would have to be opened a second time
         return False
     try:
         with path.open("rb") as file:

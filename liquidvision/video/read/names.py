@@ -1,5 +1,6 @@
 """Which names stand for a sequence of pictures."""
 
+import os
 import re
 from pathlib import Path
 
@@ -10,9 +11,9 @@ NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
 def names_pictures(source: str | Path) -> bool:
     """Return whether a source is a folder that holds pictures, or a pattern of numbered names."""
     path = Path(source)
-    if "://" in str(source) or path.is_file():
+    if "://" in str(source) or os.path.isfile(path):
         return False
-    return bool(NUMBER_PATTERN.search(path.name)) or (path.is_dir() and bool(pictures_in(path)))
+    return bool(NUMBER_PATTERN.search(path.name)) or (os.path.isdir(path) and bool(pictures_in(path)))
 
 
 def pictures_in(folder: Path) -> list[Path]:
@@ -24,7 +25,7 @@ def pictures_in(folder: Path) -> list[Path]:
 def numbered_files(pattern: Path) -> list[tuple[int, Path]]:
     """Return the files that match a pattern with one %d or %0Nd, with their numbers, in order."""
     digits = NUMBER_PATTERN.search(pattern.name)
-    if digits is None or not pattern.parent.is_dir():
+    if digits is None or not os.path.isdir(pattern.parent):
         return []
     width = int(digits[1] or 1)
     before, after = re.escape(pattern.name[: digits.start()]), re.escape(pattern.name[digits.end() :])

@@ -1,5 +1,6 @@
 """Opens a source with the right reader."""
 
+import os
 from collections.abc import Iterable
 from fractions import Fraction
 from functools import partial
@@ -143,4 +144,4 @@ def camera_index(source: str | Path | int) -> int | None:
     if isinstance(source, int):
         return source
     name = str(source)
-    return int(name) if name.isdecimal() and not Path(name).exists() else None
+    return int(name) if name.isdecimal() and not os.path.exists(name) else None

@@ -1,5 +1,6 @@
 """The interface of output files, which get their final name only when they are complete."""
 
+import os
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Self
 from liquidvision.errors import SinkError, SourceError
 from liquidvision.video.frame import Frame
 
+MAX_NAME_BYTES = 255  # of a file's name, on nearly all file systems
 STDOUT = Path("-")  # the path that stands for standard output
 
 
@@ -109,9 +111,11 @@ class Sink(ABC):
 
 def create_part_file(path: Path) -> Path:
     """Create an empty file next to `path` with a name of its own, different from any source or earlier part."""
-    number = 1
+    number, stem = 1, path.stem
+    while len(os.fsencode(f"{stem}.part99{path.suffix}")) > MAX_NAME_BYTES and len(stem) > 1:
+        stem = stem[:-1]
     while True:
-        part = path.with_name(f"{path.stem}.part{'' if number == 1 else number}{path.suffix}")
+        part = path.with_name(f"{stem}.part{'' if number == 1 else number}{path.suffix}")
         try:
             part.open("xb").close()
             return part
