@@ -478,7 +478,7 @@ def test_state_out_replaces_nothing_but_a_state(run: Run, make_video: MakeVideo,
     clip = make_video("clip.mp4")
     before = clip.read_bytes()
     ran = run("infer", clip, "-m", model_folder, "--no-save", "--state-out", clip)
-    assert ran.code == 1 and "clip.mp4" in one_line(ran)
+    assert ran.code == 2 and "clip.mp4" in one_line(ran)
     assert clip.read_bytes() == before
 
 
