@@ -9,11 +9,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import Run, one_line
+from conftest import frames_of as frames_of_images
 
-from liquidvision import Model, RecordSink, UsageError, infer, open_video
+from liquidvision import Model, RecordSink, SinkError, UsageError, infer, open_video
 from liquidvision.data.formats import find_videos
+from liquidvision.video.read.open import camera_index
 from liquidvision.workflows import io_paths
 
 MakeVideo = Callable[..., Path]
@@ -180,3 +183,21 @@ def test_outputs_with_the_longest_names(run: Run, clip: Path, model_folder: Path
     ran = run("infer", clip, "-m", model_folder, "-o", name)
     assert ran.code == 0, ran.err
     assert frames_of(Path(name)) == 20
+
+
+@pytest.mark.parametrize("codec", ["h265", "av1"])
+def test_pictures_that_are_too_small_for_a_codec(tmp_path: Path, model: Model, codec: str) -> None:
+    """Where pictures are too small for an encoder, the error says so and names a codec that works."""
+    tiny = [np.zeros((2, 2, 3), np.uint8)] * 3
+    with pytest.raises(SinkError, match=r"as small as 2 x 2; choose codec h264"):
+        infer(frames_of_images(tiny), model, video=tmp_path / "out.mp4", codec=codec)
+    infer(frames_of_images(tiny), model, video=tmp_path / "out.mp4")
+    assert [path.name for path in tmp_path.glob("*.mp4")] == ["out.mp4"]
+
+
+def test_the_path_of_a_camera_is_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/dev/video2, and a link to it such as those in /dev/v4l/by-id, are the camera 2."""
+    assert camera_index("/dev/video2") == 2
+    monkeypatch.setattr(os.path, "realpath", lambda name: "/dev/video3")
+    assert camera_index("/dev/v4l/by-id/usb-cam-index0") == 3
+    assert camera_index("/videos/video3") is None

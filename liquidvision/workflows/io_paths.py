@@ -186,7 +186,7 @@ def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -
 
 def may_be_live(name: str) -> bool:
     """Return whether a source may have no end: a camera or a URL."""
-    return "://" in name or name.isdecimal()
+    return "://" in name or name.isdecimal() or name.startswith(("/dev/video", "/dev/v4l/"))
 
 
 def outputs_complete(outputs: Sequence[Path | None]) -> bool:

@@ -1,6 +1,7 @@
 """Opens a source with the right reader."""
 
 import os
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 from functools import partial
@@ -13,6 +14,7 @@ from liquidvision.video.read.local_files import local_path
 from liquidvision.video.read.names import names_pictures
 from liquidvision.video.read.reader import MAX_PIXELS, LiveOptions, ReadWindow, VideoReader
 
+CAMERA_DEVICE = re.compile(r"/dev/video(\d+)")
 READERS = ("auto", "av", "opencv")
 DEINTERLACE = ("auto", "off")
 
@@ -140,8 +142,15 @@ def as_reader(source: str | Path | int | VideoReader | Iterable[Frame]) -> Video
 
 
 def camera_index(source: str | Path | int) -> int | None:
-    """Return a camera's index, given as a number or as digits that do not name a file; None for other sources."""
+    """Return a camera's index; None for other sources.
+
+    Args:
+        source: a number, digits that do not name a file, or the path of a camera or a link to it: /dev/video0.
+    """
     if isinstance(source, int):
         return source
     name = str(source)
+    device = CAMERA_DEVICE.fullmatch(os.path.realpath(name)) if name.startswith("/dev/") else None
+    if device is not None:
+        return int(device[1])
     return int(name) if name.isdecimal() and not os.path.exists(name) else None

@@ -19,6 +19,7 @@ from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, is_
 from liquidvision.video.write.sink import STDOUT, VideoSink
 
 log = logging.getLogger(__name__)
+SMALL_SIDE = 64  # pixels; some encoders refuse smaller pictures
 # Write packets to disk at once instead of in blocks of 32 KiB, which small pictures take a minute to fill. Fragments
 # and clusters last half a second, and no track waits longer than that for the packets of another.
 FLUSH_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "500000"}
@@ -154,6 +155,12 @@ class AVVideoSink(VideoSink):
             if self._side_track_writer is not None:
                 self._side_track_writer.write(frame.time)
         except (OSError, av.error.FFmpegError) as error:
+            height, width = frame.image.shape[:2]
+            if self._stream is None and min(height, width) < SMALL_SIDE and not is_file_fault(error):
+                raise SinkError(
+                    f"cannot write {self.path}: {self._codec.encoder} encodes no pictures as small as "
+                    f"{width} x {height}; choose codec h264"
+                ) from error
             raise self.sink_error(error) from error
 
     def _encode(self, picture: av.VideoFrame, pts: int) -> None:
