@@ -23,7 +23,7 @@ def available_cores() -> int:
 
 
 def half_of_cores() -> int:
-    """Return half of the available cores, 1 or more: a stage that uses so many threads leaves room for the others."""
+    """Return half of the available cores, 1 or more: a stage with this many threads leaves room for the others."""
     return max(1, available_cores() // 2)
 
 

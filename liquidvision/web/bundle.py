@@ -245,7 +245,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def is_allowed_size(name: str, value: Any) -> bool:
-    """Return whether one value of an uploaded head's configuration costs no more than that of a taught head."""
+    """Return whether one value of an uploaded head's configuration costs at most as much as a taught head's."""
     if name == "layouts":
         return isinstance(value, list) and len(value) <= MAX_LAYOUTS
     if name == "taus":
