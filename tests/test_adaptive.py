@@ -75,7 +75,7 @@ def test_frames_in_between_get_the_embedding_of_a_neighbour(model: Model) -> Non
 
 
 def test_more_frames_at_once_skip_more(model: Model, make_video, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deciding on many frames together embeds at most as many as one by one, in larger batches, and keeps the labels."""
+    """Deciding on many frames together embeds at most as many as one by one, and keeps the labels."""
     clip = make_video(pts=range(0, 64 * 128, 128))
     plain = [prediction.label for _, prediction in predict(clip, model)]
     calls = count_calls(model, monkeypatch)

@@ -2,6 +2,9 @@
 
 import copy
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,3 +183,26 @@ def test_threads_share_a_model(here: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(embed, range(4)))
+
+
+def test_signals_after_networks_are_gone(here: Path) -> None:
+    """A signal is handled after several compiled networks were destroyed, the oldest first."""
+    program = (
+        "import signal\n"
+        "from conftest import build_model, picture\n"
+        "models = [build_model(seed=seed) for seed in range(3)]\n"
+        "for model in models:\n"
+        "    model.backbone.place('openvino')\n"
+        "    model.embed([picture(0)])\n"
+        "while models:\n"
+        "    models.pop(0)\n"
+        "    del model; model = None\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('handled')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert ran.stdout == "handled\n", ran.stderr

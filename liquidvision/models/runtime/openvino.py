@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import warnings
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -63,11 +64,24 @@ class OpenVINO:
             return torch.from_numpy(self._compiled(pixels.contiguous().numpy())[0].copy())
 
 
+@cache
+def shared_core() -> Any:
+    """Return the one OpenVINO core of this process.
+
+    The CPU plugin of each core sets up a stack for signal handlers and, when the core is destroyed, restores the one
+    that it found. With two cores that are destroyed in the order of their creation that is an unmapped one, and the
+    next Ctrl-C crashes.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
 def compile_network(network: nn.Module, size: tuple[int, ...], *, half: bool) -> Any:
     """Return a network compiled by OpenVINO for pictures of one size (h, w), converted or from the cache."""
     import openvino
 
-    core = openvino.Core()
+    core = shared_core()
     precision = {"INFERENCE_PRECISION_HINT": "bf16" if half else "f32"}
     settings = {**SETTINGS, **precision, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     cached = openvino_cache_folder() / f"{network_key(network, size, openvino.__version__)}.xml"
