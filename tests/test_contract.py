@@ -36,10 +36,16 @@ if not VIDEOS.is_dir():
     every_file = pytest.mark.skip(reason="needs the shared data folder (real videos), which is not here")
 
 
-def reference(path: Path) -> list[Fraction]:
+def chosen_track(path: Path) -> int:
+    """Return the number of the video track that the av reader chooses."""
+    with open_video(path) as video:
+        return next((i for i, track in enumerate(video.info.video_tracks) if track.chosen), 0)
+
+
+def reference(path: Path, track: int) -> list[Fraction]:
     """Return the times of a file's pictures in presentation order, as PyAV decodes them; for AVI, from its rate."""
     with av.open(str(path)) as container:
-        stream = container.streams.video[0]
+        stream = container.streams.video[track]
         stream.thread_type = "AUTO"
         times = [frame.pts * stream.time_base for frame in container.decode(stream)]
         if container.format.name == "avi":
@@ -57,7 +63,7 @@ def test_frames_and_times(path: Path, reader: str) -> None:
         assert path.name in str(error.value) and "\n" not in str(error.value)
         return
     limit = None if reader == "av" else 100  # OpenCV is slow, and used only on request
-    wanted = reference(path)[:limit]
+    wanted = reference(path, chosen_track(path) if reader == "av" else 0)[:limit]
     with open_video(path, reader=reader) as video:
         times = [picture.pts * picture.time_base for picture in islice(video.pictures(), limit)]
     assert len(times) == len(wanted)
@@ -74,7 +80,7 @@ def test_pictures(path: Path) -> None:
         pytest.skip("no video")
     with open_video(path) as video, av.open(str(path)) as container:
         assert video.info.pixel_aspect > 0
-        for frame, plain, _ in zip(video, container.decode(video=0), range(4), strict=False):
+        for frame, plain, _ in zip(video, container.decode(video=chosen_track(path)), range(4), strict=False):
             assert frame.image.shape == (video.info.height, video.info.width, 3)
             turned = np.rot90(frame.image, -video.info.rotation // 90)
             wanted = colors(plain)
