@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.prediction import Prediction
-from liquidvision.video.write.sink import STDOUT, Sink
+from liquidvision.video.write.sink import STDOUT, Sink, StdoutMixin
 
 
 class PredictionSink(Sink):
@@ -128,7 +128,7 @@ class RecordSink(PredictionSink):
             raise SinkError(f"cannot write {self.path}: {error.strerror}") from error
 
 
-class StdoutRecordSink(RecordSink):
+class StdoutRecordSink(StdoutMixin, RecordSink):
     """Writes predictions to standard output, each as soon as it is known. There is no file to rename or keep.
 
     Args:
@@ -147,21 +147,6 @@ class StdoutRecordSink(RecordSink):
             return sys.stdout
         newline = "" if self._csv else "\n"
         return open(number, "w", buffering=1, encoding="utf-8", newline=newline, closefd=False)
-
-    def _claim(self) -> None:
-        return
-
-    def _publish(self) -> None:
-        return
-
-    def discard(self) -> None:
-        self._release()
-
-    def remove_empty_part(self) -> None:
-        return
-
-    def sink_error(self, error: Exception) -> SinkError:
-        return SinkError(f"cannot write to standard output: {getattr(error, 'strerror', None) or error}")
 
     def _finish(self) -> None:
         self._file.flush()

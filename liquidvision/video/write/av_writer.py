@@ -16,7 +16,7 @@ from liquidvision.video.read.reader import SideTracks
 from liquidvision.video.write.codecs import check_codec, container_suffix
 from liquidvision.video.write.copied_tracks import to_ticks
 from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, is_file_fault
-from liquidvision.video.write.sink import STDOUT, VideoSink
+from liquidvision.video.write.sink import STDOUT, StdoutMixin, VideoSink
 
 log = logging.getLogger(__name__)
 SMALL_SIDE = 64  # pixels; some encoders refuse smaller pictures
@@ -262,7 +262,7 @@ class AVVideoSink(VideoSink):
             log.info("closing %s: %s", self.path, error)
 
 
-class StdoutVideoSink(AVVideoSink):
+class StdoutVideoSink(StdoutMixin, AVVideoSink):
     """Streams Matroska to standard output; nothing else may be written there. There is no file to rename or keep."""
 
     def __init__(
@@ -278,21 +278,6 @@ class StdoutVideoSink(AVVideoSink):
 
     def _open(self) -> av.container.OutputContainer:
         return av.open("pipe:1", "w", format="matroska", options={**FLUSH_OPTIONS, **MATROSKA_OPTIONS})
-
-    def _claim(self) -> None:
-        return
-
-    def _publish(self) -> None:
-        return
-
-    def discard(self) -> None:
-        self._release()
-
-    def remove_empty_part(self) -> None:
-        return
-
-    def sink_error(self, error: Exception) -> SinkError:
-        return SinkError(f"cannot write to standard output: {getattr(error, 'strerror', None) or error}")
 
 
 def pad_even(image: np.ndarray) -> np.ndarray:

@@ -123,6 +123,25 @@ def create_part_file(path: Path) -> Path:
             number += 1
 
 
+class StdoutMixin(Sink):
+    """Makes a sink write to standard output: there is no file to name, to rename or to remove."""
+
+    def _claim(self) -> None:
+        return
+
+    def _publish(self) -> None:
+        return
+
+    def discard(self) -> None:
+        self._release()
+
+    def remove_empty_part(self) -> None:
+        return
+
+    def sink_error(self, error: Exception) -> SinkError:
+        return SinkError(f"cannot write to standard output: {getattr(error, 'strerror', None) or error}")
+
+
 class VideoSink(Sink):
     """An output video.
 
