@@ -17,6 +17,7 @@ LAYERS = (
     ("concurrency",),
     ("video",),
     ("liquid",),
+    ("annotation",),
     ("metrics",),
     ("models",),
     ("inference",),

@@ -12,8 +12,9 @@ import pytest
 from commands import one_line
 from conftest import picture
 
+from liquidvision.annotation.interval import Interval
 from liquidvision.data.audit import AuditReport, ClassExtent, audit_dataset
-from liquidvision.data.dataset import Dataset, Interval
+from liquidvision.data.dataset import Dataset
 from liquidvision.data.formats import read_dataset
 from liquidvision.data.frame_times import FrameTimes
 from liquidvision.data.splits import split_dataset

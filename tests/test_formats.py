@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liquidvision.data.dataset import Clip, FrameInterval, Interval
+from liquidvision.annotation.interval import FrameInterval, Interval
+from liquidvision.data.dataset import Clip
 from liquidvision.data.formats import read_dataset
 from liquidvision.errors import UsageError
 

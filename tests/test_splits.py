@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from liquidvision.data.dataset import Clip, Dataset, Interval
+from liquidvision.annotation.interval import Interval
+from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.data.splits import Split, make_folds, read_split, split_as_given, split_dataset
 from liquidvision.errors import ModelError, UsageError
 

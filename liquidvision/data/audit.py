@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from liquidvision.data.dataset import Clip, Dataset, Interval, single_line, sort_intervals
+from liquidvision.annotation.interval import Interval
+from liquidvision.data.dataset import Clip, Dataset, single_line, sort_intervals
 from liquidvision.data.frame_times import FrameTimes, read_frame_times
 from liquidvision.data.looks import find_alike
 

@@ -5,29 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from liquidvision.annotation.interval import FrameInterval, Interval
 from liquidvision.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """The label of a video from `start` (inclusive) to `end` (exclusive), in seconds from the file's beginning."""
-
-    start: float
-    end: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class FrameInterval:
-    """The label of a video from frame `start` (inclusive) to frame `end` (exclusive); the first frame is number 0."""
-
-    start: int
-    end: int
-    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +85,6 @@ class Dataset:
     def whole_clip(self) -> bool:
         """Whether one label holds for each whole clip."""
         return self.background is None
-
-
-def make_interval(start: Any, end: Any, label: str, where: str) -> Interval:
-    """Return a valid interval.
-
-    Raises:
-        UsageError: start or end is no number, or the interval is empty; the message names `where`.
-    """
-    try:
-        begin, stop = float(start), float(end)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: start is {start!r} and end {end!r}; expected seconds, or h:mm:ss") from error
-    if not 0 <= begin < stop < float("inf"):
-        raise UsageError(f"{where}: the interval goes from {begin:g} to {stop:g} s; expected 0 <= start < end")
-    return Interval(begin, stop, label)
 
 
 def make_dataset(

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from liquidvision.data.columns import TableColumns, find_columns, simplify_name
-from liquidvision.data.dataset import Clip, Dataset, FrameInterval, Interval, make_dataset, make_interval
-from liquidvision.data.tables import read_table
+from liquidvision.annotation.columns import TableColumns, find_columns, simplify_name
+from liquidvision.annotation.interval import FrameInterval, Interval, make_interval
+from liquidvision.annotation.tables import read_table
+from liquidvision.data.dataset import Clip, Dataset, make_dataset
 from liquidvision.errors import UsageError
 from liquidvision.video.read.listing import list_videos
 

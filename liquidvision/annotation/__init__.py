@@ -1,0 +1,1 @@
+"""Labelled intervals of videos, and the file formats that hold them."""
