@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import av
+import cv2
 import numpy as np
 import pytest
 from commands import Run
@@ -22,6 +24,11 @@ ORIENTATIONS = {
     "anticlockwise": ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
     "transversed": ((0, -1, -1, 0), lambda image: np.rot90(image, 2).swapaxes(0, 1)),
 }
+# The names of EXIF's orientations 1 to 8.
+EXIF_ORDER = (
+    *("as stored", "mirrored", "upside down", "flipped"),
+    *("transposed", "clockwise", "transversed", "anticlockwise"),
+)
 every_orientation = pytest.mark.parametrize("name", ORIENTATIONS)
 
 
@@ -75,6 +82,41 @@ def test_every_orientation_is_written_upright(tmp_path: Path, model: Model, name
     # The overlay covers the top and the bottom: the middle row shows which side is which.
     expected = upright(corners())
     assert written.shape == expected.shape
+
+
+def turned_photo(path: Path, number: int) -> Path:
+    """Write `corners` as a picture whose EXIF data state one of the orientations 1 to 8."""
+    big = number % 2 == 0  # both byte orders
+    order: Literal["big", "little"] = "big" if big else "little"
+    entry = [(1, 2), (0x0112, 2), (3, 2), (1, 4), (number, 2), (0, 2), (0, 4)]  # a tag, its type, count and value
+    exif = (b"MM" if big else b"II") + b"".join(
+        value.to_bytes(size, order) for value, size in [(42, 2), (8, 4), *entry]
+    )
+    bgr, data = corners()[..., ::-1], np.frombuffer(exif, np.uint8)
+    path.write_bytes(cv2.imencodeWithMetadata(path.suffix, bgr, [cv2.IMAGE_METADATA_EXIF], [data])[1].tobytes())
+    return path
+
+
+@pytest.mark.parametrize("reader", ["av", "opencv"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("number", range(1, 9))
+def test_every_orientation_of_a_photo(tmp_path: Path, number: int, suffix: str, reader: str) -> None:
+    """Both readers show photos upright in each of EXIF's orientations, the mirrored ones too."""
+    _, upright = ORIENTATIONS[EXIF_ORDER[number - 1]]
+    with open_video(turned_photo(tmp_path / f"photo{suffix}", number), reader=reader) as video:
+        image = next(iter(video)).image
+        assert image.shape[:2] == (video.info.height, video.info.width)
+    assert image.shape == upright(corners()).shape
+    assert np.abs(image.astype(int) - upright(corners())).mean() < 8
+
+
+def test_photos_of_a_folder_are_upright(tmp_path: Path) -> None:
+    """Each picture of a folder is shown in its own orientation."""
+    for number in (1, 2, 3, 4):
+        turned_photo(tmp_path / f"{number}.jpg", number)
+    with open_video(tmp_path, rate=5) as video:
+        for frame, name in zip(video, EXIF_ORDER, strict=False):
+            assert np.abs(frame.image.astype(int) - ORIENTATIONS[name][1](corners())).mean() < 8
 
 
 def test_info_reports_a_mirror(tmp_path: Path, run: Run) -> None:

@@ -2,11 +2,19 @@
 
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, cast
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.sidedata.sidedata import Type
+
+from liquidvision.errors import SourceError
+from liquidvision.video.read.container import open_container
+
+# FFmpeg's kinds of side data that PyAV has no name for, such as EXIF.
+UNNAMED_SIDE_DATA = range(max(kind.value for kind in Type) + 1, max(kind.value for kind in Type) + 17)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +48,26 @@ def frame_orientation(frame: av.VideoFrame) -> Orientation:
     """Return the orientation that a decoded frame's display matrix states."""
     try:
         side_data = frame.side_data
-    except ValueError:  # PyAV does not know all of FFmpeg's kinds, such as EXIF
-        return Orientation(round(frame.rotation / 90) % 4)
+    except ValueError:  # one of the kinds is unknown to PyAV
+        side_data = without_unnamed_side_data(frame).side_data
     matrix: Any = cast(Any, side_data).get(Type.DISPLAYMATRIX)  # PyAV's own annotation names another type of key
     return AS_STORED if matrix is None else matrix_orientation(struct.unpack("=9i", bytes(matrix)[:36]))
+
+
+def without_unnamed_side_data(frame: av.VideoFrame) -> av.VideoFrame:
+    """Return a frame with the same picture, and only the side data that PyAV can read."""
+    graph = Graph()
+    last = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    for kind in UNNAMED_SIDE_DATA:
+        delete = graph.add("sidedata", f"mode=delete:type={kind}")
+        last.link_to(delete)
+        last = delete
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+    graph.vpush(frame)
+    return cast(av.VideoFrame, graph.vpull())
 
 
 def matrix_orientation(matrix: tuple[int, ...]) -> Orientation:
@@ -64,7 +88,7 @@ def matrix_orientation(matrix: tuple[int, ...]) -> Orientation:
 def file_orientation(path: str) -> Orientation:
     """Return the orientation of a file's first picture; as stored where FFmpeg cannot read it."""
     try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with open_container(path) as container:
             return next((frame_orientation(frame) for frame in container.decode(video=0)), AS_STORED)
-    except (av.error.FFmpegError, ValueError, IndexError):
+    except (av.error.FFmpegError, SourceError, ValueError, IndexError):
         return AS_STORED
