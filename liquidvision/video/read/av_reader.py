@@ -26,6 +26,7 @@ from liquidvision.video.read.container import (
     public_name,
     video_streams,
 )
+from liquidvision.video.read.cropping import WHOLE, Cropper, stated_cropping
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
 from liquidvision.video.read.deinterlace import Deinterlacer
 from liquidvision.video.read.hardware import find_accelerator, to_planar
@@ -143,6 +144,7 @@ class AVReader(VideoReader):
         if stream.width * stream.height > self._max_pixels:
             raise SourceError(self._too_large_message(stream.width, stream.height))
         self._stream = stream
+        self._cropper = Cropper(stated_cropping(container, stream))
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         # The other cores run the network and the encoder.
         stream.codec_context.thread_count = half_of_cores()
@@ -210,7 +212,9 @@ class AVReader(VideoReader):
 
     def _describe(self, name: str) -> VideoInfo:
         stream, container = self._stream, self._container
-        width, height, aspect = self._size[0], self._size[1], stream.sample_aspect_ratio or Fraction(1)
+        (width, height), aspect = self._size, stream.sample_aspect_ratio or Fraction(1)
+        if self._cropper.cropping != WHOLE and aspect == Fraction(width * stream.height, height * stream.width):
+            aspect = Fraction(1)  # of MP4: FFmpeg compares the size of the cropped picture with the stored one
         if self._orientation.swaps_sides:
             width, height, aspect = height, width, 1 / aspect
         duration = None
@@ -310,8 +314,9 @@ class AVReader(VideoReader):
         # PyAV's side data and frame refer to each other, and would stay in memory: look only where something changed.
         if frame.rotation != self._rotation:
             self._rotation, self._orientation = frame.rotation, frame_orientation(frame)
-        self._size = frame.width, frame.height
-        upright = DecodedPixels(to_planar(frame), self._orientation, self._scaler)
+        shown = self._cropper.crop(to_planar(frame))
+        self._size = shown.width, shown.height
+        upright = DecodedPixels(shown, self._orientation, self._scaler)
         if self._use_arrival_time:
             return DecodedPicture(round((time.monotonic() - self._opened) / MICROSECOND), MICROSECOND, None, upright)
         pts = self._timestamps.resolve(frame.pts, frame.dts, frame.duration)

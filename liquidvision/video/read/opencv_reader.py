@@ -13,7 +13,8 @@ import numpy as np
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.video.frame import VideoInfo
-from liquidvision.video.read.orientation import AS_STORED, Orientation, file_orientation
+from liquidvision.video.read.cropping import WHOLE, Cropping, file_geometry
+from liquidvision.video.read.orientation import AS_STORED, Orientation
 from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
 MICROSECOND = Fraction(1, 1_000_000)
@@ -47,10 +48,10 @@ class OpenCVReader(VideoReader):
         if not self._capture.isOpened():
             hint = "check that it is plugged in and not in use" if live else "try the other reader: --reader av"
             raise SourceError(f"{name} cannot be opened by OpenCV; {hint}")
-        self._orientation = AS_STORED
-        if not live:  # OpenCV would rotate, but not mirror
+        self._cropping, self._orientation = WHOLE, AS_STORED
+        if not live:  # OpenCV would rotate, but neither mirror nor crop
             self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-            self._orientation = file_orientation(str(source))
+            self._cropping, self._orientation = file_geometry(str(source))
         ok, first = self._capture.read()
         if not ok:
             self.close()
@@ -60,11 +61,14 @@ class OpenCVReader(VideoReader):
         get = self._capture.get
         rate = Fraction(get(cv2.CAP_PROP_FPS)).limit_denominator(1001) if get(cv2.CAP_PROP_FPS) > 0 else None
         count = int(get(cv2.CAP_PROP_FRAME_COUNT))
+        height, width = self._cropping.apply(first).shape[:2]
+        if self._orientation.swaps_sides:
+            height, width = width, height
         self._step = round(1 / (rate * MICROSECOND)) if rate else 33_333
         self.info = VideoInfo(
             name=name,
-            width=first.shape[0 if self._orientation.swaps_sides else 1],
-            height=first.shape[1 if self._orientation.swaps_sides else 0],
+            width=width,
+            height=height,
             rate=rate,
             duration=None if live or not rate or count <= 0 else float(count / rate),
             live=live,
@@ -82,7 +86,7 @@ class OpenCVReader(VideoReader):
             if last is not None and pts <= last:  # OpenCV may report 0 for a file's last frames
                 pts = last + self._step
             last = pts
-            yield DecodedPicture(pts, MICROSECOND, None, partial(upright_rgb, image, self._orientation))
+            yield DecodedPicture(pts, MICROSECOND, None, partial(upright_rgb, image, self._cropping, self._orientation))
             with self._lock:  # the capture must not be read while it is closed
                 if self._closed:
                     return
@@ -110,6 +114,6 @@ def open_capture(source: int | str) -> cv2.VideoCapture:
         cv2.utils.logging.setLogLevel(level)
 
 
-def upright_rgb(image: np.ndarray, orientation: Orientation) -> np.ndarray:
+def upright_rgb(image: np.ndarray, cropping: Cropping, orientation: Orientation) -> np.ndarray:
     """Convert a picture in OpenCV's channel order to upright RGB."""
-    return np.ascontiguousarray(orientation.apply(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)))
+    return np.ascontiguousarray(orientation.apply(cv2.cvtColor(cropping.apply(image), cv2.COLOR_BGR2RGB)))

@@ -10,9 +10,6 @@ import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import Type
 
-from liquidvision.errors import SourceError
-from liquidvision.video.read.container import open_container
-
 # FFmpeg's kinds of side data that PyAV has no name for, such as EXIF.
 UNNAMED_SIDE_DATA = range(max(kind.value for kind in Type) + 1, max(kind.value for kind in Type) + 17)
 
@@ -83,12 +80,3 @@ def matrix_orientation(matrix: tuple[int, ...]) -> Orientation:
     mirrored = transposed ^ flip_x ^ flip_y
     turns = (3 if flip_x ^ mirrored else 1) if transposed else 2 * flip_y
     return Orientation(turns, mirrored)
-
-
-def file_orientation(path: str) -> Orientation:
-    """Return the orientation of a file's first picture; as stored where FFmpeg cannot read it."""
-    try:
-        with open_container(path) as container:
-            return next((frame_orientation(frame) for frame in container.decode(video=0)), AS_STORED)
-    except (av.error.FFmpegError, SourceError, ValueError, IndexError):
-        return AS_STORED
