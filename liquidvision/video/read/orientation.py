@@ -11,7 +11,7 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type
 
 # FFmpeg's kinds of side data that PyAV has no name for, such as EXIF.
-UNNAMED_SIDE_DATA = range(max(kind.value for kind in Type) + 1, max(kind.value for kind in Type) + 17)
+UNNAMED_SIDE_DATA = range(FIRST_UNNAMED := 1 + max(cast(int, kind.value) for kind in Type), FIRST_UNNAMED + 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def without_unnamed_side_data(frame: av.VideoFrame) -> av.VideoFrame:
     last.link_to(graph.add("buffersink"))
     graph.configure()
     graph.vpush(frame)
-    return cast(av.VideoFrame, graph.vpull())
+    return graph.vpull()
 
 
 def matrix_orientation(matrix: tuple[int, ...]) -> Orientation:
