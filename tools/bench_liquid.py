@@ -2,8 +2,9 @@
 
     python tools/bench_liquid.py --rounds 15 [--save-json PATH]
 
-Sequences of 64 steps, 64 inputs, 64 units, 6 unfolds: one stream in one call without gradients, and a training step of
-32 streams, forward and backward. Needs `pip install -e '.[test]'` (ncps) and, for torch.compile, a C++ compiler.
+Sequences of 64 steps, 64 inputs, 64 units, 6 unfolds unless the name says otherwise: one stream frame by frame and in
+one call, without gradients, and a training step of 32 streams, forward and backward. Needs `pip install -e '.[test]'`
+(ncps) and, for torch.compile, a C++ compiler.
 """
 
 import argparse
@@ -26,13 +27,22 @@ from liquidvision.liquid.cell import Cell
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC
 from liquidvision.liquid.dispatch import plain_torch
+from liquidvision.liquid.gru_d import DecayGRU
+from liquidvision.liquid.gru_dt import TimedGRU
+from liquidvision.liquid.gru_no_reset import NoResetGRU
+from liquidvision.liquid.gru_power import PowerGRU
+from liquidvision.liquid.lru import LRU
 from liquidvision.liquid.ltc import LTC, GatedLTC
+from liquidvision.liquid.min_gru import MinGRU
+from liquidvision.liquid.resonant import ResonantLTC
+from liquidvision.liquid.selective import SelectiveSSM
 from liquidvision.liquid.traces import Layout, Magnitudes
 from liquidvision.liquid.wiring import auto_ncp
 from tools.benchmark_results import Result, add_save_option, make_result, save_result
 
 INPUTS, UNITS, STEPS, UNFOLDS, BATCH = 64, 64, 64, 6, 32
-TITLES = {"streaming": f"{STEPS} frames in one call", "training": "training step"}
+TITLES = {"single": "one frame a call", "streaming": f"{STEPS} frames in one call", "training": "training step"}
+DIGITS = {"single": 3, "streaming": 2, "training": 2}
 Run = Callable[[Tensor], Tensor]
 
 
@@ -91,6 +101,14 @@ RIVALS: dict[str, Callable[[], tuple[nn.Module, Run]]] = {
     "GatedLTC, 1 unfold": ours(lambda: GatedLTC(INPUTS, UNITS)),
     "ncps 1.0.1 CfC": theirs(lambda: ncps.torch.CfC(INPUTS, UNITS)),
     "CfC": ours(lambda: CfC(INPUTS, UNITS)),
+    "SelectiveSSM": ours(lambda: SelectiveSSM(INPUTS, UNITS)),
+    "ResonantLTC": ours(lambda: ResonantLTC(INPUTS, UNITS)),
+    "LRU": ours(lambda: LRU(INPUTS, UNITS)),
+    "MinGRU": ours(lambda: MinGRU(INPUTS, UNITS)),
+    "TimedGRU": ours(lambda: TimedGRU(INPUTS, UNITS)),
+    "DecayGRU": ours(lambda: DecayGRU(INPUTS, UNITS)),
+    "PowerGRU": ours(lambda: PowerGRU(INPUTS, UNITS)),
+    "NoResetGRU": ours(lambda: NoResetGRU(INPUTS, UNITS)),
     "torch LSTM": theirs(lambda: nn.LSTM(INPUTS, UNITS, batch_first=True)),
     "torch GRU": theirs(lambda: nn.GRU(INPUTS, UNITS, batch_first=True)),
 }
@@ -167,7 +185,7 @@ def resident(what: str) -> int:
 def print_table(title: str, times: dict[str, float], yardstick: str) -> None:
     print(f"\n| {title} | ms | ncps's time is | torch LSTM's time, times |\n|---|---|---|---|")
     for name, ms in times.items():
-        print(f"| {name} | {ms:.2f} | {times[yardstick] / ms:.1f} x | {ms / times['torch LSTM']:.1f} |")
+        print(f"| {name} | {ms:.3f} | {times[yardstick] / ms:.1f} x | {ms / times['torch LSTM']:.1f} |")
 
 
 def main() -> None:
@@ -194,24 +212,30 @@ def main() -> None:
     values = torch.randn(sigmoids)
     alone = in_turns({"sigmoid": lambda: torch.sigmoid(values)}, options.rounds)["sigmoid"]
     print(f"torch.sigmoid alone on as many numbers: {alone:.2f} ms")
-    single = in_turns({name: stream(name, 1) for name in (yardstick, "ConductanceLTC", "torch LSTM")}, 50)
-    print("one frame a call:", ", ".join(f"{name} {ms:.2f} ms" for name, ms in single.items()))
+    single = in_turns({name: stream(name, 1) for name in RIVALS if "torch.compile" not in name}, 200)
+    print_table(TITLES["single"], single, yardstick)
     print(f"traces, one frame of 2,144 with six time constants: {in_turns({'t': frame_of_traces()}, 50)['t']:.3f} ms")
     print("\n| peak memory of the training step | MB |\n|---|---|")
     peaks = {}
     for name in (yardstick, "ConductanceLTC", "ConductanceLTC, plain torch", "torch LSTM"):
         peaks[name] = measure_peak_in_subprocess(name)
         print(f"| {name} | {peaks[name]:.0f} |")
-    save_result(options.save_json, collect(streaming, training, peaks, yardstick))
+    times = {"single": single, "streaming": streaming, "training": training}
+    save_result(options.save_json, collect(times, peaks, yardstick))
 
 
-def collect(streaming: dict[str, float], training: dict[str, float], peaks: dict[str, float], yardstick: str) -> Result:
-    """Return milliseconds by cell, beside ncps's LTC and torch's LSTM, and peak memory where it was measured."""
-    times = {"streaming": streaming, "training": training}
+def collect(times: dict[str, dict[str, float]], peaks: dict[str, float], yardstick: str) -> Result:
+    """Return milliseconds by cell, beside ncps's LTC and torch's LSTM, and peak memory where it was measured.
+
+    Args:
+        times: milliseconds by cell, by what was measured, see `TITLES`.
+        peaks: megabytes by cell.
+        yardstick: name of ncps's LTC.
+    """
     columns = []
     for kind in times:
         columns += [
-            {"key": f"{kind}_ms", "title": f"{TITLES[kind]}, ms", "digits": 2},
+            {"key": f"{kind}_ms", "title": f"{TITLES[kind]}, ms", "digits": DIGITS[kind]},
             {"key": f"{kind}_ncps", "title": "ncps takes", "digits": 1, "suffix": " x"},
             {"key": f"{kind}_lstm", "title": "times LSTM", "digits": 1},
         ]
@@ -220,7 +244,9 @@ def collect(streaming: dict[str, float], training: dict[str, float], peaks: dict
     for name in RIVALS:
         row: dict[str, str | float | None] = {"name": name, "peak_mb": peaks.get(name)}
         for kind, found in times.items():
-            ms = found[name]
+            ms = found.get(name)
+            if ms is None:
+                continue
             row |= {f"{kind}_ms": ms, f"{kind}_ncps": found[yardstick] / ms, f"{kind}_lstm": ms / found["torch LSTM"]}
         rows.append(row)
     title = f"Liquid cells beside ncps, LSTM and GRU: {INPUTS} inputs, {UNITS} units, {STEPS} steps, {UNFOLDS} unfolds"

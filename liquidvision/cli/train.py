@@ -21,7 +21,11 @@ OPTIONS = {
     "features": Option("Nodes of the classifier and the sides of their grids.", MODEL, metavar="NODE:SIDE,..."),
     "motion_crop": MOTION_CROP,
     "traces": Option("Time constants of the traces in seconds.", MODEL, metavar="S,S,..."),
-    "head": Option("The cell: gated, ltc, conductance, cfc, gru, lstm or none.", MODEL),
+    "head": Option(
+        "The cell: gated, ltc, conductance, cfc, selective, resonant or lru; to compare with: gru, gru-dt, gru-d, "
+        "gru-power, gru-no-reset, min-gru, lstm or none.",
+        MODEL,
+    ),
     "device": SHARED["device"],
     "epochs": Option("Passes over all clips. Default: by the number of clips, 10 to 80.", TRAINING),
     "seed": Option("Seed of all random numbers.", TRAINING),

@@ -1,5 +1,6 @@
 """The interface of recurrent cells, pure functions of (input, state, Δt), and checks of their arguments."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from numbers import Integral
@@ -65,6 +66,9 @@ class Cell(nn.Module, ABC):
             Outputs (batch, steps, output_size), the last state (batch, state_size), and the effective time constants
             (batch, steps, units) in seconds.
         """
+        if dt.shape[1] == 1:  # a stream that arrives frame by frame
+            output, state, tau = self.advance(tuple(p[:, 0] for p in prepared), state, dt)
+            return output[:, None], state, tau[:, None]
         outputs, taus = [], []
         # Unbind once: the backward pass of each p[:, t] would allocate a tensor as large as p.
         for *frame, seconds in zip(*(p.unbind(1) for p in prepared), dt.split(1, 1), strict=True):
@@ -148,6 +152,10 @@ def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:
     Raises:
         UsageError: another shape, or a value that is negative, NaN or infinite.
     """
+    if isinstance(dt, float | int):
+        if not 0 <= dt < math.inf:
+            raise UsageError(f"dt holds {dt}; expected finite seconds, 0 or more")
+        return like.new_full((batch, steps), dt)
     given = torch.as_tensor(dt, dtype=like.dtype, device=like.device)
     shape = tuple(given.shape)
     if shape == (batch, steps, 1):
@@ -160,8 +168,11 @@ def as_dt(dt: Tensor | float, batch: int, steps: int, like: Tensor) -> Tensor:
         raise UsageError(
             f"dt has shape {shape}; expected a number, ({batch},), ({batch}, {steps}) or ({batch}, {steps}, 1) seconds"
         )
-    wrong = ~(torch.isfinite(given) & (given >= 0))
-    if not given.is_meta and bool(wrong.any()):
+    if given.is_meta or not given.numel():
+        return given
+    lowest, highest = (float(end) for end in given.detach().aminmax())  # both NaN if one value is
+    if not 0 <= lowest <= highest < math.inf:
+        wrong = ~(torch.isfinite(given) & (given >= 0))
         raise UsageError(f"dt holds {given[wrong][0].item()}; expected finite seconds, 0 or more")
     return given
 

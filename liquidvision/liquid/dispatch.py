@@ -37,7 +37,7 @@ def compiled_kernels() -> Any:
     """Return the package of compiled kernels, or None if numba is not installed, disabled or does not work."""
     try:
         from liquidvision.liquid import kernels as found
-        from liquidvision.liquid.kernels import gates, leaky, synapses  # noqa: F401
+        from liquidvision.liquid.kernels import gates, leaky, scan, synapses  # noqa: F401
     except ImportError as error:
         log.info("no compiled kernels (%s); using plain torch", error)
         return None

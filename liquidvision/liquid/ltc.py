@@ -74,11 +74,15 @@ class LiquidCell(Cell):
         return torch.maximum(counts, (dt / self.max_step).ceil().clamp_max(MAX_UNFOLDS).to(torch.int32))
 
     def advance(self, prepared: Prepared, state: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        rates = self.rates(prepared)
+        if self.max_step is None:
+            h = dt if self.unfolds == 1 else dt / self.unfolds
+            for _ in range(self.unfolds):
+                state, taus = self.solver_step(rates, state, h)
+            return self.read_out(state), state, taus
         counts = self.step_counts(dt)
-        h = dt / counts
-        max_count = self.unfolds if self.max_step is None or not len(counts) else int(counts.max())
-        rates, taus = self.rates(prepared), torch.zeros_like(state)
-        for unfold in range(max_count):
+        h, taus = dt / counts, torch.zeros_like(state)
+        for unfold in range(int(counts.max()) if len(counts) else self.unfolds):
             new, tau = self.solver_step(rates, state, h)
             if unfold < self.unfolds:
                 state, taus = new, tau
@@ -92,7 +96,7 @@ class LiquidCell(Cell):
         rate, drive = rates(state)
         if self.solver == "exponential":
             # x + (x∞ - x)(1 - exp(-hG)); expm1 keeps Δt = 0 the exact identity.
-            new = state - (drive / rate - state) * torch.expm1(-h * rate)
+            new = torch.addcmul(state, drive / rate - state, torch.expm1(-h * rate), value=-1)
         elif self.solver == "fused":
             new = (state + h * drive) / (1 + h * rate)
         elif self.solver == "euler":
@@ -104,7 +108,7 @@ class LiquidCell(Cell):
                 rate_there, drive_there = rates(at)
                 slopes.append(drive_there - rate_there * at)
             new = state + h / 6 * (slopes[0] + 2 * slopes[1] + 2 * slopes[2] + slopes[3])
-        return new, 1 / rate
+        return new, rate.reciprocal()
 
     def read_out(self, state: Tensor) -> Tensor:
         """Return the outputs (..., output_size) for states (..., units)."""

@@ -163,7 +163,7 @@ class TrainJob:
         motion_crop: crop each frame around what moves, see `Backbone`. None: the setting of a liquidvision model
             given as `backbone`; off for torchvision backbones.
         traces: time constants of the traces in seconds, comma-separated. None: .05, .1, .2, .4, .8, 1.6.
-        head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
+        head: the cell, see `LiquidHeadConfig`.
         epochs: None: by the number of clips.
         seed: seed of all random numbers, 0 to 2**32 - 1.
         folds: number of folds of a cross-validation, after which the model is trained on all clips. 0: one split into

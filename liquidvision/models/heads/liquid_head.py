@@ -12,8 +12,17 @@ from liquidvision.errors import UsageError
 from liquidvision.liquid.cell import Cell, as_mask, as_streams
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC
+from liquidvision.liquid.gru_d import DecayGRU
+from liquidvision.liquid.gru_dt import TimedGRU
+from liquidvision.liquid.gru_no_reset import NoResetGRU
+from liquidvision.liquid.gru_power import PowerGRU
+from liquidvision.liquid.lru import LRU
 from liquidvision.liquid.ltc import LTC, GatedLTC
+from liquidvision.liquid.min_gru import MinGRU
 from liquidvision.liquid.mixed import MixedMemory
+from liquidvision.liquid.resonant import ResonantLTC
+from liquidvision.liquid.selective import SelectiveSSM
+from liquidvision.liquid.stepped_gru import SteppedGRU
 from liquidvision.liquid.torch_cells import GRU, LSTM, Memoryless
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 from liquidvision.models.heads.base import Head, HeadOutput, State
@@ -24,7 +33,21 @@ LIQUID_CELLS: dict[str, type[LTC] | type[ConductanceLTC]] = {
     "gated": GatedLTC,
     "conductance": ConductanceLTC,
 }
-OTHER_CELLS: dict[str, type[Cell]] = {"gru": GRU, "lstm": LSTM, "none": Memoryless}
+GRUS: dict[str, type[GRU] | type[LSTM] | type[SteppedGRU]] = {
+    "gru": GRU,
+    "gru-dt": TimedGRU,
+    "gru-d": DecayGRU,
+    "gru-power": PowerGRU,
+    "gru-no-reset": NoResetGRU,
+    "lstm": LSTM,
+}
+OTHER_CELLS: dict[str, type[Cell]] = {
+    "selective": SelectiveSSM,
+    "resonant": ResonantLTC,
+    "lru": LRU,
+    "min-gru": MinGRU,
+    "none": Memoryless,
+}
 
 MAX_SIZE = 1_000_000  # of any size in a configuration; a larger one means a damaged file
 
@@ -42,12 +65,15 @@ class LiquidHeadConfig:
         straight: whether the traces interpolate their input linearly between frames, see `Traces`.
         width: dimensions of the projection before the cell.
         units: neurons of the cell.
-        cell: a liquid cell: "ltc" (Eq. 1 of arXiv 2006.04439), "gated", "conductance" or "cfc". For comparison also
-            "gru", "lstm", or "none", which has no memory beside the traces.
+        cell: a liquid cell: "ltc" (Eq. 1 of arXiv 2006.04439), "gated", "conductance", "cfc", "selective", "resonant"
+            or "lru". For comparison also "gru", "gru-dt", "gru-d", "gru-power", "gru-no-reset", "min-gru", "lstm", or
+            "none", which has no memory beside the traces.
         mixed_memory: whether an LSTM carries the state of the cell, see `MixedMemory`.
         unfolds: solver steps per Δt of a liquid cell.
         solver: the solver of a liquid cell, see `LiquidCell`.
         max_step: seconds; a liquid cell divides longer solver steps. None: never.
+        chrono: frames; the longest memory that the gates of a GRU or an LSTM start with, see `GRU`. None: their usual
+            biases.
         dropout: fraction of the cell's inputs and outputs that is dropped in training, at least 0 and below 1.
         appearance: weight of the whitened embedding, relative to the standardised traces.
         frame_share: weight of `frame_logits` in `logits`. Whitening removes what is constant within a clip;
@@ -70,6 +96,7 @@ class LiquidHeadConfig:
     unfolds: int = 1
     solver: str = "exponential"
     max_step: float | None = None
+    chrono: float | None = None
     dropout: float = 0.0
     appearance: float = 0.3
     frame_share: float = 0.0
@@ -87,8 +114,8 @@ class LiquidHeadConfig:
 
     def to_json(self) -> dict:
         """Return the configuration as JSON types."""
-        # `straight` is written only if it is set, so that older files, and fingerprints made from them, stay the same.
-        return {name: value for name, value in asdict(self).items() if name != "straight" or value}
+        # These are written only if they are set, so that older files, and fingerprints made from them, stay the same.
+        return {name: value for name, value in asdict(self).items() if name not in ("straight", "chrono") or value}
 
     @classmethod
     def from_json(cls, values: dict) -> "LiquidHeadConfig":
@@ -288,8 +315,11 @@ def make_cell(config: LiquidHeadConfig) -> Cell:
         cell: Cell = LIQUID_CELLS[config.cell](config.width, config.units, **options)
     elif config.cell == "cfc":  # the backbone is as wide as the state, so that `units` compares with other cells
         cell = CfC(config.width, config.units, backbone_units=config.units)
+    elif config.cell in GRUS:
+        cell = GRUS[config.cell](config.width, config.units, chrono=config.chrono)
     elif config.cell in OTHER_CELLS:
         cell = OTHER_CELLS[config.cell](config.width, config.units)
     else:
-        raise UsageError(f"cell is {config.cell!r}; expected one of {', '.join([*LIQUID_CELLS, 'cfc', *OTHER_CELLS])}")
+        known = ", ".join([*LIQUID_CELLS, "cfc", *OTHER_CELLS, *GRUS])
+        raise UsageError(f"cell is {config.cell!r}; expected one of {known}")
     return MixedMemory(cell) if config.mixed_memory else cell
