@@ -90,8 +90,9 @@ class GRU(TorchCell):
         super().__init__(input_size, hidden_size, 1)
         self.layer = nn.GRU(input_size, hidden_size, batch_first=True)
         if chrono is not None:
+            given, own = (self.layer.get_parameter(name) for name in ("bias_ih_l0", "bias_hh_l0"))
             update = slice(hidden_size, 2 * hidden_size)
-            set_chrono_bias(self.layer.bias_ih_l0[update], self.layer.bias_hh_l0[update], chrono)
+            set_chrono_bias(given[update], own[update], chrono)
 
     def sequence(self, x: Frames, state: Tensor) -> tuple[Frames, Tensor]:
         outputs, h = self.layer(x, state[None].contiguous())
@@ -114,7 +115,7 @@ class LSTM(TorchCell):
         super().__init__(input_size, hidden_size, 2)
         self.layer = nn.LSTM(input_size, hidden_size, batch_first=True)
         if chrono is not None:
-            given, own = self.layer.bias_ih_l0, self.layer.bias_hh_l0
+            given, own = (self.layer.get_parameter(name) for name in ("bias_ih_l0", "bias_hh_l0"))
             forget = slice(hidden_size, 2 * hidden_size)
             set_chrono_bias(given[forget], own[forget], chrono)
             with torch.no_grad():
