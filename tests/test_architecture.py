@@ -34,8 +34,7 @@ IMPORTERS = {
     "av": {
         *("video/read/av_reader.py", "video/read/decoded.py", "video/read/to_rgb.py", "video/read/container.py"),
         *("video/read/side_tracks.py", "video/read/hardware.py", "video/read/orientation.py", "video/read/cropping.py"),
-        "video/read/stills.py",
-        "video/read/deinterlace.py",
+        *("video/read/stills.py", "video/read/deinterlace.py", "video/read/webp.py"),
         *("video/write/av_writer.py", "video/write/codecs.py"),
         *("video/write/copied_tracks.py", "video/write/side_tracks.py"),
     },

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -95,6 +96,18 @@ def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
         (frame,) = video
     columns = frame.image[10, [5, 30, 50]].astype(int)
     assert columns == pytest.approx(np.array([(200, 100, 50), (100, 50, 25), (0, 0, 0)]), abs=1)
+
+
+@pytest.mark.parametrize("width", [20, 33, 35, 51, 64])
+def test_transparent_pictures_of_any_width(tmp_path: Path, width: int) -> None:
+    """All columns of transparent Y'CbCr are converted, at odd and other unusual widths too."""
+    path = tmp_path / "clear.webp"
+    bgra = np.full((18, width, 4), (0, 0, 255, 128), np.uint8)
+    path.write_bytes(cv2.imencode(".webp", bgra, [cv2.IMWRITE_WEBP_QUALITY, 90])[1].tobytes())
+    with open_video(path) as video:
+        assert video.info.pixel_format == "yuva420p"
+        (frame,) = video
+    assert np.abs(frame.image.astype(int) - (128, 0, 0)).max() <= 4
 
 
 def test_constant_luminance_is_taken_for_the_usual(make_video) -> None:

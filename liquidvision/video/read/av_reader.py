@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import av
+import numpy as np
 from av.stream import Disposition
 
 from liquidvision.concurrency.cores import half_of_cores
@@ -35,6 +37,7 @@ from liquidvision.video.read.orientation import AS_STORED, frame_orientation
 from liquidvision.video.read.reader import MAX_PIXELS, DecodedPicture, ReadWindow, VideoReader
 from liquidvision.video.read.side_tracks import AVSideTracks
 from liquidvision.video.read.timestamps import Timestamps, in_display_order, without_outliers
+from liquidvision.video.read.webp import MILLISECOND, AnimatedWebP, is_animated_webp
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +101,7 @@ class AVReader(VideoReader):
         self._rotation: int | None = None  # PyAV's, which does not distinguish all orientations
         self._consecutive_damage = 0  # broken packets since the last picture
         self._first_picture: DecodedPicture | None = None
+        self._animation: AnimatedWebP | None = None
         self._landing = False  # whether a seek is being tried
         self._begins_with_key: bool | None = None  # whether the first picture decoded after a seek is a key frame
         self._pictures: Iterator[DecodedPicture] = iter(())
@@ -217,8 +221,11 @@ class AVReader(VideoReader):
             aspect = Fraction(1)  # of MP4: FFmpeg compares the size of the cropped picture with the stored one
         if self._orientation.swaps_sides:
             width, height, aspect = height, width, 1 / aspect
-        duration = None
-        if stream.duration and stream.time_base:
+        duration, rate, count = None, stream.average_rate or stream.guessed_rate, stream.frames or None
+        if self._animation is not None:
+            duration, count = self._animation.duration / 1000, len(self._animation.parts)
+            rate = Fraction(count * 1000, self._animation.duration)
+        elif stream.duration and stream.time_base:
             duration = float(stream.duration * stream.time_base)
         elif container.duration:
             duration = container.duration / av.time_base
@@ -227,13 +234,13 @@ class AVReader(VideoReader):
             name=name,
             width=width,
             height=height,
-            rate=stream.average_rate or stream.guessed_rate,
+            rate=rate,
             duration=duration,
             live=self._live,
             has_audio=bool(audio),
             pixel_aspect=aspect,
             codec=stream.codec_context.name,
-            num_frames_from_header=stream.frames or None,
+            num_frames_from_header=count,
             rotation=self._orientation.quarter_turns * 90,
             mirrored=self._orientation.mirrored,
             interlaced=self._interlaced or stream.codec_context.field_order > PROGRESSIVE,
@@ -251,6 +258,8 @@ class AVReader(VideoReader):
 
     def _decode(self) -> Iterator[DecodedPicture]:
         self._packets = self._container.demux(self._stream)
+        if self._container.format.name == "webp_pipe":
+            yield from self._decode_animation()
         while True:
             with self._lock:
                 if self._closed:
@@ -260,6 +269,20 @@ class AVReader(VideoReader):
                 yield from map(self._picture, self._deinterlacer.flush() if self._deinterlacer else ())
                 return
             yield from pictures
+
+    def _decode_animation(self) -> Iterator[DecodedPicture]:
+        """Decode an animated WebP, which FFmpeg delivers as one packet; nothing if it is a single picture."""
+        with self._lock:
+            packet = None if self._closed else next(self._packets, None)
+            if packet is None or not is_animated_webp(bytes(packet)):
+                self._packets = chain([packet] if packet else [], self._packets)
+                return
+        name = public_name(self._source)
+        animation = self._animation = AnimatedWebP(bytes(packet), name, self._max_pixels)
+        self._size = animation.width, animation.height
+        for pts, duration, image in animation.pictures(self._count_damage):
+            self._consecutive_damage = 0
+            yield DecodedPicture(pts, MILLISECOND, duration, partial(np.asarray, image))
 
     def _decode_next(self) -> list[DecodedPicture] | None:
         """Decode one more packet; return the pictures it completes, None at the end."""

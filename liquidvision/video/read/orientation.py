@@ -11,7 +11,8 @@ from av.filter import Graph
 from av.sidedata.sidedata import Type
 
 # FFmpeg's kinds of side data that PyAV has no name for, such as EXIF.
-UNNAMED_SIDE_DATA = range(FIRST_UNNAMED := 1 + max(cast(int, kind.value) for kind in Type), FIRST_UNNAMED + 16)
+LAST_NAMED = max(cast(int, kind.value) for kind in Type)
+UNNAMED_SIDE_DATA = range(LAST_NAMED + 1, LAST_NAMED + 17)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,18 @@ def frame_to_rgb(frame: av.VideoFrame, orientation: Orientation) -> np.ndarray:
         if frame.color_trc in (PQ, HLG):
             image = hdr_to_sdr(frame.to_ndarray(format="rgb48le", src_colorspace=matrix), int(frame.color_trc))
         elif any(component.is_alpha for component in frame.format.components) or frame.format.has_palette:
-            image = blend_over_black(frame.to_ndarray(format="rgba", src_colorspace=matrix))
+            image = blend_over_black(frame_to_rgba(frame, matrix))
         else:
             image = frame.to_ndarray(format="rgb24", src_colorspace=matrix)
     except (av.error.FFmpegError, ValueError) as error:
         raise SourceError(f"a picture of format {frame.format.name} cannot be converted to RGB: {error}") from error
     return np.ascontiguousarray(orientation.apply(image))
+
+
+def frame_to_rgba(frame: av.VideoFrame, matrix: Colorspace | None = None) -> np.ndarray:
+    """Convert a decoded frame to RGB and alpha, (h, w, 4) uint8."""
+    # From 4:2:0 and 4:2:2 to packed RGBA, swscale leaves the last columns of some widths unwritten: 20 and 36, say.
+    return frame.to_ndarray(format="gbrap" if frame.format.name.startswith("yuv") else "rgba", src_colorspace=matrix)
 
 
 def color_matrix(frame: av.VideoFrame) -> int:
