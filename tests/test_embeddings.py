@@ -18,11 +18,11 @@ import pytest
 import torch
 
 from liquidvision import Backbone, Model, Preprocessing, Session, open_video, predict
-from liquidvision.data import clip_embedder as module
 from liquidvision.data.embedding_file import ClipEmbeddings
 from liquidvision.data.embeddings import EmbeddingStore, default_cache_folder
 from liquidvision.errors import SinkError, SourceError, UsageError
 from liquidvision.models.folder import read_tensors, write_tensors
+from liquidvision.video.read import file_options as reading
 
 MakeVideo = Callable[..., Path]
 VARIABLE = (0, 512, 1100, 3000, 3001, 9000, 9512, 20000, 20512, 21000, 21900)  # ticks
@@ -109,7 +109,7 @@ def test_a_video_is_embedded_once(store, make_video, monkeypatch):
     """The second time, also under another name, embeddings come from disk and nothing is decoded."""
     video = make_video()
     first = store.get(video)
-    monkeypatch.setattr(module, "open_video", None)
+    monkeypatch.setattr(reading, "open_video", None)
     same(store.get(video), first)
     same(EmbeddingStore(store.backbone, folder=store.folder).get(video), first)
     twin = video.with_name("twin.mp4")
@@ -240,7 +240,7 @@ def test_an_entry_that_contradicts_itself_is_made_again(store, make_video, damag
 def test_all_views_come_from_one_decoding(store, make_video, monkeypatch):
     """A video is opened once for all its views, and each view is the same as alone."""
     video, opened = make_video(), []
-    monkeypatch.setattr(module, "open_video", lambda path, **more: opened.append(path) or open_video(path, **more))
+    monkeypatch.setattr(reading, "open_video", lambda path, **more: opened.append(path) or open_video(path, **more))
     views = ("plain", "mirror", "noise:0.1", "dark:0.2")
     seen: list[tuple[str, bool]] = []
     assert not store.fill([video], views, on_video=lambda path, view, new: seen.append((view, new)))
@@ -381,7 +381,7 @@ def test_invalid_arguments_are_refused(model, store, make_video, monkeypatch):
         with pytest.raises(UsageError, match=f"{name} is 0"):
             EmbeddingStore(model.backbone, folder=store.folder, **{name: 0})
     video = make_video()
-    monkeypatch.setattr(module, "open_video", None)
+    monkeypatch.setattr(reading, "open_video", None)
     with pytest.raises(UsageError, match="sepia"):
         store.get(video, "sepia")
     with pytest.raises(UsageError, match="sepia"):

@@ -11,6 +11,7 @@ from conftest import picture
 from liquidvision.data.dataset import Clip
 from liquidvision.evaluation.evaluate import MAX_STILLS, ClipResult, video_rows
 from liquidvision.metrics.classification import ClipScores
+from liquidvision.video.read.file_options import FileOptions
 from liquidvision.video.write.images import encode_data_uri
 
 FRAMES = 20
@@ -43,7 +44,7 @@ def test_a_still_is_small(size):
 @pytest.mark.parametrize("at", [0, 7, FRAMES - 1])
 def test_a_still_is_of_the_frame_at_which_the_wrong_label_was_surest(make_video, at):
     """The still shows the frame with the highest wrong score, with its time, label and score."""
-    (row,) = video_rows([watched(make_video(), sure=0.9, at=at)])
+    (row,) = video_rows([watched(make_video(), sure=0.9, at=at)], FileOptions())
     assert (row["still_time"], row["still_prediction"], row["still_score"]) == (round(0.04 * at, 4), 1, 0.9)
     shown = pixels(row["still"]).astype(int)
     distances = [np.abs(shown - picture(i)).mean() for i in range(FRAMES)]
@@ -56,8 +57,8 @@ def test_only_the_worst_that_went_wrong_have_stills(make_video):
     every = [watched(path, sure=0.61 + i / 100, name=f"{i}") for i in range(MAX_STILLS + 2)]
     every.append(watched(path, sure=1e-3, name="right"))
     every[-1].memory.scores[:] = (0.9, 0.1)
-    made = video_rows(every)
+    made = video_rows(every, FileOptions())
     assert [row["name"] for row in made if "still" in row] == [f"{i + 2}" for i in reversed(range(MAX_STILLS))]
     assert made[-1]["name"] == "right" and made[-1]["right"]
-    (row,) = video_rows([watched(path.with_name("gone.mp4"), sure=0.9)])
+    (row,) = video_rows([watched(path.with_name("gone.mp4"), sure=0.9)], FileOptions())
     assert "still" not in row

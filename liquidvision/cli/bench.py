@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from liquidvision.workflows.bench import BenchResult
 
 OPTIONS = {
-    "source": Option("A video file. Default: a generated clip.", flags=(), metavar="SOURCE"),
+    "source": Option(
+        "A video file, or a folder or pattern of pictures. Default: a generated clip.", flags=(), metavar="SOURCE"
+    ),
     "frames": Option("Measure the first N frames.", INPUT),
     "rounds": Option("Measure N times, and print the medians.", INPUT),
-    **{name: SHARED[name] for name in ("model", "device", "half", "codec")},
+    **{name: SHARED[name] for name in ("rate", "deinterlace", "model", "device", "half", "codec")},
     "save_json": Option("Write the figures to this file.", OUTPUT, old=OldOption("--json")),
 }
 

@@ -1,11 +1,11 @@
 """`liquidvision check`: find problems of annotated videos before training."""
 
 from liquidvision.cli.command import DONE, SOME_FAILED, Messages, job_command
-from liquidvision.cli.options import SHARED
+from liquidvision.cli.options import FILES, SHARED
 from liquidvision.errors import SourceError
 from liquidvision.workflows.jobs import CheckJob
 
-OPTIONS = {"data": SHARED["data"], "background": SHARED["background"]}
+OPTIONS = {"data": SHARED["data"], "background": SHARED["background"], **FILES}
 
 
 @job_command(CheckJob, OPTIONS)
@@ -19,7 +19,7 @@ def check_command(job: CheckJob, messages: Messages) -> int:
     from liquidvision.workflows.check import check
 
     with TrainingOutput(messages) as output:
-        report = check(job.data, background=job.background, listener=output)
+        report = check(job.data, background=job.background, rate=job.rate, deinterlace=job.deinterlace, listener=output)
     errors = report.errors
     if not report.usable.clips:
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

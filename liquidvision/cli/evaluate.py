@@ -1,7 +1,7 @@
 """`liquidvision eval`: measure a model on annotated clips."""
 
 from liquidvision.cli.command import Messages, OldOption, Option, job_command
-from liquidvision.cli.options import MODEL, OUTPUT, SHARED
+from liquidvision.cli.options import FILES, MODEL, OUTPUT, SHARED
 from liquidvision.cli.startup import import_torch
 from liquidvision.workflows.jobs import EvaluateJob
 
@@ -10,6 +10,7 @@ TESTS, COMPARISON = "What to evaluate", "Comparison"
 OPTIONS = {
     "data": SHARED["data"],
     "background": SHARED["background"],
+    **FILES,
     "cache": SHARED["cache"],
     "model": Option("A model folder or a bundled model.", MODEL, ("-m", "--model")),
     "device": SHARED["device"],

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from liquidvision.cli.command import DONE, FAILED, SOME_FAILED, Messages, Option, job_command
-from liquidvision.cli.options import DATA, MODEL, MOTION_CROP, SHARED
+from liquidvision.cli.options import DATA, FILES, MODEL, MOTION_CROP, SHARED
 from liquidvision.cli.startup import import_torch
 from liquidvision.workflows.jobs import ExtractJob
 
@@ -18,6 +18,7 @@ OPTIONS = {
         DATA,
     ),
     "vid_stride": replace(SHARED["vid_stride"], panel=DATA),
+    **FILES,
     "cache": SHARED["cache"],
     "model": Option("Take the backbone of this model.", MODEL, ("-m", "--model")),
     "backbone": Option("A torchvision classifier. Default: mobilenet_v2.", MODEL),

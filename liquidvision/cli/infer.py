@@ -21,11 +21,8 @@ def parse_reconnect(text: str) -> int | None:
 
 
 OPTIONS = {
-    **{
-        name: SHARED[name]
-        for name in ("sources", "start", "end", "vid_stride", "max_frames", "video_track", "rate", "reader")
-    },
-    "deinterlace": Option("auto deinterlaces pictures that are marked as interlaced; off leaves them.", INPUT),
+    **{name: SHARED[name] for name in ("sources", "start", "end", "vid_stride", "max_frames")},
+    **{name: SHARED[name] for name in ("video_track", "rate", "deinterlace", "reader")},
     "strict": Option("Stop at damage in a file. Default: count it and go on.", INPUT),
     "max_pixels": Option("Refuse pictures with more pixels than this.", INPUT),
     "hwaccel": Option("Decode on a GPU: cuda, vaapi and others, or auto; see liquidvision doctor.", INPUT),

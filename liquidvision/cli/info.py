@@ -11,6 +11,7 @@ import typer
 from liquidvision.cli.command import DONE, FAILED, SOME_FAILED, Messages, Option, job_command
 from liquidvision.cli.options import OUTPUT, SHARED
 from liquidvision.errors import SourceError
+from liquidvision.video.read.names import check_rate
 from liquidvision.workflows import io_paths
 
 if TYPE_CHECKING:
@@ -24,16 +25,18 @@ class InfoOptions:
     Attributes:
         sources: files, folders, globs, lists, URLs and camera indices.
         as_json: print JSON.
-        reader: see `open_video`.
+        rate, reader: see `open_video`.
     """
 
     sources: list[str]
     as_json: bool = False
+    rate: float | None = None
     reader: str = "auto"
 
 
 OPTIONS = {
     "sources": SHARED["sources"],
+    "rate": SHARED["rate"],
     "reader": SHARED["reader"],
     "as_json": Option("Print JSON, one object per line and source.", OUTPUT, ("--json",)),
 }
@@ -42,12 +45,14 @@ OPTIONS = {
 @job_command(InfoOptions, OPTIONS)
 def info_command(options: InfoOptions, messages: Messages) -> int:
     """Print what a video is: size, frame rate, length, codecs, rotation."""
-    from liquidvision.video.read.open import open_video
+    from liquidvision.video.read.file_options import FileOptions
 
-    names, failed = io_paths.expand_sources(options.sources), 0
+    names, failed = io_paths.expand_sources(options.sources, pictures=options.rate is not None), 0
+    check_rate(names, options.rate, " ".join(options.sources))
+    files = FileOptions(options.rate)
     for name in names:
         try:
-            with open_video(name, reader=options.reader) as reader:
+            with files.open(name, reader=options.reader) as reader:
                 info = reader.info
         except SourceError as error:
             if messages.debug or len(names) == 1:

@@ -1,5 +1,7 @@
 """The options that several commands share: the same name and the same help everywhere."""
 
+from dataclasses import replace
+
 from liquidvision.cli.command import OldOption, Option
 
 INPUT, OUTPUT, MODEL, DATA = "Input", "Output", "Model", "Data"
@@ -19,6 +21,7 @@ SHARED = {
     "max_frames": Option("Stop after this many frames.", INPUT),
     "video_track": Option("The video track to read, counted from 0. Default: the main one.", INPUT),
     "rate": Option("Pictures per second of a folder of pictures, or of a pattern such as shots/%05d.jpg.", INPUT),
+    "deinterlace": Option("auto deinterlaces pictures that are marked as interlaced; off leaves them.", INPUT),
     "reader": Option("auto, av or opencv.", INPUT),
     "model": Option("A bundled model, a model folder, or torchvision:NAME.", MODEL, ("-m", "--model")),
     "device": Option("auto, cpu, cuda, mps or openvino.", MODEL),
@@ -28,6 +31,12 @@ SHARED = {
     "data": Option("A folder of class folders, a CSV or a JSON; see docs/guides/train.md.", flags=(), metavar="DATA"),
     "background": Option("The class of the time outside all intervals.", DATA),
     "cache": Option("The folder where embeddings are kept. Default: the user's cache folder.", DATA),
+}
+
+# How the files of annotated data are read: of `train`, `eval`, `extract` and `check`.
+FILES = {
+    "rate": Option("Pictures per second; folders of pictures, CLASS/CLIP/0001.jpg, are then clips too.", DATA),
+    "deinterlace": replace(SHARED["deinterlace"], panel=DATA),
 }
 
 # Of `train` and `extract`. `--look` is its earlier name.

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import replace
 
 from liquidvision.cli.command import Messages, Option, job_command
-from liquidvision.cli.options import DATA, MODEL, MOTION_CROP, OUTPUT, SHARED
+from liquidvision.cli.options import DATA, FILES, MODEL, MOTION_CROP, OUTPUT, SHARED
 from liquidvision.cli.startup import import_torch
 from liquidvision.workflows.jobs import TrainJob
 
@@ -14,6 +14,7 @@ OPTIONS = {
     "data": SHARED["data"],
     "background": SHARED["background"],
     "vid_stride": replace(SHARED["vid_stride"], panel=DATA),
+    **FILES,
     "views": Option("Also train on augmented copies, comma-separated: mirror, crop:SEED, light:SEED.", DATA),
     "cache": SHARED["cache"],
     "backbone": Option("A torchvision classifier, or a liquidvision model to take the backbone from.", MODEL),

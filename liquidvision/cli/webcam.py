@@ -1,7 +1,7 @@
 """`liquidvision webcam`: a camera live, in a window or on a page where a model can be taught."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from liquidvision.cli.command import DONE, INTERRUPTED, Messages, Option, job_command
@@ -18,7 +18,8 @@ class WebcamOptions:
 
     Attributes:
         web: show a page in the browser, and not a window.
-        source: what the window shows: a camera index, a file, or a URL.
+        source: what the window shows: a camera index, a file, a folder or pattern of pictures, or a URL.
+        rate, deinterlace: see `open_video`.
         model: a bundled model, a model folder, or torchvision:NAME.
         out: the folder for recordings of the window.
         port: the page's port; 0 takes a free one.
@@ -29,6 +30,8 @@ class WebcamOptions:
 
     web: bool = False
     source: str = "0"
+    rate: float | None = None
+    deinterlace: str = "auto"
     model: str = "objects"
     out: Path = Path("runs/webcam")
     port: int = 8737
@@ -40,7 +43,8 @@ class WebcamOptions:
 OPTIONS = {
     "model": SHARED["model"],
     "device": SHARED["device"],
-    "source": Option("A camera index, a file, or a URL.", WINDOW),
+    "source": Option("A camera index, a file, a folder or pattern of pictures, or a URL.", WINDOW),
+    **{name: replace(SHARED[name], panel=WINDOW) for name in ("rate", "deinterlace")},
     "out": Option("The folder for recordings.", WINDOW, ("-o", "--out")),
     "web": Option("Show a page in the browser, where you can teach the model.", PAGE),
     "port": Option("The page's port; 0 takes a free one.", PAGE, metavar="PORT"),
@@ -70,16 +74,26 @@ def webcam_command(options: WebcamOptions, messages: Messages) -> int:
     from liquidvision.cli.infer_output import InferOutput
     from liquidvision.workflows.viewer import view_source
 
-    listener = InferOutput(messages)
-    summary = view_source(options.source, options.model, options.out, device=options.device, listener=listener)
+    summary = view_source(
+        options.source,
+        options.model,
+        options.out,
+        rate=options.rate,
+        deinterlace=options.deinterlace,
+        device=options.device,
+        listener=InferOutput(messages),
+    )
     return INTERRUPTED if summary.interrupted else DONE
 
 
 def check_options(options: WebcamOptions) -> None:
     """Raise UsageError for options of the window with --web, options of the page without, or an impossible port."""
     usual = WebcamOptions()
-    if options.web and (options.source, options.out) != (usual.source, usual.out):
-        raise UsageError("--source and --out belong to the window; the page shows the browser's camera")
+    window = (options.source, options.out, options.rate, options.deinterlace)
+    if options.web and window != (usual.source, usual.out, usual.rate, usual.deinterlace):
+        raise UsageError(
+            "--source, --out, --rate and --deinterlace belong to the window; the page shows the browser's camera"
+        )
     if options.web and not 0 <= options.port < 2**16:
         raise UsageError(f"--port is {options.port}; expected 0 to {2**16 - 1}")
     page = (options.host, options.port, options.no_browser)

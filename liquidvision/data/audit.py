@@ -1,6 +1,5 @@
 """Reads every annotated video and lists what is wrong with the data, before time is spent on training."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from liquidvision.annotation.interval import Interval
+from liquidvision.data.content import hash_content, measure_size
 from liquidvision.data.dataset import Clip, Dataset, single_line, sort_intervals
 from liquidvision.data.frame_times import FrameTimes, read_frame_times
 from liquidvision.data.looks import find_alike
+from liquidvision.video.read.file_options import FileOptions
 
 ERROR, WARNING = "error", "warning"
 MAX_OVERHANG_SECONDS = 0.1  # of an interval beyond the end of its video: annotations are rounded
@@ -82,11 +83,14 @@ class AuditReport:
         return "\n".join([*lines, *map(str, self.problems)])
 
 
-def audit_dataset(dataset: Dataset, *, on_file: Callable[[str], None] = lambda name: None) -> AuditReport:
+def audit_dataset(
+    dataset: Dataset, *, files: FileOptions | None = None, on_file: Callable[[str], None] = lambda name: None
+) -> AuditReport:
     """Decode every file of a dataset and compare it with its annotations.
 
     Args:
         dataset: see `read_dataset`.
+        files: how the files are read; None: by the defaults.
         on_file: called with each clip's name when it has been read.
 
     Returns:
@@ -97,7 +101,7 @@ def audit_dataset(dataset: Dataset, *, on_file: Callable[[str], None] = lambda n
     frames: dict[str, FrameTimes] = {}
     for clip in dataset.clips:
         try:
-            frames[clip.name] = read_frame_times(clip.path)
+            frames[clip.name] = read_frame_times(clip.path, files)
         except OSError as error:  # SourceError is one too
             problems.append(AuditProblem(ERROR, clip.name, str(error)))
         else:
@@ -132,7 +136,7 @@ def fit_to_video(clip: Clip, frames: FrameTimes) -> tuple[Clip, list[str]]:
     if frames.damaged:
         texts.append(f"{frames.damaged} damaged packets; their frames are missing")
     if backwards := int((np.diff(frames.times) < 0).sum()):
-        texts.append(f"time runs backwards at {backwards} frames; no time passes for the memory there")
+        texts.append(f"the clock steps back at {backwards} frames; no time passes for the memory there")
     intervals, outside, between, cut = [], [], [], []
     by_frames = (Interval(frames.start_of(i.start), frames.start_of(i.end), i.label) for i in clip.frame_intervals)
     for interval in sort_intervals((*clip.intervals, *by_frames)):
@@ -189,8 +193,8 @@ def find_overlaps(intervals: Sequence[Interval]) -> Iterator[tuple[Interval, Int
 
 def find_same_content(clips: Sequence[Clip]) -> list[tuple[Clip, ...]]:
     """Return the sets of clips with the same bytes."""
-    same_size = group_duplicates(clips, lambda clip: clip.path.stat().st_size)
-    return [same for clips in same_size for same in group_duplicates(clips, hash_file)]
+    same_size = group_duplicates(clips, lambda clip: measure_size(clip.path))
+    return [same for clips in same_size for same in group_duplicates(clips, lambda clip: hash_content(clip.path))]
 
 
 def find_same_looks(
@@ -234,12 +238,6 @@ def group_duplicates(clips: Iterable[Clip], key: Callable[[Clip], Hashable]) -> 
     for clip in clips:
         found[key(clip)].append(clip)
     return [tuple(same) for same in found.values() if len(same) > 1]
-
-
-def hash_file(clip: Clip) -> bytes:
-    """Return a hash of a clip's bytes."""
-    with clip.path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def describe_copies(how: str, first: Clip, *others: Clip) -> str:

@@ -16,7 +16,7 @@ from liquidvision.errors import SourceError, UsageError
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.motion_crop import MotionCrop
 from liquidvision.video.frame import Frame
-from liquidvision.video.read.open import open_video
+from liquidvision.video.read.file_options import FileOptions
 
 CPU_BATCH, GPU_BATCH = 4, 32  # a CPU's caches hold at most about 4 pictures at full speed
 
@@ -29,18 +29,26 @@ class ClipEmbedder:
         stride: use every Nth frame; times are kept.
         max_frames: use at most the first N of these frames; None: all.
         batch: pictures embedded at once; None: 4 on a CPU, else 32.
+        files: how files are read; None: by the defaults.
 
     Raises:
         UsageError: stride, max_frames or batch is below 1.
     """
 
     def __init__(
-        self, backbone: Backbone, *, stride: int = 1, max_frames: int | None = None, batch: int | None = None
+        self,
+        backbone: Backbone,
+        *,
+        stride: int = 1,
+        max_frames: int | None = None,
+        batch: int | None = None,
+        files: FileOptions | None = None,
     ) -> None:
         for name, value in (("stride", stride), ("max_frames", max_frames), ("batch", batch)):
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; expected 1 or more")
         self.backbone, self.stride, self.max_frames = backbone, stride, max_frames
+        self.files = files or FileOptions()
         self.batch = batch or (CPU_BATCH if backbone.device.type == "cpu" else GPU_BATCH)
 
     @torch.no_grad()  # not inference mode: heads are trained on the result
@@ -55,7 +63,7 @@ class ClipEmbedder:
         """Embed a video in each of several views; it is decoded once.
 
         Args:
-            path: the video file.
+            path: the video file, or a folder or pattern of pictures.
             views: see `make_view`.
             on_frame: called after each picture is embedded.
             change: maps the video's frames to those that are embedded.
@@ -69,7 +77,7 @@ class ClipEmbedder:
         size = max(1, self.batch // len(views))
         embeddings: list[Tensor] = []
         shown: list[Frame] = []
-        with name_in_errors(path), open_video(path, stride=self.stride) as reader:
+        with name_in_errors(path), self.files.open(path, stride=self.stride) as reader:
 
             def prepare_inputs() -> Iterator[tuple[Frame, Tensor]]:
                 for frame in change(islice(reader, self.max_frames)):

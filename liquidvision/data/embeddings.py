@@ -3,13 +3,14 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import platformdirs
 
 from liquidvision.data.clip_embedder import ClipEmbedder
+from liquidvision.data.content import hash_content, stamp_content
 from liquidvision.data.embedding_file import (
     EMBEDDING_SUFFIX,
     ClipEmbeddings,
@@ -23,13 +24,15 @@ from liquidvision.errors import ModelError, SinkError, SourceError
 from liquidvision.files import write_atomic
 from liquidvision.models.backbone import Backbone
 from liquidvision.video.frame import Frame
+from liquidvision.video.read.file_options import FileOptions
 
 
 class EmbeddingStore:
     """Embeds each video once and keeps the result on disk. Several processes may share a folder.
 
     The key of an entry covers the content of the video, the backbone's weights, nodes, preprocessing, precision and
-    kind of device, the selection of frames, and the view. Truncated or stale entries are made again.
+    kind of device, how files are read, the selection of frames, and the view. Truncated or stale entries are made
+    again.
 
     Args:
         backbone: frozen; its weights must not change any more.
@@ -37,6 +40,7 @@ class EmbeddingStore:
         stride: use every Nth frame; times are kept.
         max_frames: use at most the first N of these frames; None: all.
         batch: pictures embedded at once; None: 4 on a CPU, else 32.
+        files: how files are read; None: by the defaults.
 
     Attributes:
         identity: what entries depend on besides video and view, by name.
@@ -54,17 +58,20 @@ class EmbeddingStore:
         stride: int = 1,
         max_frames: int | None = None,
         batch: int | None = None,
+        files: FileOptions | None = None,
     ) -> None:
-        self.embedder = ClipEmbedder(backbone, stride=stride, max_frames=max_frames, batch=batch)
+        self.files = files or FileOptions()
+        self.embedder = ClipEmbedder(backbone, stride=stride, max_frames=max_frames, batch=batch, files=self.files)
         self.backbone, self.stride = backbone, stride
         self.folder = Path(folder) if folder is not None else default_cache_folder()
-        self.identity = {
+        self._selection = {
             **backbone_identity(backbone),
             "device": backbone.device.type,
             "stride": str(stride),
             "max_frames": str(max_frames),
         }
-        self._hashes: dict[tuple[str | int, ...], str] = {}
+        self.identity = {**self._selection, **self.files.identity()}
+        self._hashes: dict[Hashable, str] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -145,17 +152,15 @@ class EmbeddingStore:
         return failed
 
     def hash_content(self, path: Path) -> str:
-        """Return a hash of a file's bytes; it is remembered while the file's size and times stay the same.
+        """Return a hash of a clip's bytes; it is remembered while the files' sizes and times stay the same.
 
         Raises:
-            SourceError: the file cannot be read.
+            SourceError: a file cannot be read.
         """
         try:
-            stat = path.stat()
-            key = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            key = stamp_content(path)
             if key not in self._hashes:
-                with path.open("rb") as file:
-                    self._hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
+                self._hashes[key] = hash_content(path)
         except OSError as error:
             raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
         return self._hashes[key]
@@ -197,7 +202,8 @@ class EmbeddingStore:
 
     def _entry_identity(self, path: Path, view: str) -> dict[str, str]:
         """Return the metadata that the entry of this video and view must have."""
-        return {**self.identity, "content": self.hash_content(path), "view": view}
+        own = self.files.identity(path)
+        return {**self._selection, **own, "content": self.hash_content(path), "view": view}
 
     def _entry_path(self, identity: Mapping[str, str]) -> Path:
         key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,9 @@ from liquidvision.annotation.interval import FrameInterval, Interval, make_inter
 from liquidvision.annotation.tables import read_table
 from liquidvision.data.dataset import Clip, Dataset, make_dataset
 from liquidvision.errors import UsageError
+from liquidvision.video.read.file_options import FileOptions
 from liquidvision.video.read.listing import list_videos
+from liquidvision.video.read.names import check_rate, holds_pictures
 
 EXAMPLES_INDEX = "index.csv"
 PART_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -26,7 +28,7 @@ ABOUT_THE_FILE = ("file", "group", "split")  # what a row says of its file, and 
 PART_OF_NAME = {name: part for part, names in PART_NAMES.items() for name in names}
 
 
-def read_dataset(path: str | Path, *, background: str = "background") -> Dataset:
+def read_dataset(path: str | Path, *, background: str = "background", pictures: bool = False) -> Dataset:
     """Read annotations; no video is opened.
 
     - A folder of class folders, with videos at any depth below them. Folders named after the parts of a split, as in
@@ -44,9 +46,12 @@ def read_dataset(path: str | Path, *, background: str = "background") -> Dataset
     with train, validation and test. Other usual names of columns are recognised, see `COLUMN_NAMES`; columns that are
     not read are in the dataset's notes. A CSV is in UTF-8 or UTF-16, separated by commas, semicolons or tabs.
 
+    In a CSV, a name may also be that of a folder of pictures, or a pattern of numbered pictures such as run1/%05d.jpg.
+
     Args:
         path: any of these.
         background: the class of frames outside all intervals.
+        pictures: whether folders of pictures are looked for, too: CLASS/clip/0001.jpg, each folder a clip.
 
     Raises:
         UsageError: the path does not exist, or its content is not valid; the message names file and line.
@@ -57,38 +62,51 @@ def read_dataset(path: str | Path, *, background: str = "background") -> Dataset
     if path.is_dir() and (path / EXAMPLES_INDEX).is_file():
         path = path / EXAMPLES_INDEX
     if path.is_dir():
-        return read_class_folders(path)
+        return read_class_folders(path, pictures)
     if not path.is_file():
         raise UsageError(f"no data at {path}; expected a folder of class folders, a CSV or a JSON")
     if path.suffix.lower() == ".json":
-        return read_activitynet(path, background)
+        return read_activitynet(path, background, pictures)
     if path.suffix.lower() in (".csv", ".tsv"):
         return read_csv(path, background)
     raise UsageError(f"{path} is neither a folder nor a .csv or .json file")
 
 
-def find_videos(folder: Path) -> list[Path]:
+def read_clips(data: str | Path, background: str, files: FileOptions) -> Dataset:
+    """Read annotations, see `read_dataset`; with a rate, folders of pictures are clips, too.
+
+    Raises:
+        UsageError: see `read_dataset`; or pictures without a rate, or a rate without pictures.
+    """
+    dataset = read_dataset(data, background=background, pictures=files.rate is not None)
+    check_rate([clip.path for clip in dataset.clips], files.rate, data)
+    return dataset
+
+
+def find_videos(folder: Path, *, pictures: bool = False) -> list[Path]:
     """Return the videos in a folder at any depth, sorted, see `list_videos`."""
-    return list_videos(folder, deep=True)
+    return list_videos(folder, deep=True, pictures=pictures)
 
 
-def read_class_folders(root: Path) -> Dataset:
+def read_class_folders(root: Path, pictures: bool) -> Dataset:
     """Read a folder of class folders, or of parts of a split that hold class folders."""
-    folders = find_folders(root)
+    folders = find_folders(root, pictures)
     classes = {name for name, files in folders.items() if files}
     if not classes:
-        raise UsageError(
-            f"{root} holds no class folders with videos; expected {root}/CLASS/clip.mp4, or an {EXAMPLES_INDEX}"
-        )
-    notes = [f"{root / name} holds no videos and is not a class" for name in folders if name not in classes]
+        raise UsageError(describe_no_classes(root, pictures))
+    notes = [
+        f"{root / name} holds no videos{describe_own_pictures(root / name)} and is not a class"
+        for name in folders
+        if name not in classes
+    ]
     notes += describe_loose(root)
     clips: list[Clip] = []
     if parts := split_folders(root, classes):
         for folder, part in parts.items():
             notes += describe_loose(root / folder)
-            inner = find_folders(root / folder)
+            inner = find_folders(root / folder, pictures)
             if not any(inner.values()):
-                raise UsageError(f"{root / folder} holds no class folders with videos; expected CLASS/clip.mp4 in it")
+                raise UsageError(describe_no_classes(root / folder, pictures))
             clips += [folder_clip(root, file, label, part) for label, files in inner.items() for file in files]
     else:
         for label in sorted(classes):
@@ -97,14 +115,33 @@ def read_class_folders(root: Path) -> Dataset:
     return make_dataset(root, clips, str(root), background=None, grouped=False, notes=notes)
 
 
-def find_folders(root: Path) -> dict[str, list[Path]]:
+def find_folders(root: Path, pictures: bool) -> dict[str, list[Path]]:
     """Return the videos of each folder in a folder."""
-    return {f.name: find_videos(f) for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(".")}
+    names = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    return {folder.name: find_videos(folder, pictures=pictures) for folder in names}
+
+
+def describe_no_classes(root: Path, pictures: bool) -> str:
+    """Return the message that a folder holds no class folders."""
+    if not pictures and any(find_folders(root, True).values()):
+        return f"{root} holds folders of pictures and no videos; give their pictures per second with --rate"
+    loose = next((f.name for f in sorted(root.iterdir()) if f.is_dir() and holds_pictures(f)), None)
+    if loose is not None:
+        return (
+            f"{root} holds no class folders with videos{describe_own_pictures(root / loose)}; expected "
+            f"{root}/CLASS/CLIP/0001.jpg and --rate, or a CSV with columns file,label"
+        )
+    return f"{root} holds no class folders with videos; expected {root}/CLASS/clip.mp4, or an {EXAMPLES_INDEX}"
+
+
+def describe_own_pictures(folder: Path) -> str:
+    """Return ", but pictures without a folder for each clip" if a class folder holds such, else nothing."""
+    return ", but pictures without a folder for each clip" if holds_pictures(folder) else ""
 
 
 def describe_loose(root: Path) -> list[str]:
     """Return a note on the videos that lie in a folder beside its class folders, if there are any."""
-    loose = [file for file in find_videos(root) if file.parent == root]
+    loose = list_videos(root)
     if not loose:
         return []
     one = len(loose) == 1
@@ -284,7 +321,7 @@ def relative_name(root: Path, file: str) -> str:
         return Path(file).as_posix()
 
 
-def read_activitynet(path: Path, background: str) -> Dataset:
+def read_activitynet(path: Path, background: str, pictures: bool) -> Dataset:
     """Read ActivityNet's form: intervals by video. Videos of its test subset without annotations are left out."""
     try:
         database = json.loads(path.read_bytes())["database"]  # in UTF-8, 16 or 32
@@ -292,8 +329,11 @@ def read_activitynet(path: Path, background: str) -> Dataset:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f'{path} is not in ActivityNet\'s form, {{"database": {{...}}}}: {error!r}') from error
     files: dict[str, list[Path]] = {}
-    for file in find_videos(path.parent):
+    for file in find_videos(path.parent, pictures=pictures):
         relative = file.relative_to(path.parent)
+        if file.is_dir():  # of pictures; a folder's name has no suffix
+            files.setdefault(file.name, []).append(file)
+            continue
         for key in {file.stem, relative.with_suffix("").as_posix(), relative.as_posix()}:
             files.setdefault(key, []).append(file)
     clips: dict[str, Clip] = {}

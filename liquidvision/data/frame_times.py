@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from liquidvision.data.content import clip_exists
 from liquidvision.data.looks import Look, LookSampler
 from liquidvision.errors import SourceError
 from liquidvision.video.frame import Frame
-from liquidvision.video.read.open import open_video
+from liquidvision.video.read.file_options import FileOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,16 +48,20 @@ class FrameTimes:
         return self.end + max(0, number - len(self.times) * self.stride) * pace
 
 
-def read_frame_times(path: Path) -> FrameTimes:
+def read_frame_times(path: Path, files: FileOptions | None = None) -> FrameTimes:
     """Decode a file to its end and return the times of its frames, and what it looks like.
+
+    Args:
+        path: a video, or a folder or pattern of pictures.
+        files: how it is read; None: by the defaults.
 
     Raises:
         SourceError: the file is missing or cannot be read.
         OSError: the system refuses access.
     """
-    if not path.is_file():
+    if not clip_exists(path):
         raise SourceError(f"no such file: {path}")
-    with open_video(path) as reader:
+    with (files or FileOptions()).open(path) as reader:
         times: list[Fraction] = []
         last: Fraction | None = None
         sampler = LookSampler()

@@ -29,7 +29,7 @@ from liquidvision.inference.session import Session
 from liquidvision.metrics.classification import ClipScores, classification_metrics, clip_accuracy, frame_accuracy
 from liquidvision.metrics.segments import last_frame_end
 from liquidvision.models.model import Model
-from liquidvision.video.read.open import open_video
+from liquidvision.video.read.file_options import FileOptions
 from liquidvision.video.write.images import encode_data_uri
 
 MAX_TIMELINE_POINTS = 400  # frames in the timeline of one video
@@ -100,7 +100,7 @@ def evaluate_model(
     results = [evaluator.run(clip, store.get(clip.path)) for clip in dataset.clips]
     curves = degradation_curves(motion_crop=model.backbone.motion_crop, degrade=degrade)
     return {
-        **summarize_results(results, dataset),
+        **summarize_results(results, dataset, store.files),
         "model": describe_model(model),
         "robustness_metric": evaluator.accuracy.__name__,
         "robustness": {
@@ -161,8 +161,14 @@ def count_passes(model: Model, *, degrade: bool) -> int:
     return 1 + sum((not level.unchanged) + level.without_dt for levels in curves.values() for level in levels)
 
 
-def summarize_results(results: Sequence[ClipResult], dataset: Dataset) -> dict[str, Any]:
-    """Return the part of the evaluation that follows from the scores of the clips: metrics and timelines."""
+def summarize_results(results: Sequence[ClipResult], dataset: Dataset, files: FileOptions) -> dict[str, Any]:
+    """Return the part of the evaluation that follows from the scores of the clips: metrics and timelines.
+
+    Args:
+        results: of all clips.
+        dataset: the clips.
+        files: how their files are read.
+    """
     whole_clip = all(result.clip.label is not None for result in results)
     metrics = {
         side: classification_metrics(
@@ -187,7 +193,7 @@ def summarize_results(results: Sequence[ClipResult], dataset: Dataset) -> dict[s
         },
         "clip_accuracy": metrics["memory"]["clip_accuracy"],
         **metrics,
-        "videos": video_rows(results),
+        "videos": video_rows(results, files),
     }
 
 
@@ -216,17 +222,17 @@ def with_model_labels(dataset: Dataset, labels: Sequence[str]) -> Dataset:
     return replace(dataset, labels=tuple(labels))
 
 
-def video_rows(results: Sequence[ClipResult]) -> list[dict[str, Any]]:
+def video_rows(results: Sequence[ClipResult], files: FileOptions) -> list[dict[str, Any]]:
     """Return the "videos" part of the evaluation, worst first; the worst misclassified videos have a still."""
     ordered = sorted(results, key=mean_true_probability)
     rows = [video_timeline(result) for result in ordered]
     wrong = [i for i, row in enumerate(rows) if not row["right"]]
     for i in wrong[:MAX_STILLS]:
-        rows[i] |= worst_frame(ordered[i])
+        rows[i] |= worst_frame(ordered[i], files)
     return rows
 
 
-def worst_frame(result: ClipResult) -> dict[str, Any]:
+def worst_frame(result: ClipResult, files: FileOptions) -> dict[str, Any]:
     """Return the frame where a wrong label scored highest, with time, label and score; {} if it cannot be read."""
     clip = result.memory
     wrong = clip.scores.copy()
@@ -234,7 +240,7 @@ def worst_frame(result: ClipResult) -> dict[str, Any]:
     index, label = np.unravel_index(wrong.argmax(), wrong.shape)
     time = max(0.0, float(clip.times[index]))
     try:
-        with open_video(result.clip.path, start=time) as reader:
+        with files.open(result.clip.path, start=time) as reader:
             picture = encode_data_uri(next(iter(reader)).image)
     except (SourceError, StopIteration):
         return {}
@@ -274,10 +280,10 @@ def video_timeline(result: ClipResult) -> dict[str, Any]:
     }
 
 
-def measure_latency(model: Model, path: Path, *, frames: int = 120) -> dict[str, Any]:
+def measure_latency(model: Model, path: Path, files: FileOptions, *, frames: int = 120) -> dict[str, Any]:
     """Measure the milliseconds from a decoded frame to its prediction, one frame at a time, as in a live stream."""
     session, durations = Session(model), []
-    with open_video(path) as reader:
+    with files.open(path) as reader:
         for frame in islice(reader, frames + WARM_UP_FRAMES):
             start = time.perf_counter()
             session.push(frame)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -26,6 +27,7 @@ from liquidvision.prediction import Prediction
 from liquidvision.rendering.overlay import Overlay
 from liquidvision.video.frame import Frame, VideoInfo
 from liquidvision.video.read.open import open_video
+from liquidvision.video.read.reader import VideoReader
 from liquidvision.video.write.av_writer import AVVideoSink
 from liquidvision.video.write.open import open_video_sink
 from liquidvision.workflows.infer_source import infer
@@ -96,7 +98,8 @@ def run_bench(job: BenchJob, on_round: Callable[[], None] | None = None) -> Benc
     model = Model.from_pretrained(job.model, device=job.device, half=job.half)
     with TemporaryDirectory() as folder:
         source = Path(job.source) if job.source is not None else make_clip(Path(folder) / "generated.mp4")
-        result = measure(source, model, job, Path(folder), on_round or (lambda: None))
+        open_source = partial(open_video, source, rate=job.rate, deinterlace=job.deinterlace)
+        result = measure(open_source, model, job, Path(folder), on_round or (lambda: None))
     if job.save_json is not None:
         try:
             job.save_json.parent.mkdir(parents=True, exist_ok=True)
@@ -106,34 +109,38 @@ def run_bench(job: BenchJob, on_round: Callable[[], None] | None = None) -> Benc
     return result
 
 
-def measure(source: Path, model: Model, job: BenchJob, folder: Path, on_round: Callable[[], None]) -> BenchResult:
+def measure(
+    open_source: Callable[[], VideoReader], model: Model, job: BenchJob, folder: Path, on_round: Callable[[], None]
+) -> BenchResult:
     """Run the rounds; the first run of all warms up and is not counted."""
     stages: list[dict[str, float]] = []
     video: list[float] = []
     records: list[float] = []
     count = 0
     target, record = folder / "bench.mp4", folder / "bench.jsonl"
-    infer(source, model, video=target, records=[RecordSink(record)], max_frames=2 * FILE_BATCH)
+    infer(open_source(), model, video=target, records=[RecordSink(record)], max_frames=2 * FILE_BATCH)
     for _ in range(job.rounds):
-        count, cpu = measure_stages(source, model, job.frames, job.codec, folder)
+        count, cpu = measure_stages(open_source, model, job.frames, job.codec, folder)
         stages.append(cpu)
         for found, path in ((video, target), (records, None)):
             sinks = [RecordSink(record)]
-            done = infer(source, model, video=path, records=sinks, codec=job.codec, max_frames=job.frames)
+            done = infer(open_source(), model, video=path, records=sinks, codec=job.codec, max_frames=job.frames)
             found.append(1000 * done.wall_seconds / done.frames)
         on_round()
     middle = {stage: median(cpu[stage] for cpu in stages) for stage in STAGES}
-    return BenchResult(
-        source.name, model.name, job.rounds, count, available_cores(), middle, median(video), median(records)
-    )
+    with open_source() as reader:
+        name = reader.info.name
+    return BenchResult(name, model.name, job.rounds, count, available_cores(), middle, median(video), median(records))
 
 
-def measure_stages(source: Path, model: Model, frames: int, codec: str, folder: Path) -> tuple[int, dict[str, float]]:
+def measure_stages(
+    open_source: Callable[[], VideoReader], model: Model, frames: int, codec: str, folder: Path
+) -> tuple[int, dict[str, float]]:
     """Run one stage at a time; return the number of frames, and the CPU milliseconds per frame of each stage."""
     clock = StageClock()
     session, overlay, count = Session(model), Overlay().stream(), 0
     with ExitStack() as stack:
-        reader = stack.enter_context(open_video(source))
+        reader = stack.enter_context(open_source())
         record = stack.enter_context(RecordSink(folder / "alone.jsonl"))
         sink = open_video_sink(folder / "alone.mp4", reader, codec, "av", stack)
         stack.callback(sink.discard)

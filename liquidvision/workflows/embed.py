@@ -13,6 +13,8 @@ from liquidvision.data.views import PLAIN_VIEW, make_view, parse_views
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.model import Model
+from liquidvision.video.read.file_options import FileOptions
+from liquidvision.video.read.names import check_rate, names_pictures
 from liquidvision.workflows.backbone_options import load_backbone
 from liquidvision.workflows.io_paths import expand_sources, output_stem
 from liquidvision.workflows.jobs import ExtractJob
@@ -28,6 +30,8 @@ def embed(
     *,
     view: str = PLAIN_VIEW,
     vid_stride: int = 1,
+    rate: float | None = None,
+    deinterlace: str = "auto",
     max_frames: int | None = None,
     cache: str | Path | bool = False,
     device: str = "auto",
@@ -36,11 +40,14 @@ def embed(
     """Return the embeddings of a video, or of each video of a folder or dataset, with the times of their frames.
 
     Args:
-        source: a video file; or a folder of videos at any depth, or annotated data (a CSV or JSON, see `train`).
+        source: a video file; a folder of videos at any depth, or annotated data (a CSV or JSON, see `train`); or a
+            folder or pattern of pictures.
         backbone: a model or backbone, loaded, or its name: a bundled model, a model folder, or a torchvision
             classifier, whose ImageNet weights are downloaded at first use.
         view: what each frame looks like: plain, mirror, crop:SEED, light:SEED, noise:SIGMA, blur:PERCENT or dark:GAIN.
         vid_stride: use every Nth frame; the frames keep their times.
+        rate: pictures per second of folders and patterns of pictures.
+        deinterlace: see `open_video`.
         max_frames: use at most the first N of these frames; None: all.
         cache: True: read from and write to the cache that `train` uses. A path: use that folder. False: no cache.
         device: auto, cpu, cuda, mps or openvino; a loaded model or backbone stays where it is.
@@ -65,13 +72,14 @@ def embed(
     """
     listener = listener or ProgressListener()
     make_view(view)  # an unknown view is refused before anything is loaded
-    paths = collect_videos([str(source)])
+    files = FileOptions(rate, deinterlace)
+    paths = collect_videos([str(source)], rate)
     single = paths == [Path(source)]
     if isinstance(backbone, Model):
         backbone = backbone.backbone
     elif not isinstance(backbone, Backbone):
         backbone = load_backbone(str(backbone), None, None, None, device)
-    compute = choose_cache(backbone, cache, vid_stride, max_frames)
+    compute = choose_cache(backbone, cache, vid_stride, max_frames, files)
     found: dict[Path, ClipEmbeddings] = {}
     listener.progress("embedding", 0, len(paths))
     with embedding_threads():
@@ -89,13 +97,13 @@ def embed(
 
 
 def choose_cache(
-    backbone: Backbone, cache: str | Path | bool, stride: int, max_frames: int | None
+    backbone: Backbone, cache: str | Path | bool, stride: int, max_frames: int | None, files: FileOptions
 ) -> Callable[[Path, str], ClipEmbeddings]:
     """Return the function that embeds a video in a view, with or without a cache; see `embed`."""
     if cache is not False:
         folder = None if cache is True else cache
-        return EmbeddingStore(backbone, folder=folder, stride=stride, max_frames=max_frames).get
-    embedder = ClipEmbedder(backbone, stride=stride, max_frames=max_frames)
+        return EmbeddingStore(backbone, folder=folder, stride=stride, max_frames=max_frames, files=files).get
+    embedder = ClipEmbedder(backbone, stride=stride, max_frames=max_frames, files=files)
     return lambda path, view: embedder.embed(path, [view])[0]
 
 
@@ -143,14 +151,15 @@ def run_extract(job: ExtractJob, listener: ProgressListener | None = None) -> Ex
             "--model has a backbone of its own; leave out --backbone, --weights, --features and --motion-crop"
         )
     views = parse_views(job.views)  # an unknown view is refused before anything is loaded
-    paths = collect_videos(job.sources)
+    files = FileOptions(job.rate, job.deinterlace)
+    paths = collect_videos(job.sources, job.rate)
     with embedding_threads():
         if job.model is not None:
             backbone = Model.from_pretrained(job.model, device=job.device).backbone
         else:
             name = job.backbone or DEFAULT_BACKBONE
             backbone = load_backbone(name, job.weights, job.features, job.motion_crop, job.device)
-        store = EmbeddingStore(backbone, folder=job.cache, stride=job.vid_stride)
+        store = EmbeddingStore(backbone, folder=job.cache, stride=job.vid_stride, files=files)
         return fill_store(store, paths, views, listener)
 
 
@@ -181,25 +190,33 @@ def fill_store(
     return ExtractResult(store.folder, len(paths), views, frames, done, new, seconds, failed)
 
 
-def collect_videos(sources: Sequence[str]) -> list[Path]:
+def collect_videos(sources: Sequence[str], rate: float | None) -> list[Path]:
     """Return the files that the sources stand for: the clips of annotated data, the videos of a folder at any depth.
 
+    Args:
+        sources: the arguments.
+        rate: pictures per second; with it, folders and patterns of pictures are videos too.
+
     Raises:
-        UsageError: a URL, a folder without videos, or annotations that cannot be read, see `read_dataset`.
+        UsageError: a URL, a folder without videos, annotations that cannot be read, see `read_dataset`, pictures
+            without a rate, or a rate without pictures.
     """
     paths: list[Path] = []
+    pictures = rate is not None
     for source in sources:
         path = Path(source)
         if path.suffix.lower() in (".csv", ".tsv", ".json") or (path / EXAMPLES_INDEX).is_file():
-            paths += [clip.path for clip in read_dataset(path).clips]
+            paths += [clip.path for clip in read_dataset(path, pictures=pictures).clips]
         elif path.is_dir():
-            videos = find_videos(path)
+            videos = find_videos(path, pictures=pictures) or ([path] if names_pictures(path) else [])
             if not videos:
                 raise UsageError(f"{path} holds no videos; expected some in it, or in class folders")
             paths += videos
         else:
-            for name in expand_sources([source]):
+            for name in expand_sources([source], pictures=pictures):
                 if "://" in name:
                     raise UsageError(f"{output_stem(name)} is a URL; only files can be embedded ahead")
                 paths.append(Path(name))
-    return list(dict.fromkeys(paths))
+    paths = list(dict.fromkeys(paths))
+    check_rate(paths, rate, " ".join(sources))
+    return paths

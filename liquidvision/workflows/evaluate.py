@@ -9,7 +9,7 @@ from typing import Any
 from liquidvision import __version__
 from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
-from liquidvision.data.formats import read_dataset
+from liquidvision.data.formats import read_clips
 from liquidvision.data.views import PLAIN_VIEW
 from liquidvision.errors import UsageError
 from liquidvision.evaluation.compare import compare_heads
@@ -20,6 +20,7 @@ from liquidvision.models.model import Model
 from liquidvision.report.report import describe_training_overlap
 from liquidvision.training.recipe import Recipe
 from liquidvision.training.sequences import SequenceDataset
+from liquidvision.video.read.file_options import FileOptions
 from liquidvision.workflows.evaluation_result import Evaluation
 from liquidvision.workflows.io_paths import refuse_overwriting
 from liquidvision.workflows.jobs import EvaluateJob
@@ -42,6 +43,8 @@ def evaluate(
     seeds: int = 3,
     degrade: bool = False,
     background: str = "background",
+    rate: float | None = None,
+    deinterlace: str = "auto",
     cache: str | Path | None = None,
     device: str = "auto",
     exist_ok: bool = False,
@@ -66,6 +69,8 @@ def evaluate(
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
         background: the class of the time outside all intervals.
+        rate: pictures per second; folders of pictures (`clips/CLASS/CLIP/0001.jpg`) are then clips too.
+        deinterlace: see `open_video`.
         cache: the folder where embeddings are kept. None: $LIQUIDVISION_CACHE, else the user's cache folder.
         device: auto, cpu, cuda, mps or openvino; a loaded model stays where it is.
         exist_ok: replace outputs that already exist.
@@ -98,6 +103,8 @@ def evaluate(
         seeds=seeds,
         degrade=degrade,
         background=background,
+        rate=rate,
+        deinterlace=deinterlace,
         cache=None if cache is None else Path(cache),
         device=device,
         exist_ok=exist_ok,
@@ -121,8 +128,9 @@ def run_evaluate(
         model = Model.from_pretrained(find_model(job.model), device=job.device)
     if job.compare:
         _ = model.head_config  # only trained heads can be compared: refused before anything takes long
-    store = EmbeddingStore(model.backbone, folder=job.cache)
-    whole = with_model_labels(read_dataset(job.data, background=job.background), model.labels)
+    files = FileOptions(job.rate, job.deinterlace)
+    store = EmbeddingStore(model.backbone, folder=job.cache, files=files)
+    whole = with_model_labels(read_clips(job.data, job.background, files), model.labels)
     training = TrainingHistory.of_model(model, len(whole.clips))
     if job.compare:
         check_folds(whole, job.folds, job.seeds, training.recipe.seed)
@@ -211,7 +219,7 @@ def measure_model(
     return evaluate_model(model, dataset, store, degrade=job.degrade, on_clip=on_clip) | {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "liquidvision": __version__,
-        "timing": measure_latency(model, dataset.clips[0].path),
+        "timing": measure_latency(model, dataset.clips[0].path, store.files),
     }
 
 
@@ -238,7 +246,7 @@ def embed_for_comparison(
     job: EvaluateJob, dataset: Dataset, store: EmbeddingStore, training: TrainingHistory, listener: ProgressListener
 ) -> SequenceDataset:
     """Embed a dataset in the views and with the stride of the model's own training."""
-    own_store = EmbeddingStore(store.backbone, folder=job.cache, stride=training.stride)
+    own_store = EmbeddingStore(store.backbone, folder=job.cache, stride=training.stride, files=store.files)
     embed_dataset(dataset, own_store, training.views, listener)
     return SequenceDataset(dataset, own_store, training.views)
 

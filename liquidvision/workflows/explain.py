@@ -45,6 +45,8 @@ def run_explain(job: ExplainJob, listener: SourceListener | None = None, *, path
                 stride=job.vid_stride,
                 reader=job.reader,
                 video_track=job.video_track,
+                rate=job.rate,
+                deinterlace=job.deinterlace,
             )
         )
         counter = SummaryBuilder(reader, session)

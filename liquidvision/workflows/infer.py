@@ -14,6 +14,7 @@ from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.overlay import Overlay
+from liquidvision.video.read.names import names_pictures, rate_missing
 from liquidvision.video.read.open import open_video
 from liquidvision.video.read.reader import LiveOptions, VideoReader
 from liquidvision.video.write.image_folder import FrameFolder, check_image_format
@@ -206,6 +207,9 @@ def _overlay(job: InferJob) -> Overlay:
 
 
 def _open_source(job: InferJob, source: str) -> VideoReader:
+    pictures = names_pictures(source)
+    if pictures and job.rate is None:  # one source among several: the others run
+        raise SourceError(rate_missing(source))
     return open_video(
         source,
         start=job.start,
@@ -218,7 +222,7 @@ def _open_source(job: InferJob, source: str) -> VideoReader:
         follow=job.follow,
         hwaccel=job.hwaccel,
         video_track=job.video_track,
-        rate=job.rate,
+        rate=job.rate if pictures else None,
         deinterlace=job.deinterlace,
     )
 

@@ -10,17 +10,23 @@ from pathlib import Path
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.video.read.listing import list_videos
 from liquidvision.video.read.local_files import STDIN, local_path
+from liquidvision.video.read.names import holds_pictures, matches_pictures, names_pictures
 from liquidvision.workflows.output_names import distinct_names
 
 LIST_SUFFIXES = frozenset({".txt", ".streams"})
 
 
-def expand_sources(sources: Sequence[str]) -> list[str]:
+def expand_sources(sources: Sequence[str], *, pictures: bool = False) -> list[str]:
     """Return all sources that the arguments stand for, in order and without duplicates.
 
     A folder stands for the videos in it, a pattern for its matches, a .txt or .streams file for its lines (`#` starts
     a comment). A folder without videos and a pattern without matches stand for themselves: they fail when it is
     their turn, and the other sources run.
+
+    Args:
+        sources: the arguments.
+        pictures: whether a folder of pictures, and a pattern of pictures such as shots/*.jpg, is one source; then a
+            folder stands for the folders of pictures in it, too.
 
     Raises:
         SourceError, UsageError: a list that cannot be read, see `read_source_list`.
@@ -31,20 +37,21 @@ def expand_sources(sources: Sequence[str]) -> list[str]:
         if "://" in source:
             found.append(source)
         elif os.path.isdir(path):
-            found += _videos_in(path) or [source]
+            found += _videos_in(path, pictures) or [source]
         elif path.suffix.lower() in LIST_SUFFIXES and os.path.isfile(path):
-            found += expand_sources(read_source_list(path))
-        elif not os.path.exists(path) and glob.has_magic(source):
-            found += expand_sources(sorted(glob.glob(source, recursive=True))) or [source]
+            found += expand_sources(read_source_list(path), pictures=pictures)
+        elif not os.path.exists(path) and glob.has_magic(source) and not (pictures and matches_pictures(path)):
+            found += expand_sources(sorted(glob.glob(source, recursive=True)), pictures=pictures) or [source]
         else:
             found.append(source)
     return list(dict.fromkeys(found))
 
 
-def _videos_in(folder: Path) -> list[str]:
-    """Return the videos of a folder; none if it cannot be read: it then fails when it is its turn."""
+def _videos_in(folder: Path, pictures: bool) -> list[str]:
+    """Return the videos of a folder; none if it cannot be read, or is a video of pictures itself."""
     try:
-        return [str(path) for path in list_videos(folder)]
+        found = list_videos(folder, pictures=pictures and not holds_pictures(folder))
+        return [str(path) for path in found]
     except OSError:
         return []
 
@@ -84,8 +91,10 @@ def output_stem(source: str) -> str:
     if "://" in source:
         host_and_path = source.split("://", 1)[1].rpartition("@")[2].split("?")[0]
         return re.sub(r"[^\w.-]+", "_", host_and_path).strip("._") or "stream"
-    if "%" in Path(source).name and not os.path.exists(source):  # a pattern of numbered pictures: the folder's name
+    if names_pictures(source) and not os.path.isdir(source):  # a pattern of pictures: the folder's name
         return Path(source).resolve().parent.name or "pictures"
+    if os.path.isdir(source):  # the name of a folder has no suffix
+        return Path(source).resolve().name or "pictures"
     return f"camera{source}" if source.isdecimal() and not os.path.exists(source) else Path(source).stem
 
 

@@ -94,14 +94,14 @@ class ExplainJob:
     """Everything that a run of `explain` needs; `run_explain` runs it.
 
     Attributes:
-        source: a file, a URL, or a camera index.
+        source: a file, a folder or pattern of pictures, a URL, or a camera index.
         model: a bundled model, a model folder, or torchvision:NAME.
         out: a .png, .svg or .pdf, or a folder. None: runs/explain.
         exist_ok: replace a picture that already exists.
         start, end: the part of the source, in seconds from its beginning.
         vid_stride: use every Nth frame.
         max_frames: stop after this many frames.
-        reader, video_track: see `open_video`.
+        reader, video_track, rate, deinterlace: see `open_video`.
         device: see `Model.from_pretrained`.
     """
 
@@ -116,6 +116,8 @@ class ExplainJob:
     max_frames: int | None = None
     reader: str = "auto"
     video_track: int | None = None
+    rate: float | None = None
+    deinterlace: str = "auto"
     device: str = "auto"
 
 
@@ -124,10 +126,11 @@ class BenchJob:
     """Everything that a run of `bench` needs; `run_bench` runs it.
 
     Attributes:
-        source: a video file. None: a generated clip.
+        source: a video file, or a folder or pattern of pictures. None: a generated clip.
         model: a bundled model, a model folder, or torchvision:NAME.
         frames: measure the first N frames.
         rounds: how often everything is measured.
+        rate, deinterlace: see `open_video`.
         codec: see `infer`.
         device, half: see `Model.from_pretrained`.
         save_json: where to write the figures.
@@ -138,6 +141,8 @@ class BenchJob:
     model: str = "objects"
     frames: int = 300
     rounds: int = 3
+    rate: float | None = None
+    deinterlace: str = "auto"
     codec: str = "h264"
     device: str = "auto"
     half: bool = False
@@ -156,6 +161,7 @@ class TrainJob:
         background: the class of the time outside all intervals.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         vid_stride: use every Nth frame; the frames keep their times.
+        rate, deinterlace: see `FileOptions`; with a rate, folders of pictures are clips.
         views: augmented copies of the clips to train on as well, comma-separated, see `make_view`.
         backbone: a torchvision classifier, or a liquidvision model to take the backbone from.
         weights: a file with the torchvision classifier's weights. None: ImageNet's.
@@ -181,6 +187,8 @@ class TrainJob:
     background: str = "background"
     cache: Path | None = None
     vid_stride: int = 1
+    rate: float | None = None
+    deinterlace: str = "auto"
     views: str = "plain"
     backbone: str = "mobilenet_v2"
     weights: Path | None = None
@@ -217,6 +225,7 @@ class EvaluateJob:
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
         background: the class of the time outside all intervals.
+        rate, deinterlace: see `TrainJob`.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         device: auto, cpu, cuda, mps or openvino.
         exist_ok: replace outputs that already exist.
@@ -233,6 +242,8 @@ class EvaluateJob:
     seeds: int = 3
     degrade: bool = False
     background: str = "background"
+    rate: float | None = None
+    deinterlace: str = "auto"
     cache: Path | None = None
     device: str = "auto"
     exist_ok: bool = False
@@ -248,6 +259,7 @@ class ExtractJob:
         sources: annotated data, see `read_dataset`, or videos and folders of them.
         views: the views to embed, comma-separated, see `make_view`.
         vid_stride: use every Nth frame; the frames keep their times.
+        rate, deinterlace: see `TrainJob`.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
         model: a liquidvision model whose backbone to use; excludes the four options of a backbone below.
         backbone: a torchvision classifier. None: mobilenet_v2.
@@ -261,6 +273,8 @@ class ExtractJob:
     _: KW_ONLY
     views: str = "plain"
     vid_stride: int = 1
+    rate: float | None = None
+    deinterlace: str = "auto"
     cache: Path | None = None
     model: str | None = None
     backbone: str | None = None
@@ -277,8 +291,11 @@ class CheckJob:
     Attributes:
         data: a folder of class folders, a CSV or a JSON, see `read_dataset`.
         background: the class of the time outside all intervals.
+        rate, deinterlace: see `TrainJob`.
     """
 
     data: Path
     _: KW_ONLY
     background: str = "background"
+    rate: float | None = None
+    deinterlace: str = "auto"

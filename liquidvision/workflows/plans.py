@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liquidvision.errors import UsageError
+from liquidvision.video.read.names import check_rate
 from liquidvision.workflows import io_paths
 from liquidvision.workflows.jobs import ExplainJob, InferJob
 
@@ -62,7 +63,9 @@ def plan_infer(job: InferJob) -> InferPlan:
         UsageError: options that contradict each other, or an output that already exists.
         SourceError: a list of sources that cannot be read.
     """
-    names = io_paths.expand_sources(job.sources)
+    names = io_paths.expand_sources(job.sources, pictures=job.rate is not None)
+    if job.rate is not None or len(names) == 1:  # of several sources, one without a rate fails alone
+        check_rate(names, job.rate, " ".join(job.sources))
     if len(names) > 1 and (job.state_in or job.state_out):
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
     if _streams_to_stdout(job) > 1:
@@ -116,6 +119,7 @@ def plan_explain(job: ExplainJob) -> Path:
     Raises:
         UsageError: another suffix than `CHART_SUFFIXES`, an output that already exists, or max_frames below 1.
     """
+    check_rate([job.source], job.rate, job.source)
     if job.out is not None:
         io_paths.check_output_suffix(job.out, CHART_SUFFIXES)
     if job.max_frames is not None and job.max_frames < 1:

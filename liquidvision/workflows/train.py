@@ -7,7 +7,7 @@ from pathlib import Path
 
 from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
-from liquidvision.data.formats import read_dataset
+from liquidvision.data.formats import read_clips
 from liquidvision.data.views import parse_views
 from liquidvision.errors import UsageError
 from liquidvision.models.backbone import Backbone
@@ -16,6 +16,7 @@ from liquidvision.models.model import Model
 from liquidvision.training.recipe import TAUS, Plan, default_plan
 from liquidvision.training.tensorboard import TensorBoardLog
 from liquidvision.training.trainer import EpochRow
+from liquidvision.video.read.file_options import FileOptions
 from liquidvision.workflows.backbone_options import format_nodes, load_backbone, parse_taus
 from liquidvision.workflows.evaluation_result import Evaluation
 from liquidvision.workflows.folder_lock import LOCK_FILE, lock_model_folder
@@ -50,6 +51,8 @@ def train(
     background: str = "background",
     cache: str | Path | None = None,
     vid_stride: int = 1,
+    rate: float | None = None,
+    deinterlace: str = "auto",
     views: str | Sequence[str] = "plain",
     backbone: str | Path = "mobilenet_v2",
     weights: str | Path | None = None,
@@ -69,11 +72,9 @@ def train(
 ) -> TrainResult:
     """Train a classifier with memory on your own clips, and save the model in a folder.
 
-    What is trained is the head, on a frozen backbone.
-
-    The clips are split by group into training, validation and test (70, 15, 15 %), unless the data gives a split.
-    Embeddings are computed once and kept, so a second training starts at once. The options are those of
-    `liquidvision train`.
+    What is trained is the head, on a frozen backbone. The clips are split by group into training, validation and test
+    (70, 15, 15 %), unless the data gives a split. Embeddings are kept, so a second training starts at once. The options
+    are those of `liquidvision train`.
 
     Args:
         data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label or
@@ -82,13 +83,14 @@ def train(
         background: the class of the time outside all intervals.
         cache: the folder where embeddings are kept. None: $LIQUIDVISION_CACHE, else the user's cache folder.
         vid_stride: use every Nth frame; the frames keep their times.
+        rate: pictures per second; folders of pictures (`clips/CLASS/CLIP/0001.jpg`) are then clips too.
+        deinterlace: see `open_video`.
         views: augmented copies of the clips to train on as well, such as "mirror" or ("mirror", "crop:1", "light:1").
-        backbone: a torchvision classifier (its ImageNet weights are downloaded at first use), or a liquidvision model,
-            bundled or a folder, to take the backbone from. "objects" is bundled and needs no network.
+        backbone: a torchvision classifier (its ImageNet weights are downloaded at first use), or a liquidvision model
+            to take the backbone from; "objects" is bundled and needs no network.
         weights: a file with the torchvision classifier's weights.
         features: the torchvision classifier's nodes and the sides of their grids, as {"features.18": 1}.
-        motion_crop: crop each frame around what moves. None: the setting of the liquidvision model given as
-            `backbone`; off for torchvision backbones.
+        motion_crop: crop each frame around what moves. None: as the liquidvision model given as `backbone` does.
         traces: time constants of the traces in seconds, above 0. None: .05, .1, .2, .4, .8 and 1.6.
         head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
         epochs: None: by the number of clips, 10 to 80.
@@ -105,8 +107,7 @@ def train(
         The model and its evaluation.
 
     Raises:
-        UsageError: data or options that cannot be used, or a folder that already exists, or into which another
-            training is writing.
+        UsageError: data or options that cannot be used, or a folder that exists or is in use by another training.
         SourceError: none of the videos can be read.
         SinkError: the model folder or the cache cannot be written.
         WeightsError, ModelError: the backbone cannot be loaded.
@@ -124,6 +125,8 @@ def train(
         background=background,
         cache=None if cache is None else Path(cache),
         vid_stride=vid_stride,
+        rate=rate,
+        deinterlace=deinterlace,
         views=views if isinstance(views, str) else ",".join(views),
         backbone=str(backbone),
         weights=None if weights is None else Path(weights),
@@ -152,12 +155,13 @@ def run_train(job: TrainJob, listener: ProgressListener | None = None) -> TrainR
         stack.enter_context(lock_model_folder(job.out))
         check_model_folder(job)
         scalars = stack.enter_context(closing(TensorBoardLog(job.out))) if job.tensorboard else None
-        dataset = read_dataset(job.data, background=job.background)
+        files = FileOptions(job.rate, job.deinterlace)
+        dataset = read_clips(job.data, job.background, files)
         taus = TAUS if job.traces is None else parse_taus(job.traces)
         views = parse_views(f"plain,{job.views}")
         backbone = load_backbone(job.backbone, job.weights, job.features, job.motion_crop, job.device)
         plan = plan_training(job, dataset, backbone, taus, views)
-        store = EmbeddingStore(backbone, folder=job.cache, stride=job.vid_stride)
+        store = EmbeddingStore(backbone, folder=job.cache, stride=job.vid_stride, files=files)
         check_training(dataset, job.out, backbone, plan, resume=job.resume)
         with embedding_threads():
             dataset, skipped = prepare_clips(dataset, store, plan.views, listener)

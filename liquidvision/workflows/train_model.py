@@ -291,7 +291,7 @@ def cross_validate_model(run: TrainingRun, model: Model) -> tuple[list[ClipResul
     results = [ClipResult(*row) for row in zip(run.dataset.clips, memory, alone, strict=True)]
     table = comparison_table(scored, sequences, config.cell, [config.cell])
     return results, {
-        **summarize_results(results, run.dataset),
+        **summarize_results(results, run.dataset, run.store.files),
         "model": describe_model(model),
         "compare": table | {"folds": plan.folds, "seeds": plan.seeds},
     }

@@ -45,7 +45,14 @@ RATE_WINDOW = 2.0  # seconds over which the frame rate and the delay are average
 
 
 def view_source(
-    source: str, model: str, recordings: Path, *, device: str = "auto", listener: SourceListener | None = None
+    source: str,
+    model: str,
+    recordings: Path,
+    *,
+    rate: float | None = None,
+    deinterlace: str = "auto",
+    device: str = "auto",
+    listener: SourceListener | None = None,
 ) -> Summary:
     """Show a source in a window with what a model predicts, until the source ends or the user quits.
 
@@ -53,6 +60,7 @@ def view_source(
         source: a path, a URL, or a camera index.
         model: a bundled model, a model folder, or torchvision:NAME.
         recordings: the folder for recordings.
+        rate, deinterlace: see `open_video`.
         device: see `Model.from_pretrained`.
         listener: gets the summary.
 
@@ -62,7 +70,7 @@ def view_source(
     """
     loaded = Model.from_pretrained(model, device=device)
     stem = io_paths.output_stem(source)
-    with open_video(source) as reader:
+    with open_video(source, rate=rate, deinterlace=deinterlace) as reader:
         info = reader.info
         # The first frame is slow: kernels are compiled and memory is allocated. Not while the source plays.
         Session(loaded).push(Frame(np.zeros((info.height, info.width, 3), np.uint8), 0, 0, Fraction(1)))

@@ -65,8 +65,7 @@ def open_video(
     """
     if reader not in READERS:
         raise UsageError(f"reader is {reader!r}; expected one of {', '.join(READERS)}")
-    if deinterlace not in DEINTERLACE:
-        raise UsageError(f"deinterlace is {deinterlace!r}; expected one of {', '.join(DEINTERLACE)}")
+    check_deinterlace(deinterlace)
     window = ReadWindow(start, stop, stride)
     camera = camera_index(source)
     if camera is not None and reader == "av":
@@ -118,6 +117,12 @@ def open_video(
     if not opened.info.live or follow:
         return opened
     return LiveReader(opened, connect, window, live)
+
+
+def check_deinterlace(word: str) -> None:
+    """Raise UsageError for a word that `open_video` does not take as `deinterlace`."""
+    if word not in DEINTERLACE:
+        raise UsageError(f"deinterlace is {word!r}; expected one of {', '.join(DEINTERLACE)}")
 
 
 def as_reader(source: str | Path | int | VideoReader | Iterable[Frame]) -> VideoReader:

@@ -16,7 +16,7 @@ from liquidvision.video.pixels import Pixels
 from liquidvision.video.read.container import error_reason, open_container
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
 from liquidvision.video.read.hardware import to_planar
-from liquidvision.video.read.names import numbered_files, pictures_in
+from liquidvision.video.read.names import exact_rate, picture_files, rate_missing
 from liquidvision.video.read.orientation import frame_orientation
 from liquidvision.video.read.reader import MAX_PIXELS, DecodedPicture, ReadWindow, VideoReader
 
@@ -121,16 +121,14 @@ def open_stills(
         SourceError: no picture is found, or none can be decoded.
     """
     if rate is None:
-        raise UsageError(f"{source} holds pictures without times; give their number per second with --rate")
-    if not 0 < rate < float("inf"):
-        raise UsageError(f"rate is {rate}; expected pictures per second above 0")
-    files = list(enumerate(pictures_in(source))) if source.is_dir() else numbered_files(source)
+        raise UsageError(rate_missing(source))
+    exact, files = exact_rate(rate), picture_files(source)
     if not files:
         raise SourceError(f"{source} matches no picture; expected files such as {source.name.replace('%', '')}")
-    exact, scaler = Fraction(rate).limit_denominator(100_000), Scaler()
-    stills = [Still(number - files[0][0], 1, _Loader(path, max_pixels, scaler)) for number, path in files]
+    scaler = Scaler()
+    stills = [Still(number, 1, _Loader(path, max_pixels, scaler)) for number, path in files]
     codec = files[0][1].suffix.lstrip(".").lower()
-    return StillsReader(source.name, stills, 1 / exact, window, codec=codec, rate=exact, strict=strict)
+    return StillsReader(source.resolve().name, stills, 1 / exact, window, codec=codec, rate=exact, strict=strict)
 
 
 class _Loader:
