@@ -1,15 +1,20 @@
 """Files with several video tracks."""
 
 import json
+import struct
+from fractions import Fraction
+from io import BytesIO
+from itertools import zip_longest
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from av.stream import Disposition
 from commands import Run
 from conftest import picture
 
-from liquidvision import open_video
+from liquidvision import Model, infer, open_video
 from liquidvision.errors import UsageError
 
 
@@ -79,3 +84,78 @@ def test_tracks_that_cannot_be_read(tmp_path: Path, options: dict) -> None:
     with pytest.raises(UsageError, match="video_track") as error:
         open_video(path, **options)
     assert "\n" not in str(error.value)
+
+
+def test_the_choice_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where a track is chosen among several, a message says which; not where it was asked for or is the only video."""
+    path = tracks_video(tmp_path / "clip.mkv", (SMALL, 5, NONE), (LARGE, 7, NONE))
+    with open_video(path):
+        pass
+    assert caplog.messages == ["clip.mkv has 2 video tracks; track 1 (96 x 64) is read, --video-track reads another"]
+    caplog.clear()
+    with open_video(path, video_track=0):
+        pass
+    with open_video(tracks_video(tmp_path / "clip.mp4", (WIDE, 1, DEFAULT), (SMALL, 7, NONE))):
+        pass
+    assert caplog.messages == []
+
+
+def program(number: int, size: tuple[int, int] | None, *, start: float = 0, sounds: int = 1) -> list[bytes]:
+    """Return the packets of a transport stream with one program of a second of video and sound, or of sound alone."""
+    out = BytesIO()
+    options = {
+        "mpegts_service_id": str(number),
+        "mpegts_pmt_start_pid": hex(0x1000 + number),
+        "mpegts_start_pid": hex(0x100 * number),
+    }
+    with av.open(out, "w", format="mpegts", options=options) as container:
+        if size is not None:
+            stream = container.add_stream("libx264", rate=25)
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        audio = [container.add_stream("mp2", rate=48_000, layout="mono") for _ in range(sounds)]
+        if size is not None:
+            for count in range(25):
+                frame = av.VideoFrame.from_ndarray(picture(count, *size), format="rgb24")
+                frame.pts, frame.time_base = count + round(25 * start), Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        for track in audio:
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 48_000), np.int16), format="s16", layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 48_000, round(48_000 * start), Fraction(1, 48_000)
+            container.mux(track.encode(samples))
+            container.mux(track.encode(None))
+    data = out.getvalue()
+    return [data[place : place + 188] for place in range(0, len(data), 188)]
+
+
+def join_programs(path: Path, programs: dict[int, list[bytes]]) -> Path:
+    """Write a transport stream of several programs, each with packets of its own."""
+    listed = b"".join(struct.pack(">HH", number, 0xE000 | (0x1000 + number)) for number in programs)
+    section = struct.pack(">BHHBBB", 0, 0xB000 | (9 + len(listed)), 1, 0xC1, 0, 0) + listed
+    remainder = 0xFFFFFFFF
+    for byte in section:
+        remainder ^= byte << 24
+        for _ in range(8):
+            remainder = (remainder << 1 ^ (0x04C11DB7 if remainder >> 31 else 0)) & 0xFFFFFFFF
+    table = (b"\x47\x40\x00\x10\x00" + section + struct.pack(">I", remainder)).ljust(188, b"\xff")
+    own = [[p for p in packets if p[1] & 0x1F or p[2] not in (0, 17)] for packets in programs.values()]
+    mixed = [packet for together in zip_longest(*own) for packet in together if packet is not None]
+    path.write_bytes(b"".join([table, *mixed]))
+    return path
+
+
+@pytest.mark.parametrize("track", [None, 0, 1])
+def test_the_sound_of_the_chosen_program(tmp_path: Path, model: Model, track: int | None) -> None:
+    """Of a transport stream with several programs, only the sound of the video's program is copied, in sync with it."""
+    small, large = program(1, SMALL, start=700), program(2, LARGE, start=60, sounds=2)
+    path = join_programs(tmp_path / "clip.ts", {3: program(3, None, start=9), 1: small, 2: large})
+    with open_video(path, video_track=track) as video:
+        frames = list(video)
+        assert video.info.has_audio and len(frames) == 25
+        assert frames[0].image.shape[1] == (32 if track == 0 else 96)
+        assert frames[0].time == pytest.approx(float(video.start_time), abs=0.05)
+    infer(open_video(path, video_track=track), model, video=tmp_path / "out.mkv")
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert len(container.streams.audio) == (1 if track == 0 else 2)
+        assert container.duration / av.time_base == pytest.approx(1, abs=0.1)
+        assert next(container.decode(video=0)).time < 0.1

@@ -21,11 +21,14 @@ from liquidvision.video.read.container import (
     ALWAYS_LIVE,
     DEFAULT_TIMEOUT,
     FORMATS_WITHOUT_TIMES,
+    belongs_to,
     can_seek,
     error_reason,
+    is_moving,
     main_video_stream,
     open_container,
     public_name,
+    start_time,
     video_streams,
 )
 from liquidvision.video.read.cropping import WHOLE, Cropper, stated_cropping
@@ -114,9 +117,8 @@ class AVReader(VideoReader):
 
     def _start_reading(self) -> None:
         self._prepare_stream()
-        start = self._container.start_time
-        if start is not None and not self._use_arrival_time:
-            self.start_time = Fraction(start, av.time_base)
+        if not self._use_arrival_time:
+            self.start_time = start_time(self._container, self._stream)
         self._opened = time.monotonic()
         # The first picture shows what the header does not: whether it can be decoded, and its orientation.
         self._first_picture = self._seek() if self.window.start > 0 else self._restart_decoding()
@@ -126,6 +128,18 @@ class AVReader(VideoReader):
         if self.counts.outliers and self.window.start == 0:  # the container's start is that of the outlier
             self.start_time = self._first_picture.pts * self._first_picture.time_base
         self.info = self._describe(public_name(self._source))
+        if self._video_track is None:
+            self._report_choice()
+
+    def _report_choice(self) -> None:
+        """Say which video track is read if the file holds several that are no still pictures."""
+        tracks = video_streams(self._container)
+        if sum(is_moving(track) == is_moving(self._stream) for track in tracks) > 1:
+            number = next(number for number, track in enumerate(self._video_tracks) if track.chosen)
+            log.warning(
+                "%s has %d video tracks; track %d (%d x %d) is read, --video-track reads another",
+                *(self.info.name, len(tracks), number, self._stream.width, self._stream.height),
+            )
 
     def _prepare_stream(self) -> None:
         """Choose the container's video stream and set up its decoder."""
@@ -229,7 +243,8 @@ class AVReader(VideoReader):
             duration = float(stream.duration * stream.time_base)
         elif container.duration:
             duration = container.duration / av.time_base
-        audio = [sound for sound in container.streams.audio if sound.codec_context is not None]  # of a known codec
+        known = [sound for sound in container.streams.audio if sound.codec_context is not None]
+        audio = [sound for sound in known if belongs_to(container, sound, stream)]
         return VideoInfo(
             name=name,
             width=width,

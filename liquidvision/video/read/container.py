@@ -3,8 +3,10 @@
 import errno
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import av
@@ -175,12 +177,40 @@ def main_video_stream(streams: Sequence[av.VideoStream]) -> av.VideoStream:
     return max(
         streams,
         key=lambda stream: (
-            stream.frames != 1,  # as beside the animation of an AVIF file
-            not stream.disposition & (Disposition.timed_thumbnails | Disposition.still_image),
+            *is_moving(stream),
             bool(stream.disposition & Disposition.default),
             stream.width * stream.height,
         ),
     )
+
+
+def is_moving(stream: av.VideoStream) -> tuple[bool, bool]:
+    """Return whether a stream holds more than one picture, and whether it is not marked as still pictures."""
+    still = stream.disposition & (Disposition.timed_thumbnails | Disposition.still_image)
+    return stream.frames != 1, not still  # an AVIF file has a stream of one picture beside its animation
+
+
+def belongs_to(container: av.container.InputContainer, stream: av.stream.Stream, video: av.VideoStream) -> bool:
+    """Return whether a stream of sound or subtitles is in the program of a video stream.
+
+    A transport stream may hold several programs. PyAV does not list them, but finds the best stream of a program.
+    """
+    best = container.streams.best
+    # Without the second kind, a program of sound alone would seem to have the best video of all.
+    pairs = [(best(kind, related=video), best(kind, related=stream)) for kind in ("video", "audio")]
+    if all(mine is its for mine, its in pairs):
+        return True
+    kind: Any = stream.type
+    return best(kind, related=video) is stream  # it is in several programs, of which another one was found
+
+
+def start_time(container: av.container.InputContainer, video: av.VideoStream) -> Fraction:
+    """Return the time in seconds at which a container begins; of several programs, that of the video."""
+    mine = [stream for stream in container.streams if belongs_to(container, stream, video)]
+    begins = [s.start_time * s.time_base for s in mine if s.start_time is not None and s.time_base]
+    if len(mine) < len(container.streams) and begins:
+        return min(begins)
+    return Fraction(container.start_time or 0, av.time_base)
 
 
 def public_name(source: str | Path) -> str:

@@ -8,6 +8,7 @@ from fractions import Fraction
 import av
 
 from liquidvision.video.frame import Chapter
+from liquidvision.video.read.container import belongs_to
 from liquidvision.video.read.reader import ReadWindow, SideTracks
 
 log = logging.getLogger(__name__)
@@ -17,15 +18,24 @@ FILE_TAGS = {"encoder", "software", "major_brand", "minor_version", "compatible_
 
 
 class AVSideTracks(SideTracks):
-    """The side tracks of a file, read through a container of their own. Packets keep their own time base."""
+    """The side tracks of a file, read through a container of their own. Packets keep their own time base.
+
+    Of a transport stream with several programs they are those of the video's program.
+    """
 
     def __init__(
         self, container: av.container.InputContainer, window: ReadWindow, start_time: Fraction, video_index: int
     ) -> None:
         self._container = container
-        self.streams = [stream for stream in container.streams if stream.type in ("audio", "subtitle")]
+        video = container.streams[video_index]
+        assert isinstance(video, av.VideoStream)
+        self.streams = [
+            stream
+            for stream in container.streams
+            if stream.type in ("audio", "subtitle") and belongs_to(container, stream, video)
+        ]
         self.tags = {key: value for key, value in container.metadata.items() if key.lower() not in FILE_TAGS}
-        self.picture_tags = container.streams[video_index].metadata
+        self.picture_tags = video.metadata
         self._has_start, self._start = window.start > 0, start_time + Fraction(window.start)
         self._stop = None if window.stop is None else start_time + Fraction(window.stop)
         self.chapters = list(self._chapters())
