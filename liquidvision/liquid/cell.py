@@ -84,6 +84,7 @@ class Cell(nn.Module, ABC):
         state: Tensor | None = None,
         *,
         lengths: Tensor | Sequence[int] | None = None,
+        restart: Tensor | None = None,
         return_time_constants: bool = False,
     ) -> tuple[Tensor, ...]:
         """Run the cell over streams of inputs.
@@ -94,6 +95,7 @@ class Cell(nn.Module, ABC):
             state: (batch, state_size), the state that an earlier call returned; None for the initial state.
             lengths: (batch,) number of valid frames of each stream; later frames are padding and leave the state
                 unchanged.
+            restart: (batch, steps) bool, frames before which the state is replaced by the initial one. None: none.
             return_time_constants: also return the effective time constants.
 
         Returns:
@@ -109,13 +111,63 @@ class Cell(nn.Module, ABC):
             state = self.initial(batch)
         elif state.shape != (batch, self.state_size):
             raise UsageError(f"state has shape {tuple(state.shape)}; expected ({batch}, {self.state_size})")
-        outputs, state, taus = self.run(self.prepare(x), state, seconds)
+        prepared = self.prepare(x)
+        if restart is None or not bool(restart.any()):
+            outputs, state, taus = self.run(prepared, state, seconds)
+        else:
+            outputs, state, taus = self.run_restarted(prepared, state, seconds, restart)
         return (outputs, state, taus) if return_time_constants else (outputs, state)
+
+    def run_restarted(
+        self, prepared: Prepared, state: Tensor, dt: Tensor, restart: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Do what `run` does, with the state replaced by the initial one before the frames `restart` (batch, steps).
+
+        The frames from one restart to the next do not depend on those before them, so all such stretches run side by
+        side.
+        """
+        batch, steps = dt.shape
+        begins = restart.clone()
+        begins[:, 0] = True
+        firsts = begins.flatten().nonzero()[:, 0]  # of each stretch; frames are counted through all streams
+        stretch = begins.flatten().cumsum(0) - 1  # of each frame
+        place = torch.arange(batch * steps, device=dt.device) - firsts[stretch]  # of each frame in its stretch
+        lengths = firsts.diff(append=firsts.new_tensor([batch * steps]))
+        start = torch.where(restart.flatten()[firsts, None], self.initial(len(firsts)), state[firsts // steps])
+        # Only stretches of similar lengths run together if padding would otherwise fill most of the memory.
+        wasteful = len(firsts) * int(lengths.max()) > 2 * batch * steps
+        sizes = lengths.double().log2().ceil() if wasteful else torch.zeros_like(lengths)
+        parts = []
+        for size in sizes.unique():
+            members = (sizes == size).nonzero()[:, 0]
+            frames = (sizes == size)[stretch].nonzero()[:, 0]
+            where = torch.searchsorted(members, stretch[frames]), place[frames]
+            shape = len(members), int(lengths[members].max())
+            laid_out = [_lay_out(values, frames, where, shape) for values in (*prepared, dt)]
+            ran = self.run(tuple(laid_out[:-1]), start[members], laid_out[-1])
+            parts.append((frames, ran[0][where], ran[2][where], members, ran[1]))
+        frames, outputs, taus, members, states = (torch.cat(part) for part in zip(*parts, strict=True))
+        order, last = frames.argsort(), members.argsort()[stretch[steps - 1 :: steps]]
+        return outputs[order].view(batch, steps, -1), states[last], taus[order].view(batch, steps, -1)
 
     def step(self, x: Tensor, dt: Tensor | float, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance each stream by one frame: x (batch, input_size), dt a number or (batch,). Return output and state."""
         outputs, state = self(x[:, None], dt, state)
         return outputs[:, 0], state
+
+
+def _lay_out(values: Tensor, frames: Tensor, where: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
+    """Return some frames of values (batch, steps, ...) at other places of a tensor (*shape, ...), which is 0 elsewhere.
+
+    Args:
+        values: (batch, steps, ...).
+        frames: (n,) indices of the frames, counted through all streams.
+        where: (n,) row and step of each frame in the result.
+        shape: rows and steps of the result.
+    """
+    laid_out = values.new_zeros(*shape, *values.shape[2:])
+    laid_out[where] = values.flatten(0, 1)[frames]
+    return laid_out
 
 
 def as_streams(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from liquidvision.errors import UsageError
-from liquidvision.liquid.cell import Cell, as_mask, as_streams
+from liquidvision.liquid.cell import Cell, as_dt, as_mask, as_streams
 from liquidvision.liquid.cfc import CfC
 from liquidvision.liquid.conductance import ConductanceLTC
 from liquidvision.liquid.gru_d import DecayGRU
@@ -26,6 +26,7 @@ from liquidvision.liquid.stepped_gru import SteppedGRU
 from liquidvision.liquid.torch_cells import GRU, LSTM, Memoryless
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 from liquidvision.models.heads.base import Head, HeadOutput, State
+from liquidvision.models.heads.cuts import CutDetector
 from liquidvision.models.heads.whitening import MIN_SPREAD, column_std, whitening
 
 LIQUID_CELLS: dict[str, type[LTC] | type[ConductanceLTC]] = {
@@ -49,6 +50,7 @@ OTHER_CELLS: dict[str, type[Cell]] = {
     "none": Memoryless,
 }
 
+LATER_FIELDS = ("straight", "chrono", "restart_at_cuts")  # of `LiquidHeadConfig`, off in older models
 MAX_SIZE = 1_000_000  # of any size in a configuration; a larger one means a damaged file
 
 
@@ -63,6 +65,7 @@ class LiquidHeadConfig:
         taus: time constants of the traces, in seconds.
         learn_taus: whether training changes `taus`.
         straight: whether the traces interpolate their input linearly between frames, see `Traces`.
+        restart_at_cuts: whether traces and cell start again where the stream cuts to another scene, see `CutDetector`.
         width: dimensions of the projection before the cell.
         units: neurons of the cell.
         cell: a liquid cell: "ltc" (Eq. 1 of arXiv 2006.04439), "gated", "conductance", "cfc", "selective", "resonant"
@@ -89,6 +92,7 @@ class LiquidHeadConfig:
     taus: tuple[float, ...] = (0.1, 0.4, 1.5)
     learn_taus: bool = False
     straight: bool = False
+    restart_at_cuts: bool = False
     width: int = 32
     units: int = 64
     cell: str = "ltc"
@@ -114,8 +118,8 @@ class LiquidHeadConfig:
 
     def to_json(self) -> dict:
         """Return the configuration as JSON types."""
-        # These are written only if they are set, so that older files, and fingerprints made from them, stay the same.
-        return {name: value for name, value in asdict(self).items() if name not in ("straight", "chrono") or value}
+        # Later fields are written only if set, so that older files, and fingerprints made from them, stay the same.
+        return {name: value for name, value in asdict(self).items() if name not in LATER_FIELDS or value}
 
     @classmethod
     def from_json(cls, values: dict) -> "LiquidHeadConfig":
@@ -136,12 +140,14 @@ class Percept:
         features: (batch, steps, n) inputs of the projection.
         embedding: (batch, steps, d) standardised embedding.
         dt: (batch, steps) seconds, 0 in the padding.
-        state: the state of the traces after the last step.
+        cuts: (batch, steps) bool, frames before which the memory starts again; None: none.
+        state: the state of what precedes the cell after the last step.
     """
 
     features: Tensor
     embedding: Tensor
     dt: Tensor
+    cuts: Tensor | None
     state: State
 
 
@@ -178,6 +184,7 @@ class LiquidHead(Head):
         options = {"learn": config.learn_taus, "straight": config.straight}
         self.traces = Magnitudes(config.layouts, config.taus, **options)
         self.signed = Traces(config.components, config.taus, **options)
+        self.cuts = CutDetector(self.traces.input_size) if config.restart_at_cuts else None
         embedding = self.traces.input_size
         features = config.components + self.traces.output_size + self.signed.output_size
         self.mean: Tensor
@@ -238,6 +245,8 @@ class LiquidHead(Head):
         centred = within_clips if changes else around_mean
         axes = whitening(centred if readout is None else centred @ readout.T, self.config.components)
         self.whitening.copy_((axes if readout is None else readout.T @ axes) / self.inverse_std[:, None])
+        if self.cuts is not None:
+            self.cuts.fit((embeddings - self.mean) * self.inverse_std, as_dt(dts, clips, steps, embeddings), lengths)
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
         percept = self.perceive(embeddings, dts, lengths=lengths)
@@ -248,8 +257,8 @@ class LiquidHead(Head):
 
     def initial(self, batch: int) -> State:
         """Return the state of `batch` new streams."""
-        parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell}
-        return {name: part.initial(batch) for name, part in parts.items()}
+        parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell, "cuts": self.cuts}
+        return {name: part.initial(batch) for name, part in parts.items() if part is not None}
 
     def forward(
         self, xs: Tensor, dts: Tensor | float, state: State | None = None, lengths: Tensor | Sequence[int] | None = None
@@ -280,25 +289,28 @@ class LiquidHead(Head):
         xs, dt = as_streams(xs, dts, lengths, self.input_size, "embeddings")
         state = state or self.initial(len(xs))
         z = (xs - self.mean) * self.inverse_std
-        features, new_state = self.features(z, dt, state)
-        return Percept(features, z, dt, new_state)
+        cuts, new_state = None, {}
+        if self.cuts is not None:
+            cuts, dt, new_state["cuts"] = self.cuts(z, dt, state["cuts"])
+        features, traces = self.features(z, dt, state, cuts)
+        return Percept(features, z, dt, cuts, {**new_state, **traces})
 
     def classify(self, percept: Percept, state: Tensor) -> HeadOutput:
         """Compute the second half of `forward`; `state` is the cell's, (batch, state_size)."""
         inputs = self.dropout(self.normalise(self.project(percept.features)))
-        hidden, state, taus = self.cell(inputs, percept.dt, state, return_time_constants=True)
+        hidden, state, taus = self.cell(inputs, percept.dt, state, restart=percept.cuts, return_time_constants=True)
         logits = self.readout(torch.cat([self.dropout(hidden), inputs], -1))
         frame_logits = self.frame_readout(percept.embedding)
         if self.config.frame_share and not self.training:
             logits = logits + self.config.frame_share * frame_logits
         return HeadOutput(logits, frame_logits, hidden, taus, {**percept.state, "cell": state})
 
-    def features(self, z: Tensor, dt: Tensor, state: State) -> tuple[Tensor, State]:
+    def features(self, z: Tensor, dt: Tensor, state: State, cuts: Tensor | None) -> tuple[Tensor, State]:
         """Return the features (batch, steps, n) of standardised embeddings, and the new state of the traces."""
         white = z @ self.whitening
-        magnitudes, traces = self.traces(z, dt, state["traces"])
+        magnitudes, traces = self.traces(z, dt, state["traces"], restart=cuts)
         # Tracing the whitened embedding gives the same numbers as whitening the traces, with less work.
-        directions, signed = self.signed(white, dt, state["signed"])
+        directions, signed = self.signed(white, dt, state["signed"], restart=cuts)
         change = (torch.cat([magnitudes, directions], -1) - self.feature_mean) * self.feature_inverse_std
         features = torch.cat([self.config.appearance * white, change], -1)
         return features, {"traces": traces, "signed": signed}
