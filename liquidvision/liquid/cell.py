@@ -134,9 +134,7 @@ class Cell(nn.Module, ABC):
         place = torch.arange(batch * steps, device=dt.device) - firsts[stretch]  # of each frame in its stretch
         lengths = firsts.diff(append=firsts.new_tensor([batch * steps]))
         start = torch.where(restart.flatten()[firsts, None], self.initial(len(firsts)), state[firsts // steps])
-        # Only stretches of similar lengths run together if padding would otherwise fill most of the memory.
-        wasteful = len(firsts) * int(lengths.max()) > 2 * batch * steps
-        sizes = lengths.double().log2().ceil() if wasteful else torch.zeros_like(lengths)
+        sizes = lengths.double().log2().ceil()  # stretches of similar lengths run together, so that little is padding
         parts = []
         for size in sizes.unique():
             members = (sizes == size).nonzero()[:, 0]

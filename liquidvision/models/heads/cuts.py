@@ -1,23 +1,27 @@
-"""Detection of cuts: frames whose embedding has changed by more than it does within a scene in the same time."""
+"""Detection of cuts: frames whose embedding differs from the one before by more than it does within a scene."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-FALSE_ALARMS_PER_MINUTE = 1.0  # within the training clips, at any frame rate
+from liquidvision.liquid.cell import as_mask
+
+FALSE_ALARMS_PER_MINUTE = 0.5  # within the training clips, at any frame rate
 MAX_FALSE_SHARE = 0.02  # of frames, at low frame rates
-STRIDES = range(1, 9)  # frames over which changes within clips are measured
-MIN_CHANGE = 0.1  # in standard deviations of the embedding; a smaller change is no cut
-NEVER = 1e9  # log of a change that does not occur
+STRIDES = range(1, 9)  # frames over which distances within clips are measured
+MIN_DISTANCE = 0.05  # a smaller one is no cut
+MIN_NORM = 1e-6  # smaller products of norms count as this
 
 
 class CutDetector(nn.Module):
     """Finds the frames at which a stream shows another scene.
 
-    A cut is where the mean |Δz| of the standardised embedding z, from one frame to the next, exceeds exp(a + b log Δt).
-    `fit` sets a and b so that this is rare within clips, whatever the time Δt between frames. Before that no cut is
-    found. A frame with Δt = 0 is never a cut, and is skipped: the next one is compared with the one before.
+    A cut is where the cosine distance 1 - cos(z, z_before) of the standardised embedding z exceeds a Δt^b. `fit` sets
+    a and b so that this is rare within clips, however long the time Δt between frames. Before that no cut is found. A
+    frame with Δt = 0 is never a cut, and is skipped: the next one is compared with the one before.
 
     The state (batch, size + 1) is the last z, followed by the Δt of the stream's first frame in seconds; 0 before it.
 
@@ -29,7 +33,7 @@ class CutDetector(nn.Module):
         super().__init__()
         self.size = size
         self.limit: Tensor  # a and b
-        self.register_buffer("limit", torch.tensor([NEVER, 0.0]))
+        self.register_buffer("limit", torch.tensor([math.inf, 0.0]))
 
     def initial(self, batch: int) -> Tensor:
         """Return the state of `batch` new streams."""
@@ -47,52 +51,61 @@ class CutDetector(nn.Module):
             Cuts (batch, steps) bool; Δt (batch, steps), which at a cut is that of the stream's first frame; and the new
             state.
         """
-        steps = dt.shape[1]
-        passed = dt > 0
-        first_dt = state[:, -1:]
-        known = torch.cat([state[:, None, :-1], z], 1)
-        # Index in `known` of the last frame with Δt > 0 up to each frame, and before it.
-        latest = torch.where(passed, torch.arange(1, steps + 1, device=z.device), 0).cummax(1).values
-        before = nn.functional.pad(latest[:, :-1], (1, 0))
-        rows = torch.arange(len(z), device=z.device)[:, None]
-        change = (z - known[rows, before]).abs().mean(-1)
-        limit = torch.exp(self.limit[0] + self.limit[1] * torch.log(torch.where(passed, dt, 1.0)))
-        cut = passed & ((before > 0) | (first_dt > 0)) & (change > limit)
-        first = torch.where(passed & (before == 0), dt, 0.0).sum(1, keepdim=True)
-        first_dt = torch.where(first_dt > 0, first_dt, first)
-        state = torch.cat([known[rows[:, 0], latest[:, -1]], first_dt], 1)
-        return cut, torch.where(cut, first_dt, dt), state
+        passed, last, first_dt = dt > 0, state[:, :-1], state[:, -1:]
+        dots, norm = dot(z[:, :1], last[:, None]), torch.linalg.vector_norm(last, dim=-1, keepdim=True)
+        begun, latest = first_dt > 0, z[:, 0]
+        if dt.shape[1] > 1:
+            rows = torch.arange(len(z), device=dt.device)
+            # The last frame with Δt > 0 up to each frame, counted from 1; 0 is that of the state.
+            index = torch.where(passed, torch.arange(1, dt.shape[1] + 1, device=dt.device), 0).cummax(1).values
+            seen = z  # the frames that their followers are compared with
+            if bool((passed[:, 1:] & ~passed[:, :-1]).any()):
+                seen = torch.cat([last[:, None], z], 1)[rows[:, None], index]
+            dots = torch.cat([dots, dot(z[:, 1:], seen[:, :-1])], 1)
+            norm = torch.cat([norm, torch.linalg.vector_norm(seen[:, :-1], dim=-1)], 1)
+            begun = torch.cat([begun, begun | (index[:, :-1] > 0)], 1)
+            latest = z[rows, index[:, -1] - 1]
+        distance = 1 - dots / (norm * torch.linalg.vector_norm(z, dim=-1)).clamp_min(MIN_NORM)
+        factor, exponent = self.limit
+        cut = passed & begun & (distance > factor * dt**exponent)
+        first_dt = torch.where(begun[:, :1], first_dt, (dt * ~begun).sum(1, keepdim=True))
+        last = torch.where(passed.any(1, keepdim=True), latest, last)
+        return cut, torch.where(cut, first_dt, dt), torch.cat([last, first_dt], 1)
 
     @torch.no_grad()
     def fit(self, z: Tensor, dt: Tensor, lengths: Tensor | Sequence[int]) -> None:
-        """Set a and b from clips that do not contain cuts.
+        """Set a and b from clips without cuts.
 
-        For each of `STRIDES`, the change that is exceeded `FALSE_ALARMS_PER_MINUTE` times a minute is found; a line is
-        fitted to the logarithms.
+        For each of `STRIDES`, the distance is found that is exceeded `FALSE_ALARMS_PER_MINUTE` times a minute. A line
+        is fitted to the logarithms.
 
         Args:
             z: (clips, steps, size) standardised embeddings.
             dt: (clips, steps) seconds.
             lengths: (clips,) valid frames of each clip.
         """
+        clips, steps, _ = z.shape
+        valid, time = as_mask(lengths, clips, steps, z) > 0, dt.double().cumsum(1)
+        norm = torch.linalg.vector_norm(z, dim=-1)
         points = []
-        time = dt.double().cumsum(1)
-        valid = torch.as_tensor(lengths, device=z.device)[:, None]
-        for stride in STRIDES:
+        for stride in (n for n in STRIDES if n < steps):
             elapsed = time[:, stride:] - time[:, :-stride]
-            within = (torch.arange(stride, z.shape[1], device=z.device)[None] < valid) & (elapsed > 0)
-            if not within.any():
-                break
-            changes = torch.stack([(own[stride:] - own[:-stride]).abs().mean(-1) for own in z])[within]
-            seconds = elapsed[within].mean()
-            share = min(MAX_FALSE_SHARE, FALSE_ALARMS_PER_MINUTE * float(seconds) / 60)
-            change = torch.quantile(changes.double(), 1 - share).clamp_min(MIN_CHANGE)
-            points.append((seconds.log(), change.log()))
-        if not points:
-            self.limit.copy_(torch.tensor([NEVER, 0.0]))
-            return
-        x, y = (torch.stack(values) for values in zip(*points, strict=True))
-        spread = (x - x.mean()).square().sum()
-        slope = ((x - x.mean()) * y).sum() / spread if spread > 0 else spread.new_zeros(())
-        slope = slope.clamp_min(0.0)
-        self.limit.copy_(torch.stack([y.mean() - slope * x.mean(), slope]))
+            pairs = valid[:, stride:] & (elapsed > 0)
+            if not bool(pairs.any()):
+                continue
+            seconds = float(elapsed[pairs].mean())
+            cosines = dot(z[:, stride:], z[:, :-stride]) / (norm[:, stride:] * norm[:, :-stride]).clamp_min(MIN_NORM)
+            share = min(MAX_FALSE_SHARE, FALSE_ALARMS_PER_MINUTE * seconds / 60)
+            exceeded = float(torch.quantile(1 - cosines[pairs].double(), 1 - share))
+            points.append((math.log(seconds), math.log(max(exceeded, MIN_DISTANCE))))
+        exponent, log_factor = 0.0, math.inf
+        if len(points) > 1:
+            exponent, log_factor = np.polyfit(*zip(*points, strict=True), 1)
+        elif points:
+            log_factor = points[0][1]
+        self.limit.copy_(torch.tensor([math.exp(log_factor), exponent]))
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the dot products (batch, steps) of vectors (batch, steps, n), without a tensor as large as these."""
+    return torch.linalg.vecdot(a, b) if a.shape[1] == 1 else torch.einsum("btd,btd->bt", a, b)

@@ -140,7 +140,7 @@ class Percept:
         features: (batch, steps, n) inputs of the projection.
         embedding: (batch, steps, d) standardised embedding.
         dt: (batch, steps) seconds, 0 in the padding.
-        cuts: (batch, steps) bool, frames before which the memory starts again; None: none.
+        cuts: (batch, steps) bool, frames before which the memory starts again; None if there are none.
         state: the state of what precedes the cell after the last step.
     """
 
@@ -292,6 +292,7 @@ class LiquidHead(Head):
         cuts, new_state = None, {}
         if self.cuts is not None:
             cuts, dt, new_state["cuts"] = self.cuts(z, dt, state["cuts"])
+            cuts = cuts if bool(cuts.any()) else None
         features, traces = self.features(z, dt, state, cuts)
         return Percept(features, z, dt, cuts, {**new_state, **traces})
 
