@@ -1,5 +1,6 @@
 """Restarts at cuts: cells that start again in the middle of a batch, the detector, and heads that use both."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,11 +10,18 @@ from torch import Tensor
 
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
 from liquidvision.models.heads.cuts import CutDetector
-from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig, make_cell
+from liquidvision.models.heads.liquid_head import (
+    GRUS,
+    LIQUID_CELLS,
+    OTHER_CELLS,
+    LiquidHead,
+    LiquidHeadConfig,
+    make_cell,
+)
 
 LAYOUTS = (Layout(4, 1), Layout(2, 4))
 WIDTH = sum(layout.size for layout in LAYOUTS)
-CELLS = ("ltc", "gated", "conductance", "cfc", "gru", "lstm", "none", "mixed", "traces", "magnitudes", "straight")
+CELLS = (*LIQUID_CELLS, "cfc", *GRUS, *OTHER_CELLS, "mixed", "traces", "magnitudes", "straight")
 
 
 @pytest.fixture
@@ -197,9 +205,7 @@ def test_what_follows_a_cut_equals_a_new_stream():
     dts[0, 0] = 1.0
     after, new = head(xs, dts).logits[:, 20:], head(xs[:, 20:], dts[:, :15]).logits
     near(after, new, 1e-5)
-    without = LiquidHead(
-        LiquidHeadConfig(**{**{n: getattr(head.config, n) for n in head.config.__slots__}, "restart_at_cuts": False})
-    )
+    without = LiquidHead(replace(head.config, restart_at_cuts=False))
     without.load_state_dict({k: v for k, v in head.state_dict().items() if not k.startswith("cuts.")})
     assert (without.eval()(xs, dts).logits[:, 20:] - new).abs().max() > 1e-3
 

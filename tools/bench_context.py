@@ -59,6 +59,9 @@ def main() -> None:
         "--most-dropped", type=float, help="share of frames left out in training; default: the recipe's"
     )
     parser.add_argument("--preceded", type=float, help="share of clips after the end of another; default: the recipe's")
+    parser.add_argument(
+        "--restart-at-cuts", action=argparse.BooleanOptionalAction, help="of all heads; default: as training does"
+    )
     parser.add_argument("--but-first", action="store_true", help="where frames are dropped, a clip keeps its first")
     parser.add_argument("--cache", type=Path, help="where embeddings are kept")
     parser.add_argument("--work", type=Path, default=Path("runs/context"))
@@ -86,7 +89,8 @@ def main() -> None:
     )
     asked = {"most_dropped": options.most_dropped, "preceded": options.preceded}
     recipe = replace(plan.recipe, **{name: value for name, value in asked.items() if value is not None})
-    config = LiquidHeadConfig(backbone.layouts, len(sequences.dataset.labels), **plan.head)
+    asked_of_heads = {} if options.restart_at_cuts is None else {"restart_at_cuts": options.restart_at_cuts}
+    config = LiquidHeadConfig(backbone.layouts, len(sequences.dataset.labels), **{**plan.head, **asked_of_heads})
     begun = time.perf_counter()
 
     def on_fold(done: int) -> None:
@@ -108,6 +112,7 @@ def main() -> None:
     kept += "" if options.features is None else f"_{options.features.replace(':', '-')}"
     kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
     kept += "" if options.preceded is None else f"_preceded_{options.preceded:g}"
+    kept += {None: "", True: "_restarts", False: "_no_restarts"}[options.restart_at_cuts]
     kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     save_result(options.save_json, collect(options.set, result))
