@@ -100,7 +100,7 @@ class CutDetector(nn.Module):
             points.append((math.log(seconds), math.log(max(exceeded, MIN_DISTANCE))))
         exponent, log_factor = 0.0, math.inf
         if len(points) > 1:
-            exponent, log_factor = np.polyfit(*np.array(points).T, 1)
+            exponent, log_factor = np.polyfit([x for x, _ in points], [y for _, y in points], 1)
         elif points:
             log_factor = points[0][1]
         self.limit.copy_(torch.tensor([math.exp(log_factor), exponent]))
