@@ -450,17 +450,17 @@ def test_invalid_json_files(tmp_path, entries, told):
 
 def test_a_broken_json(tmp_path):
     """A file that is no JSON, or is nested too deeply, is refused."""
-    for text in ("{", "[1]", "[" * 100_000):
-        with pytest.raises(UsageError, match="ActivityNet"):
+    for text, told in (("{", "is no JSON"), ("[1]", "ActivityNet"), ("[" * 100_000, "is no JSON")):
+        with pytest.raises(UsageError, match=told):
             read_dataset(table(tmp_path, text, "data.json"))
 
 
 def test_paths_that_are_no_dataset(tmp_path):
     """A missing path, another kind of file, a folder without classes and a nameless background are refused."""
-    touch(tmp_path, "one.txt", "flat/a.mp4", "alone/run/a.mp4", "parts/Train/a.mp4", "parts/val/x/b.mp4")
+    touch(tmp_path, "one.dat", "flat/a.mp4", "alone/run/a.mp4", "parts/Train/a.mp4", "parts/val/x/b.mp4")
     for path, told in (
         ("none", "no data at"),
-        ("one.txt", "neither a folder nor"),
+        ("one.dat", "in no format that is read"),
         ("flat", "no class folders"),
         ("alone", "only one class, run"),
         ("parts", "Train holds no class folders"),

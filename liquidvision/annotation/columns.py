@@ -53,6 +53,7 @@ COLUMN_NAMES: Mapping[str, tuple[str, ...]] = {
         *("endframenumber", "stopframenumber", "endframeid", "endframeindex"),
     ),
     "last_frame": ("lastframe", "framelast"),
+    "score": ("score", "confidence", "conf", "probability", "prob", "certainty"),
     "duration": ("duration", "durationsec", "durationseconds", "durations", "length"),
     "frame": (
         *("frame", "frameid", "frameno", "framenr", "framenum", "framenumber", "frameindex", "frameidx", "time"),
@@ -71,7 +72,7 @@ class TableColumns:
 
     Attributes:
         places: the number of the column by what it holds, a key of `COLUMN_NAMES`: "file", "label", and where there are
-            such, "group", "split", one of `STARTS` and one of `ENDS`.
+            such, "group", "split", "score", one of `STARTS` and one of `ENDS`.
         names: the columns' names as the table has them.
         start, end: what the interval's columns hold, keys of `STARTS` and `ENDS`; None where labels are of whole files.
     """
@@ -112,7 +113,7 @@ def find_columns(path: Path, names: Sequence[str]) -> TableColumns:
             f"{path} has no column {' and no column '.join(missing)}; {EXPECTED}, found {','.join(names) or 'nothing'}"
         )
     refuse_columns(path, names, by_role, timed=start is not None)
-    wanted += [role for role in ("group", "split") if by_role[role]]
+    wanted += [role for role in ("group", "split", "score") if by_role[role] and (role != "score" or start)]
     for role in wanted:
         if len(by_role[role]) > 1:
             same = [names[place] for place in by_role[role]]

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def read_table(path: Path) -> TextTable:
     first, _, rest = text.partition("\n")
     separator, skipped = parse_separator_line(first), 1
     if separator is None:
-        separator, skipped, rest = max(SEPARATORS, key=first.count), 0, text
+        separator, skipped, rest = guess_separator(first, path), 0, text
     # With newline="", the csv module sees line ends as they are, also inside of quoted values.
     lines = csv.reader(io.StringIO(rest, newline=""), delimiter=separator, strict=True)
     rows: list[tuple[int, tuple[str, ...]]] = []
@@ -60,6 +61,14 @@ def read_table(path: Path) -> TextTable:
     except csv.Error as error:
         raise UsageError(f"{path}, line {lines.line_num + skipped}: {error}") from error
     return TextTable(separator, columns, tuple(rows))
+
+
+def guess_separator(header: str, path: Path) -> str:
+    """Return the separator that a header has most often outside of quotes; a tab in a .tsv, if it has any."""
+    outside = re.sub(r'"[^"]*"', "", header)
+    if path.suffix.lower() == ".tsv" and "\t" in outside:
+        return "\t"
+    return max(SEPARATORS, key=outside.count)
 
 
 def parse_separator_line(line: str) -> str | None:

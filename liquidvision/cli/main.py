@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 import liquidvision
-from liquidvision.cli import bench, check, doctor, evaluate, explain, extract, infer, info, models, train, webcam
+from liquidvision.cli import (
+    bench,
+    check,
+    convert,
+    doctor,
+    evaluate,
+    explain,
+    extract,
+    infer,
+    info,
+    models,
+    train,
+    webcam,
+)
 from liquidvision.cli.command import DONE, FAILED, INTERRUPTED, USAGE
 from liquidvision.cli.encoding import print_safely
 from liquidvision.errors import LiquidVisionError, UsageError
@@ -26,6 +39,7 @@ for group, name, command, needs_arguments in (
     (USE, "webcam", webcam.webcam_command, False),
     (USE, "explain", explain.explain_command, True),
     (TRAIN, "check", check.check_command, True),
+    (TRAIN, "convert", convert.convert_command, True),
     (TRAIN, "extract", extract.extract_command, True),
     (TRAIN, "train", train.train_command, True),
     (TRAIN, "eval", evaluate.evaluate_command, True),

@@ -1,4 +1,4 @@
-"""Reads annotations: class folders, a CSV of files, a CSV of intervals, or JSON in ActivityNet's form."""
+"""Reads annotated videos: class folders, CSV, ActivityNet's JSON, and what other annotation tools write."""
 
 import json
 import os
@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from liquidvision.annotation.columns import TableColumns, find_columns, simplify_name
+from liquidvision.annotation.formats import ACTIVITYNET, CSV, recognise_format
 from liquidvision.annotation.interval import FrameInterval, Interval, make_interval
 from liquidvision.annotation.tables import read_table
+from liquidvision.data.annotation_files import find_annotation_files, read_annotation_clips
 from liquidvision.data.dataset import Clip, Dataset, make_dataset
 from liquidvision.errors import UsageError
 from liquidvision.video.read.file_options import FileOptions
@@ -41,6 +43,8 @@ def read_dataset(path: str | Path, *, background: str = "background", pictures: 
     - A JSON in ActivityNet's form: {"database": {NAME: {"annotations": [{"segment": [s, e], "label": L}]}}}, with or
       without a "subset" of each video. The videos are in its folder or below, named NAME or v_NAME, with any video
       suffix.
+    - A file of another annotation tool (BORIS, ELAN, Praat, Audacity, WebVTT, SubRip, CVAT, Label Studio, VIA 3, a
+      table of 0 and 1 for each frame, Create ML), see `recognise_format`; or a folder of such files.
 
     File names are relative to the folder of the CSV or JSON. A CSV may also have a column group, and a column split
     with train, validation and test. Other usual names of columns are recognised, see `COLUMN_NAMES`; columns that are
@@ -62,14 +66,27 @@ def read_dataset(path: str | Path, *, background: str = "background", pictures: 
     if path.is_dir() and (path / EXAMPLES_INDEX).is_file():
         path = path / EXAMPLES_INDEX
     if path.is_dir():
+        files = [] if any(find_folders(path, pictures).values()) else find_annotation_files(path)
+        if files:
+            return read_annotation_files(files, path, background, pictures)
         return read_class_folders(path, pictures)
     if not path.is_file():
-        raise UsageError(f"no data at {path}; expected a folder of class folders, a CSV or a JSON")
-    if path.suffix.lower() == ".json":
+        raise UsageError(
+            f"no data at {path}; expected a folder of class folders, a CSV, or annotations of another tool"
+        )
+    found = recognise_format(path)
+    if found is ACTIVITYNET:
         return read_activitynet(path, background, pictures)
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if found is CSV:
         return read_csv(path, background)
-    raise UsageError(f"{path} is neither a folder nor a .csv or .json file")
+    return read_annotation_files([path], path, background, pictures)
+
+
+def read_annotation_files(files: Sequence[Path], source: Path, background: str, pictures: bool) -> Dataset:
+    """Read files of annotations that other tools wrote, which lie in one folder."""
+    root = files[0].parent
+    clips, grouped, notes = read_annotation_clips(files, root, pictures=pictures)
+    return make_dataset(root, clips, str(source), background, grouped, notes)
 
 
 def read_clips(data: str | Path, background: str, files: FileOptions) -> Dataset:
@@ -192,6 +209,14 @@ def with_inner_parts(clips: Sequence[Clip]) -> list[Clip]:
 
 def read_csv(path: Path, background: str) -> Dataset:
     """Read a CSV: a label for each file, or for each interval if there are columns for start and end."""
+    clips, columns = read_csv_clips(path)
+    notes = [f"{path}: not read: the column {name}" for name in columns.unused]
+    timed, grouped = columns.start is not None, "group" in columns.places
+    return make_dataset(path.parent, clips, str(path), background if timed else None, grouped, notes)
+
+
+def read_csv_clips(path: Path) -> tuple[list[Clip], TableColumns]:
+    """Read the clips of a CSV, and which of its columns say what."""
     table = read_table(path)
     columns = find_columns(path, table.columns)
     timed = columns.start is not None
@@ -205,7 +230,7 @@ def read_csv(path: Path, background: str) -> Dataset:
         nothing_but_background = timed and not any(
             cells[role] for role in (columns.start, columns.end, "label") if role
         )
-        needed = [role for role in cells if role in ABOUT_THE_FILE or not nothing_but_background]
+        needed = [r for r in cells if r in ABOUT_THE_FILE or not (nothing_but_background or r == "score")]
         if empty := [role for role in needed if not cells[role]]:
             raise UsageError(f"{where}: {columns.names[columns.places[empty[0]]]} is empty")
         name = relative_name(path.parent, cells["file"])
@@ -231,9 +256,7 @@ def read_csv(path: Path, background: str) -> Dataset:
         )
         for name, clip in found.items()
     ]
-    notes = [f"{path}: not read: the column {name}" for name in columns.unused]
-    grouped = "group" in columns.places
-    return make_dataset(path.parent, clips, str(path), background if timed else None, grouped, notes)
+    return clips, columns
 
 
 def parse_part(text: str, where: str) -> str:
@@ -266,12 +289,26 @@ def parse_interval(
     first, second, label = cells[columns.start], cells[columns.end], cells["label"]
     if columns.start == "start_frame":
         return parse_frame_interval(first, second, label, where, includes_last=columns.end == "last_frame")
+    score = parse_score(cells.get("score", ""), where)
     scale = 0.001 if columns.start == "start_ms" else 1.0
     try:
         start, end = (parse_clock_time(text, decimal_comma=decimal_comma) * scale for text in (first, second))
     except ValueError:
         return make_interval(first, second, label, where)  # which says what was expected
-    return make_interval(start, start + end if columns.end == "duration" else end, label, where)
+    interval = make_interval(start, start + end if columns.end == "duration" else end, label, where)
+    return replace(interval, score=score)
+
+
+def parse_score(text: str, where: str) -> float | None:
+    """Return a score; None for an empty text.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{where}: the score is {text!r}; expected a number") from error
 
 
 def parse_clock_time(text: str, *, decimal_comma: bool = False) -> float:
@@ -323,6 +360,12 @@ def relative_name(root: Path, file: str) -> str:
 
 def read_activitynet(path: Path, background: str, pictures: bool) -> Dataset:
     """Read ActivityNet's form: intervals by video. Videos of its test subset without annotations are left out."""
+    clips, notes = read_activitynet_clips(path, pictures=pictures)
+    return make_dataset(path.parent, clips, str(path), background, grouped=False, notes=notes)
+
+
+def read_activitynet_clips(path: Path, *, pictures: bool = False) -> tuple[list[Clip], list[str]]:
+    """Read the clips of ActivityNet's form, and notes on what was left out."""
     try:
         database = json.loads(path.read_bytes())["database"]  # in UTF-8, 16 or 32
         entries = {name: (entry.get("subset"), entry.get("annotations")) for name, entry in database.items()}
@@ -358,7 +401,7 @@ def read_activitynet(path: Path, background: str, pictures: bool) -> Dataset:
     if unmarked and len(unmarked) < len(clips):
         raise UsageError(f'{path}, {unmarked[0]}: it has no "subset", but other videos have; expected all or none')
     notes = [f"{unannotated} videos of the test subset have no annotations, and were left out"] if unannotated else []
-    return make_dataset(path.parent, clips.values(), str(path), background, grouped=False, notes=notes)
+    return list(clips.values()), notes
 
 
 def parse_annotation(annotation: Any, where: str) -> Interval:

@@ -299,3 +299,25 @@ class CheckJob:
     background: str = "background"
     rate: float | None = None
     deinterlace: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertJob:
+    """Everything that a run of `convert` needs; `run_convert` runs it.
+
+    Attributes:
+        source: a file of annotations, or a folder of them.
+        out: the file to write; a folder, where the format holds one video in a file and there are several.
+        from_format: the name of the source's format. None: by its ending and what it holds.
+        to_format: the name of the format to write. None: by the ending of `out`.
+        video: the video, or the folder of the videos, if the annotations do not lead to them.
+        exist_ok: replace outputs that already exist.
+    """
+
+    source: Path
+    out: Path
+    _: KW_ONLY
+    from_format: str | None = None
+    to_format: str | None = None
+    video: Path | None = None
+    exist_ok: bool = False
