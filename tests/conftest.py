@@ -22,9 +22,9 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 LABELS = ("red", "green", "blue")
 
 # The same examples in every run, so that a failure is caused by the change at hand. Explore with
-# `pytest --hypothesis-profile explore`.
-settings.register_profile("explore")
-settings.register_profile("repeatable", derandomize=True)
+# `pytest --hypothesis-profile explore`. No deadlines: a busy machine is not a failure.
+settings.register_profile("explore", deadline=None)
+settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 

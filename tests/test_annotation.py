@@ -404,3 +404,22 @@ def test_convert_whole_files_and_cuts(run, make_video, tmp_path):
         "001  AX       V     C        00:00:00:00 00:00:00:20 00:00:00:00 00:00:00:20"
         in (tmp_path / "out.edl").read_text()
     )
+
+
+def test_the_commands_of_the_guide(run, make_video, tmp_path, monkeypatch):
+    """Every command of the guide on formats runs, in its order."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "b.mp4"):
+        make_video(name)
+    videos = [
+        AnnotatedVideo("a.mp4", (Interval(0.1, 0.5, "walk", "Ann"),)),
+        AnnotatedVideo("b.mp4", (Interval(0.2, 0.6, "sit", "Bo"),)),
+    ]
+    write(FORMATS["boris"], videos, tmp_path / "walks.boris")
+    guide = (Path(__file__).parents[1] / "docs" / "guides" / "formats.md").read_text(encoding="utf-8")
+    commands = guide.partition("```sh\n")[2].partition("```")[0].splitlines()
+    assert len(commands) > 5
+    for command in commands:
+        ran = run(*command.split()[1:])
+        assert ran.code == 0, f"{command}: {ran.err}"
+    assert (tmp_path / "walks.csv").read_text().splitlines()[0] == "file,start,end,label,group"

@@ -8,6 +8,9 @@ from typing import Any
 from liquidvision.errors import UsageError
 
 
+ET.register_namespace("xsi", "http://www.w3.org/2001/XMLSchema-instance")
+
+
 def read_bytes(path: Path) -> bytes:
     """Read a file.
 

@@ -15,6 +15,7 @@ from liquidvision.annotation.documents import dump_xml, parse_xml, read_bytes
 from liquidvision.annotation.interval import Interval
 from liquidvision.errors import UsageError
 
+SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 TIER = "labels"  # of intervals without a subject
 
 
@@ -65,6 +66,7 @@ def media_file(media: ET.Element | None) -> str:
 def write_elan(video: AnnotatedVideo) -> bytes:
     """Return an ELAN document with a tier for each subject; overlapping intervals get tiers of their own."""
     root = ET.Element("ANNOTATION_DOCUMENT", AUTHOR="", DATE=datetime.now(UTC).isoformat(), FORMAT="3.0", VERSION="3.0")
+    root.set("{http://www.w3.org/2001/XMLSchema-instance}noNamespaceSchemaLocation", SCHEMA)
     header = ET.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     relative = f"./{quote(video.file)}"
     ET.SubElement(header, "MEDIA_DESCRIPTOR", MEDIA_URL=relative, MIME_TYPE="video/mp4", RELATIVE_MEDIA_URL=relative)
