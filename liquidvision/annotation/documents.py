@@ -7,7 +7,6 @@ from typing import Any
 
 from liquidvision.errors import UsageError
 
-
 ET.register_namespace("xsi", "http://www.w3.org/2001/XMLSchema-instance")
 
 
