@@ -171,7 +171,7 @@ def read_aggregated(
         if "POINT" in values[places.get("behaviortype", 0)].upper() or not values[stop_place]:
             points += 1
             continue
-        start, end = (parse_seconds(values[place], where) for place in (start_place, stop_place))
+        start, end = (read_seconds(values[place], where) for place in (start_place, stop_place))
         if not 0 <= start <= end:
             raise UsageError(f"{where}: {start:g} to {end:g} s; expected 0 <= start < end")
         if start < end:
@@ -189,7 +189,7 @@ def read_tabular(path: Path, places: Mapping[str, int], rows: Iterable[tuple[int
         behavior = behavior_of(values, places, where)
         if kind is not None and "POINT" in values[kind].upper():
             points.add(behavior)
-        events.append((parse_seconds(values[places["time"]], where), subject_of(values, places), behavior))
+        events.append((read_seconds(values[places["time"]], where), subject_of(values, places), behavior))
     return pair_events(events, points, str(path))
 
 
@@ -210,7 +210,7 @@ def subject_of(values: Sequence[str], places: Mapping[str, int]) -> str:
     return "" if subject == NO_SUBJECT else subject
 
 
-def parse_seconds(text: str, where: str) -> float:
+def read_seconds(text: str, where: str) -> float:
     """Return a time in seconds.
 
     Raises:
@@ -236,14 +236,14 @@ def read_binary_table(path: Path) -> list[AnnotatedVideo]:
         UsageError: a time or value is no number, or times do not ascend.
     """
     table = read_table(path)
-    times = [parse_seconds(values[0], f"{path}, line {line}") for line, values in table.rows]
+    times = [read_seconds(values[0], f"{path}, line {line}") for line, values in table.rows]
     for (line, _), before, time in zip(table.rows[1:], times, times[1:], strict=False):
         if time <= before:
             raise UsageError(f"{path}, line {line}: {time:g} s follows {before:g} s; expected ascending times")
     times.append(2 * times[-1] - times[-2])
     intervals: list[Interval] = []
     for place, label in enumerate(table.columns[1:], 1):
-        flags = [parse_seconds(values[place], f"{path}, line {line}") > 0 for line, values in table.rows]
+        flags = [read_seconds(values[place], f"{path}, line {line}") > 0 for line, values in table.rows]
         intervals += [Interval(times[start], times[end], label) for start, end in find_runs(flags)]
     return [AnnotatedVideo("", tuple(sorted(intervals, key=lambda i: (i.start, i.end))))]
 
