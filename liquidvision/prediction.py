@@ -22,6 +22,11 @@ class Prediction:
         frame_scores: (classes,) float32 probabilities from this frame alone, without memory.
         time_constants: (units,) float32 effective time constants of the cell in seconds; None if it has none.
         hidden_state: (n,) float32 outputs of the recurrent cell; None if there is no cell.
+        look_ahead: seconds after this frame that the scores or the label may depend on: 0 for a causal prediction,
+            infinity if the whole recording was seen.
+        causal_scores: (classes,) float32, what `scores` would be without a look ahead; None where they are causal.
+        decided: the number of the label where it was decided from the whole recording, see `calm_labels`; None where it
+            is the most probable one.
     """
 
     index: int
@@ -32,21 +37,29 @@ class Prediction:
     frame_scores: np.ndarray
     time_constants: np.ndarray | None = None
     hidden_state: np.ndarray | None = None
+    look_ahead: float = 0.0
+    causal_scores: np.ndarray | None = None
+    decided: int | None = None
+
+    @property
+    def causal(self) -> bool:
+        """Whether the prediction depends on no frame after this one."""
+        return self.look_ahead == 0
 
     @property
     def label_index(self) -> int:
-        """The number of the most probable label; the first one of equals."""
-        return int(most_probable(self.scores))
+        """The number of the label: the most probable one, the first of equals, unless `decided` says otherwise."""
+        return int(most_probable(self.scores)) if self.decided is None else self.decided
 
     @property
     def label(self) -> str:
-        """The most probable label."""
+        """The label: the most probable one, unless `decided` says otherwise."""
         return self.labels[self.label_index]
 
     @property
     def score(self) -> float:
-        """The probability of the most probable label, 0 to 1."""
-        return float(self.scores.max())
+        """The probability of `label`, 0 to 1."""
+        return float(self.scores[self.label_index])
 
     @property
     def frame_label_index(self) -> int:
@@ -59,17 +72,32 @@ class Prediction:
         return self.labels[self.frame_label_index]
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
-        """Return the `k` most probable labels with their probabilities, best first; all of them if there are fewer."""
-        return top_labels(self.labels, self.scores, k)
+        """Return the `k` most probable labels with their probabilities, best first; all of them if there are fewer.
+
+        A label that was `decided` comes first, whatever its probability.
+        """
+        return top_labels(self.labels, self.scores, k, self.decided)
 
     def frame_top(self, k: int = 5) -> list[tuple[str, float]]:
         """Return the `k` most probable labels from this frame alone with their probabilities, best first."""
         return top_labels(self.labels, self.frame_scores, k)
 
 
-def top_labels(labels: tuple[str, ...], scores: np.ndarray, k: int) -> list[tuple[str, float]]:
-    """Return the `k` largest of `scores` (classes,) with their labels, best first; ties keep their order."""
-    order = np.argsort(-scores, kind="stable")[:k]
+def top_labels(
+    labels: tuple[str, ...], scores: np.ndarray, k: int, first: int | None = None
+) -> list[tuple[str, float]]:
+    """Return the `k` largest of `scores` (classes,) with their labels, best first; ties keep their order.
+
+    Args:
+        labels: names of the classes.
+        scores: (classes,).
+        k: how many.
+        first: the number of a label that comes before all others; None: the one with the largest score.
+    """
+    order = np.argsort(-scores, kind="stable")
+    if first is not None:
+        order = np.append(first, order[order != first])
+    order = order[:k]
     return [(labels[i], float(scores[i])) for i in order]
 
 

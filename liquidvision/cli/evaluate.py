@@ -24,6 +24,7 @@ OPTIONS = {
         "clip 9 more times, 18 with a motion crop.",
         TESTS,
     ),
+    "two_pass": Option("Test two passes over each clip too; the model needs a backward head.", TESTS),
     "compare": Option("Cross-validate the head against other heads and simpler methods.", COMPARISON),
     "folds": Option("Folds of the comparison.", COMPARISON),
     "seeds": Option("Repetitions of the comparison, each with its own folds and initial weights.", COMPARISON),

@@ -9,6 +9,7 @@ from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.plans import plan_infer
 
 RECORDS, OVERLAY, LIVE, MEMORY = "Records", "Labels and drawing", "Cameras, streams, growing files", "Memory"
+FUTURE = "Looking ahead"
 
 
 def parse_reconnect(text: str) -> int | None:
@@ -32,6 +33,17 @@ OPTIONS = {
         MODEL,
     ),
     "adaptive": Option("Skip frames that add nothing new; results then depend on --batch.", MODEL),
+    "two_pass": Option("Read the source first, then label each frame from what came before and after it.", FUTURE),
+    "look_ahead": Option(
+        "Label each frame with the seconds after it too, that much later. For files and streams.",
+        FUTURE,
+        metavar="SECONDS",
+    ),
+    "shortest_run": Option(
+        "Read the source first, and dissolve shorter runs of a label. Default: 0.3 with --two-pass, else none.",
+        FUTURE,
+        metavar="SECONDS",
+    ),
     "jobs": Option("Sources to run at once, on one backbone. Default: all of them if one is live, else 1.", MODEL),
     "out": Option(
         "Output file or folder, or - to stream Matroska to standard output. Default: runs/infer.",

@@ -46,19 +46,21 @@ class InferOutput(SourceListener):
             print(f"{plan.done_before} of {plan.count} sources are already complete", file=sys.stderr)
 
     @contextmanager
-    def progress(self, reader: VideoReader, max_frames: int | None) -> Iterator[Callable[[Prediction], None]]:
+    def progress(
+        self, reader: VideoReader, max_frames: int | None, *, first_pass: bool = False
+    ) -> Iterator[Callable[[Prediction], None]]:
         """Show a bar with frames per second and the time left; yields what to call with each prediction."""
         info, window = reader.info, reader.window
         end = info.duration if window.stop is None else min(window.stop, info.duration or window.stop)
         total = max_frames if max_frames else None if end is None else max(end - window.start, 0.0)
         last: Prediction | None = None
         frames, started = 0, time.monotonic()
-        with self._bar(info.name, total) as task:
+        with self._bar(f"{info.name}, first pass" if first_pass else info.name, total) as task:
 
             def on_frame(prediction: Prediction) -> None:
                 nonlocal last, frames
                 frames += 1
-                if self._messages.verbose and (last is None or prediction.label != last.label):
+                if self._messages.verbose and not first_pass and (last is None or prediction.label != last.label):
                     where = f"{info.name}  " if self._plan is not None and self._plan.at_once > 1 else ""
                     self._out.print(
                         f"{where}{prediction.time:9.3f} s  {prediction.label}  {prediction.score:.0%}", markup=False

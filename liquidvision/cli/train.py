@@ -32,6 +32,7 @@ OPTIONS = {
     "seed": Option("Seed of all random numbers.", TRAINING),
     "folds": Option("Cross-validate with this many folds, then train on all clips. 0: one split.", TRAINING),
     "seeds": Option("Repetitions of the cross-validation, each with its own folds and initial weights.", TRAINING),
+    "two_pass": Option("Also train a backward head, for two passes of infer. Takes twice as long.", TRAINING),
     "out": Option("The model folder to make.", OUTPUT, ("-o", "--out")),
     "resume": Option("Continue the training that was begun in the model folder.", OUTPUT),
     "tensorboard": Option("Write TensorBoard scalars into the model folder too.", OUTPUT),

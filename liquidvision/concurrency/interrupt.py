@@ -42,6 +42,10 @@ class DeferredInterrupt:
         if again or self._between_items:
             raise KeyboardInterrupt
 
+    def clear(self) -> None:
+        """Forget the signal: what it ended has ended, and the next one is a first one again."""
+        self.requested = False
+
     def interruptible(self, items: Iterator[T]) -> Iterator[T]:
         """Yield the items; raise KeyboardInterrupt before the next one if a signal arrived."""
         while True:

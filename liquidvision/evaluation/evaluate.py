@@ -24,27 +24,37 @@ from liquidvision.evaluation.robustness import (
     select_embeddings,
     select_frames,
 )
+from liquidvision.inference.calm import calm_labels
 from liquidvision.inference.clock import monotonic_times
+from liquidvision.inference.recording import predict_embeddings
 from liquidvision.inference.session import Session
-from liquidvision.metrics.classification import ClipScores, classification_metrics, clip_accuracy, frame_accuracy
+from liquidvision.metrics.classification import (
+    MIN_PROBABILITY,
+    ClipScores,
+    classification_metrics,
+    clip_accuracy,
+    frame_accuracy,
+)
 from liquidvision.metrics.segments import last_frame_end
 from liquidvision.models.model import Model
+from liquidvision.models.tasks import MULTICLASS
 from liquidvision.video.read.file_options import FileOptions
 from liquidvision.video.write.images import encode_data_uri
 
 MAX_TIMELINE_POINTS = 400  # frames in the timeline of one video
 MAX_STILLS = 6  # misclassified videos that get a still
 WARM_UP_FRAMES = 10  # not timed
-SIDES = ("memory", "frame")
+SIDES, TWO_PASS = ("memory", "frame"), "two_pass"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipResult:
-    """A model's scores of one clip, with memory and by each frame alone."""
+    """A model's scores of one clip: with memory, by each frame alone, and where it was asked for with two passes."""
 
     clip: Clip
     memory: ClipScores
     frame: ClipScores
+    two_pass: ClipScores | None = None
 
 
 def run_clip(
@@ -54,6 +64,7 @@ def run_clip(
     embeddings: ClipEmbeddings,
     *,
     model_times: ClipEmbeddings | None = None,
+    two_pass: bool = False,
 ) -> ClipResult:
     """Run the embeddings of a clip through a new `Session`, as `predict` does with its frames.
 
@@ -63,14 +74,45 @@ def run_clip(
         clip: gives the truth.
         embeddings: the embeddings of the clip's frames; their times decide the truth of each frame.
         model_times: the same frames with the times that the model gets, if these differ.
+        two_pass: whether a second pass is made too, with its short runs dissolved.
     """
     shown = model_times or embeddings
-    predictions = Session(model).push_embeddings(shown.frames(), shown.embeddings.to(model.device))
+    session, second = Session(model), None
+    if two_pass:
+        predictions = list(predict_embeddings(session, shown.frames(), shown.embeddings.to(model.device)))
+    else:
+        predictions = session.push_embeddings(shown.frames(), shown.embeddings.to(model.device))
     times = embeddings.times
     truth = clip.targets(times, dataset.labels, dataset.background)
     clock = monotonic_times(times)
-    memory, frame = (np.stack(part) for part in zip(*((p.scores, p.frame_scores) for p in predictions), strict=True))
-    return ClipResult(clip, ClipScores(truth, memory, clock), ClipScores(truth, frame, clock))
+    memory, frame = (
+        np.stack(part)
+        for part in zip(
+            *((p.scores if p.causal_scores is None else p.causal_scores, p.frame_scores) for p in predictions),
+            strict=True,
+        )
+    )
+    if two_pass:
+        decided = np.array([p.label_index for p in predictions])
+        second = ClipScores(truth, np.stack([p.scores for p in predictions]), clock, decided)
+    return ClipResult(clip, ClipScores(truth, memory, clock), ClipScores(truth, frame, clock), second)
+
+
+def mix_clip_scores(forward: ClipScores, backward: ClipScores) -> ClipScores:
+    """Return the scores of two passes, from those of heads that saw a clip from both sides; short runs are dissolved.
+
+    Args:
+        forward, backward: of the same frames, in their order.
+    """
+    logs = [
+        torch.from_numpy(np.log(np.maximum(side.scores, MIN_PROBABILITY, dtype=np.float64)))
+        for side in (forward, backward)
+    ]
+    mixed = MULTICLASS.mix(*logs)
+    decided = calm_labels(
+        MULTICLASS.decide(mixed).numpy(), forward.times, lambda start, stop: mixed[start:stop].numpy()
+    )
+    return ClipScores(forward.truth, MULTICLASS.scores(mixed).numpy(), forward.times, decided)
 
 
 def evaluate_model(
@@ -79,6 +121,7 @@ def evaluate_model(
     store: EmbeddingStore,
     *,
     degrade: bool = False,
+    two_pass: bool = False,
     on_clip: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Evaluate a model on a dataset; return every figure as the evaluation's JSON.
@@ -89,15 +132,16 @@ def evaluate_model(
         store: embeddings by the model's own backbone.
         degrade: also evaluate noise, blur and darkness, which embeds every clip again for each level; and with a
             motion crop, dropped frames and blackouts, which then embed every clip again too.
+        two_pass: also evaluate the clips with two passes, see `predict`.
         on_clip: called with the name of a clip, `count_passes` times for each.
 
     Raises:
-        UsageError: the dataset has labels that the model does not have.
+        UsageError: the dataset has labels that the model does not have; or two passes, and it has no backward head.
         SourceError: a clip cannot be read.
     """
     dataset = with_model_labels(dataset, model.labels)
     evaluator = _Evaluator(model, dataset, store, on_clip)
-    results = [evaluator.run(clip, store.get(clip.path)) for clip in dataset.clips]
+    results = [evaluator.run(clip, store.get(clip.path), two_pass=two_pass) for clip in dataset.clips]
     curves = degradation_curves(motion_crop=model.backbone.motion_crop, degrade=degrade)
     return {
         **summarize_results(results, dataset, store.files),
@@ -125,10 +169,17 @@ class _Evaluator:
         self.accuracy = clip_accuracy if whole_clip else frame_accuracy
         self._black = self.model.embed([np.zeros((8, 8, 3), np.uint8)])[0].cpu()
 
-    def run(self, clip: Clip, embeddings: ClipEmbeddings, model_times: ClipEmbeddings | None = None) -> ClipResult:
+    def run(
+        self,
+        clip: Clip,
+        embeddings: ClipEmbeddings,
+        model_times: ClipEmbeddings | None = None,
+        *,
+        two_pass: bool = False,
+    ) -> ClipResult:
         """Run one clip, and report it."""
         self.on_clip(clip.name)
-        return run_clip(self.model, self.dataset, clip, embeddings, model_times=model_times)
+        return run_clip(self.model, self.dataset, clip, embeddings, model_times=model_times, two_pass=two_pass)
 
     def run_level(self, level: DegradationLevel, unchanged: Sequence[ClipResult]) -> dict[str, Any]:
         """Return one point of a robustness curve; `unchanged` are the results of the clips as they are."""
@@ -177,7 +228,7 @@ def summarize_results(results: Sequence[ClipResult], dataset: Dataset, files: Fi
             background=dataset.background,
             whole_clip=whole_clip,
         )
-        for side in SIDES
+        for side in sides_of(results)
     }
     seconds = sum(last_frame_end(result.memory.times) - result.memory.times[0] for result in results)
     return {
@@ -195,6 +246,11 @@ def summarize_results(results: Sequence[ClipResult], dataset: Dataset, files: Fi
         **metrics,
         "videos": video_rows(results, files),
     }
+
+
+def sides_of(results: Sequence[ClipResult]) -> tuple[str, ...]:
+    """Return the names of the scores that results have: those of `SIDES`, and two passes where they were made."""
+    return SIDES if any(result.two_pass is None for result in results) else (*SIDES, TWO_PASS)
 
 
 def describe_model(model: Model) -> dict[str, Any]:
@@ -265,6 +321,7 @@ def video_timeline(result: ClipResult) -> dict[str, Any]:
     whole_clip = clip.label is not None
     memory_class, frame_class = (side.clip_predicted if whole_clip else None for side in (memory, frame))
     right = memory_class == memory.truth[0] if whole_clip else bool((memory.predicted == memory.truth).mean() >= 0.5)
+    second = {} if result.two_pass is None else {TWO_PASS: result.two_pass.predicted[points].tolist()}
     return {
         "name": clip.name,
         "label": clip.label,
@@ -273,6 +330,7 @@ def video_timeline(result: ClipResult) -> dict[str, Any]:
         "truth": memory.truth[points].tolist(),
         "memory": memory.predicted[points].tolist(),
         "frame": frame.predicted[points].tolist(),
+        **second,
         "score": [round(float(s), 4) for s in memory.scores.max(1)[points]],
         "right": bool(right),
         "clip_prediction": memory_class,

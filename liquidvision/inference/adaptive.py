@@ -75,7 +75,7 @@ class AdaptiveEmbedder:
             new = worst_frames(distance / limits, before)
             if not new:
                 embeddings = values[assign_neighbours(before, after, position)][offset:]
-                outputs, state = run_head(self._model, embeddings, steps, self.state)
+                outputs, state = run_head(self._model.head, embeddings, steps, self.state)
                 logits = torch.cat([out.logits[0] for out in outputs])
                 limits[offset:] = difference_limits(self._model.task.scores(logits))
                 new = worst_frames(distance / limits, before)

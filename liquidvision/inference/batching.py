@@ -2,9 +2,9 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -118,8 +118,13 @@ class BatchedHead:
         """Return the head unchanged: a model's head is already in eval mode."""
         return self
 
-    def __call__(self, xs: Tensor, dts: Tensor, state: State) -> HeadOutput:
-        """Run the frames of one stream, xs (1, steps, d) and dts (1, steps), see `Head.forward`."""
+    def __call__(self, xs: Tensor, dts: Tensor, state: State, lengths: Sequence[int] | None = None) -> HeadOutput:
+        """Run the frames of one stream, xs (1, steps, d) and dts (1, steps), see `Head.forward`.
+
+        With `lengths`, xs and dts are a batch already, which is computed at once.
+        """
+        if lengths is not None:
+            return self._head(xs, dts, state, lengths)
         return self.batcher.submit((xs, dts, state))
 
     def step(self, items: list[HeadInput]) -> list[HeadOutput]:
@@ -152,5 +157,13 @@ def num_steps(item: HeadInput) -> int:
 def batched_model(model: Model) -> Iterator[Model]:
     """Provide a model for streams that run in threads of their own; each gets the same numbers as alone."""
     backbone, head = BatchedBackbone(model.backbone), BatchedHead(model.head)
-    with backbone.batcher, head.batcher:
-        yield Model(backbone, head, model.labels, name=model.name, first_dt=model.first_dt)  # type: ignore[arg-type]
+    backward = None if model.backward_head is None else BatchedHead(model.backward_head)
+    with backbone.batcher, head.batcher, backward.batcher if backward is not None else nullcontext():
+        yield Model(
+            backbone,  # type: ignore[arg-type]
+            head,  # type: ignore[arg-type]
+            model.labels,
+            name=model.name,
+            first_dt=model.first_dt,
+            backward_head=backward,  # type: ignore[arg-type]
+        )

@@ -11,7 +11,7 @@ from torch import Tensor
 from liquidvision.errors import ModelError
 from liquidvision.inference.clock import Clock, Step
 from liquidvision.models.folder import read_tensors, write_tensors
-from liquidvision.models.heads.base import HeadOutput, State
+from liquidvision.models.heads.base import Head, HeadOutput, State
 from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionCrop, MotionState
 from liquidvision.prediction import Prediction
@@ -109,30 +109,28 @@ class Session:
         """
         if not frames:
             return []
+        steps, outputs = self.run(frames, embeddings, crop)
+        return make_predictions(self.model, frames, steps, outputs)
+
+    @torch.inference_mode()
+    def run(
+        self, frames: Sequence[Frame], embeddings: Tensor, crop: MotionState | None = None
+    ) -> tuple[list[Step], list[HeadOutput]]:
+        """Process consecutive frames as `push_embeddings` does, and return the steps and the head's outputs.
+
+        Args:
+            frames: 1 or more frames, in order.
+            embeddings: see `push_embeddings`.
+            crop: see `push_embeddings`.
+
+        Returns:
+            The step to each frame, and one output with a batch of 1 for each stretch of frames between resets.
+        """
         steps = [self._step(frame) for frame in frames]
-        outputs, self._state = run_head(self.model, embeddings[: len(frames)], steps, self._state)
+        outputs, self._state = run_head(self.model.head, embeddings[: len(frames)], steps, self._state)
         if crop is not None:
             self.motion_crop.last = crop
-        task = self.model.task
-        rows: list[tuple[np.ndarray, ...]] = []
-        for out in outputs:
-            scores, frame_scores = (task.scores(logits[0]).cpu().numpy() for logits in (out.logits, out.frame_logits))
-            taus, hidden = out.time_constants[0].cpu().numpy(), out.hidden[0].cpu().numpy()
-            rows += zip(scores, frame_scores, taus, hidden, strict=True)
-        # Rows are copied, since a view would keep the arrays of the whole chunk in memory.
-        return [
-            Prediction(
-                frame.index,
-                frame.time,
-                step.dt,
-                self.model.labels,
-                scores.copy(),
-                frame_scores.copy(),
-                time_constants=taus.copy() if len(taus) else None,
-                hidden_state=hidden.copy() if len(hidden) else None,
-            )
-            for frame, step, (scores, frame_scores, taus, hidden) in zip(frames, steps, rows, strict=True)
-        ]
+        return steps, outputs
 
     def _step(self, frame: Frame) -> Step:
         last, backwards = self.clock.last_time, self.clock.backwards
@@ -197,11 +195,38 @@ class Session:
         self.load_state_dict(tensors)
 
 
-def run_head(model: Model, embeddings: Tensor, steps: Sequence[Step], state: State) -> tuple[list[HeadOutput], State]:
-    """Run a model's head over consecutive frames of one stream.
+@torch.inference_mode()
+def make_predictions(
+    model: Model, frames: Sequence[Frame], steps: Sequence[Step], outputs: Sequence[HeadOutput]
+) -> list[Prediction]:
+    """Return the predictions of frames from what `Session.run` returned for them."""
+    task = model.task
+    rows: list[tuple[np.ndarray, ...]] = []
+    for out in outputs:
+        scores, frame_scores = (task.scores(logits[0]).cpu().numpy() for logits in (out.logits, out.frame_logits))
+        taus, hidden = out.time_constants[0].cpu().numpy(), out.hidden[0].cpu().numpy()
+        rows += zip(scores, frame_scores, taus, hidden, strict=True)
+    # Rows are copied, since a view would keep the arrays of the whole chunk in memory.
+    return [
+        Prediction(
+            frame.index,
+            frame.time,
+            step.dt,
+            model.labels,
+            scores.copy(),
+            frame_scores.copy(),
+            time_constants=taus.copy() if len(taus) else None,
+            hidden_state=hidden.copy() if len(hidden) else None,
+        )
+        for frame, step, (scores, frame_scores, taus, hidden) in zip(frames, steps, rows, strict=True)
+    ]
+
+
+def run_head(head: Head, embeddings: Tensor, steps: Sequence[Step], state: State) -> tuple[list[HeadOutput], State]:
+    """Run a head over consecutive frames of one stream.
 
     Args:
-        model: the model whose head to run.
+        head: the head of a model.
         embeddings: (n, d) with n of 1 or more.
         steps: n steps, see `Clock.tick`. A step that resets starts the state from scratch.
         state: the state of one stream, see `Head.initial`; it is not modified.
@@ -213,9 +238,9 @@ def run_head(model: Model, embeddings: Tensor, steps: Sequence[Step], state: Sta
     outputs = []
     for start, end in zip(starts, [*starts[1:], len(steps)], strict=True):
         if steps[start].reset:
-            state = model.head.initial(1)
+            state = head.initial(1)
         dts = torch.tensor([[step.dt for step in steps[start:end]]], device=embeddings.device)
-        outputs.append(model.head(embeddings[None, start:end], dts, state))
+        outputs.append(head(embeddings[None, start:end], dts, state))
         state = outputs[-1].state
     return outputs, state
 

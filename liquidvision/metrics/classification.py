@@ -23,6 +23,8 @@ class ClipScores:
         truth: class index of each frame, (n,) int64.
         scores: probability of each class at each frame, (n, classes) float32 or float64; rows sum to 1.
         times: seconds, (n,) float64, non-decreasing.
+        decided: class index of each frame, (n,), where it was decided otherwise than as the most probable one, see
+            `calm_labels`; None: the most probable one.
 
     Raises:
         UsageError: no frames, lengths that differ, a class without a score, or times that decrease.
@@ -31,6 +33,7 @@ class ClipScores:
     truth: np.ndarray
     scores: np.ndarray
     times: np.ndarray
+    decided: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.truth)
@@ -46,8 +49,8 @@ class ClipScores:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The most probable class of each frame, (n,) int64."""
-        return most_probable(self.scores)
+        """The class of each frame, (n,) int64: the most probable one, unless `decided` says otherwise."""
+        return most_probable(self.scores) if self.decided is None else self.decided
 
     @property
     def clip_predicted(self) -> int:

@@ -31,6 +31,7 @@ from liquidvision.video.pixels import Pixels
 
 TORCHVISION_PREFIX = "torchvision:"  # of the name of a torchvision classifier
 MIN_MAP_INPUT = 224  # pixels; with smaller inputs, feature maps are too coarse to show motion
+BACKWARD_KEY, BACKWARD_PREFIX = "backward_head", "backward_head."  # in config.json; of its tensors
 FILTER_SOURCE = "objects"  # the bundled model whose filter serves all torchvision classifiers
 
 
@@ -50,6 +51,9 @@ class Model:
         first_dt: elapsed time assumed before the first frame of a stream (its Δt), in seconds. The head is trained
             with the same value.
         task: what the logits mean, see `Task`.
+        backward_head: a second head that sees a recording from its end, for two passes and look-ahead, see `predict`.
+            It has the same kind of embeddings and classes as `head`, and shares its statistics and its readout of
+            single frames. None: there is none.
 
     Attributes:
         folder: the folder that it was loaded from, or None.
@@ -67,6 +71,7 @@ class Model:
         name: str = "model",
         first_dt: float = 1.0,
         task: Task = MULTICLASS,
+        backward_head: Head | None = None,
     ) -> None:
         if head.input_size != backbone.dim:
             raise UsageError(f"the head takes embeddings of {head.input_size}; the backbone gives {backbone.dim}")
@@ -74,7 +79,12 @@ class Model:
             raise UsageError(f"the head has {head.config.classes} classes; there are {len(labels)} labels")
         if not 0 <= first_dt < float("inf"):
             raise UsageError(f"first_dt is {first_dt}; expected seconds, 0 or more")
-        self.backbone, self.head = backbone, head.eval()
+        if backward_head is not None:
+            sizes = [(side.input_size, side.config.classes) for side in (head, backward_head)]
+            if sizes[0] != sizes[1]:
+                raise UsageError(f"the backward head has sizes {sizes[1]}; expected those of the head, {sizes[0]}")
+            backward_head.eval()
+        self.backbone, self.head, self.backward_head = backbone, head.eval(), backward_head
         self.labels, self.name, self.first_dt, self.task = tuple(labels), name, first_dt, task
         self.folder: Path | None = None
 
@@ -93,10 +103,25 @@ class Model:
             raise UsageError(f"the memory of {self.name} is a filter over its classifier; expected a trained head")
         return cast(LiquidHeadConfig, self.head.config)
 
+    @property
+    def required_backward_head(self) -> Head:
+        """The backward head.
+
+        Raises:
+            UsageError: the model has none.
+        """
+        if self.backward_head is None:
+            raise UsageError(
+                f"{self.name} has no backward head, which two passes and look-ahead need; train it with --two-pass"
+            )
+        return self.backward_head
+
     def to(self, device: str | torch.device, *, half: bool = False) -> "Model":
         """Move to a device, in place, and return the model; for `device` and `half` see `Backbone.place`."""
         self.backbone.place(str(device), half=half)
-        self.head.to(self.backbone.device)
+        for head in (self.head, self.backward_head):
+            if head is not None:
+                head.to(self.backbone.device)
         return self
 
     def backbone_for_heads(self) -> Backbone:
@@ -129,12 +154,19 @@ class Model:
             "first_dt": self.first_dt,
             "backbone": self.backbone.to_json(),
             "head": self.head.config.to_json(),
+            # Written only if there is one, so that fingerprints of other models stay the same.
+            **({} if self.backward_head is None else {BACKWARD_KEY: self.backward_head.config.to_json()}),
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all weights; names start with `backbone.` or `head.`."""
-        parts = {"backbone.": self.backbone.extractor, "head.": self.head}
-        return {prefix + key: value for prefix, part in parts.items() for key, value in part.state_dict().items()}
+        """Return all weights; names start with `backbone.`, `head.` or `backward_head.`.
+
+        The backward head's are without those that it shares with the head.
+        """
+        parts = {"backbone.": self.backbone.extractor.state_dict(), "head.": self.head.state_dict()}
+        if self.backward_head is not None:
+            parts[BACKWARD_PREFIX] = own_tensors(self.backward_head)
+        return {prefix + key: value for prefix, part in parts.items() for key, value in part.items()}
 
     def fingerprint(self) -> str:
         """Return a hash of configuration and weights, by which a saved session recognises its model."""
@@ -189,17 +221,35 @@ class Model:
                 classes=head.config.classes if head.reads_logits else IMAGENET_CLASSES,
             )
             labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
-            model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt)
+            backward = head_from_config(config[BACKWARD_KEY]) if BACKWARD_KEY in config else None
+            model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt, backward_head=backward)
         except KeyError as error:
             raise ModelError(f"{path} lacks {error}; the folder is damaged or was made by another program") from error
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ModelError(f"{path} does not describe a model: {first_line(error)}") from error
-        for prefix, part in (("backbone.", backbone.extractor), ("head.", head)):
+        for prefix, part in (("backbone.", backbone.extractor), ("head.", head), (BACKWARD_PREFIX, backward)):
+            if part is None:
+                continue
             own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            check_tensor_shapes(folder / WEIGHTS_FILE, prefix, part.state_dict(), own)
-            part.load_state_dict(own)
+            wanted = own_tensors(part) if prefix == BACKWARD_PREFIX else part.state_dict()
+            check_tensor_shapes(folder / WEIGHTS_FILE, prefix, wanted, own)
+            part.load_state_dict(own, strict=part is not backward)
+        if backward is not None:
+            share_tensors(head, backward)
         model.folder = folder
         return model.to(device, half=half)
+
+
+def own_tensors(backward: Head) -> dict[str, Tensor]:
+    """Return the weights of a backward head that it does not share with the forward head."""
+    shared = set(backward.shared_tensors)
+    return {name: value for name, value in backward.state_dict().items() if name not in shared}
+
+
+def share_tensors(head: Head, backward: Head) -> None:
+    """Copy into a backward head the weights that it shares with the forward head."""
+    weights = head.state_dict()
+    backward.load_state_dict({name: weights[name] for name in backward.shared_tensors if name in weights}, strict=False)
 
 
 def torchvision_model(name: str) -> Model:

@@ -19,6 +19,10 @@ class Task(ABC):
         """Return scores (..., classes) of logits (..., classes)."""
 
     @abstractmethod
+    def mix(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return the logits (..., classes) of two heads that saw the same frames from both sides, mixed."""
+
+    @abstractmethod
     def decide(self, scores: Scores) -> Scores:
         """Return the decided class numbers (...) of scores or logits (..., classes)."""
 
@@ -29,6 +33,10 @@ class Multiclass(Task):
     def scores(self, logits: Tensor) -> Tensor:
         """Return softmax probabilities (..., classes)."""
         return logits.softmax(-1)
+
+    def mix(self, one: Tensor, other: Tensor) -> Tensor:
+        """Return ½ log p + ½ log q, (..., classes), of the probabilities p and q that the logits stand for."""
+        return (one.log_softmax(-1) + other.log_softmax(-1)) / 2
 
     def decide(self, scores: Scores) -> Scores:
         """Return the most probable class (...)."""

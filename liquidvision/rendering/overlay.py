@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from liquidvision.errors import UsageError
-from liquidvision.models.tasks import MULTICLASS
-from liquidvision.prediction import Prediction
+from liquidvision.prediction import Prediction, most_probable
 from liquidvision.rendering.canvas import Canvas
 from liquidvision.rendering.panels import (
     TimelineStrip,
@@ -42,6 +42,23 @@ PARTS = ("label", "bars", "timeline", "tau", "state")
 # Names of the two sides of a comparison, and short names for narrow pictures.
 ALONE_NAMES = ("each frame alone", "frame")
 MEMORY_NAMES = ("with memory", "memory")
+AHEAD_NAMES = ("looking ahead", "ahead")
+
+
+class Side(NamedTuple):
+    """One side of a comparison.
+
+    Attributes:
+        names: the long and the short name.
+        timeline: its recent labels.
+        scores: (classes,) of the current frame.
+        top: the number of the current label.
+    """
+
+    names: tuple[str, str]
+    timeline: TimelineSide
+    scores: np.ndarray
+    top: int
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,8 @@ class Overlay:
         top_k: number of classes with a bar, 1 or more.
         conf: below this probability, 0 to 1, the drawn label is a dash, and the timeline is grey. (Records take a
             `conf` of their own, below which they omit labels.)
-        compare: also draw the predictions from each frame alone, beside those with memory.
+        compare: also draw the predictions from each frame alone, beside those with memory; or, where predictions look
+            ahead (see `predict`), those that do not beside those that do.
         seconds: length of the timeline, above 0.
 
     Raises:
@@ -156,7 +174,8 @@ class StreamOverlay:
         floor = height - scale.margin
         boxes: list[Box] = []
         if "timeline" in self.style.parts:
-            strip = place_strip(height, width, scale, (ALONE_NAMES, MEMORY_NAMES) if self.style.compare else ())
+            names = [side.names for side in self._sides(prediction)] if self.style.compare else []
+            strip = place_strip(height, width, scale, names)
             if strip is not None:
                 self._draw_timeline(out, strip, scale, prediction)
                 floor = strip.card.y0 - scale.margin
@@ -173,13 +192,20 @@ class StreamOverlay:
         """Add the prediction of the next frame to the timeline without drawing."""
         self._timeline.see(prediction, self.style.conf, self.style.seconds)
 
+    def _sides(self, prediction: Prediction) -> tuple[Side, Side]:
+        """Return the two sides of a comparison; the second one is the prediction."""
+        causal = prediction.causal_scores
+        own = self._timeline.memory, prediction.scores, prediction.label_index
+        if causal is not None:
+            before = Side(MEMORY_NAMES, self._timeline.causal, causal, int(most_probable(causal)))
+            return before, Side(AHEAD_NAMES, *own)
+        alone = Side(ALONE_NAMES, self._timeline.alone, prediction.frame_scores, prediction.frame_label_index)
+        return alone, Side(MEMORY_NAMES, *own)
+
     def _draw_timeline(self, out: np.ndarray, strip: TimelineStrip, scale: Scale, prediction: Prediction) -> None:
         draw_card(out, strip.card, scale)
-        rows = (
-            ((ALONE_NAMES, self._timeline.alone), (MEMORY_NAMES, self._timeline.memory))
-            if self.style.compare
-            else ((("", ""), self._timeline.memory),)
-        )
+        sides = self._sides(prediction)
+        rows = [side[:2] for side in sides] if self.style.compare else [(("", ""), sides[1].timeline)]
         for (names, side), lane in zip(rows, strip.lanes, strict=True):
             gutter = lane.x0 - strip.card.x0 - scale.pad
             name = names[0] if text_width(names[0], scale.small) <= gutter else names[1]
@@ -191,19 +217,19 @@ class StreamOverlay:
     def _draw_cards(self, out: np.ndarray, floor: int, scale: Scale, prediction: Prediction) -> list[Box]:
         """Draw one card, or the two of a comparison, and return their boxes."""
         width, margin, labels = out.shape[1], scale.margin, prediction.labels
-        memory, alone = self._timeline.memory, self._timeline.alone
+        before, after = self._sides(prediction)
         if not self.style.compare:
             if "label" not in self.style.parts and "bars" not in self.style.parts:
                 return []
             box = Box(margin, margin, min(margin + round(13.5 * scale.unit), width - margin), floor)
-            drawn = [self._draw_card(out, box, scale, labels, prediction.scores, memory, None)]
+            drawn = [self._draw_card(out, box, scale, labels, after, None)]
         else:
             card_width = min(round(13.5 * scale.unit), (width - 3 * margin) // 2)
             left = Box(margin, margin, margin + card_width, floor)
             right = Box(width - margin - card_width, margin, width - margin, floor)
             drawn = [
-                self._draw_card(out, left, scale, labels, prediction.frame_scores, alone, ALONE_NAMES),
-                self._draw_card(out, right, scale, labels, prediction.scores, memory, MEMORY_NAMES),
+                self._draw_card(out, left, scale, labels, before, before.names),
+                self._draw_card(out, right, scale, labels, after, after.names),
             ]
         return [box for box in drawn if box is not None]
 
@@ -213,11 +239,11 @@ class StreamOverlay:
         room: Box,
         scale: Scale,
         labels: Sequence[str],
-        scores: np.ndarray,
-        side: TimelineSide,
+        drawn: Side,
         title: tuple[str, str] | None,
     ) -> Box | None:
         """Draw title, label and as many bars as fit into the upper part of `room`; return the box used, if any."""
+        side, scores, top = drawn.timeline, drawn.scores, drawn.top
         head, body, small, pad = scale.head, scale.body, scale.small, scale.pad
         inset = round(pad * 0.7)
         title_height = round(small * 1.4) if title else 0
@@ -231,7 +257,6 @@ class StreamOverlay:
         rows = side.arrange_rows(scores, count) if count else []
         gap = gap if rows else 0
         box = room._replace(y1=room.y0 + 2 * inset + title_height + head_height + gap + len(rows) * row_height)
-        top = int(MULTICLASS.decide(scores))
         sure = scores[top] >= self.style.conf
         draw_card(out, box, scale, (class_color(top) if sure else UNSURE_COLOR) if head_height else None)
         x0, x1 = box.x0 + pad + (strip_width(scale) if head_height else 0), box.x1 - pad

@@ -3,7 +3,7 @@
 import numpy as np
 
 from liquidvision.inference.runs import RunTracker
-from liquidvision.prediction import Prediction
+from liquidvision.prediction import Prediction, most_probable
 
 MAX_RUNS = 4096  # a 4K picture has fewer columns
 UNSURE_LABEL = -1  # label of a run in which the best score is below the threshold
@@ -48,12 +48,13 @@ class StreamTimeline:
     """The recent predictions of one stream.
 
     Attributes:
-        memory: predictions with memory.
+        memory: predictions with memory; where they look ahead, these.
         alone: predictions from each frame alone.
+        causal: predictions with memory that do not look ahead, beside those that do.
     """
 
     def __init__(self) -> None:
-        self.memory, self.alone = TimelineSide(), TimelineSide()
+        self.memory, self.alone, self.causal = TimelineSide(), TimelineSide(), TimelineSide()
 
     def see(self, prediction: Prediction, conf: float, seconds: float) -> None:
         """Add the prediction of the stream's next frame.
@@ -66,3 +67,6 @@ class StreamTimeline:
         time = prediction.time
         self.memory.see(time, prediction.label_index, prediction.score, conf, seconds)
         self.alone.see(time, prediction.frame_label_index, float(prediction.frame_scores.max()), conf, seconds)
+        if prediction.causal_scores is not None:
+            causal = prediction.causal_scores
+            self.causal.see(time, int(most_probable(causal)), float(causal.max()), conf, seconds)

@@ -88,6 +88,7 @@ class Plan:
             training, validation and test.
         seeds: repetitions of the cross-validation, each with its own folds and initial weights.
         first_dt: see `Model`.
+        two_pass: also train a backward head, see `Model`.
     """
 
     head: Mapping[str, Any]
@@ -96,6 +97,7 @@ class Plan:
     folds: int = 0
     seeds: int = 1
     first_dt: float = 1.0
+    two_pass: bool = False
 
 
 def default_plan(

@@ -42,6 +42,7 @@ def evaluate(
     folds: int = 5,
     seeds: int = 3,
     degrade: bool = False,
+    two_pass: bool = False,
     background: str = "background",
     rate: float | None = None,
     deinterlace: str = "auto",
@@ -68,6 +69,7 @@ def evaluate(
         seeds: repetitions of the comparison, each with its own folds and initial weights.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
+        two_pass: also evaluate two passes over each clip, see `predict`; the model needs a backward head.
         background: the class of the time outside all intervals.
         rate: pictures per second; folders of pictures (`clips/CLASS/CLIP/0001.jpg`) are then clips too.
         deinterlace: see `open_video`.
@@ -78,7 +80,8 @@ def evaluate(
 
     Returns:
         An `Evaluation`, indexed by "memory" and "frame" (the metrics with memory and of each frame alone), "data",
-        "model", "videos", "robustness" and, where they apply, "training" and "compare". `print` shows a summary.
+        "model", "videos", "robustness" and, where they apply, "two_pass", "training" and "compare". `print` shows a
+        summary.
 
     Raises:
         UsageError: data, labels or options that cannot be used, or an output that already exists.
@@ -102,6 +105,7 @@ def evaluate(
         folds=folds,
         seeds=seeds,
         degrade=degrade,
+        two_pass=two_pass,
         background=background,
         rate=rate,
         deinterlace=deinterlace,
@@ -126,6 +130,8 @@ def run_evaluate(
     check_evaluate_job(job)
     if model is None:
         model = Model.from_pretrained(find_model(job.model), device=job.device)
+    if job.two_pass:
+        _ = model.required_backward_head
     if job.compare:
         _ = model.head_config  # only trained heads can be compared: refused before anything takes long
     files = FileOptions(job.rate, job.deinterlace)
@@ -216,7 +222,7 @@ def measure_model(
         listener.progress("evaluating", done, total, name)
 
     listener.progress("evaluating", 0, total)
-    return evaluate_model(model, dataset, store, degrade=job.degrade, on_clip=on_clip) | {
+    return evaluate_model(model, dataset, store, degrade=job.degrade, two_pass=job.two_pass, on_clip=on_clip) | {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "liquidvision": __version__,
         "timing": measure_latency(model, dataset.clips[0].path, store.files),

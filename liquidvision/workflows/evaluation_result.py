@@ -54,7 +54,8 @@ class Evaluation:
         for name, text in HEADLINES.items():
             memory, frame = self.figures["memory"][name], self.figures["frame"][name]
             if memory is not None and frame is not None:
-                lines.append(f"  {text}: {memory:.1%} with memory, {frame:.1%} by each frame alone")
+                second = f"{self.figures['two_pass'][name]:.1%} with two passes, " if "two_pass" in self.figures else ""
+                lines.append(f"  {text}: {second}{memory:.1%} with memory, {frame:.1%} by each frame alone")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def save_json(self, path: str | Path) -> None:

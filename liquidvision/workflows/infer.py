@@ -8,6 +8,8 @@ from typing import Any
 
 from liquidvision.errors import DependencyError, SinkError, SourceError, UsageError, WeightsError
 from liquidvision.inference.batching import batched_model
+from liquidvision.inference.look_ahead import MAX_LOOK_AHEAD
+from liquidvision.inference.pipeline import LookPlan
 from liquidvision.inference.records import RecordSink, StdoutRecordSink
 from liquidvision.inference.session import Session, read_session_state
 from liquidvision.inference.summary import Summary
@@ -65,6 +67,7 @@ def run_infer(job: InferJob, listener: SourceListener | None = None, *, plan: In
     listener, plan = listener or SourceListener(), plan or plan_infer(job)
     check_infer(job, plan)
     model = Model.from_pretrained(job.model, device=job.device, half=job.half)
+    _look_plan(job).checked(model)
     listener.begin(plan)
     with ExitStack() as stack:
         monitor = None
@@ -89,6 +92,8 @@ def check_infer(job: InferJob, plan: InferPlan) -> None:
     for outputs in plan.sources:
         if outputs.video is not None:
             check_video_output(outputs.video, job.codec, job.writer)
+    if job.look_ahead is not None and not 0 < job.look_ahead <= MAX_LOOK_AHEAD:
+        raise UsageError(f"--look-ahead is {job.look_ahead}; expected seconds above 0, up to {MAX_LOOK_AHEAD:g}")
     for name, value in (("--batch", job.batch), ("--max-frames", job.max_frames), ("--jobs", job.jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; expected 1 or more")
@@ -151,6 +156,10 @@ class _InferRun:
             stack.enter_context(self._pool.closing_live(reader))
             records = [_record_sink(job, path, stack) for path in (outputs.json, outputs.csv) if path is not None]
             watched = None if self._monitor is None else stack.enter_context(self._monitor.watch(reader, session))
+            on_first_look = None
+            if _look_plan(job).whole:
+                first = stack.enter_context(self._listener.progress(reader, job.max_frames, first_pass=True))
+                on_first_look = self._pool.stoppable(first if watched is None else _both(first, watched.touch))
             with self._listener.progress(reader, job.max_frames) as on_frame:
                 summary = infer(
                     reader,
@@ -165,9 +174,13 @@ class _InferRun:
                     session=session,
                     batch=job.batch,
                     adaptive=job.adaptive,
+                    two_pass=job.two_pass,
+                    look_ahead=job.look_ahead,
+                    shortest_run=job.shortest_run,
                     max_frames=job.max_frames,
                     complete_only=job.resume or self._plan.count > 1,
                     on_frame=self._pool.stoppable(on_frame if watched is None else _both(on_frame, watched.record)),
+                    on_first_look=on_first_look,
                 )
         if job.state_out:
             _save_state(session, job.state_out)
@@ -199,6 +212,10 @@ def _both(first: OnFrame, second: OnFrame) -> OnFrame:
 
 def _live_options(job: InferJob) -> LiveOptions:
     return LiveOptions(job.policy, job.max_staleness, job.reconnect, job.timeout)
+
+
+def _look_plan(job: InferJob) -> LookPlan:
+    return LookPlan(job.two_pass, job.look_ahead, job.shortest_run)
 
 
 def _overlay(job: InferJob) -> Overlay:

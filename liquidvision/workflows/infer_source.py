@@ -1,15 +1,28 @@
 """infer(): run a model over one source and write its outputs."""
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from liquidvision.concurrency.cores import available_cores, batch_scheduling
 from liquidvision.concurrency.interrupt import DeferredInterrupt
 from liquidvision.concurrency.write_behind import WriteBehind, queue_limits
 from liquidvision.errors import SourceError, UsageError
-from liquidvision.inference.pipeline import FILE_BATCH, Chunk, embed_chunks
+from liquidvision.inference.look_ahead import LookAhead
+from liquidvision.inference.pipeline import (
+    FILE_BATCH,
+    Chunk,
+    LookPlan,
+    embed_chunks,
+    finish_recording,
+    read_recorded,
+    record_chunk,
+    require_second_reading,
+)
+from liquidvision.inference.recording import Recording
 from liquidvision.inference.records import PredictionSink
 from liquidvision.inference.session import Session
 from liquidvision.inference.summary import Summary
@@ -25,6 +38,7 @@ from liquidvision.video.write.open import open_video_sink
 from liquidvision.video.write.sink import STDOUT, VideoSink
 from liquidvision.workflows.source_summary import SummaryBuilder
 
+log = logging.getLogger(__name__)
 MANY_CORES = 4  # on fewer cores, one more thread costs a few percent
 
 
@@ -42,14 +56,21 @@ def infer(
     session: Session | None = None,
     batch: int | None = None,
     adaptive: bool = False,
+    two_pass: bool = False,
+    look_ahead: float | None = None,
+    shortest_run: float | None = None,
     max_frames: int | None = None,
     complete_only: bool = False,
     on_frame: Callable[[Prediction], None] | None = None,
+    on_first_look: Callable[[Prediction], None] | None = None,
 ) -> Summary:
     """Run a model over one source and write an annotated video, pictures or records.
 
     Ctrl-C ends the loop and finishes the files. If the source breaks off or the disk is full, partial files stay under
     temporary names; after any other error they are deleted.
+
+    With `two_pass` or `shortest_run` the source is read before anything is written, and for pictures again: it must be
+    one that can be read twice. Ctrl-C while it is read ends the reading, and the frames read so far are written.
 
     Args:
         source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
@@ -65,31 +86,32 @@ def infer(
         session: the memory to continue with; None starts a new one.
         batch: as in `predict`, but None takes up to 8 waiting frames of a live source (1 with `max_staleness`).
         adaptive: see `predict`.
+        two_pass: see `predict`.
+        look_ahead: see `predict`.
+        shortest_run: see `predict`.
         max_frames: stop after this many frames.
-        complete_only: after Ctrl-C, leave files under their temporary names (they are playable) instead of renaming
-            them.
+        complete_only: after Ctrl-C, leave files (which are playable) under their temporary names.
         on_frame: called with each prediction.
+        on_first_look: called with each causal prediction while the whole source is read first.
 
     Raises:
-        UsageError: an argument has an impossible value, or an output is the source.
+        UsageError: an argument has an impossible value, an output is the source, or it or the model cannot look ahead.
         SourceError: the source cannot be opened, breaks off, or has no frame.
         SinkError: an output cannot be written.
     """
     for name, value in (("max_frames", max_frames), ("batch", batch)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; expected 1 or more")
-    started = time.perf_counter()
+    started, plan = time.perf_counter(), LookPlan(two_pass, look_ahead, shortest_run).checked(model)
     session, path = session or Session(model), None if video is None else Path(video)
+    outputs = [each for each in (path, *(record.path for record in records)) if each is not None]
     with suppress(UnfinishedError), ExitStack() as stack:
         interrupt = stack.enter_context(DeferredInterrupt())
         for record in records:
             stack.enter_context(record)
         reader = stack.enter_context(as_reader(source))
-        for output in (path, *(record.path for record in records)):
-            if output is not None and is_same_file(output, reader.path):
-                raise UsageError(f"{output} is the source, or a link to it; choose another output")
-        counter = SummaryBuilder(reader, session, started)
-        summary = counter.summary
+        _refuse_source(outputs, reader)
+        summary = (counter := SummaryBuilder(reader, session, started)).summary
         sink = None
         if path is not None:
             sink = stack.enter_context(open_video_sink(path, reader, codec, writer, stack, sound=sound))
@@ -97,17 +119,14 @@ def infer(
             stack.enter_context(batch_scheduling())
         pictures = AnnotatedWriter(reader, overlay or Overlay(), sink, frames, stack)
 
-        def write(frame: Frame, prediction: Prediction) -> None:
-            for record in records:
-                record.write(prediction)
-            pictures.write(frame, prediction)
-            counter.add(prediction)
-            if on_frame is not None:
-                on_frame(prediction)
-
+        loop = _Loop(reader, session, plan, counter, max_frames, records, pictures, on_frame, interrupt)
+        files = [each for each in outputs if each != STDOUT]
         try:
             with closing(embed_chunks(reader, session, batch, adaptive, max_live_batch=_max_burst(reader))) as chunks:
-                _predict_chunks(interrupt.interruptible(chunks), session, summary, max_frames, write)
+                if plan.whole:
+                    loop.run_twice(chunks, files, on_first_look, complete_only=complete_only)
+                else:
+                    loop.run(chunks)
         except KeyboardInterrupt:
             summary.interrupted = True
         counter.require_frames()
@@ -118,9 +137,15 @@ def infer(
         if summary.interrupted and complete_only:
             raise UnfinishedError
     unfinished = complete_only and summary.interrupted
-    files = [each for each in (path, *(record.path for record in records)) if each is not None and each != STDOUT]
     summary.interrupted |= interrupt.requested
     return counter.finish([*([] if unfinished else files), *([frames.path] if frames else [])])
+
+
+def _refuse_source(outputs: Sequence[Path], reader: VideoReader) -> None:
+    """Raise UsageError where an output is the source."""
+    for output in outputs:
+        if is_same_file(output, reader.path):
+            raise UsageError(f"{output} is the source, or a link to it; choose another output")
 
 
 class UnfinishedError(SourceError):
@@ -156,6 +181,11 @@ class AnnotatedWriter:
         parallel = bool(self._sinks) and available_cores() >= MANY_CORES
         self._drawer = stack.enter_context(WriteBehind(self._draw, burst, 1)) if parallel else None
 
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to write to."""
+        return bool(self._sinks)
+
     def write(self, frame: Frame, prediction: Prediction) -> None:
         """Draw and write one frame, or leave it to the threads; does nothing without outputs."""
         if self._drawer is not None:
@@ -175,24 +205,121 @@ class AnnotatedWriter:
             write(annotated)
 
 
-def _predict_chunks(
-    chunks: Iterable[Chunk],
-    session: Session,
-    summary: Summary,
-    max_frames: int | None,
-    write: Callable[[Frame, Prediction], None],
-) -> None:
-    """Predict the frames of chunks and write each, at most `max_frames` of them."""
-    for chunk in chunks:
-        frames = chunk.frames
-        if max_frames is not None:
-            frames = frames[: max_frames - summary.frames]
-        summary.skipped += chunk.embedded[: len(frames)].count(False)
-        predictions = session.push_embeddings(frames, chunk.embeddings, chunk.crops[len(frames) - 1])
-        for frame, prediction in zip(frames, predictions, strict=True):
-            write(frame, prediction)
-        if summary.frames == max_frames:
-            break
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """Predicts the frames of one source and writes each.
+
+    Attributes:
+        reader: the source.
+        session: its memory.
+        plan: how much of the future predictions know of.
+        counter: counts frames, and notes an interrupt of the first pass.
+        max_frames: stop after this many frames.
+        records: what predictions are written to.
+        pictures: what frames are drawn and written to.
+        on_frame: called with each prediction.
+        interrupt: delays Ctrl-C.
+    """
+
+    reader: VideoReader
+    session: Session
+    plan: LookPlan
+    counter: SummaryBuilder
+    max_frames: int | None
+    records: Sequence[PredictionSink]
+    pictures: AnnotatedWriter
+    on_frame: Callable[[Prediction], None] | None
+    interrupt: DeferredInterrupt
+
+    def run(self, chunks: Iterator[Chunk]) -> None:
+        """Predict and write the frames of chunks as they come."""
+        if self.plan.look_ahead is None:
+            for frames, chunk in self._limited(chunks):
+                predictions = self.session.push_embeddings(frames, chunk.embeddings, chunk.crops[len(frames) - 1])
+                for frame, prediction in zip(frames, predictions, strict=True):
+                    self.write(frame, prediction)
+            return
+        waiting = LookAhead(self.session, self.plan.look_ahead)
+        try:
+            for frames, chunk in self._limited(chunks):
+                for pair in waiting.push(frames, chunk.embeddings, chunk.crops[len(frames) - 1]):
+                    self.write(*pair)
+        except (KeyboardInterrupt, SourceError):
+            self._write_all(waiting)
+            raise
+        self._write_all(waiting)
+
+    def write(self, frame: Frame | None, prediction: Prediction) -> None:
+        """Write a prediction and its frame; None where no pictures are written."""
+        for record in self.records:
+            record.write(prediction)
+        if frame is not None:
+            self.pictures.write(frame, prediction)
+        self.counter.add(prediction)
+        if self.on_frame is not None:
+            self.on_frame(prediction)
+
+    def _write_all(self, waiting: LookAhead) -> None:
+        for pair in waiting.finish():
+            self.write(*pair)
+
+    def run_twice(
+        self,
+        chunks: Iterator[Chunk],
+        outputs: Sequence[Path],
+        on_first_look: Callable[[Prediction], None] | None,
+        *,
+        complete_only: bool,
+    ) -> None:
+        """Read all chunks, look at them again from their end, and write every frame.
+
+        Args:
+            chunks: of the whole source.
+            outputs: the files to write; the first pass is kept beside the first of them.
+            on_first_look: see `infer`.
+            complete_only: after Ctrl-C in the first pass, write nothing.
+        """
+        reopen = require_second_reading(self.reader) if self.pictures.active else None
+        folder = outputs[0].parent if outputs else None
+        failure: SourceError | None = None
+        with Recording(self.session.model, keep_embeddings=self.plan.two_pass, folder=folder) as recording:
+            try:
+                for frames, chunk in self._limited(chunks):
+                    for prediction in record_chunk(recording, self.session, chunk, len(frames)):
+                        if on_first_look is not None:
+                            on_first_look(prediction)
+            except SourceError as error:  # raised after the frames before it
+                failure = error
+            except KeyboardInterrupt:
+                if complete_only or not len(recording):
+                    raise
+                log.warning(
+                    "stopped reading; %d frames get their second look and are written (Ctrl-C again: stop)",
+                    len(recording),
+                )
+                self.counter.summary.interrupted = True
+                self.interrupt.clear()
+            finish_recording(recording, self.session, self.plan)
+            if reopen is None:
+                for prediction in self.interrupt.interruptible(recording.predictions()):
+                    self.write(None, prediction)
+            elif len(recording):
+                with reopen() as again, closing(read_recorded(again, recording)) as pairs:
+                    for pair in self.interrupt.interruptible(pairs):
+                        self.write(*pair)
+        if failure is not None:
+            raise failure
+
+    def _limited(self, chunks: Iterator[Chunk]) -> Iterator[tuple[list[Frame], Chunk]]:
+        """Yield the frames of each chunk to predict, at most `max_frames` in all; Ctrl-C comes between them."""
+        done = 0
+        for chunk in self.interrupt.interruptible(chunks):
+            frames = chunk.frames if self.max_frames is None else chunk.frames[: self.max_frames - done]
+            self.counter.summary.skipped += chunk.embedded[: len(frames)].count(False)
+            done += len(frames)
+            yield frames, chunk
+            if done == self.max_frames:
+                return
 
 
 def _max_burst(reader: VideoReader) -> int:

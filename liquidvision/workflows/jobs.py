@@ -32,7 +32,7 @@ class InferJob:
         max_frames: stop after this many frames of each source.
         reader, strict, max_pixels, hwaccel, follow, video_track, rate, deinterlace: see `open_video`.
         policy, max_staleness, reconnect, timeout: see `LiveOptions`.
-        batch, adaptive: see `infer`.
+        batch, adaptive, two_pass, look_ahead, shortest_run: see `infer`.
         jobs: how many sources to run at once. None: all of them where one is live, else 1.
         device, half: see `Model.from_pretrained`.
         max_gap, gap_policy: see `Session`.
@@ -79,6 +79,9 @@ class InferJob:
     timeout: float = 15.0
     batch: int | None = None
     adaptive: bool = False
+    two_pass: bool = False
+    look_ahead: float | None = None
+    shortest_run: float | None = None
     jobs: int | None = None
     device: str = "auto"
     half: bool = False
@@ -175,6 +178,7 @@ class TrainJob:
         folds: number of folds of a cross-validation, after which the model is trained on all clips. 0: one split into
             training, validation and test.
         seeds: repetitions of the cross-validation, each with its own folds and initial weights.
+        two_pass: also train a backward head, for `two_pass` and `look_ahead` of `infer`.
         device: auto, cpu, cuda, mps or openvino.
         resume: continue the training that was begun in `out`.
         tensorboard: also write each epoch's figures for TensorBoard into `out`.
@@ -200,6 +204,7 @@ class TrainJob:
     seed: int = 0
     folds: int = 0
     seeds: int = 1
+    two_pass: bool = False
     device: str = "auto"
     resume: bool = False
     tensorboard: bool = False
@@ -224,6 +229,7 @@ class EvaluateJob:
         seeds: repetitions of the comparison, each with its own folds and initial weights.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
+        two_pass: also evaluate two passes over each clip, see `predict`.
         background: the class of the time outside all intervals.
         rate, deinterlace: see `TrainJob`.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
@@ -241,6 +247,7 @@ class EvaluateJob:
     folds: int = 5
     seeds: int = 3
     degrade: bool = False
+    two_pass: bool = False
     background: str = "background"
     rate: float | None = None
     deinterlace: str = "auto"

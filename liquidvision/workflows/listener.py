@@ -22,8 +22,11 @@ class SourceListener:
         """Called once by `run_infer`, when the job is checked and the model is loaded."""
 
     @contextmanager
-    def progress(self, reader: VideoReader, max_frames: int | None) -> Iterator[OnFrame]:
-        """Entered while a source runs; yields what to call with each prediction."""
+    def progress(self, reader: VideoReader, max_frames: int | None, *, first_pass: bool = False) -> Iterator[OnFrame]:
+        """Entered while a source runs; yields what to call with each prediction.
+
+        A source that is read twice has two: `first_pass` is for the reading before anything is written.
+        """
         yield lambda prediction: None
 
     def finished(self, name: str, summary: Summary) -> None:

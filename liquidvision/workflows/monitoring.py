@@ -31,6 +31,10 @@ class MonitoredSource:
         """Count one more frame, and note its label and when it came."""
         self.frames, self.label, self._last = self.frames + 1, prediction.label, time.monotonic()
 
+    def touch(self, prediction: Prediction) -> None:
+        """Note that a frame came which is counted later: in the first of two passes."""
+        self._last = time.monotonic()
+
     @property
     def age(self) -> float:
         """Seconds since the last frame, or since the source was opened."""

@@ -64,6 +64,7 @@ def train(
     seed: int = 0,
     folds: int = 0,
     seeds: int = 1,
+    two_pass: bool = False,
     device: str = "auto",
     resume: bool = False,
     tensorboard: bool = False,
@@ -97,14 +98,12 @@ def train(
         seed: seed of all random numbers, 0 to 2**32 - 1. The same seed, data and machine give the same weights.
         folds: if above 0, cross-validate with this many folds, and train the model on all clips.
         seeds: repetitions of the cross-validation, each with its own folds and initial weights.
+        two_pass: also train a backward head, see `predict`.
         device: auto, cpu, cuda, mps or openvino.
         resume: continue the training that was begun in `out`.
         tensorboard: also write each epoch's figures for TensorBoard into `out`.
         exist_ok: replace a model that already exists.
         listener: receives progress and warnings, such as clips left out. None: warnings are logged.
-
-    Returns:
-        The model and its evaluation.
 
     Raises:
         UsageError: data or options that cannot be used, or a folder that exists or is in use by another training.
@@ -138,6 +137,7 @@ def train(
         seed=seed,
         folds=folds,
         seeds=seeds,
+        two_pass=two_pass,
         device=device,
         resume=resume,
         tensorboard=tensorboard,
@@ -185,7 +185,7 @@ def plan_training(
     )
     epochs = plan.recipe.epochs if job.epochs is None else job.epochs
     recipe = replace(plan.recipe, seed=job.seed, epochs=epochs)
-    return replace(plan, recipe=recipe, folds=job.folds, seeds=job.seeds, views=views)
+    return replace(plan, recipe=recipe, folds=job.folds, seeds=job.seeds, views=views, two_pass=job.two_pass)
 
 
 def holds_result(file: Path) -> bool:

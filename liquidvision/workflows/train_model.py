@@ -25,6 +25,7 @@ from liquidvision.evaluation.evaluate import (
     summarize_results,
 )
 from liquidvision.evaluation.evaluation_file import encode_evaluation
+from liquidvision.metrics.classification import ClipScores
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.folder import CONFIG_FILE, write_model_folder
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
@@ -37,6 +38,13 @@ from liquidvision.training.sequences import SequenceDataset
 from liquidvision.training.trainer import EpochRow, Trainer
 from liquidvision.workflows.card import model_card_text
 from liquidvision.workflows.progress import ProgressListener
+from liquidvision.workflows.train_backward import (
+    BACKWARD_STATE_FILE,
+    add_second_side,
+    backward_scores,
+    cross_validate_backward,
+    fit_backward_head,
+)
 from liquidvision.workflows.training_record import (
     EVALUATION_FILE,
     METRICS_FILE,
@@ -119,7 +127,15 @@ def train_model(
     make_model_folder(out, resume=resume)
     run.listener.progress("training", 0, plan.recipe.epochs)
     trainer = train_head(run, on_epoch)
-    model = Model(store.backbone, trainer.head, dataset.labels, name=out.name, first_dt=plan.first_dt)
+    backward = train_backward_head(run, trainer.head) if plan.two_pass else None
+    model = Model(
+        store.backbone,
+        trainer.head,
+        dataset.labels,
+        name=out.name,
+        first_dt=plan.first_dt,
+        backward_head=backward,
+    )
     temperature, figures = calibrate_and_evaluate(run, model)
     figures["data"] |= {
         "part": "cross-validation" if plan.folds else "test",
@@ -188,6 +204,7 @@ def make_model_folder(out: Path, *, resume: bool) -> None:
 
 def remove_training_state(out: Path) -> None:
     """Remove the files from which a training can be resumed."""
+    (out / BACKWARD_STATE_FILE).unlink(missing_ok=True)
     (out / STATE_FILE).unlink(missing_ok=True)
     shutil.rmtree(out / FOLDS_FOLDER, ignore_errors=True)
 
@@ -221,6 +238,28 @@ def train_head(run: TrainingRun, on_epoch: Callable[[EpochRow], None]) -> Traine
     return trainer
 
 
+def train_backward_head(run: TrainingRun, head: LiquidHead) -> LiquidHead:
+    """Train the backward head on the training part, from the beginning or from the state in the folder."""
+    plan, parts = run.plan, run.split.parts
+    epochs = plan.recipe.epochs
+
+    def report(row: EpochRow) -> None:
+        run.listener.progress("training the backward head", row.epoch, epochs, describe_epoch(row))
+
+    run.listener.progress("training the backward head", 0, epochs)
+    trainer = fit_backward_head(
+        head,
+        run.sequences(parts["train"]),
+        run.sequences(parts["validation"]) if parts.get("validation") else None,
+        plan.recipe,
+        first_dt=plan.first_dt,
+        state_file=run.out / BACKWARD_STATE_FILE,
+        identity=training_identity(run),
+        on_epoch=report,
+    )
+    return trainer.head
+
+
 def training_identity(run: TrainingRun) -> dict[str, Any]:
     """Return everything that the weights depend on, by name: only a training with the same can be resumed."""
     return {
@@ -229,6 +268,7 @@ def training_identity(run: TrainingRun) -> dict[str, Any]:
         "contents": dict(run.split.contents),
         "head": run.config.to_json(),
         **{name: getattr(run.plan, name) for name in ("views", "folds", "seeds", "first_dt")},
+        **({"two_pass": True} if run.plan.two_pass else {}),
     }
 
 
@@ -243,13 +283,16 @@ def fit_frame_readout(head: LiquidHead, sequences: Mapping[str, SequenceDataset]
 def calibrate_and_evaluate(run: TrainingRun, model: Model) -> tuple[dict[str, float], dict[str, Any]]:
     """Return the temperatures that the model's logits are divided by from now on, and its evaluation."""
     dataset, store, parts = run.dataset, run.store, run.split.parts
-    head: LiquidHead = model.head  # type: ignore[assignment]
     if run.plan.folds:
-        results, figures = cross_validate_model(run, model)
-        return calibrate_head(head, results), figures
+        results, backward, figures = cross_validate_model(run, model)
+        return calibrate_heads(model, results, backward), figures
     validation = dataset.select(parts["validation"])
     results = [run_clip(model, validation, clip, store.get(clip.path)) for clip in validation.clips]
-    temperature = calibrate_head(head, results)
+    backward = []
+    if model.backward_head is not None:
+        sequences = run.sequences(parts["validation"])
+        backward = backward_scores(model.backward_head, sequences, model.first_dt)  # type: ignore[arg-type]
+    temperature = calibrate_heads(model, results, backward)
     test = dataset.select(parts["test"])
     done, total = 0, len(test.clips) * count_passes(model, degrade=False)
 
@@ -258,28 +301,49 @@ def calibrate_and_evaluate(run: TrainingRun, model: Model) -> tuple[dict[str, fl
         done += 1
         run.listener.progress("evaluating", done, total, name)
 
-    return temperature, evaluate_model(model, test, store, on_clip=on_clip)
+    return temperature, evaluate_model(model, test, store, two_pass=run.plan.two_pass, on_clip=on_clip)
 
 
-def calibrate_head(head: LiquidHead, results: Sequence[ClipResult]) -> dict[str, float]:
-    """Divide the logits of a head's readouts by the temperatures that fit clips it was not trained on; return these."""
+def calibrate_heads(model: Model, results: Sequence[ClipResult], backward: Sequence[ClipScores]) -> dict[str, float]:
+    """Divide the logits of a model's readouts by temperatures, and return these.
+
+    They are those that fit clips the heads were not trained on.
+
+    Args:
+        model: its heads are changed.
+        results: scores of the clips.
+        backward: the backward head's scores of the clips; empty if there is none.
+    """
     whole_clip = all(result.clip.label is not None for result in results)
     temperature = {
         side: fit_temperature([getattr(result, side) for result in results], whole_clip=whole_clip) for side in SIDES
     }
-    divide_logits(head, temperature["memory"], temperature["frame"])
+    if backward:
+        temperature["backward"] = fit_temperature(backward, whole_clip=whole_clip)
+    divide_model_logits(model, temperature)
     return temperature
 
 
-def cross_validate_model(run: TrainingRun, model: Model) -> tuple[list[ClipResult], dict[str, Any]]:
+def divide_model_logits(model: Model, temperature: Mapping[str, float]) -> None:
+    """Divide the logits of a model's readouts by the temperatures that `calibrate_heads` returned."""
+    heads = (model.head, temperature["memory"]), (model.backward_head, temperature.get("backward", 1.0))
+    for head, own in heads:
+        if isinstance(head, LiquidHead):
+            divide_logits(head, own, temperature["frame"])
+
+
+def cross_validate_model(run: TrainingRun, model: Model) -> tuple[list[ClipResult], list[ClipScores], dict[str, Any]]:
     """Predict each clip with a head like the model's that was not trained on it; evaluate these predictions.
 
     The results and timelines are those of the first seed.
+
+    Returns:
+        The results, the scores of backward heads if the model has one, and the figures.
     """
     config, plan = model.head_config, run.plan
     experiment = Experiment({config.cell: config}, plan.recipe, plan.first_dt, plan.seeds)
     sequences = SequenceDataset(run.dataset, run.store, plan.views)
-    total = plan.folds * plan.seeds
+    total = plan.folds * (plan.seeds + plan.two_pass)
 
     def on_fold(done: int) -> None:
         run.listener.progress("cross-validating", done, total, f"fold {done} of {total}")
@@ -289,12 +353,27 @@ def cross_validate_model(run: TrainingRun, model: Model) -> tuple[list[ClipResul
     scored = cross_validate(sequences, experiment, plan.folds, seed=seed, fold_folder=folder, on_fold=on_fold)
     memory, alone = scored.scores[config.cell][0], scored.frame_scores[0]
     results = [ClipResult(*row) for row in zip(run.dataset.clips, memory, alone, strict=True)]
+    backward: list[ClipScores] = []
+    if plan.two_pass:
+        backward = cross_validate_backward(
+            sequences,
+            experiment,
+            plan.folds,
+            seed=seed,
+            fold_folder=folder,
+            on_fold=lambda done: on_fold(plan.folds * plan.seeds + done),
+        )
+        results = add_second_side(results, backward)
     table = comparison_table(scored, sequences, config.cell, [config.cell])
-    return results, {
-        **summarize_results(results, run.dataset, run.store.files),
-        "model": describe_model(model),
-        "compare": table | {"folds": plan.folds, "seeds": plan.seeds},
-    }
+    return (
+        results,
+        backward,
+        {
+            **summarize_results(results, run.dataset, run.store.files),
+            "model": describe_model(model),
+            "compare": table | {"folds": plan.folds, "seeds": plan.seeds},
+        },
+    )
 
 
 def count_leaked(split: Split) -> int:

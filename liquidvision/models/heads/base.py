@@ -57,10 +57,12 @@ class Head(nn.Module, ABC):
         config: see `HeadDescription`.
         reads_logits: whether an embedding ends with the logits of the backbone's own classifier. The head then has the
             classes of that classifier.
+        shared_tensors: names of the weights that a backward head of this kind shares with the forward head.
     """
 
     config: HeadDescription
     reads_logits: ClassVar[bool] = False
+    shared_tensors: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod

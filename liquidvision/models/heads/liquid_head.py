@@ -177,6 +177,7 @@ class LiquidHead(Head):
     """
 
     config: LiquidHeadConfig
+    shared_tensors = ("mean", "inverse_std", "whitening", "cuts.limit", "frame_readout.weight", "frame_readout.bias")
 
     def __init__(self, config: LiquidHeadConfig) -> None:
         super().__init__()
@@ -247,9 +248,21 @@ class LiquidHead(Head):
         self.whitening.copy_((axes if readout is None else readout.T @ axes) / self.inverse_std[:, None])
         if self.cuts is not None:
             self.cuts.fit((embeddings - self.mean) * self.inverse_std, as_dt(dts, clips, steps, embeddings), lengths)
+        self.fit_feature_statistics(embeddings, dts, lengths)
+
+    @torch.no_grad()
+    def fit_feature_statistics(
+        self, embeddings: Tensor, dts: Tensor | float, lengths: Tensor | Sequence[int] | None = None
+    ) -> None:
+        """Set the statistics of the traces from training clips; arguments as in `fit_statistics`.
+
+        Standardisation and whitening stay as they are.
+        """
+        clips, steps, _ = embeddings.shape
+        valid = as_mask([steps] * clips if lengths is None else lengths, clips, steps, embeddings) > 0
         self.feature_mean.zero_()
         self.feature_inverse_std.fill_(1.0)
-        percept = self.perceive(embeddings, dts, lengths=lengths)
+        percept = self.perceive(embeddings.masked_fill(~valid[..., None], 0.0), dts, lengths=lengths)
         change = percept.features[..., self.config.components :][valid]
         self.feature_mean.copy_(change.mean(0))
         spread = column_std(change)

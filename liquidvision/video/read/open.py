@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from liquidvision.errors import UsageError
 from liquidvision.video.frame import Frame
@@ -63,6 +64,43 @@ def open_video(
         UsageError: an unknown reader, an impossible window, a GPU that is not available, or no such track.
         SourceError: the source cannot be opened or has no video.
     """
+    options: dict[str, Any] = {
+        "start": start,
+        "stop": stop,
+        "stride": stride,
+        "reader": reader,
+        "strict": strict,
+        "max_pixels": max_pixels,
+        "live": live,
+        "follow": follow,
+        "hwaccel": hwaccel,
+        "video_track": video_track,
+        "rate": rate,
+        "deinterlace": deinterlace,
+    }
+    opened = _open(source, **options)
+    if not (opened.info.live or follow or opened.read_once):
+        opened.reopen = partial(open_video, source, **options)
+    return opened
+
+
+def _open(
+    source: str | Path | int,
+    *,
+    start: float,
+    stop: float | None,
+    stride: int,
+    reader: str,
+    strict: bool,
+    max_pixels: int,
+    live: LiveOptions | None,
+    follow: bool,
+    hwaccel: str | None,
+    video_track: int | None,
+    rate: float | Fraction | None,
+    deinterlace: str,
+) -> VideoReader:
+    """Open a source; see `open_video`."""
     if reader not in READERS:
         raise UsageError(f"reader is {reader!r}; expected one of {', '.join(READERS)}")
     check_deinterlace(deinterlace)

@@ -133,6 +133,7 @@ class VideoReader(ABC):
         live_options: how a live source is read; None for a source that waits for its reader.
         path: the local file that is read; None for other sources.
         read_once: whether the source gives its data once, as a pipe does; its sound cannot be copied.
+        reopen: opens the same source with the same options again; None where that is not possible.
         allows_prefetch: whether a thread may read ahead; False where the caller's own code produces the pictures.
     """
 
@@ -141,6 +142,7 @@ class VideoReader(ABC):
     live_options: LiveOptions | None = None
     path: Path | None = None
     read_once: bool = False
+    reopen: Callable[[], "VideoReader"] | None = None
     allows_prefetch: bool = True
 
     def __init__(self, window: ReadWindow) -> None:
