@@ -1,6 +1,6 @@
 """Times that containers state badly: seeks that land too late, storage order, outliers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from conftest import picture
 
 from liquidvision import Frame, Model, VideoInfo, infer, open_video
 from liquidvision.concurrency.counts import SourceCounts
+from liquidvision.errors import SourceError
 from liquidvision.video.read.reader import DecodedPicture
 from liquidvision.video.read.timestamps import without_outliers
 from liquidvision.video.write.av_writer import AVVideoSink
@@ -103,6 +104,58 @@ def test_an_outlier_moves_nothing(wrong: float, count: int) -> None:
     assert corrected == pytest.approx(times, abs=0.001) and outliers == count
 
 
+@pytest.mark.parametrize("wrong", [37_600.0, -37_600.0, 0.0, 1.7e9])
+@pytest.mark.parametrize(("count", "distance"), [(1, 0), (2, 0.04), (4, -900)])
+def test_outliers_at_the_end(wrong: float, count: int, distance: float) -> None:
+    """Last frames with an impossible time follow the others at their distance."""
+    times = [100 + number * 0.04 for number in range(50)]
+    corrected, outliers = placed([*times[:-count], *(wrong + distance * n for n in range(count))])
+    assert corrected == pytest.approx(times, abs=0.001) and outliers == count
+
+
+def test_pictures_before_a_source_breaks_off_are_kept() -> None:
+    """Where a source breaks off after a jump of its clock, the pictures after the jump are read, then the error."""
+
+    def pictures() -> Iterator[DecodedPicture]:
+        for pts in (0, 40, 80, 900_000, 900_040):
+            yield DecodedPicture(pts, MILLISECOND, None, lambda: picture(0))
+        raise SourceError("the feed broke off")
+
+    seen = []
+    with pytest.raises(SourceError, match="broke off"):
+        for shown in without_outliers(pictures(), SourceCounts()):
+            seen.append(shown.pts)  # noqa: PERF401
+    assert seen == [0, 40, 80, 900_000, 900_040]
+
+
+@pytest.mark.parametrize(
+    ("given", "arrivals", "expected", "outliers"),
+    [
+        pytest.param([0, 1, 2, 37_600, 4, 5], [0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], 1, id="an outlier"),
+        pytest.param([0, 1, 2, 60, 61], [0, 1, 2, 60, 61], [0, 1, 2, 60, 61], 0, id="it was silent for a minute"),
+        pytest.param([5, 6, 7, 1e6, 1e6 + 1], [0, 1, 2, 3, 4], [5, 6, 7, 8, 9], 2, id="at the end"),
+    ],
+)
+def test_outliers_of_a_live_source(
+    given: list[float], arrivals: list[float], expected: list[float], outliers: int
+) -> None:
+    """A live source's frames get plausible times too, and none waits for others unless its time is impossible."""
+    taken, asked = 0, []
+
+    def pictures() -> Iterator[DecodedPicture]:
+        nonlocal taken
+        for seconds in given:
+            taken += 1
+            yield DecodedPicture(round(seconds * 1000), MILLISECOND, None, lambda: picture(0))
+
+    counts, times = SourceCounts(), []
+    for shown in without_outliers(pictures(), counts, clock=lambda: arrivals[taken - 1]):
+        times.append(shown.pts / 1000)
+        asked.append(taken)
+    assert times == pytest.approx(expected) and counts.outliers == outliers
+    assert asked[:3] == [1, 2, 3]
+
+
 @pytest.mark.parametrize("wrong", [0.0, 37_600.0])
 def test_a_first_frame_on_another_clock(wrong: float) -> None:
     """A first frame at 0 before a clock that counts from 1970, or one hours late, is placed beside the second."""
@@ -119,6 +172,8 @@ def test_a_first_frame_on_another_clock(wrong: float) -> None:
         pytest.param([100, 100.04, 100.08, *(n * 0.04 for n in range(9))], id="another recording"),
         pytest.param([60 * n for n in range(9)], id="one frame a minute"),
         pytest.param([0, 0.5, 1, 1, 1.5, 9], id="repeated, and a long last step"),
+        pytest.param([0, 0.04, 0.08, 0.12, 1800], id="half an hour without a change before the last"),
+        pytest.param([*(n for n in range(999)), 15_000], id="a long recording and a late last frame"),
         pytest.param([0, 1, 0.5, 1.5, 2], id="a small step back"),
         pytest.param([7], id="one frame"),
         pytest.param([100, 0], id="two frames"),
@@ -133,21 +188,25 @@ def test_what_is_no_outlier(times: list[float]) -> None:
     assert placed(times) == (pytest.approx(times), 0)
 
 
-def test_infer_reports_outliers(tmp_path: Path, model: Model) -> None:
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.mov"])
+@pytest.mark.parametrize("late", [20, 39])
+def test_infer_reports_outliers(tmp_path: Path, model: Model, name: str, late: int) -> None:
     """A video with one impossible time is written with its true length, and the summary counts the frame."""
-    source, out = tmp_path / "clip.mkv", tmp_path / "out.mp4"
+    source, out = tmp_path / name, tmp_path / "out.mp4"
     with av.open(str(source), "w") as container:
         stream = container.add_stream("mjpeg", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
         for number in range(40):
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")):
-                packet.pts += round(37_600 / packet.time_base) if number == 20 else 0
+                packet.pts += round(37_600 / packet.time_base) if number == late else 0
                 container.mux(packet)
     summary = infer(source, model, video=out)
     assert summary.outliers == 1 and summary.media_seconds == pytest.approx(1.56, abs=0.01)
     with av.open(str(out)) as container:
         times = [frame.time for frame in container.decode(video=0)]
+        length = container.duration / av.time_base
     assert times == pytest.approx([0.04 * number for number in range(40)], abs=0.002)
+    assert length == pytest.approx(1.6, abs=0.05)
 
 
 def frames_at(seconds: Sequence[float], base: Fraction, last: float | None = None) -> list[Frame]:

@@ -183,10 +183,13 @@ class AVReader(VideoReader):
         self._begins_with_key, self._interlaced = None, False
         self._deinterlacer = Deinterlacer() if self._deinterlace else None
         self._pictures = self._decode()
-        if not self._live:  # a live source must not wait for later pictures
-            if self._stream.codec_context.reorder_depth and not by_dts:
-                self._pictures = in_display_order(self._pictures, self._timestamps)
-            self._pictures = without_outliers(self._pictures, self.counts)
+        if not self._live and self._stream.codec_context.reorder_depth and not by_dts:
+            self._pictures = in_display_order(
+                self._pictures, self._timestamps
+            )  # a live source must not wait for others
+        if not self._use_arrival_time:
+            clock = time.monotonic if self._live else None
+            self._pictures = without_outliers(self._pictures, self.counts, clock=clock)
         return next(self._pictures, None)
 
     def _too_large_message(self, width: int, height: int) -> str:

@@ -2,13 +2,14 @@
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 from liquidvision.concurrency.counts import SourceCounts
+from liquidvision.errors import SourceError
 from liquidvision.video.read.reader import DecodedPicture
 
 MAX_REORDER = 16  # pictures by which display order may differ from storage order: the limit of H.264 and H.265
@@ -16,6 +17,7 @@ FAULTY_MARGIN = 2  # times that may step back before the decoding times are pref
 MAX_JUMP = 5.0  # seconds by which a time may differ from the one before without suspicion
 JUMP_STEPS = 20  # the same, in steps of the frames before
 MAX_FIRST_JUMP = 1e8  # seconds, 3 years: after a first frame at 0, a clock that counts from 1970
+MAX_LAST_JUMP = 3600.0  # seconds by which the last frames may follow the others, and 20 times the length of those
 MAX_OUTLIERS = 4  # frames in a row
 
 
@@ -94,39 +96,72 @@ def in_display_order(pictures: Iterable[DecodedPicture], timestamps: Timestamps)
         yield replace(waiting.popleft(), pts=heapq.heappop(times))
 
 
-def without_outliers(pictures: Iterable[DecodedPicture], counts: SourceCounts) -> Iterator[DecodedPicture]:
+def without_outliers(
+    pictures: Iterable[DecodedPicture], counts: SourceCounts, *, clock: Callable[[], float] | None = None
+) -> Iterator[DecodedPicture]:
     """Yield pictures; a few whose times are far from those before and after get times in between, and are counted.
 
     A clock that jumps and stays there is left as it is: that is a gap, or another recording.
+
+    Args:
+        pictures: the pictures, in order.
+        counts: takes the number of outliers.
+        clock: the local clock in seconds, for a live source; None for a file. A live source's first picture is not
+            held back, and a jump that is as long as the wait for it is none.
     """
     source = iter(pictures)
-    held = list(islice(source, 3))
+    held = list(islice(source, 3 if clock is None else 1))
     if not held:
         return
     first, later = with_plausible_start(held, counts), chain(held[1:], source)
-    last, step = Moment(first.pts, first.time_base), 0.0  # without the pixels, which would stay in memory
+    begin = last = Moment(first.pts, first.time_base)  # without the pixels, which would stay in memory
+    step, arrived = 0.0, clock() if clock else 0.0
     held.clear()
     yield first
     del first
-    for picture in later:
-        now = Moment(picture.pts, picture.time_base)
-        elapsed, limit = last.seconds_to(now), max(MAX_JUMP, JUMP_STEPS * step)
-        if held and 0 < elapsed <= limit:  # back on the clock
-            counts.outliers += len(held)
-            yield from spread(held, last, now)
-            held.clear()
-        elif len(held) == MAX_OUTLIERS:  # the clock has jumped for good
-            yield from held
-            before, last = (Moment(other.pts, other.time_base) for other in held[-2:])
-            held.clear()
-            step = max(0.0, before.seconds_to(last))
-            elapsed, limit = last.seconds_to(now), max(MAX_JUMP, JUMP_STEPS * step)
-        if abs(elapsed) > limit:
-            held.append(picture)
-            continue
-        yield picture
-        last, step = now, elapsed if elapsed > 0 else step
-    yield from held
+    try:
+        for picture in later:
+            now, waited = Moment(picture.pts, picture.time_base), clock() - arrived if clock else 0.0
+            elapsed, limit = last.seconds_to(now), max(MAX_JUMP, JUMP_STEPS * step) + waited
+            if held and 0 < elapsed <= limit:  # back on the clock
+                counts.outliers += len(held)
+                yield from spread(held, last, now)
+                held.clear()
+            elif len(held) == MAX_OUTLIERS:  # the clock has jumped for good
+                yield from held
+                before, last = (Moment(other.pts, other.time_base) for other in held[-2:])
+                held.clear()
+                begin, step = last, max(0.0, before.seconds_to(last))
+                elapsed, limit = last.seconds_to(now), max(MAX_JUMP, JUMP_STEPS * step)
+            if abs(elapsed) > limit:
+                held.append(picture)
+                continue
+            yield picture
+            last, step, arrived = now, elapsed if elapsed > 0 else step, arrived + waited
+    except SourceError:  # the source broke off
+        yield from held
+        raise
+    if held and step and ends_with_outliers(begin, last, held):
+        counts.outliers += len(held)
+        end = last.later(step * (len(held) + 1))
+        yield from spread(held, last, end)
+    else:
+        yield from held
+
+
+def ends_with_outliers(begin: "Moment", last: "Moment", held: Sequence[DecodedPicture]) -> bool:
+    """Return whether the last pictures of a source have impossible times, and do not follow a long gap.
+
+    Args:
+        begin: time of the first picture.
+        last: time of the last picture that is on the clock.
+        held: the pictures after it, which are far from it.
+    """
+    moments = [Moment(picture.pts, picture.time_base) for picture in held]
+    if len(held) > 2 and all(0 <= one.seconds_to(other) <= MAX_JUMP for one, other in pairwise(moments)):
+        return False  # they share a clock
+    longest = max(MAX_LAST_JUMP, JUMP_STEPS * begin.seconds_to(last))
+    return all(not 0 <= last.seconds_to(moment) <= longest for moment in moments)
 
 
 class Moment(NamedTuple):
@@ -134,6 +169,10 @@ class Moment(NamedTuple):
 
     pts: int
     time_base: Fraction
+
+    def later(self, seconds: float) -> "Moment":
+        """Return the time a number of seconds later."""
+        return Moment(self.pts + round(seconds / self.time_base), self.time_base)
 
     def seconds_to(self, later: "Moment") -> float:
         """Return the seconds from this time to another; negative if that is earlier."""
