@@ -252,6 +252,34 @@ def test_pictures_without_times_carry_their_arrival(monkeypatch: pytest.MonkeyPa
     assert times == [0.125 * (number + 1) for number in range(25)]
 
 
+@pytest.mark.parametrize("left_out", ["boundary", "header", "end of a picture", "all headers"])
+def test_jpegs_without_a_first_boundary(left_out: str) -> None:
+    """Pictures of a camera whose multipart stream does not begin with a boundary line are read, too."""
+    parts = photographs(30, (64, 48))
+    header, body = parts[0].split(b"\r\n\r\n", 1)
+    first = {"boundary": header.removeprefix(b"--cut\r\n") + b"\r\n\r\n" + body, "end of a picture": body[-200:]}
+    with station() as server:
+        server.pieces = [first.get(left_out, body), *parts[1:]]
+        if left_out == "all headers":
+            server.pieces = [part.split(b"\r\n\r\n", 1)[1] for part in parts]
+        server.kind, server.pace = "multipart/x-mixed-replace; boundary=cut", 0.01
+        with open_video(server.url, live=LiveOptions(reconnect=0)) as video:
+            assert video.info.live and video.info.codec == "mjpeg"
+            frames = list(islice(video, 20))
+    skipped = 1 if left_out == "end of a picture" else 0
+    for number, frame in enumerate(frames, start=skipped):
+        assert np.abs(frame.image.astype(int) - picture(number)).mean() < 12
+
+
+def test_no_video_over_http() -> None:
+    """A page that is no video is refused in one line, without the URL's password."""
+    with station() as server:
+        server.pieces, server.kind, server.pace = [b"<html>no camera here</html>" * 400], "text/html", 0
+        with pytest.raises(SourceError, match="cannot be opened as video") as error:
+            open_video(server.url, live=LiveOptions(reconnect=0, timeout=3))
+    assert "\n" not in str(error.value) and "pa55" not in str(error.value)
+
+
 def test_a_growing_file_is_followed(make_video, tmp_path: Path) -> None:
     """A followed file is read to its end, then as it grows, until it has not grown for `timeout` seconds."""
     whole = make_video("whole.ts", pts=range(0, 40 * 512, 512)).read_bytes()

@@ -21,6 +21,7 @@ from liquidvision.video.read.container import (
     ALWAYS_LIVE,
     DEFAULT_TIMEOUT,
     FORMATS_WITHOUT_TIMES,
+    HTTP_SCHEMES,
     belongs_to,
     can_seek,
     error_reason,
@@ -45,7 +46,6 @@ from liquidvision.video.read.webp import MILLISECOND, AnimatedWebP, is_animated_
 log = logging.getLogger(__name__)
 
 MICROSECOND = Fraction(1, 1_000_000)
-HTTP_SCHEMES = ("http", "https")  # live if the container states no duration
 MAX_CONSECUTIVE_DAMAGE = 10_000  # broken packets in a row, without a picture between them
 PROGRESSIVE = 1  # libavcodec's number of this order of fields; larger ones are interlaced, 0 is unknown
 SEEK_MARGINS = (0, 2, 10, 60)  # seconds before the start: where a seek has landed too late, it is repeated earlier

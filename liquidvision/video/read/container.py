@@ -2,9 +2,9 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -36,7 +36,8 @@ ALLOWED_PROTOCOLS = {
     "srt": "srt,udp",
     "tcp": "tcp",
 }
-ALWAYS_LIVE = frozenset(ALLOWED_PROTOCOLS) - {"http", "https"}
+HTTP_SCHEMES = ("http", "https")  # live if the container states no duration
+ALWAYS_LIVE = frozenset(ALLOWED_PROTOCOLS).difference(HTTP_SCHEMES)
 # Demuxers that open what a file names: another file, a host, a device, the output of a script.
 FORMATS_OPENING_OTHERS = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs", "vapoursynth", "lavfi", "image2"})
 # libavformat's flags of formats: they open their input themselves; they store no times.
@@ -76,18 +77,22 @@ def open_container(
         options["format_whitelist"] = self_contained_formats()
         if follow:
             options["follow"] = "1"
-    form = None if remote else picture_format(Path(url))
+    connect = partial(
+        av.open,
+        url if remote else f"file:{url}",
+        options=options,
+        timeout=timeout if remote or follow else None,
+        # Tags are not needed to decode. Some, as old cameras write them, are not UTF-8, which must not matter.
+        metadata_errors="replace",
+        hwaccel=hwaccel,
+    )
     try:
-        # Tags are not needed to decode. Tags that are not UTF-8, as old cameras write them, must not make opening fail.
-        return av.open(
-            url if remote else f"file:{url}",
-            format=form,
-            options=options,
-            timeout=timeout if remote or follow else None,
-            metadata_errors="replace",
-            hwaccel=hwaccel,
-        )
+        return connect(format=None if remote else picture_format(Path(url)))
     except av.error.FFmpegError as error:
+        if isinstance(error, av.error.InvalidDataError) and urlsplit(url).scheme.lower() in HTTP_SCHEMES:
+            jpegs = open_as_jpegs(connect)
+            if jpegs is not None:
+                return jpegs
         if not remote and is_playlist(Path(url)):
             raise SourceError(
                 f"{public_name(source)} is a playlist, and a file may not open others; give the videos that it names"
@@ -95,6 +100,21 @@ def open_container(
         # PyAV's error contains the URL with its password; a traceback must not show it.
         cause = None if remote else error
         raise SourceError(f"{public_name(source)} cannot be opened as video: {error_reason(error)}") from cause
+
+
+def open_as_jpegs(connect: Callable[..., av.container.InputContainer]) -> av.container.InputContainer | None:
+    """Open a stream as JPEG pictures with anything between them; None if there is no such picture.
+
+    FFmpeg reads a camera's multipart stream only if it begins with a boundary line, which some cameras leave out.
+    """
+    try:
+        container = connect(format="mjpeg", container_options={"analyzeduration": "100000"})
+    except av.error.FFmpegError:
+        return None
+    if container.streams.video and container.streams.video[0].width:
+        return container
+    container.close()
+    return None
 
 
 def picture_format(path: Path) -> str | None:
