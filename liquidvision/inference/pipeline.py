@@ -21,6 +21,7 @@ from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionState
 from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
+from liquidvision.video.read.file_objects import BinaryFile
 from liquidvision.video.read.open import as_reader
 from liquidvision.video.read.reader import VideoReader
 
@@ -55,7 +56,7 @@ class Chunk(NamedTuple):
 
 
 def predict(
-    source: str | Path | int | VideoReader | Iterable[Frame],
+    source: str | Path | int | BinaryFile | bytes | VideoReader | Iterable[Frame],
     model: Model,
     *,
     session: Session | None = None,
@@ -76,7 +77,8 @@ def predict(
         ...     print(frame.time, prediction.label)
 
     Args:
-        source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
+        source: a path, a URL, a camera index, a file object or the content of a file (see `open_video`), a reader that
+            `open_video` returned, or an iterable of frames.
         model: see `Model.from_pretrained`.
         session: the memory to continue with, of the same model; None starts a new one. At any time it has seen exactly
             the frames that were yielded.
@@ -237,7 +239,7 @@ def read_recorded(reader: VideoReader, recording: Recording) -> Generator[tuple[
 
 
 def embed_chunks(
-    source: str | Path | int | VideoReader | Iterable[Frame],
+    source: str | Path | int | BinaryFile | bytes | VideoReader | Iterable[Frame],
     session: Session,
     batch: int | None,
     adaptive: bool,

@@ -30,6 +30,7 @@ from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.overlay import Overlay
 from liquidvision.video.frame import Frame
+from liquidvision.video.read.file_objects import BinaryFile
 from liquidvision.video.read.local_files import is_same_file
 from liquidvision.video.read.open import as_reader
 from liquidvision.video.read.reader import VideoReader
@@ -43,7 +44,7 @@ MANY_CORES = 4  # on fewer cores, one more thread costs a few percent
 
 
 def infer(
-    source: str | Path | int | VideoReader | Iterable[Frame],
+    source: str | Path | int | BinaryFile | bytes | VideoReader | Iterable[Frame],
     model: Model,
     *,
     video: str | Path | None = None,
@@ -73,7 +74,8 @@ def infer(
     one that can be read twice. Ctrl-C while it is read ends the reading, and the frames read so far are written.
 
     Args:
-        source: a path, a URL, a camera index, a reader that `open_video` returned, or an iterable of frames.
+        source: a path, a URL, a camera index, a file object or the content of a file (see `open_video`), a reader that
+            `open_video` returned, or an iterable of frames.
         model: see `Model.from_pretrained`.
         video: the annotated video; its suffix selects the container; "-" streams Matroska to standard output.
         records: record files, such as `RecordSink`; they are closed here.

@@ -35,8 +35,9 @@ from liquidvision.video.read.container import (
 from liquidvision.video.read.cropping import WHOLE, Cropper, stated_cropping
 from liquidvision.video.read.decoded import DecodedPixels, Scaler
 from liquidvision.video.read.deinterlace import Deinterlacer
+from liquidvision.video.read.file_objects import FileSource
 from liquidvision.video.read.hardware import find_accelerator, to_planar
-from liquidvision.video.read.local_files import is_read_once, local_path
+from liquidvision.video.read.local_files import PIPE_HINT, is_read_once, local_path
 from liquidvision.video.read.orientation import AS_STORED, frame_orientation
 from liquidvision.video.read.reader import MAX_PIXELS, DecodedPicture, ReadWindow, VideoReader
 from liquidvision.video.read.side_tracks import AVSideTracks
@@ -55,7 +56,7 @@ class AVReader(VideoReader):
     """Reads a file or URL with FFmpeg's libraries.
 
     Args:
-        source: a path or URL.
+        source: a path, a URL, or a file object.
         window: the part to read.
         strict: raise a SourceError if the decoder reports damage. By default damage is counted and reading continues.
         max_pixels: maximum number of pixels of one picture; a larger picture is refused before memory is allocated.
@@ -72,7 +73,7 @@ class AVReader(VideoReader):
 
     def __init__(
         self,
-        source: str | Path,
+        source: str | Path | FileSource,
         window: ReadWindow | None = None,
         *,
         strict: bool = False,
@@ -97,8 +98,11 @@ class AVReader(VideoReader):
             hwaccel=find_accelerator(hwaccel) if hwaccel else None,
         )
         self._container = self._connect()
-        path = local_path(source)
-        self.read_once = path is not None and is_read_once(path)
+        if isinstance(source, FileSource):
+            self.read_once = source.read_once
+        else:
+            path = local_path(source)
+            self.read_once = path is not None and is_read_once(path)
         self._scaler = Scaler()
         self._orientation = AS_STORED
         self._rotation: int | None = None  # PyAV's, which does not distinguish all orientations
@@ -204,7 +208,7 @@ class AVReader(VideoReader):
         In containers without an index a seek may land between key frames, after which nothing can be decoded up to the
         next one. It is then repeated earlier, and at last everything is decoded from the beginning.
         """
-        if not can_seek(self._container.format):
+        if self.read_once or not can_seek(self._container.format):
             return self._restart_decoding()
         start = self.start_time + Fraction(self.window.start)
         damaged = self.counts.damaged
@@ -318,6 +322,8 @@ class AVReader(VideoReader):
         except av.error.FFmpegError as error:
             raise self._source_lost(error_reason(error)) from None
         if packet is None:
+            if isinstance(self._source, FileSource) and self._source.failure is not None:
+                raise self._source.failure  # FFmpeg may take it for the end
             return None
         if packet.size:
             self._timestamps.see_packet(packet.pts, packet.dts)
@@ -373,6 +379,7 @@ class AVReader(VideoReader):
         if self._consecutive_damage > MAX_CONSECUTIVE_DAMAGE:
             raise SourceError(
                 f"{public_name(self._source)} is too damaged to read: {MAX_CONSECUTIVE_DAMAGE:,} broken packets"
+                f"{PIPE_HINT if self.read_once else ''}"
             )
         log.info("skipped damage: %s", what)
 

@@ -14,7 +14,9 @@ from av.codec.hwaccel import HWAccel
 from av.stream import Disposition
 
 from liquidvision.errors import SourceError, UsageError
+from liquidvision.video.read.file_objects import FileSource
 from liquidvision.video.read.local_files import STDIN, local_path
+from liquidvision.video.read.names import JPEG_SUFFIXES
 from liquidvision.video.read.reader import MAX_PIXELS
 
 DEFAULT_TIMEOUT = 15.0  # seconds without data after which a URL counts as lost
@@ -44,24 +46,25 @@ FORMATS_OPENING_OTHERS = frozenset({"hls", "dash", "concat", "imf", "sdp", "avs"
 AVFMT_NOFILE, AVFMT_NOTIMESTAMPS = 0x1, 0x80
 # Formats that carry no times: FFmpeg assumes 25 frames per second.
 FORMATS_WITHOUT_TIMES = ("mpjpeg", "mjpeg", "h264", "hevc", "m4v")
-JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")
 
 
 def open_container(
-    source: str | Path,
+    source: str | Path | FileSource,
     *,
     max_pixels: int = MAX_PIXELS,
     timeout: float = DEFAULT_TIMEOUT,
     follow: bool = False,
     hwaccel: HWAccel | None = None,
 ) -> av.container.InputContainer:
-    """Open a file or URL for reading; for the arguments see `AVReader`.
+    """Open a file, a URL or a file object for reading; for the arguments see `AVReader`.
 
     Raises:
         UsageError: a URL scheme that is not supported.
         SourceError: the source does not exist or is not a video.
     """
+    if isinstance(source, FileSource):
+        return open_file_object(source, max_pixels=max_pixels, hwaccel=hwaccel)
     url = str(source)
     if (path := local_path(source)) is not None:
         url = str(path)
@@ -115,6 +118,24 @@ def open_as_jpegs(connect: Callable[..., av.container.InputContainer]) -> av.con
         return container
     container.close()
     return None
+
+
+def open_file_object(source: FileSource, *, max_pixels: int, hwaccel: HWAccel | None) -> av.container.InputContainer:
+    """Open a file object for reading.
+
+    Raises:
+        SourceError: its content is not a video, or cannot be read.
+    """
+    options = {
+        "max_pixels": str(max_pixels),
+        "protocol_whitelist": "crypto,data",  # it may not open files
+        "format_whitelist": self_contained_formats(),
+    }
+    try:
+        return av.open(source.open(), "r", options=options, metadata_errors="replace", hwaccel=hwaccel)
+    except av.error.FFmpegError as error:
+        why = error_reason(error)
+        raise SourceError(f"{source.name} cannot be opened as video: {why}{source.hint}") from error
 
 
 def picture_format(path: Path) -> str | None:
@@ -233,8 +254,10 @@ def start_time(container: av.container.InputContainer, video: av.VideoStream) ->
     return Fraction(container.start_time or 0, av.time_base)
 
 
-def public_name(source: str | Path) -> str:
+def public_name(source: str | Path | FileSource) -> str:
     """Return a source's name for display: a file's name, or a URL without user, password and query."""
+    if isinstance(source, FileSource):
+        return source.name
     url = str(source)
     if url == STDIN:
         return "standard input"

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 STDIN = "-"  # the source that stands for standard input
+PIPE_HINT = "; from a pipe, MP4 and MOV can only be read with their index first (faststart)"
 
 
 def local_path(source: str | Path | int) -> Path | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from liquidvision.errors import UsageError
 
 PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from liquidvision.errors import UsageError
 from liquidvision.video.frame import Frame
+from liquidvision.video.read.file_objects import BinaryFile, FileSource, is_file_object
 from liquidvision.video.read.live import LiveReader
 from liquidvision.video.read.local_files import local_path
 from liquidvision.video.read.names import names_pictures
@@ -21,7 +22,7 @@ DEINTERLACE = ("auto", "off")
 
 
 def open_video(
-    source: str | Path | int,
+    source: str | Path | int | BinaryFile | bytes,
     *,
     start: float = 0.0,
     stop: float | None = None,
@@ -39,7 +40,9 @@ def open_video(
     """Open a file, a URL, a camera or a sequence of pictures for reading.
 
     Args:
-        source: a path, a URL, the index of a camera (0 or "0"), a folder of pictures, or a pattern of their names.
+        source: a path, a URL, the index of a camera (0 or "0"), a folder of pictures, or a pattern of their names; or
+            a file object (anything with `read`, opened in binary mode), or the content of a file as bytes. A file
+            object is read from its beginning where it can seek, and is not closed.
         start: seconds from the beginning of the source at which to start.
         stop: seconds from the beginning of the source at which to stop; None reads to the end.
         stride: read every Nth frame; the frames keep their own times.
@@ -64,6 +67,7 @@ def open_video(
         UsageError: an unknown reader, an impossible window, a GPU that is not available, or no such track.
         SourceError: the source cannot be opened or has no video.
     """
+    resolved = as_path(source)
     options: dict[str, Any] = {
         "start": start,
         "stop": stop,
@@ -78,14 +82,14 @@ def open_video(
         "rate": rate,
         "deinterlace": deinterlace,
     }
-    opened = _open(source, **options)
+    opened = _open(resolved, **options)
     if not (opened.info.live or follow or opened.read_once):
-        opened.reopen = partial(open_video, source, **options)
+        opened.reopen = partial(_open, resolved, **options)
     return opened
 
 
 def _open(
-    source: str | Path | int,
+    source: str | Path | int | FileSource,
     *,
     start: float,
     stop: float | None,
@@ -119,7 +123,9 @@ def _open(
         raise UsageError("video_track works only with the av reader; leave it out for cameras and for --reader opencv")
     if video_track is not None and video_track < 0:
         raise UsageError(f"video_track is {video_track}; expected the number of a track, counted from 0")
-    if not isinstance(source, int) and camera is None and names_pictures(source):
+    if isinstance(source, FileSource) and (reader == "opencv" or follow or rate is not None):
+        raise UsageError(f"{source.name} is read as a file object; leave out reader='opencv', follow and rate")
+    if isinstance(source, str | Path) and camera is None and names_pictures(source):
         from liquidvision.video.read.stills import open_stills
 
         if reader == "opencv" or follow or hwaccel or video_track is not None:
@@ -129,13 +135,7 @@ def _open(
         raise UsageError(f"rate applies to folders and patterns of pictures, and {source} is neither; leave it out")
     # Imported here, so that files do not load OpenCV and cameras do not load PyAV.
     if camera is not None or reader == "opencv":
-        from liquidvision.video.read.opencv_reader import OpenCVReader
-
-        if camera is None:
-            read = OpenCVReader(source, window)
-            read.path = local_path(source)
-            return read
-        return LiveReader(OpenCVReader(camera), partial(OpenCVReader, camera), window, live)
+        return _open_with_opencv(source, camera, window, live)
     from liquidvision.video.read.av_reader import AVReader
 
     assert not isinstance(source, int)
@@ -151,10 +151,23 @@ def _open(
         deinterlace=deinterlace,
     )
     opened = connect(window=window)
-    opened.path = local_path(source)
+    opened.path = source.path if isinstance(source, FileSource) else local_path(source)
     if not opened.info.live or follow:
         return opened
     return LiveReader(opened, connect, window, live)
+
+
+def _open_with_opencv(
+    source: str | Path | int | FileSource, camera: int | None, window: ReadWindow, live: LiveOptions
+) -> VideoReader:
+    from liquidvision.video.read.opencv_reader import OpenCVReader
+
+    if camera is not None:
+        return LiveReader(OpenCVReader(camera), partial(OpenCVReader, camera), window, live)
+    assert isinstance(source, str | Path)
+    read = OpenCVReader(source, window)
+    read.path = local_path(source)
+    return read
 
 
 def check_deinterlace(word: str) -> None:
@@ -163,11 +176,28 @@ def check_deinterlace(word: str) -> None:
         raise UsageError(f"deinterlace is {word!r}; expected one of {', '.join(DEINTERLACE)}")
 
 
-def as_reader(source: str | Path | int | VideoReader | Iterable[Frame]) -> VideoReader:
+def as_path(source: "str | Path | int | os.PathLike[str] | BinaryFile | bytes") -> str | Path | int | FileSource:
+    """Return a source as text, path, camera index or file object.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(source, str | Path | int):
+        return source
+    if is_file_object(source):
+        return FileSource(source)
+    if isinstance(source, os.PathLike):
+        return Path(source)
+    raise UsageError(f"{describe_type(source)}; expected a path, a URL, a camera index or a file object")
+
+
+def as_reader(
+    source: str | Path | int | BinaryFile | bytes | VideoReader | Iterable[Frame],
+) -> VideoReader:
     """Return a reader for anything that `predict` and `infer` take; a reader is returned as it is.
 
     Args:
-        source: a path, a URL, a camera index, a reader, or an iterable of frames.
+        source: a path, a URL, a camera index, a file object, a file's content, a reader, or an iterable of frames.
 
     Raises:
         UsageError: something else.
@@ -175,21 +205,29 @@ def as_reader(source: str | Path | int | VideoReader | Iterable[Frame]) -> Video
     """
     if isinstance(source, VideoReader):
         return source
-    if isinstance(source, str | Path | int):
+    if isinstance(source, str | Path | int | os.PathLike) or is_file_object(source):
         return open_video(source)
     if isinstance(source, Iterable):
         from liquidvision.video.read.frames import FrameReader
 
-        return FrameReader(source)
-    raise UsageError(f"the source is {type(source).__name__}; expected a path, URL, camera index, reader or frames")
+        return FrameReader(cast(Iterable[Frame], source))
+    raise UsageError(f"{describe_type(source)}; expected a path, URL, camera index, file object, reader or frames")
 
 
-def camera_index(source: str | Path | int) -> int | None:
+def describe_type(source: object) -> str:
+    """Return what a source is that cannot be used."""
+    hint = ", whose open() gives a file object" if callable(getattr(source, "open", None)) else ""
+    return f"the source is {type(source).__name__}{hint}"
+
+
+def camera_index(source: str | Path | int | FileSource) -> int | None:
     """Return a camera's index; None for other sources.
 
     Args:
         source: a number, digits that do not name a file, or the path of a camera or a link to it: /dev/video0.
     """
+    if isinstance(source, FileSource):
+        return None
     if isinstance(source, int):
         return source
     name = str(source)

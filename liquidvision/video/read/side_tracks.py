@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import av
 
+from liquidvision.errors import SourceError
 from liquidvision.video.frame import Chapter
 from liquidvision.video.read.container import belongs_to
 from liquidvision.video.read.reader import ReadWindow, SideTracks
@@ -76,8 +77,8 @@ class AVSideTracks(SideTracks):
                         return
                     continue
                 yield packet
-        except av.error.FFmpegError as error:
-            log.warning("sound and subtitles broke off: %s", error.strerror)
+        except (av.error.FFmpegError, SourceError) as error:
+            log.warning("sound and subtitles broke off: %s", error.strerror or error)
 
     def _cut(self, packet: av.Packet) -> None:
         """Shorten a subtitle that crosses an edge of the window to the part inside it."""
