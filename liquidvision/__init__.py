@@ -18,11 +18,19 @@ _PUBLIC = {
     "DependencyError": "errors",
     "EvaluateJob": "workflows.jobs",
     "Evaluation": "workflows.evaluation_result",
+    "Event": "triggers.event",
     "Frame": "video.frame",
     "FrameFolder": "video.write.image_folder",
     "FrameReader": "video.read.frames",
     "InferJob": "workflows.jobs",
     "InferResult": "workflows.infer",
+    "Interval": "annotation.interval",
+    "IntervalRecordSink": "inference.interval_records",
+    "IntervalRule": "annotation.interval_rule",
+    "IntervalSettings": "annotation.interval_rule",
+    "IntervalSink": "inference.interval_records",
+    "IntervalTracker": "inference.intervals",
+    "LabelIntervals": "inference.summary",
     "LiquidHead": "models.heads.liquid_head",
     "LiquidHeadConfig": "models.heads.liquid_head",
     "LiquidVisionError": "errors",
@@ -53,7 +61,9 @@ _PUBLIC = {
     "check": "workflows.check",
     "embed": "workflows.embed",
     "evaluate": "workflows.evaluate",
+    "events": "triggers.engine",
     "infer": "workflows.infer_source",
+    "intervals": "inference.intervals",
     "liquid": "liquid",
     "open_video": "video.read.open",
     "predict": "inference.pipeline",
@@ -66,6 +76,9 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by a test
     from liquidvision import liquid as liquid
+    from liquidvision.annotation.interval import Interval as Interval
+    from liquidvision.annotation.interval_rule import IntervalRule as IntervalRule
+    from liquidvision.annotation.interval_rule import IntervalSettings as IntervalSettings
     from liquidvision.data.audit import AuditReport as AuditReport
     from liquidvision.data.embedding_file import ClipEmbeddings as ClipEmbeddings
     from liquidvision.errors import DependencyError as DependencyError
@@ -75,10 +88,15 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by
     from liquidvision.errors import SourceError as SourceError
     from liquidvision.errors import UsageError as UsageError
     from liquidvision.errors import WeightsError as WeightsError
+    from liquidvision.inference.interval_records import IntervalRecordSink as IntervalRecordSink
+    from liquidvision.inference.interval_records import IntervalSink as IntervalSink
+    from liquidvision.inference.intervals import IntervalTracker as IntervalTracker
+    from liquidvision.inference.intervals import intervals as intervals
     from liquidvision.inference.pipeline import predict as predict
     from liquidvision.inference.records import PredictionSink as PredictionSink
     from liquidvision.inference.records import RecordSink as RecordSink
     from liquidvision.inference.session import Session as Session
+    from liquidvision.inference.summary import LabelIntervals as LabelIntervals
     from liquidvision.inference.summary import Summary as Summary
     from liquidvision.models.backbone import Backbone as Backbone
     from liquidvision.models.heads.liquid_head import LiquidHead as LiquidHead
@@ -88,6 +106,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by
     from liquidvision.prediction import Prediction as Prediction
     from liquidvision.rendering.chart import ChartSink as ChartSink
     from liquidvision.rendering.overlay import Overlay as Overlay
+    from liquidvision.triggers.engine import events as events
+    from liquidvision.triggers.event import Event as Event
     from liquidvision.video.frame import Frame as Frame
     from liquidvision.video.frame import VideoInfo as VideoInfo
     from liquidvision.video.read.arrays import ArrayReader as ArrayReader

@@ -21,6 +21,7 @@ LAYERS = (
     ("metrics",),
     ("models",),
     ("inference",),
+    ("triggers",),
     ("rendering",),
     ("data",),
     ("training",),

@@ -84,9 +84,9 @@ class TableColumns:
 
     @property
     def unused(self) -> list[str]:
-        """The names of the columns that are not read."""
+        """The names of the columns that are not read, except for the score that `infer --save-intervals` writes."""
         used = set(self.places.values())
-        return [name for place, name in enumerate(self.names) if name and place not in used]
+        return [name for place, name in enumerate(self.names) if name and place not in used and name != "score"]
 
 
 def simplify_name(name: str) -> str:

@@ -16,6 +16,7 @@ class Interval:
         label: what is there.
         subject: who shows it; "" if that is not known.
         score: how certain the label is, 0 to 1; None if that is not known.
+        file: the recording: a path, or the name of a stream; "" where it is clear.
     """
 
     start: float
@@ -23,6 +24,12 @@ class Interval:
     label: str
     subject: str = ""
     score: float | None = None
+    file: str = ""
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)

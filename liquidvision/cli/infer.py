@@ -8,8 +8,8 @@ from liquidvision.cli.startup import prepare_torch
 from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.plans import plan_infer
 
-RECORDS, OVERLAY, LIVE, MEMORY = "Records", "Labels and drawing", "Cameras, streams, growing files", "Memory"
-FUTURE = "Looking ahead"
+RECORDS, INTERVALS, OVERLAY, MEMORY = "Records", "Intervals", "Labels and drawing", "Memory"
+LIVE, FUTURE = "Cameras, streams, growing files", "Looking ahead"
 
 
 def parse_reconnect(text: str) -> int | None:
@@ -63,6 +63,19 @@ OPTIONS = {
     "per_frame": Option("Also record the scores of each frame alone.", RECORDS),
     "time_constants": Option("Also record the time constants of the cell.", RECORDS),
     "hidden_state": Option("Also record the hidden state of the cell.", RECORDS),
+    "save_intervals": Option(
+        "Write every interval of a label the moment it is certain: .csv, which train reads, or .jsonl.", INTERVALS
+    ),
+    "enter": Option(
+        "Score at which an interval begins. Default: the model's, else 0.6.", INTERVALS, metavar="X,LABEL=X,..."
+    ),
+    "leave": Option("Score below which it ends. Default: the model's, else 0.4.", INTERVALS, metavar="X,LABEL=X,..."),
+    "min_duration": Option(
+        "Leave out shorter intervals. Default: the model's, else 0.5.", INTERVALS, metavar="S,LABEL=S,..."
+    ),
+    "merge_gap": Option(
+        "Bridge gaps up to this long. Default: the model's, else 0.3.", INTERVALS, metavar="S,LABEL=S,..."
+    ),
     "overlay": Option("Any of label,bars,timeline,tau,state; or none.", OVERLAY),
     "compare": Option("Draw each frame alone beside the memory.", OVERLAY),
     "top_k": Option("Labels to draw and record.", OVERLAY),

@@ -17,6 +17,8 @@ from liquidvision.video.read.reader import VideoReader
 from liquidvision.workflows.listener import SourceListener
 from liquidvision.workflows.plans import InferPlan
 
+MAX_LABELS = 6  # in a summary
+
 
 class InferOutput(SourceListener):
     """Prints progress on the error stream, if that is a terminal, and summaries on the output stream.
@@ -113,9 +115,10 @@ class InferOutput(SourceListener):
         ]
         if summary.frames:
             shares = sorted(summary.label_frames.items(), key=lambda item: -item[1])
-            seen = ", ".join(f"{label} {count / summary.frames:.0%}" for label, count in shares[:6])
-            lines.append(f"  labels: {seen}{', ...' if len(shares) > 6 else ''}")
+            seen = ", ".join(f"{label} {count / summary.frames:.0%}" for label, count in shares[:MAX_LABELS])
+            lines.append(f"  labels: {seen}{', ...' if len(shares) > MAX_LABELS else ''}")
             lines.append(f"  flips: {summary.flips} with memory, {summary.frame_flips} by each frame alone")
+            lines += describe_intervals(summary)
         counted = {
             "steps back in time": summary.backwards,
             "repeated frames": summary.repeated,
@@ -132,3 +135,14 @@ class InferOutput(SourceListener):
         lines += [f"  → {path}" for path in summary.outputs]
         for line in lines:
             self._out.print(line, markup=False)
+
+
+def describe_intervals(summary: Summary) -> list[str]:
+    """Return a line for each label that has intervals, those with most time first."""
+    ordered = sorted(summary.intervals.items(), key=lambda item: -item[1].seconds)
+    lines = [
+        f"  {label}: {own.count} interval{'' if own.count == 1 else 's'}, {own.seconds:.1f} s, "
+        f"mean {own.mean_seconds:.1f} s, first after {own.latency:.1f} s"
+        for label, own in ordered[:MAX_LABELS]
+    ]
+    return [*lines, f"  {len(ordered) - MAX_LABELS} more labels have intervals"] if ordered[MAX_LABELS:] else lines

@@ -166,4 +166,5 @@ def batched_model(model: Model) -> Iterator[Model]:
             name=model.name,
             first_dt=model.first_dt,
             backward_head=backward,  # type: ignore[arg-type]
+            interval_rule=model.interval_rule,
         )

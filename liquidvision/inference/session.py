@@ -1,8 +1,10 @@
 """The memory of one stream: its clock and its state."""
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +44,7 @@ class Session:
         model: the model.
         clock: turns frame times into steps; counts repeated frames, gaps and steps back of the source's clock.
         motion_crop: the motion crop of this stream; passes whole frames through if the model has none.
+        unfinished_intervals: the state of an `IntervalTracker`, saved and loaded with the memory; None: there is none.
 
     Raises:
         UsageError: `max_gap` is not positive, or the policy is unknown.
@@ -55,6 +58,7 @@ class Session:
     def reset(self) -> None:
         """Start from scratch, as for a new stream. The counts of the clock stay."""
         self._state = self.model.head.initial(1)
+        self.unfinished_intervals: Mapping[str, Any] | None = None
         self.clock.restart()
         # A new object, by which pipelines that read ahead notice the reset.
         self.motion_crop = MotionCrop(self.model.backbone)
@@ -173,12 +177,14 @@ class Session:
         self.clock.resume(*state["clock"].tolist())
 
     def save(self, path: str | Path) -> None:
-        """Write the memory to a safetensors file, together with the model's fingerprint.
+        """Write the memory to a safetensors file, together with the model's fingerprint and unfinished intervals.
 
         Raises:
             SinkError: the file cannot be written.
         """
         metadata = {"format": "liquidvision-state", "model": self.model.fingerprint()}
+        if self.unfinished_intervals is not None:
+            metadata["intervals"] = json.dumps(self.unfinished_intervals)
         write_tensors(Path(path), self.state_dict(), metadata)
 
     def load(self, path: str | Path) -> None:
@@ -193,6 +199,10 @@ class Session:
                 f"{path} was written with another model than {self.model.name}; use the same model, or start without it"
             )
         self.load_state_dict(tensors)
+        try:
+            self.unfinished_intervals = json.loads(metadata.get("intervals", "null"))
+        except ValueError as error:
+            raise ModelError(f"{path} has intervals that cannot be read: {error}; start without it") from error
 
 
 @torch.inference_mode()

@@ -1,10 +1,32 @@
-"""The summary of a run of inference: frames, flips, labels, and irregularities of the source."""
+"""The summary of a run of inference: frames, flips, labels, intervals, and irregularities of the source."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from liquidvision.annotation.interval import Interval
 from liquidvision.inference.runs import RunTracker
 from liquidvision.prediction import Prediction
+
+
+@dataclass(slots=True)
+class LabelIntervals:
+    """What a label's intervals add up to. In behavioural science: bouts, their time budget, and the latency.
+
+    Attributes:
+        count: number of intervals (bouts).
+        seconds: their total duration; divided by `Summary.media_seconds` it is the time budget.
+        latency: seconds from the first frame to the start of the first interval.
+    """
+
+    count: int = 0
+    seconds: float = 0.0
+    latency: float = math.inf
+
+    @property
+    def mean_seconds(self) -> float:
+        """The mean duration; 0 without intervals."""
+        return self.seconds / self.count if self.count else 0.0
 
 
 @dataclass(slots=True)
@@ -18,6 +40,7 @@ class Summary:
         flips: changes of the most probable label from one instant to the next, with memory.
         frame_flips: the same from each frame alone.
         label_frames: for each label, the number of frames on which it was the most probable.
+        intervals: for each label that has intervals, what they add up to.
         repeated: frames with the same time as the frame before; they do not step the memory.
         backwards: how often the source's clock stepped back.
         gaps: steps longer than the session's `max_gap`.
@@ -38,6 +61,7 @@ class Summary:
     flips: int = 0
     frame_flips: int = 0
     label_frames: dict[str, int] = field(default_factory=dict)
+    intervals: dict[str, LabelIntervals] = field(default_factory=dict)
     repeated: int = 0
     backwards: int = 0
     gaps: int = 0
@@ -60,3 +84,15 @@ class Summary:
         self.label_frames[prediction.label] = self.label_frames.get(prediction.label, 0) + 1
         self.flips += self._with_memory.see(prediction.time, prediction.label_index)
         self.frame_flips += self._frame_alone.see(prediction.time, prediction.frame_label_index)
+
+    def count_interval(self, interval: Interval, began: float) -> None:
+        """Add an interval to the counts.
+
+        Args:
+            interval: it does not change any more.
+            began: when the first frame came, on the same clock.
+        """
+        own = self.intervals.setdefault(interval.label, LabelIntervals())
+        own.count += 1
+        own.seconds += interval.duration
+        own.latency = min(own.latency, max(0.0, interval.start - began))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from liquidvision.annotation.interval_rule import IntervalRule
 from liquidvision.errors import ModelError, UsageError, first_line
 from liquidvision.models.backbone import MOTION_CROP_KEY, MOTION_CROP_VALUE, Backbone, Preprocessing
 from liquidvision.models.folder import (
@@ -54,6 +55,7 @@ class Model:
         backward_head: a second head that sees a recording from its end, for two passes and look-ahead, see `predict`.
             It has the same kind of embeddings and classes as `head`, and shares its statistics and its readout of
             single frames. None: there is none.
+        interval_rule: how its scores become intervals. None: the default settings, see `IntervalSettings`.
 
     Attributes:
         folder: the folder that it was loaded from, or None.
@@ -72,6 +74,7 @@ class Model:
         first_dt: float = 1.0,
         task: Task = MULTICLASS,
         backward_head: Head | None = None,
+        interval_rule: IntervalRule | None = None,
     ) -> None:
         if head.input_size != backbone.dim:
             raise UsageError(f"the head takes embeddings of {head.input_size}; the backbone gives {backbone.dim}")
@@ -86,6 +89,7 @@ class Model:
             backward_head.eval()
         self.backbone, self.head, self.backward_head = backbone, head.eval(), backward_head
         self.labels, self.name, self.first_dt, self.task = tuple(labels), name, first_dt, task
+        self.interval_rule = interval_rule
         self.folder: Path | None = None
 
     @property
@@ -156,6 +160,7 @@ class Model:
             "head": self.head.config.to_json(),
             # Written only if there is one, so that fingerprints of other models stay the same.
             **({} if self.backward_head is None else {BACKWARD_KEY: self.backward_head.config.to_json()}),
+            **({} if self.interval_rule is None else {"intervals": self.interval_rule.to_json()}),
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -170,7 +175,8 @@ class Model:
 
     def fingerprint(self) -> str:
         """Return a hash of configuration and weights, by which a saved session recognises its model."""
-        digest = hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode())
+        config = {key: value for key, value in self.config().items() if key != "intervals"}  # no part of its memory
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for key, value in sorted(self.tensors().items()):
             digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:32]
@@ -221,8 +227,17 @@ class Model:
                 classes=head.config.classes if head.reads_logits else IMAGENET_CLASSES,
             )
             labels, first_dt = [str(label) for label in config["labels"]], float(config["first_dt"])
+            rule = IntervalRule.from_json(config["intervals"]) if "intervals" in config else None
             backward = head_from_config(config[BACKWARD_KEY]) if BACKWARD_KEY in config else None
-            model = cls(backbone, head, labels, name=str(config["name"]), first_dt=first_dt, backward_head=backward)
+            model = cls(
+                backbone,
+                head,
+                labels,
+                name=str(config["name"]),
+                first_dt=first_dt,
+                backward_head=backward,
+                interval_rule=rule,
+            )
         except KeyError as error:
             raise ModelError(f"{path} lacks {error}; the folder is damaged or was made by another program") from error
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -56,13 +56,14 @@ def run_explain(job: ExplainJob, listener: SourceListener | None = None, *, path
         try:
             for frame, prediction in interrupt.interruptible(loop):
                 chart.write(frame, prediction)
-                counter.add(prediction)
+                counter.add(prediction, frame)
                 on_frame(prediction)
                 if counter.summary.frames == job.max_frames:
                     break
         except KeyboardInterrupt:
             counter.summary.interrupted = True
         counter.require_frames()
+        counter.close_intervals()
     counter.summary.interrupted |= interrupt.requested
     summary = counter.finish([path])
     listener.finished(reader.info.name, summary)

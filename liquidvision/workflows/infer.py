@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from liquidvision.annotation.interval_rule import SETTING_NAMES, IntervalRule
 from liquidvision.errors import DependencyError, SinkError, SourceError, UsageError, WeightsError
 from liquidvision.inference.batching import batched_model
+from liquidvision.inference.interval_records import IntervalRecordSink, IntervalSink
+from liquidvision.inference.intervals import IntervalTracker
 from liquidvision.inference.look_ahead import MAX_LOOK_AHEAD
 from liquidvision.inference.pipeline import LookPlan
 from liquidvision.inference.records import RecordSink, StdoutRecordSink
@@ -29,6 +32,7 @@ from liquidvision.workflows.monitoring import SourceMonitor, serve_monitoring
 from liquidvision.workflows.output_names import remember_output
 from liquidvision.workflows.plans import InferPlan, SourceOutputs, plan_infer
 from liquidvision.workflows.source_pool import SourcePool
+from liquidvision.workflows.source_summary import describe_recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ def run_infer(job: InferJob, listener: SourceListener | None = None, *, plan: In
     check_infer(job, plan)
     model = Model.from_pretrained(job.model, device=job.device, half=job.half)
     _look_plan(job).checked(model)
+    rule = interval_rule(job, model)
     listener.begin(plan)
     with ExitStack() as stack:
         monitor = None
@@ -75,7 +80,7 @@ def run_infer(job: InferJob, listener: SourceListener | None = None, *, plan: In
             monitor = stack.enter_context(serve_monitoring(job.metrics_port, 2 * job.timeout))
         if plan.at_once > 1:
             model = stack.enter_context(batched_model(model))
-        return _InferRun(job, plan, model, listener, monitor).run()
+        return _InferRun(job, plan, model, rule, listener, monitor).run()
 
 
 def check_infer(job: InferJob, plan: InferPlan) -> None:
@@ -103,6 +108,18 @@ def check_infer(job: InferJob, plan: InferPlan) -> None:
             read_session_state(job.state_out)
 
 
+def interval_rule(job: InferJob, model: Model) -> IntervalRule:
+    """Return a model's rule for intervals, changed by the options of a job.
+
+    Raises:
+        UsageError: an option has an impossible value, or names a label that the model does not have.
+    """
+    options = {name: getattr(job, name) for name in SETTING_NAMES}
+    rule = (model.interval_rule or IntervalRule()).change(**options)
+    IntervalTracker(model.labels, rule)
+    return rule
+
+
 class _InferRun:
     """Runs the sources of one job."""
 
@@ -111,10 +128,11 @@ class _InferRun:
         job: InferJob,
         plan: InferPlan,
         model: Model,
+        rule: IntervalRule,
         listener: SourceListener,
         monitor: SourceMonitor | None,
     ) -> None:
-        self._job, self._plan, self._model = job, plan, model
+        self._job, self._plan, self._model, self._rule = job, plan, model, rule
         self._listener, self._monitor = listener, monitor
         self._names_lock = threading.Lock()
         self._pool, self._result = SourcePool(plan.at_once), InferResult(done_before=plan.done_before)
@@ -155,6 +173,7 @@ class _InferRun:
             reader = stack.enter_context(_open_source(job, outputs.source))
             stack.enter_context(self._pool.closing_live(reader))
             records = [_record_sink(job, path, stack) for path in (outputs.json, outputs.csv) if path is not None]
+            intervals = [_interval_sink(outputs.intervals, reader, stack)] if outputs.intervals is not None else []
             watched = None if self._monitor is None else stack.enter_context(self._monitor.watch(reader, session))
             on_first_look = None
             if _look_plan(job).whole:
@@ -166,6 +185,8 @@ class _InferRun:
                     self._model,
                     video=outputs.video,
                     records=records,
+                    intervals=intervals,
+                    interval_rule=self._rule,
                     frames=FrameFolder(outputs.frames, job.frames_format) if outputs.frames else None,
                     overlay=_overlay(job),
                     codec=job.codec,
@@ -178,6 +199,7 @@ class _InferRun:
                     look_ahead=job.look_ahead,
                     shortest_run=job.shortest_run,
                     max_frames=job.max_frames,
+                    continues=job.state_out is not None,
                     complete_only=job.resume or self._plan.count > 1,
                     on_frame=self._pool.stoppable(on_frame if watched is None else _both(on_frame, watched.record)),
                     on_first_look=on_first_look,
@@ -191,9 +213,9 @@ class _InferRun:
 
     def _remember(self, outputs: SourceOutputs) -> None:
         """Note in folders of outputs which source the complete files belong to, for a later run with `resume`."""
-        given = (self._job.out, self._job.save_json, self._job.save_csv)
+        given = (self._job.out, self._job.save_json, self._job.save_csv, self._job.save_intervals)
         with self._names_lock:
-            for path in (outputs.video, outputs.json, outputs.csv):
+            for path in outputs.files:
                 if path is not None and path not in given and path != STDOUT:
                     remember_output(path, outputs.source)
 
@@ -256,6 +278,13 @@ def _record_sink(job: InferJob, path: Path, stack: ExitStack) -> RecordSink:
     if path == STDOUT:
         return StdoutRecordSink(as_csv=job.save_csv == STDOUT, **contents)
     sink = RecordSink(path, **contents)
+    stack.callback(sink.remove_empty_part)
+    return sink
+
+
+def _interval_sink(path: Path, reader: VideoReader, stack: ExitStack) -> IntervalSink:
+    """Return a sink for intervals; the stack removes its file where nothing was written to it."""
+    sink = IntervalRecordSink(path, describe_recording(reader))
     stack.callback(sink.remove_empty_part)
     return sink
 

@@ -7,10 +7,13 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from liquidvision.annotation.interval import Interval
+from liquidvision.annotation.interval_rule import IntervalRule
 from liquidvision.concurrency.cores import available_cores, batch_scheduling
 from liquidvision.concurrency.interrupt import DeferredInterrupt
 from liquidvision.concurrency.write_behind import WriteBehind, queue_limits
 from liquidvision.errors import SourceError, UsageError
+from liquidvision.inference.interval_records import IntervalSink
 from liquidvision.inference.look_ahead import LookAhead
 from liquidvision.inference.pipeline import (
     FILE_BATCH,
@@ -49,6 +52,8 @@ def infer(
     *,
     video: str | Path | None = None,
     records: Sequence[PredictionSink] = (),
+    intervals: Sequence[IntervalSink] = (),
+    interval_rule: IntervalRule | None = None,
     frames: FrameFolder | None = None,
     overlay: Overlay | None = None,
     codec: str = "h264",
@@ -61,6 +66,7 @@ def infer(
     look_ahead: float | None = None,
     shortest_run: float | None = None,
     max_frames: int | None = None,
+    continues: bool = False,
     complete_only: bool = False,
     on_frame: Callable[[Prediction], None] | None = None,
     on_first_look: Callable[[Prediction], None] | None = None,
@@ -79,6 +85,8 @@ def infer(
         model: see `Model.from_pretrained`.
         video: the annotated video; its suffix selects the container; "-" streams Matroska to standard output.
         records: record files, such as `RecordSink`; they are closed here.
+        intervals: the same for intervals, such as `IntervalRecordSink`.
+        interval_rule: how scores become intervals. None: the model's rule, see `Model`.
         frames: where to write the annotated frames as pictures.
         overlay: what to draw on video and pictures; None takes the default.
         codec: h264, h265, vp9, av1, prores or mjpeg (writer "av"); h264-hardware, h265-hardware or av1-hardware
@@ -92,6 +100,7 @@ def infer(
         look_ahead: see `predict`.
         shortest_run: see `predict`.
         max_frames: stop after this many frames.
+        continues: leave intervals that are unfinished at the end in the session, for `Session.save` and the next run.
         complete_only: after Ctrl-C, leave files (which are playable) under their temporary names.
         on_frame: called with each prediction.
         on_first_look: called with each causal prediction while the whole source is read first.
@@ -101,19 +110,18 @@ def infer(
         SourceError: the source cannot be opened, breaks off, or has no frame.
         SinkError: an output cannot be written.
     """
-    for name, value in (("max_frames", max_frames), ("batch", batch)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} is {value}; expected 1 or more")
+    _require_positive(max_frames=max_frames, batch=batch)
     started, plan = time.perf_counter(), LookPlan(two_pass, look_ahead, shortest_run).checked(model)
+    tables: Sequence[PredictionSink | IntervalSink] = (*intervals, *records)
     session, path = session or Session(model), None if video is None else Path(video)
-    outputs = [each for each in (path, *(record.path for record in records)) if each is not None]
+    outputs = [each for each in (path, *(table.path for table in tables)) if each is not None]
     with suppress(UnfinishedError), ExitStack() as stack:
         interrupt = stack.enter_context(DeferredInterrupt())
-        for record in records:
-            stack.enter_context(record)
+        for table in tables:
+            stack.enter_context(table)
         reader = stack.enter_context(as_reader(source))
         _refuse_source(outputs, reader)
-        summary = (counter := SummaryBuilder(reader, session, started)).summary
+        summary = (counter := SummaryBuilder(reader, session, started, interval_rule)).summary
         sink = None
         if path is not None:
             sink = stack.enter_context(open_video_sink(path, reader, codec, writer, stack, sound=sound))
@@ -121,7 +129,7 @@ def infer(
             stack.enter_context(batch_scheduling())
         pictures = AnnotatedWriter(reader, overlay or Overlay(), sink, frames, stack)
 
-        loop = _Loop(reader, session, plan, counter, max_frames, records, pictures, on_frame, interrupt)
+        loop = _Loop(reader, session, plan, counter, max_frames, records, intervals, pictures, on_frame, interrupt)
         files = [each for each in outputs if each != STDOUT]
         try:
             with closing(embed_chunks(reader, session, batch, adaptive, max_live_batch=_max_burst(reader))) as chunks:
@@ -131,7 +139,11 @@ def infer(
                     loop.run(chunks)
         except KeyboardInterrupt:
             summary.interrupted = True
+        except SourceError:
+            write_intervals(counter.close_intervals(), intervals)
+            raise
         counter.require_frames()
+        write_intervals(counter.close_intervals(continues=continues), intervals)
         pictures.flush()
         if sink is not None:
             sink.finish_side_tracks(whole=not summary.interrupted and summary.frames != max_frames)
@@ -148,6 +160,19 @@ def _refuse_source(outputs: Sequence[Path], reader: VideoReader) -> None:
     for output in outputs:
         if is_same_file(output, reader.path):
             raise UsageError(f"{output} is the source, or a link to it; choose another output")
+
+
+def _require_positive(**values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise UsageError(f"{name} is {value}; expected 1 or more")
+
+
+def write_intervals(done: Iterable[Interval], files: Sequence[IntervalSink]) -> None:
+    """Write intervals to all files."""
+    for interval in done:
+        for file in files:
+            file.write(interval)
 
 
 class UnfinishedError(SourceError):
@@ -218,6 +243,7 @@ class _Loop:
         counter: counts frames, and notes an interrupt of the first pass.
         max_frames: stop after this many frames.
         records: what predictions are written to.
+        intervals: what intervals are written to.
         pictures: what frames are drawn and written to.
         on_frame: called with each prediction.
         interrupt: delays Ctrl-C.
@@ -229,6 +255,7 @@ class _Loop:
     counter: SummaryBuilder
     max_frames: int | None
     records: Sequence[PredictionSink]
+    intervals: Sequence[IntervalSink]
     pictures: AnnotatedWriter
     on_frame: Callable[[Prediction], None] | None
     interrupt: DeferredInterrupt
@@ -257,7 +284,7 @@ class _Loop:
             record.write(prediction)
         if frame is not None:
             self.pictures.write(frame, prediction)
-        self.counter.add(prediction)
+        write_intervals(self.counter.add(prediction, frame), self.intervals)
         if self.on_frame is not None:
             self.on_frame(prediction)
 

@@ -16,6 +16,9 @@ class InferJob:
         out: the annotated video, or the folder for several; "-" streams one to standard output. None: runs/infer.
         no_save: write no video.
         save_json, save_csv: where to record every frame; a folder for several sources.
+        save_intervals: where to write the intervals, as CSV or JSON Lines; a folder for several sources.
+        enter, leave, min_duration, merge_gap: change the model's rule for intervals, see `IntervalSettings`: a number
+            for all labels, or a text such as ".7,fight=.8". None: as the model says.
         save_frames: the folder for the annotated frames as pictures.
         frames_format: png or jpg.
         per_frame, time_constants, hidden_state: what to record as well, see `RecordSink`.
@@ -47,6 +50,11 @@ class InferJob:
     no_save: bool = False
     save_json: Path | None = None
     save_csv: Path | None = None
+    save_intervals: Path | None = None
+    enter: str | None = None
+    leave: str | None = None
+    min_duration: str | None = None
+    merge_gap: str | None = None
     save_frames: Path | None = None
     frames_format: str = "png"
     per_frame: bool = False

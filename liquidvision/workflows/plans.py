@@ -11,6 +11,7 @@ from liquidvision.workflows import io_paths
 from liquidvision.workflows.jobs import ExplainJob, InferJob
 
 STDOUT = "-"  # as `InferJob.out`
+INTERVAL_SUFFIXES = (".csv", ".jsonl")  # of `InferJob.save_intervals`; the first is that of files in a folder
 CHART_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -22,6 +23,7 @@ class SourceOutputs:
         source: a path, a URL, or a camera index.
         video: the annotated video.
         json, csv: the records.
+        intervals: the intervals.
         frames: the folder of the annotated frames.
     """
 
@@ -29,7 +31,13 @@ class SourceOutputs:
     video: Path | None
     json: Path | None
     csv: Path | None
+    intervals: Path | None
     frames: Path | None
+
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """The files, without the folder of frames."""
+        return self.video, self.json, self.csv, self.intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ def plan_infer(job: InferJob) -> InferPlan:
         check_rate(names, job.rate, " ".join(job.sources))
     if len(names) > 1 and (job.state_in or job.state_out):
         raise UsageError(f"--state-in and --state-out belong to one stream; there are {len(names)} sources")
+    if str(job.save_intervals) == STDOUT:
+        raise UsageError("--save-intervals - is not possible; expected a .csv or .jsonl file, or a folder")
     if _streams_to_stdout(job) > 1:
         raise UsageError("- is given for several outputs; only one can go to standard output")
     exist_ok = job.exist_ok or job.resume
@@ -77,13 +87,14 @@ def plan_infer(job: InferJob) -> InferPlan:
             _video_paths(job, names, exist_ok=exist_ok),
             io_paths.record_paths(names, job.save_json, (".jsonl", ".json"), exist_ok=exist_ok, resume=job.resume),
             io_paths.record_paths(names, job.save_csv, (".csv",), exist_ok=exist_ok, resume=job.resume),
+            io_paths.record_paths(names, job.save_intervals, INTERVAL_SUFFIXES, exist_ok=exist_ok, resume=job.resume),
             io_paths.frame_folders(names, job.save_frames, exist_ok=exist_ok),
             strict=True,
         )
     )
     sources = [SourceOutputs(*each) for each in outputs]
     if job.resume:
-        sources = [each for each in sources if not io_paths.outputs_complete((each.video, each.json, each.csv))]
+        sources = [each for each in sources if not io_paths.outputs_complete(each.files)]
     if job.state_out is not None:
         io_paths.refuse_sources(job.state_out, io_paths.source_files(names))
     live = any(io_paths.may_be_live(name) for name in names)

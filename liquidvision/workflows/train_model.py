@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from liquidvision.annotation.interval_rule import IntervalRule
 from liquidvision.data.dataset import Dataset, labels_in
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.splits import Split, has_given_split, split_as_given
@@ -32,6 +33,7 @@ from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
 from liquidvision.models.model import Model
 from liquidvision.training import probe
 from liquidvision.training.calibration import divide_logits, fit_temperature
+from liquidvision.training.interval_tuning import tune_intervals
 from liquidvision.training.optimise import EpochLoop, fit_statistics
 from liquidvision.training.recipe import Plan
 from liquidvision.training.sequences import SequenceDataset
@@ -285,7 +287,9 @@ def calibrate_and_evaluate(run: TrainingRun, model: Model) -> tuple[dict[str, fl
     dataset, store, parts = run.dataset, run.store, run.split.parts
     if run.plan.folds:
         results, backward, figures = cross_validate_model(run, model)
-        return calibrate_heads(model, results, backward), figures
+        temperature = calibrate_heads(model, results, backward)
+        model.interval_rule = choose_interval_rule(dataset, results, temperature)
+        return temperature, figures
     validation = dataset.select(parts["validation"])
     results = [run_clip(model, validation, clip, store.get(clip.path)) for clip in validation.clips]
     backward = []
@@ -293,6 +297,7 @@ def calibrate_and_evaluate(run: TrainingRun, model: Model) -> tuple[dict[str, fl
         sequences = run.sequences(parts["validation"])
         backward = backward_scores(model.backward_head, sequences, model.first_dt)  # type: ignore[arg-type]
     temperature = calibrate_heads(model, results, backward)
+    model.interval_rule = choose_interval_rule(dataset, results, temperature)
     test = dataset.select(parts["test"])
     done, total = 0, len(test.clips) * count_passes(model, degrade=False)
 
@@ -330,6 +335,16 @@ def divide_model_logits(model: Model, temperature: Mapping[str, float]) -> None:
     for head, own in heads:
         if isinstance(head, LiquidHead):
             divide_logits(head, own, temperature["frame"])
+
+
+def choose_interval_rule(
+    dataset: Dataset, results: Sequence[ClipResult], temperature: Mapping[str, float]
+) -> IntervalRule | None:
+    """Return the rule for intervals that fits clips the model was not trained on; None: the data has no intervals."""
+    if dataset.background is None:
+        return None
+    clips = [result.memory for result in results]
+    return tune_intervals(clips, temperature["memory"], dataset.labels, dataset.background)
 
 
 def cross_validate_model(run: TrainingRun, model: Model) -> tuple[list[ClipResult], list[ClipScores], dict[str, Any]]:

@@ -194,12 +194,13 @@ class Viewer:
                     self._last_frame_at = time.monotonic()
                     self._recent.append((self._last_frame_at, self._last_frame_at - prefetcher.arrival_time))
                     self._draw()
-                    counter.add(prediction)
+                    counter.add(prediction, frame)
             except KeyboardInterrupt:
                 counter.summary.interrupted = True
             finally:
                 loop.close()
                 self._source.close()  # the thread may be waiting for a frame that nobody needs any more
+        counter.close_intervals()
         return counter.finish(list(self._recorder.paths))
 
     def _frames(self, prefetcher: Prefetcher[Frame]) -> Iterator[Frame]:

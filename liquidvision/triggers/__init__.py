@@ -1,0 +1,1 @@
+"""Rules over predictions, the events that they fire, and what is done with events."""
