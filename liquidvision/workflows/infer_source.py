@@ -131,19 +131,8 @@ def infer(
 
         loop = _Loop(reader, session, plan, counter, max_frames, records, intervals, pictures, on_frame, interrupt)
         files = [each for each in outputs if each != STDOUT]
-        try:
-            with closing(embed_chunks(reader, session, batch, adaptive, max_live_batch=_max_burst(reader))) as chunks:
-                if plan.whole:
-                    loop.run_twice(chunks, files, on_first_look, complete_only=complete_only)
-                else:
-                    loop.run(chunks)
-        except KeyboardInterrupt:
-            summary.interrupted = True
-        except SourceError:
-            write_intervals(counter.close_intervals(), intervals)
-            raise
-        counter.require_frames()
-        write_intervals(counter.close_intervals(continues=continues), intervals)
+        with closing(embed_chunks(reader, session, batch, adaptive, max_live_batch=_max_burst(reader))) as chunks:
+            loop.run_all(chunks, files, on_first_look, complete_only=complete_only, continues=continues)
         pictures.flush()
         if sink is not None:
             sink.finish_side_tracks(whole=not summary.interrupted and summary.frames != max_frames)
@@ -259,6 +248,37 @@ class _Loop:
     pictures: AnnotatedWriter
     on_frame: Callable[[Prediction], None] | None
     interrupt: DeferredInterrupt
+
+    def run_all(
+        self,
+        chunks: Iterator[Chunk],
+        outputs: Sequence[Path],
+        on_first_look: Callable[[Prediction], None] | None,
+        *,
+        complete_only: bool,
+        continues: bool,
+    ) -> None:
+        """Predict and write all frames and intervals, until the source ends, breaks off, or Ctrl-C.
+
+        Args:
+            chunks: the frames.
+            outputs: see `run_twice`.
+            on_first_look: see `run_twice`.
+            complete_only: see `run_twice`.
+            continues: leave unfinished intervals in the session.
+        """
+        try:
+            if self.plan.whole:
+                self.run_twice(chunks, outputs, on_first_look, complete_only=complete_only)
+            else:
+                self.run(chunks)
+        except KeyboardInterrupt:
+            self.counter.summary.interrupted = True
+        except SourceError:
+            write_intervals(self.counter.close_intervals(), self.intervals)
+            raise
+        self.counter.require_frames()
+        write_intervals(self.counter.close_intervals(continues=continues), self.intervals)
 
     def run(self, chunks: Iterator[Chunk]) -> None:
         """Predict and write the frames of chunks as they come."""
