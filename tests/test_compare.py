@@ -1,7 +1,6 @@
 """Cross-validation and comparison: which models judge which clips, and what the table contains."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,13 +11,21 @@ from made_sequences import rising_and_falling
 
 from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.errors import UsageError
-from liquidvision.evaluation import compare as comparing
 from liquidvision.evaluation import crossval
 from liquidvision.evaluation.baselines import BASELINES
 from liquidvision.evaluation.compare import compare_heads, match_parameters, name_rows
 from liquidvision.evaluation.crossval import Experiment, cross_validate
+from liquidvision.evaluation.forgetting import SECONDS, STRIDES, forgetting_curves
+from liquidvision.evaluation.stress import (
+    STRESS_TITLES,
+    after_other_clips,
+    stress_tests,
+    with_dropped_frames,
+    with_every_nth_frame,
+    with_irregular_frames,
+)
 from liquidvision.liquid.traces import Layout
-from liquidvision.models.heads.liquid_head import LiquidHeadConfig, make_cell
+from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig, make_cell
 from liquidvision.training.recipe import Recipe
 from liquidvision.training.sequences import ClipSequence, SequenceDataset
 
@@ -75,6 +82,73 @@ def test_memory_wins_where_only_order_distinguishes(table):
             assert row["minus_reference"]["mean"] == pytest.approx(row["mean"] - right["gated"])
 
 
+def test_every_stress_test_has_an_interval(table):
+    """Each row has its mean with an interval and, paired by clip, its difference from the reference in every test."""
+    assert list(table["stress_tests"]) == list(STRESS_TITLES)
+    reference = table["rows"][0]["stressed"]
+    for row in table["rows"]:
+        for test in STRESS_TITLES:
+            found = row["stressed"][test]
+            assert found["low"] <= found["mean"] <= found["high"] and found["mean"] == row[f"mean_{test}"]
+            if row["name"] == "gated":
+                assert found["minus_reference"] is None
+            else:
+                difference = found["minus_reference"]
+                assert difference["low"] <= difference["mean"] <= difference["high"]
+                assert difference["mean"] == pytest.approx(found["mean"] - reference[test]["mean"])
+
+
+def test_the_table_shows_how_fast_heads_forget(table):
+    """Each cell with a state has the share of a disturbance that is left, by rate and by seconds."""
+    curves = table["forgetting"]
+    assert set(curves["left"]) == {"gated", "ltc", "cfc", "gru", "lstm"}
+    for rows in curves["left"].values():
+        assert len(rows) == len(STRIDES) and all(len(row) == len(SECONDS) for row in rows)
+
+
+def test_a_leaky_state_forgets_by_its_time_constant_at_every_rate():
+    """What is left of a disturbance of a cell with one fixed time constant is exp(-t/τ), whatever the frame rate."""
+    torch.manual_seed(0)
+    head = LiquidHead(replace(CONFIG, cell="selective")).eval()
+    with torch.no_grad():
+        head.cell.inputs.weight[:8] = 0.0  # gates half open for all inputs: 1/τ + f = 0.5 + 0.5 per second
+        head.cell.inputs.bias[:8] = 0.0
+        head.cell.log_tau.fill_(np.log(2.0))
+        head.cell.log_gain.fill_(0.0)
+    for row in forgetting_curves({"one": head}, rising_and_falling(8, steps=(240,)), 1.0)["one"]:
+        assert row == pytest.approx(np.exp(-np.array(SECONDS)), rel=1e-3)
+
+
+def test_lower_rates_keep_the_frames_times():
+    """Every nth frame is kept with its time, from the first on; irregular strides are of 1 to 8 frames."""
+    made = rising_and_falling(6)
+    for whole, part in zip(made, with_every_nth_frame(made, 3), strict=True):
+        assert torch.equal(part.times, whole.times[::3]) and torch.equal(part.embeddings, whole.embeddings[::3])
+    torch.manual_seed(0)
+    for whole, part in zip(made, with_irregular_frames(made), strict=True):
+        places = torch.searchsorted(whole.times, part.times)
+        assert torch.equal(whole.times[places], part.times) and 1 <= len(part) < len(whole)
+        assert not len(places[1:]) or 1 <= places.diff().min() <= places.diff().max() <= 8
+
+
+def test_heads_can_learn_at_a_lower_rate(monkeypatch):
+    """With `learn_every`, training sees every nth frame, and the clips that are judged are whole."""
+    seen = []
+
+    class Watched(crossval.EpochLoop):
+        def __init__(self, heads, sequences, *given, **options):
+            seen.append([len(sequence) for sequence in sequences])
+            super().__init__(heads, sequences, *given, **options)
+
+    monkeypatch.setattr(crossval, "EpochLoop", Watched)
+    made = Made(rising_and_falling(12))
+    experiment = Experiment({"none": replace(CONFIG, cell="none")}, replace(RECIPE, epochs=1), 1.0, 1, learn_every=4)
+    results = cross_validate(made, experiment, 2)
+    lengths = {len(clip.times) for clip in results.scores["none"][0]}
+    assert max(max(own) for own in seen) <= (max(lengths) + 3) // 4
+    assert lengths == {len(sequence) for sequence in made}
+
+
 def test_no_stress_tests_with_a_motion_crop():
     """With a motion crop, clips are not judged with dropped frames or after another clip."""
     one_epoch = replace(RECIPE, epochs=1)
@@ -83,7 +157,9 @@ def test_no_stress_tests_with_a_motion_crop():
     assert not any("mean_dropped" in row or "mean_after" in row for row in table["rows"])
 
 
-@pytest.mark.parametrize("cell", ["ltc", "conductance", "cfc", "gru", "lstm", "none"])
+@pytest.mark.parametrize(
+    "cell", ["ltc", "conductance", "cfc", "selective", "resonant", "lru", "gru", "gru-d", "gru-power", "lstm", "none"]
+)
 @pytest.mark.parametrize("units", [8, 64])
 def test_cells_have_matching_parameter_counts(cell, units):
     """A compared cell has the parameter count of the reference, as closely as whole units allow."""
@@ -103,14 +179,14 @@ def test_cells_have_matching_parameter_counts(cell, units):
 def test_each_seed_has_its_own_folds_and_weights():
     """Every clip is judged once per seed, by different heads; the same seed reproduces the scores."""
     sequences = Made(rising_and_falling(24))
-    stress_tests = {"dropped": partial(comparing.with_dropped_frames, False), "after": comparing.after_other_clips}
-    experiment = Experiment({"gated": CONFIG}, replace(RECIPE, epochs=2), 1.0, 2, stress_tests=stress_tests)
+    tests = {name: test for name, test in stress_tests().items() if name in ("dropped", "after")}
+    experiment = Experiment({"gated": CONFIG}, replace(RECIPE, epochs=2), 1.0, 2, stress_tests=tests, forgetting=True)
     done: list[int] = []
     first, again = (cross_validate(sequences, experiment, 3, seed=5, on_fold=done.append) for _ in range(2))
     assert done == [1, 2, 3, 4, 5, 6] * 2
     for mine, other in (
         (first.scores, again.scores),
-        *((first.stressed[kind], again.stressed[kind]) for kind in stress_tests),
+        *((first.stressed[kind], again.stressed[kind]) for kind in tests),
     ):
         seeds, others = mine["gated"], other["gated"]
         assert len(seeds) == 2 and all(len(clips) == 24 for clips in seeds)
@@ -130,7 +206,7 @@ def test_dropping_can_keep_the_first_frame():
     torch.manual_seed(0)
     first_kept = {}
     for keep_first in (False, True):
-        fewer = comparing.with_dropped_frames(keep_first, sequences)
+        fewer = with_dropped_frames(sequences, 0.75, keep_first=keep_first)
         assert sum(map(len, fewer)) < 0.5 * sum(map(len, sequences))
         first_kept[keep_first] = sum(a.times[0] == b.times[0] for a, b in zip(sequences, fewer, strict=True))
     assert first_kept[True] == 24 > 2 * first_kept[False]
@@ -140,7 +216,7 @@ def test_clips_follow_another_and_are_judged_alone():
     """Every clip follows the whole of another one, whose frames are not judged."""
     sequences = list(rising_and_falling(24))
     torch.manual_seed(0)
-    joined = comparing.after_other_clips(sequences)
+    joined = after_other_clips(sequences)
     befores = set()
     for sequence, longer in zip(sequences, joined, strict=True):
         n = len(longer) - len(sequence)

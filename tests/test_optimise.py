@@ -8,7 +8,7 @@ import torch
 from made_sequences import SequenceList, rising_and_falling, tiny_head
 
 from liquidvision.errors import UsageError
-from liquidvision.evaluation.compare import after_other_clips
+from liquidvision.evaluation.stress import after_other_clips
 from liquidvision.training.optimise import (
     EpochLoop,
     class_weights,

@@ -322,10 +322,10 @@ def test_a_layout_tells_its_size():
     assert Traces(5, TAUS).output_size == 15
 
 
-@pytest.mark.parametrize("taus", [(), (0.0,), (-1.0, 1.0), (math.inf,), (1.0, math.nan)])
+@pytest.mark.parametrize("taus", [(0.0,), (-1.0, 1.0), (math.inf,), (1.0, math.nan)])
 def test_impossible_time_constants_are_refused(taus):
-    """No time constant, or one that is not a positive number, is refused with its value."""
-    with pytest.raises(UsageError, match=r"taus is \[.*\]; expected one or more positive time constants"):
+    """A time constant that is not a positive number is refused with its value."""
+    with pytest.raises(UsageError, match=r"taus is \[.*\]; expected positive time constants"):
         Traces(3, taus)
 
 
@@ -339,3 +339,11 @@ def test_the_kernel_is_used(kind, monkeypatch):
             expected = cell(x, dt)[0]
         monkeypatch.setattr(Traces, "advance", None)
         near(cell(x, dt)[0], expected, EXACT[torch.float32])
+
+
+@pytest.mark.parametrize("steps", [1, 40])
+def test_no_time_constants_are_no_traces(steps):
+    """A bank without time constants has outputs of width 0, in kernels and in plain torch."""
+    for cell in (Traces(3, ()), Magnitudes([Layout(3, 1)], ()), Traces(3, (), straight=True)):
+        outputs, state = cell(torch.randn(2, steps, 3), 0.1)
+        assert outputs.shape == (2, steps, 0) and state.shape == (2, cell.state_size)

@@ -2,22 +2,22 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from liquidvision.evaluation.baselines import BASELINES
-from liquidvision.evaluation.crossval import RESET_SUFFIX, Experiment, Results, StressTest, cross_validate
+from liquidvision.evaluation.crossval import RESET_SUFFIX, Experiment, Results, cross_validate
+from liquidvision.evaluation.forgetting import SECONDS, STRIDES, average_curves
+from liquidvision.evaluation.results import SeedScores
+from liquidvision.evaluation.stress import STRESS_TITLES, StressTest, stress_tests
 from liquidvision.metrics.bootstrap import bootstrap_interval, paired_bootstrap
 from liquidvision.metrics.classification import ClipScores, classification_metrics, frame_accuracy
 from liquidvision.models.heads.liquid_head import LiquidHeadConfig, make_cell
-from liquidvision.training.optimise import drop_frames, join_after
 from liquidvision.training.recipe import Recipe
-from liquidvision.training.sequences import ClipSequence, SequenceDataset
+from liquidvision.training.sequences import SequenceDataset
 
 # What the tables call a cell; one that is missing here is called by its own name.
 CELL_NAMES = {
@@ -38,7 +38,7 @@ CELL_NAMES = {
     "none": "traces only, no cell",
 }
 COMPARED_CELLS = ("gated", "ltc", "cfc", "gru", "lstm", "none")  # the rows of every comparison
-DROPPED_SHARE = 0.75  # share of frames left out in the stress test "dropped"
+DROPPED_SHARE = 0.75  # of the stress test "dropped"
 MAX_UNITS_FACTOR = 16  # a compared cell has at most this many times the units of the reference
 
 
@@ -51,6 +51,7 @@ def compare_heads(
     k: int,
     seeds: int,
     keep_first: bool = False,
+    learn_every: int = 1,
     on_fold: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Cross-validate a head against other cells and the baselines; return the "compare" part of an evaluation.
@@ -64,6 +65,7 @@ def compare_heads(
         k: number of folds.
         seeds: number of repetitions, each with its own folds, weights and random draws.
         keep_first: whether the first frame of a clip is kept where frames are dropped.
+        learn_every: heads learn from every nth frame only; they are judged at all rates.
         on_fold: called with the number of folds done, of `k` × `seeds`.
 
     Raises:
@@ -71,40 +73,36 @@ def compare_heads(
     """
     cells = [config.cell, *(cell for cell in COMPARED_CELLS if cell != config.cell)]
     heads = {cell: match_parameters(config, cell) for cell in cells}
-    stress_tests: dict[str, StressTest] = {}
+    tests: dict[str, StressTest] = {}
     # With a motion crop, what the backbone sees depends on the frames before: other frames, other embeddings.
     if not sequences.store.backbone.motion_crop:
-        stress_tests["dropped"] = partial(with_dropped_frames, keep_first)
-        if all(clip.label is not None for clip in sequences.dataset.clips):
-            stress_tests["after"] = after_other_clips
+        whole_clips = all(clip.label is not None for clip in sequences.dataset.clips)
+        known = stress_tests(keep_first=keep_first)
+        tests = {name: test for name, test in known.items() if whole_clips or not name.startswith("after")}
     experiment = Experiment(
-        heads, recipe, first_dt, seeds, without_state=(config.cell,), baselines=True, stress_tests=stress_tests
+        heads,
+        recipe,
+        first_dt,
+        seeds,
+        without_state=(config.cell,),
+        baselines=True,
+        stress_tests=tests,
+        forgetting=bool(tests),
+        learn_every=learn_every,
     )
     results = cross_validate(sequences, experiment, k, seed=recipe.seed, on_fold=on_fold)
     return comparison_table(results, sequences, config.cell, cells) | {
         "folds": k,
         "seeds": seeds,
-        "dropped": DROPPED_SHARE if stress_tests else None,
-        "after": "after" in stress_tests,
+        "dropped": DROPPED_SHARE if tests else None,
+        "after": "after" in tests,
+        "stress_tests": {name: STRESS_TITLES[name] for name in tests},
+        "forgetting": {
+            "strides": list(STRIDES),
+            "seconds": list(SECONDS),
+            "left": average_curves(results.forgetting),
+        },
     }
-
-
-def with_dropped_frames(keep_first: bool, sequences: Sequence[ClipSequence]) -> list[ClipSequence]:
-    """Return the clips without a random `DROPPED_SHARE` of their frames.
-
-    Args:
-        keep_first: whether each clip keeps its first frame. Traces assume that the first frame has been on screen
-            forever; a clip that begins later lacks that baseline too, which is a different loss from that of a gap.
-        sequences: whole clips.
-    """
-    return [drop_frames(sequence, DROPPED_SHARE, keep_first=keep_first) for sequence in sequences]
-
-
-def after_other_clips(sequences: Sequence[ClipSequence]) -> list[ClipSequence]:
-    """Return each clip appended to the whole of another one, in random order, as in a stream without resets."""
-    order = torch.randperm(len(sequences)).tolist()
-    before = dict(zip(order, [order[-1], *order[:-1]], strict=True))
-    return [join_after(sequences[before[i]], sequence) for i, sequence in enumerate(sequences)]
 
 
 def match_parameters(config: LiquidHeadConfig, cell: str) -> LiquidHeadConfig:
@@ -152,13 +150,18 @@ def _comparison_row(
 ) -> dict[str, Any]:
     dataset = sequences.dataset
     groups = [clip.group for clip in dataset.clips]
+
+    def measure(scores: Mapping[str, SeedScores]) -> dict[str, Any]:
+        accuracies = clip_accuracies(scores[name], whole_clip)
+        mean, low, high = bootstrap_interval(accuracies, groups=groups)
+        difference = None
+        if name != reference:
+            interval = paired_bootstrap(accuracies, clip_accuracies(scores[reference], whole_clip), groups=groups)
+            difference = dict(zip(("mean", "low", "high"), interval, strict=True))
+        return {"mean": mean, "low": low, "high": high, "minus_reference": difference}
+
     accuracies = clip_accuracies(results.scores[name], whole_clip)
-    mean, low, high = bootstrap_interval(accuracies, groups=groups)
-    difference = None
-    if name != reference:
-        reference_accuracies = clip_accuracies(results.scores[reference], whole_clip)
-        interval = paired_bootstrap(accuracies, reference_accuracies, groups=groups)
-        difference = dict(zip(("mean", "low", "high"), interval, strict=True))
+    stressed = {test: measure(scores) for test, scores in results.stressed.items()}
     metrics_by_seed = [
         classification_metrics(clips, dataset.labels, background=dataset.background, whole_clip=whole_clip)
         for clips in results.scores[name]
@@ -166,15 +169,10 @@ def _comparison_row(
     return {
         "name": name,
         "text": text,
-        "mean": mean,
-        **{
-            f"mean_{test}": float(clip_accuracies(scores[name], whole_clip).mean())
-            for test, scores in results.stressed.items()
-        },
-        "low": low,
-        "high": high,
+        **measure(results.scores),
+        **{f"mean_{test}": found["mean"] for test, found in stressed.items()},
+        "stressed": stressed,
         "sd_seeds": float(accuracies.mean(1).std(ddof=1)) if len(accuracies) > 1 else None,
-        "minus_reference": difference,
         "parameters": results.parameters.get(name),
         "flips_per_minute": mean_metric(metrics_by_seed, "flips_per_minute"),
         "frame_accuracy": mean_metric(metrics_by_seed, "frame_accuracy"),

@@ -11,7 +11,9 @@ from liquidvision.data.dataset import Dataset, labels_in
 from liquidvision.data.splits import make_folds
 from liquidvision.errors import UsageError
 from liquidvision.evaluation.baselines import Baseline, fit_baselines
+from liquidvision.evaluation.forgetting import forgetting_curves
 from liquidvision.evaluation.results import Results, SeedScores, read_fold, save_fold
+from liquidvision.evaluation.stress import StressTest
 from liquidvision.metrics.classification import ClipScores
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
 from liquidvision.models.tasks import MULTICLASS
@@ -19,9 +21,8 @@ from liquidvision.training import probe
 from liquidvision.training.optimise import EpochLoop, fit_statistics
 from liquidvision.training.recipe import Recipe
 from liquidvision.training.scoring import ClipLogits, clip_logits
-from liquidvision.training.sequences import ClipSequence, SequenceDataset
+from liquidvision.training.sequences import ClipSequence, EveryNthFrame, SequenceDataset
 
-StressTest = Callable[[Sequence[ClipSequence]], list[ClipSequence]]
 RESET_SUFFIX = "reset"  # ends the name of a head that is judged with its state reset at every frame
 SINGLE_FRAME_BATCH = 512  # sequences of one frame side by side
 
@@ -39,6 +40,8 @@ class Experiment:
         baselines: whether the baselines are trained and judged too.
         stress_tests: further tests by name: a function from all clips, in their order, to the clips to judge. Frames
             of class -1 are seen and not judged.
+        forgetting: whether to measure how fast the heads forget, see `forgetting_curves`.
+        learn_every: heads and baselines learn from every nth frame of the clips.
     """
 
     heads: Mapping[str, LiquidHeadConfig]
@@ -48,6 +51,8 @@ class Experiment:
     without_state: Sequence[str] = ()
     baselines: bool = False
     stress_tests: Mapping[str, StressTest] = field(default_factory=dict)
+    forgetting: bool = False
+    learn_every: int = 1
 
 
 def cross_validate(
@@ -97,6 +102,8 @@ def cross_validate(
 
 def run_fold(train: SequenceDataset, test: SequenceDataset, experiment: Experiment, seed: int) -> Results:
     """Train all heads side by side, and the baselines, on `train`; judge them on `test`. One fold of one seed."""
+    if experiment.learn_every > 1:
+        train = EveryNthFrame(train, experiment.learn_every)
     torch.manual_seed(seed)
     device = train.store.backbone.device
     heads = {name: LiquidHead(config).to(device) for name, config in experiment.heads.items()}
@@ -125,6 +132,8 @@ def run_fold(train: SequenceDataset, test: SequenceDataset, experiment: Experime
         results.stressed[name] = {
             contestant: [list(map(labelled_frames, clips, stressed))] for contestant, (clips,) in scores.items()
         }
+    if experiment.forgetting:
+        results.forgetting = [forgetting_curves(heads, list(test), experiment.first_dt)]
     results.tuned = {name: [baseline.tuned] for name, baseline in baselines.items() if baseline.tuned}
     for name, head in heads.items():
         # The frame readout is the baseline's, not part of the compared cell.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ class Results:
         scores: the scores by model: (seeds, clips).
         stressed: the same for each stress test, by its name.
         frame_scores: the scores of each frame alone, by the readout that all heads share: (seeds, clips).
+        forgetting: what `forgetting_curves` returned for each fold.
         tuned: the tuned parameters of each fold as text, by baseline.
         parameters: number of trained parameters by head, without the readout of single frames.
     """
@@ -33,6 +35,7 @@ class Results:
     scores: dict[str, SeedScores] = field(default_factory=dict)
     stressed: dict[str, dict[str, SeedScores]] = field(default_factory=dict)
     frame_scores: SeedScores = field(default_factory=list)
+    forgetting: list[dict[str, Any]] = field(default_factory=list)
     tuned: dict[str, list[str]] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
 
@@ -58,6 +61,7 @@ class Results:
         for merged, part in pairs:
             for name, scores in part.items():
                 put(merged.setdefault(name, []), scores)
+        self.forgetting += fold.forgetting
         for name, tuned in fold.tuned.items():
             self.tuned.setdefault(name, []).extend(tuned)
         self.parameters |= fold.parameters
@@ -71,6 +75,7 @@ def save_fold(path: Path, fold: Results) -> None:
     """
     about = {
         "tuned": fold.tuned,
+        "forgetting": fold.forgetting,
         "parameters": fold.parameters,
         "tracks": list(fold.scores),
         "harder": {test: list(scores) for test, scores in fold.stressed.items()},
@@ -109,5 +114,6 @@ def read_fold(path: Path) -> Results | None:
         scores={name: clips(next(numbers)) for name in about["tracks"]},
         stressed={test: {name: clips(next(numbers)) for name in names} for test, names in about["harder"].items()},
         tuned=about["tuned"],
+        forgetting=about.get("forgetting", []),
         parameters=about["parameters"],
     )

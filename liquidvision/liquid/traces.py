@@ -47,23 +47,23 @@ class Traces(Cell):
 
     Args:
         input_size: width of z.
-        taus: time constants in seconds.
+        taus: time constants in seconds; none: no traces, and outputs of width 0.
         learn: whether the time constants are trained (as logarithms, so that they stay positive).
         straight: whether the input is interpolated linearly between frames.
 
     Raises:
-        UsageError: no time constant, or one that is not positive.
+        UsageError: a time constant that is not positive.
     """
 
     def __init__(self, input_size: int, taus: Sequence[float], *, learn: bool = False, straight: bool = False) -> None:
         super().__init__()
-        if not taus or not all(0 < tau < math.inf for tau in taus):
-            raise UsageError(f"taus is {list(taus)}; expected one or more positive time constants in seconds")
+        if not all(0 < tau < math.inf for tau in taus):
+            raise UsageError(f"taus is {list(taus)}; expected positive time constants in seconds")
         self.input_size, self.units = input_size, len(taus)
         self.output_size = self.units * input_size
         self.state_size = (self.units + straight) * input_size + 1
         self.learn, self.straight = learn, straight
-        log_taus = torch.tensor(taus).log()
+        log_taus = torch.tensor([float(tau) for tau in taus]).log()
         self.log_taus: Tensor
         if learn:
             self.log_taus = nn.Parameter(log_taus)

@@ -102,6 +102,25 @@ class SequenceDataset(Sequence[ClipSequence]):
             self._bytes += sequence.embeddings.nbytes
 
 
+class EveryNthFrame(SequenceDataset):
+    """Every nth frame of the clips of another dataset, from the first on: the same clips at a lower rate.
+
+    Args:
+        whole: the clips with all frames.
+        n: frames from one to the next.
+    """
+
+    def __init__(self, whole: SequenceDataset, n: int) -> None:
+        super().__init__(whole.dataset, whole.store, whole.views)
+        self.whole, self.n = whole, n
+
+    def select(self, names: Sequence[str]) -> "EveryNthFrame":
+        return EveryNthFrame(self.whole.select(names), self.n)
+
+    def sequence(self, index: int, view: str) -> ClipSequence:
+        return self.whole.sequence(index, view).select(slice(None, None, self.n))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceBatch:
     """Sequences side by side, padded at their ends.

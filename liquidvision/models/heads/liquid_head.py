@@ -62,7 +62,7 @@ class LiquidHeadConfig:
         layouts: the parts of the embedding, in order; see `Backbone.layouts`.
         classes: number of labels.
         components: dimensions of the whitened embedding.
-        taus: time constants of the traces, in seconds.
+        taus: time constants of the traces, in seconds; none: the cell sees the whitened embedding alone.
         learn_taus: whether training changes `taus`.
         straight: whether the traces interpolate their input linearly between frames, see `Traces`.
         restart_at_cuts: whether traces and cell start again where the stream cuts to another scene, see `CutDetector`.
