@@ -142,6 +142,15 @@ def extras(made: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
                 "mean": mean,
                 "mean_dropped": mean - 0.03,
                 "mean_after": mean - 0.05,
+                "mean_after_75": mean - 0.08,
+                "stressed": {
+                    test: {
+                        "minus_reference": None
+                        if name == "gated"
+                        else {"mean": gap, "low": gap - 0.04, "high": gap + 0.04}
+                    }
+                    for test in ("dropped", "after", "after_75")
+                },
                 "low": mean - half,
                 "high": min(1.0, mean + half),
                 "sd_seeds": 0.006 if "probe" not in text else None,
@@ -174,6 +183,7 @@ def extras(made: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
             "folds": 5,
             "dropped": 0.75,
             "after": True,
+            "stress_tests": {test: test for test in ("dropped", "after", "after_75")},
             "reference": "gated",
         },
         "training": {

@@ -103,9 +103,12 @@ def test_the_comparison_shows_the_evaluation():
     for row in rows:
         cells = next(cells for cells in page.rows if cells and cells[0].startswith(row["text"]) and len(cells) > 5)
         assert cells[2] == f"{percent(row['mean'])}{percent(row['low'])} to {percent(row['high'])}"
-        assert cells[3:5] == [percent(row["mean_dropped"]), percent(row["mean_after"])]
+        for cell, test in zip(cells[3:6], ("dropped", "after", "after_75"), strict=True):
+            difference = row["stressed"][test]["minus_reference"]
+            ends = f"{points(difference['low'])} to {points(difference['high'])}" if difference else ""
+            assert cell == percent(row[f"mean_{test}"]) + ends
         if row["minus_reference"]:
-            assert cells[6].startswith(points(row["minus_reference"]["mean"]))
+            assert cells[7].startswith(points(row["minus_reference"]["mean"]))
     ranking = rank_rows(made["compare"])
     assert [row.row["mean"] for row in ranking.rows] == sorted((row["mean"] for row in rows), reverse=True)
     assert all(0 <= low <= mean <= high <= 100 for mean, low, high in (row.positions for row in ranking.rows))

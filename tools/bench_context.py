@@ -1,7 +1,7 @@
 """Measure whether memory helps on real video: cross-validate a liquid head beside other heads, probes and filters.
 
     python tools/bench_context.py SET --data DATA [--weights PATH] [--features NODE:SIDE,...] [--motion-crop]
-        [--seeds 5] [--cell gated] [--most-dropped 0.6] [--preceded 0.5] [--but-first]
+        [--seeds 5] [--cell gated] [--most-dropped 0.6] [--preceded 0.5] [--learn-every 1] [--but-first]
         [--work WORK] [--save-json PATH]
 
 SET is one of
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from liquidvision import LiquidHeadConfig
+from liquidvision import Backbone, LiquidHeadConfig
 from liquidvision.cli.command import Messages
 from liquidvision.cli.training_output import TrainingOutput
 from liquidvision.data.dataset import Clip, Dataset
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument(
         "--restart-at-cuts", action=argparse.BooleanOptionalAction, help="of all heads; default: as training does"
     )
+    parser.add_argument("--learn-every", type=int, default=1, help="learn from every nth frame only")
     parser.add_argument("--but-first", action="store_true", help="where frames are dropped, a clip keeps its first")
     parser.add_argument("--cache", type=Path, help="where embeddings are kept")
     parser.add_argument("--work", type=Path, default=Path("runs/context"))
@@ -71,18 +72,9 @@ def main() -> None:
     if options.weights is None and options.features is not None:
         parser.error("--features chooses maps of the network of --weights; give both")
     torch.set_num_threads(options.threads)
-    folder, folds = SETS[options.set]
-    dataset = read_dataset(options.data / "video" / folder / "index.csv")
-    if options.set in ("gestures", "directions"):
-        clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
-        dataset = replace(dataset, clips=clips, grouped=False)
-    name = "objects" if options.weights is None else "mobilenet_v2"
-    backbone = load_backbone(name, options.weights, options.features, options.motion_crop, "auto")
-    store = EmbeddingStore(backbone, folder=options.cache)
-    views = ("plain", "mirror")
-    store.fill([clip.path for clip in dataset.clips], views)
-    sequences = (
-        BothWays(dataset, store, views) if options.set == "directions" else SequenceDataset(dataset, store, views)
+    folds = SETS[options.set][1]
+    sequences, backbone = load_sequences(
+        options.set, options.data, options.weights, options.features, options.motion_crop, options.cache
     )
     plan = default_plan(
         len(sequences.dataset.clips), cell=options.cell, motion_crop=backbone.motion_crop, grids=backbone.grids
@@ -104,6 +96,7 @@ def main() -> None:
         k=folds,
         seeds=options.seeds,
         keep_first=options.but_first,
+        learn_every=options.learn_every,
         on_fold=on_fold,
     )
     options.work.mkdir(parents=True, exist_ok=True)
@@ -113,6 +106,7 @@ def main() -> None:
     kept += "" if options.most_dropped is None else f"_{options.most_dropped:g}"
     kept += "" if options.preceded is None else f"_preceded_{options.preceded:g}"
     kept += {None: "", True: "_restarts", False: "_no_restarts"}[options.restart_at_cuts]
+    kept += "" if options.learn_every == 1 else f"_every_{options.learn_every}"
     kept += "_but_first" if options.but_first else ""
     (options.work / f"{options.set}_{options.cell}{kept}.json").write_text(json.dumps(result, indent=1))
     save_result(options.save_json, collect(options.set, result))
@@ -120,24 +114,48 @@ def main() -> None:
     TrainingOutput(Messages()).print_comparison({"compare": result})
 
 
+def load_sequences(
+    name: str,
+    data: Path,
+    weights: Path | None,
+    features: str | None = None,
+    motion_crop: bool | None = None,
+    cache: Path | None = None,
+) -> tuple[SequenceDataset, Backbone]:
+    """Return the embedded clips of one of `SETS`, plain and mirrored, and the backbone; see the program's options."""
+    dataset = read_dataset(data / "video" / SETS[name][0] / "index.csv")
+    if name in ("gestures", "directions"):
+        clips = tuple(replace(clip, group=clip.name) for clip in dataset.clips)
+        dataset = replace(dataset, clips=clips, grouped=False)
+    backbone = load_backbone("objects" if weights is None else "mobilenet_v2", weights, features, motion_crop, "auto")
+    store = EmbeddingStore(backbone, folder=cache)
+    views = ("plain", "mirror")
+    store.fill([clip.path for clip in dataset.clips], views)
+    return (BothWays if name == "directions" else SequenceDataset)(dataset, store, views), backbone
+
+
 def collect(name: str, comparison: dict[str, Any]) -> Result:
     """Return the comparison in the form of benchmarks: percent, points and flips a minute, a row for each method."""
     columns = [
         {"key": "accuracy", "title": "clips right, %", "digits": 1},
         {"key": "difference", "title": "less the first", "digits": 1, "signed": True},
-        {"key": "dropped", "title": "75 % dropped", "digits": 1},
-        {"key": "after", "title": "after another clip", "digits": 1},
-        {"key": "flips_per_minute", "title": "flips/min", "digits": 0},
     ]
+    for test, title in comparison["stress_tests"].items():
+        columns.append({"key": test, "title": title, "digits": 1})
+        columns.append({"key": f"{test}_difference", "title": "less the first", "digits": 1, "signed": True})
+    columns.append({"key": "flips_per_minute", "title": "flips/min", "digits": 0})
 
     def interval(found: dict[str, float]) -> dict[str, float]:
         return {"value": 100 * found["mean"], "low": 100 * found["low"], "high": 100 * found["high"]}
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for found in comparison["rows"]:
-        row = {"name": found["text"], "accuracy": interval(found), "flips_per_minute": found["flips_per_minute"]}
-        row["difference"] = None if found["minus_reference"] is None else interval(found["minus_reference"])
-        row |= {key: 100 * found[f"mean_{key}"] for key in ("dropped", "after") if f"mean_{key}" in found}
+        row: dict[str, Any] = {"name": found["text"], "flips_per_minute": found["flips_per_minute"]}
+        parts = {"": found, **{f"{test}_": own for test, own in found["stressed"].items()}}
+        for test, own in parts.items():
+            difference = own["minus_reference"]
+            row[test.removesuffix("_") or "accuracy"] = interval(own)
+            row[f"{test}difference"] = None if difference is None else interval(difference)
         rows.append(row)
     title = f"{name}: {comparison['folds']} folds, {comparison['seeds']} seeds"
     return make_result(title, columns, rows, interval="95 % bootstrap over videos, all seeds")

@@ -97,6 +97,8 @@ def comparison_to_table(comparison: Mapping[str, Any]) -> Table:
     dropped = comparison.get("dropped")
     stress_columns = {} if dropped is None else {"mean_dropped": f"{100 * dropped:.0f} %\ndropped"}
     stress_columns |= {"mean_after": "after\nanother"} if comparison.get("after") else {}
+    if "after_75" in comparison.get("stress_tests", {}):
+        stress_columns["mean_after_75"] = "after another,\n75 % dropped"
     for column in (*stress_columns.values(), "flips\na min"):
         table.add_column(column, no_wrap=True)
     for row in comparison["rows"]:
@@ -106,7 +108,16 @@ def comparison_to_table(comparison: Mapping[str, Any]) -> Table:
             f"{100 * row['mean']:.1f}",
             f"{100 * row['low']:.1f} to {100 * row['high']:.1f}",
             "" if difference is None else f"{100 * difference['low']:+.1f} to {100 * difference['high']:+.1f}",
-            *[f"{100 * row[mean]:.1f}" for mean in stress_columns],
+            *[stress_cell(row, mean.removeprefix("mean_")) for mean in stress_columns],
             "" if row["flips_per_minute"] is None else f"{row['flips_per_minute']:.0f}",
         )
     return table
+
+
+def stress_cell(row: Mapping[str, Any], test: str) -> str:
+    """Return a row's mean in a stress test, with the interval of its difference from the first row if that is known."""
+    text = f"{100 * row[f'mean_{test}']:.1f}"
+    difference = row.get("stressed", {}).get(test, {}).get("minus_reference")
+    if difference is None:
+        return text
+    return f"{text} ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"

@@ -8,7 +8,7 @@ MIN_SPREAD = 1e-3  # a smaller standard deviation counts as none
 
 def column_std(values: Tensor) -> Tensor:
     """Return the population standard deviation of the columns, (n, d) to (d,); 0 for a single row."""
-    return values.std(0, correction=0)
+    return values.std(0, correction=0) if values.shape[1] else values.new_zeros(0)
 
 
 def whitening(values: Tensor, components: int) -> Tensor:
