@@ -8,7 +8,8 @@
 SET is one of those of tools/bench_context.py, or `streams`: rendered streams in which the actions of a figure change.
 Heads have the same inputs (traces; traces that begin again at cuts; or bare embeddings without traces) and as many
 parameters in their cells as 64 gated units; `NAME-chrono` is a GRU or LSTM with chrono initialisation. All heads of a
-fold are trained side by side and judged whole, with frames dropped, after another clip, and at other rates.
+fold are trained side by side and judged whole, with frames dropped, and after another clip or at other rates. The
+readout of single frames, which all heads share, takes no part.
 
 `run` appends a line of JSON for each head of each fold of each seed to WORK/SET.jsonl, leaves out what is there, and
 begins no fold after --minutes. The other two make tables of what is there.
@@ -40,7 +41,6 @@ from liquidvision.evaluation.crossval import labelled_frames, scores_from_logits
 from liquidvision.evaluation.forgetting import SECONDS, STRIDES, average_curves, forgetting_curves
 from liquidvision.evaluation.stress import STRESS_TITLES, stress_tests
 from liquidvision.metrics.bootstrap import bootstrap_interval, paired_bootstrap
-from liquidvision.training import probe
 from liquidvision.training.optimise import EpochLoop, fit_statistics
 from liquidvision.training.recipe import Plan, Recipe, default_plan
 from liquidvision.training.scoring import clip_logits
@@ -136,48 +136,40 @@ def make_config(name: str, plan: Plan, backbone: Backbone, classes: int, inputs:
         inputs: one of `INPUTS`.
         rate: frames a second in training.
     """
-    fields = dict(plan.head)
+    fields = {**plan.head, "frame_share": 0.0, "restart_at_cuts": inputs == "restarted"}
     if inputs == "bare":
         fields |= {"taus": (), "appearance": 1.0}
-    if inputs == "restarted":
-        fields["restart_at_cuts"] = True
     reference = LiquidHeadConfig(backbone.layouts, classes, **fields)
     config = match_parameters(reference, name.removesuffix(CHRONO))
     return replace(config, chrono=CHRONO_SECONDS * rate) if name.endswith(CHRONO) else config
 
 
 def train_heads(
-    configs: Mapping[str, LiquidHeadConfig], train: SequenceDataset, recipe: Recipe, plan: Plan, seed: int, kept: Path
+    configs: Mapping[str, LiquidHeadConfig], train: SequenceDataset, recipe: Recipe, first_dt: float, seed: int
 ) -> dict[str, LiquidHead]:
-    """Train heads side by side; `kept` is the file of the readout of single frames, which all folds' heads share."""
+    """Train heads side by side."""
     torch.manual_seed(seed)
     heads = {name: LiquidHead(config) for name, config in configs.items()}
-    first = next(iter(heads.values()))
-    fit_statistics(list(heads.values()), train, plan.first_dt)
-    if kept.exists():
-        first.frame_readout.load_state_dict(torch.load(kept, weights_only=True))
-    else:
-        inner_train, inner_test = probe.inner_split(train)
-        penalty = probe.tune_penalty(inner_train.all_views(), inner_test, len(train.dataset.labels))
-        probe.set_frame_readout(first, probe.fit_probe(train.all_views(), penalty))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(first.frame_readout.state_dict(), kept)
-    for head in heads.values():
-        head.frame_readout.load_state_dict(first.frame_readout.state_dict())
+    fit_statistics(list(heads.values()), train, first_dt)
     torch.manual_seed(seed)
-    loop = EpochLoop(list(heads.values()), train, recipe, first_dt=plan.first_dt)
+    loop = EpochLoop(list(heads.values()), train, recipe, first_dt=first_dt)
     for _ in range(recipe.epochs):
         loop.run_epoch()
     return heads
 
 
 def judge_heads(
-    heads: Mapping[str, LiquidHead], test: SequenceDataset, first_dt: float, seed: int
+    heads: Mapping[str, LiquidHead], test: SequenceDataset, first_dt: float, seed: int, kinds: Sequence[str]
 ) -> dict[str, dict[str, list[float]]]:
-    """Return the accuracy of each clip by head and stress test, 0 to 1; "whole" is the clip as it is."""
+    """Return the accuracy of each clip by head and stress test, 0 to 1; "whole" is the clip as it is.
+
+    Args:
+        heads, test, first_dt, seed: what is judged, and with which draws.
+        kinds: first words of the names of the stress tests that are done.
+    """
     found: dict[str, dict[str, list[float]]] = {name: {} for name in heads}
     whole_clip = test.dataset.whole_clip
-    tests = {name: make for name, make in stress_tests().items() if whole_clip or not name.startswith("after")}
+    tests = {name: make for name, make in stress_tests().items() if name.partition("_")[0] in kinds}
     for name, make in {"whole": list, **tests}.items():
         torch.manual_seed(seed)
         clips = make(list(test))
@@ -199,6 +191,11 @@ def run(options: argparse.Namespace) -> None:
     clips = sequences.dataset.clips
     plan = default_plan(len(clips), motion_crop=backbone.motion_crop, grids=backbone.grids)
     first, _, last = options.seeds.partition("-")
+    kinds = ["dropped"]
+    if sequences.dataset.whole_clip and options.inputs != "bare":
+        kinds.append("after")
+    if not sequences.dataset.whole_clip or options.inputs == "bare":
+        kinds += ["every", "irregular"]
     recipe = plan.recipe
     if options.inputs == "bare":
         recipe = replace(recipe, epochs=BARE_EPOCHS, preceded=0.0)
@@ -216,10 +213,9 @@ def run(options: argparse.Namespace) -> None:
             judged = sequences.select(test)
             classes = len(sequences.dataset.labels)
             configs = {name: make_config(name, plan, backbone, classes, options.inputs, rate) for name in missing}
-            kept = options.work / "readouts" / f"{options.set}-{seed}-{fold}-{options.learn_every}.pt"
-            heads = train_heads(configs, train, recipe, plan, seed, kept)
-            right = judge_heads(heads, judged, plan.first_dt, seed)
-            curves = forgetting_curves(heads, list(judged), plan.first_dt)
+            heads = train_heads(configs, train, recipe, plan.first_dt, seed)
+            right = judge_heads(heads, judged, plan.first_dt, seed, kinds)
+            curves = {} if fold else forgetting_curves(heads, list(judged), plan.first_dt)
             with lines.open("a") as file:
                 for name, head in heads.items():
                     record = {
