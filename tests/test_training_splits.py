@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from commands import one_line, scores
 
+from liquidvision.data.formats import read_dataset
+from liquidvision.data.splits import make_folds
+from liquidvision.evaluation import crossval
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch) -> None:
@@ -98,3 +102,48 @@ def test_frame_numbers_train_on_these_frames(run, clips, model_folder, tmp_path)
         clips_of = {row["label"]: row["clips"] for row in told["per_class"]}
         for label, row in zip(("background", "quick", "slow"), told["confusion"], strict=True):
             assert label == "background" or sum(row) == count * clips_of[label]
+
+
+def test_compare_uses_the_given_split(run, clips, index, model_folder, tmp_path, monkeypatch):
+    """`eval --compare` trains on the other parts of the data's split, judges its part test alone, and says so."""
+    assert run("train", index, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1").code == 0
+    judged, original = [], crossval.run_fold
+
+    def run_fold(train, test, experiment, seed):
+        judged.append(({clip.name for clip in train.dataset.clips}, {clip.name for clip in test.dataset.clips}))
+        return original(train, test, experiment, seed)
+
+    monkeypatch.setattr(crossval, "run_fold", run_fold)
+    page, told = tmp_path / "page.html", tmp_path / "told.json"
+    ran = run(
+        *("eval", index, "-m", tmp_path / "mine", "--compare", "--seeds", "2"),
+        *("--save-json", told, "--report", page),
+    )
+    assert ran.code == 0, ran.err
+    assert judged == [({*GIVEN["train"], *GIVEN["validation"]}, set(GIVEN["test"]))] * 2
+    assert "part test of the data's split, 2 seeds" in ran.out
+    compare = json.loads(told.read_text())["compare"]
+    assert (compare["folds"], compare["given_split"], compare["seeds"]) == (None, True, 2)
+    assert "trained on the other parts of the data's own split" in page.read_text()
+
+
+def test_compare_refuses_a_split_that_leaves_too_little(run, clips, index, model_folder, tmp_path):
+    """A given split that leaves one group to train on is refused before any clip is embedded."""
+    assert run("train", index, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1").code == 0
+    rows = ["file,label,split,group"]
+    for part, names in GIVEN.items():
+        rows += [f"{name},{name.split('/')[0]},{part},{'other' if part == 'test' else 'one'}" for name in names]
+    index.write_text("\n".join(rows))
+    ran = run("eval", index, "-m", tmp_path / "mine", "--compare")
+    assert ran.code == 2 and "only one class or one group" in one_line(ran), ran
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_folds_of_the_comparison_keep_groups_whole(run, clips, seed):
+    """Without a given split, no group of the data is on both sides of a fold."""
+    rows = [f"{label}/{n}.mp4,{label},g{n // 2}" for label in ("quick", "slow") for n in range(6)]
+    (clips / "index.csv").write_text("\n".join(["file,label,person", *rows]))
+    data = read_dataset(clips)
+    groups = {clip.name: clip.group for clip in data.clips}
+    folds = [{groups[name] for name in fold} for fold in make_folds(data, 3, seed=seed)]
+    assert sorted(group for fold in folds for group in fold) == ["g0", "g1", "g2"]

@@ -25,8 +25,11 @@ OPTIONS = {
         TESTS,
     ),
     "two_pass": Option("Test two passes over each clip too; the model needs a backward head.", TESTS),
-    "compare": Option("Cross-validate the head against other heads and simpler methods.", COMPARISON),
-    "folds": Option("Folds of the comparison.", COMPARISON),
+    "compare": Option(
+        "Compare the head with other heads and simpler methods: cross-validated, or on the data's own split.",
+        COMPARISON,
+    ),
+    "folds": Option("Folds of the comparison, where the data gives no split.", COMPARISON),
     "seeds": Option("Repetitions of the comparison, each with its own folds and initial weights.", COMPARISON),
     "save_json": Option("Write all figures into this file.", OUTPUT, old=OldOption("--json")),
     "report": Option("Write the report into this file, an HTML page.", OUTPUT),

@@ -89,7 +89,8 @@ class TrainingOutput(ProgressListener):
 def comparison_to_table(comparison: Mapping[str, Any]) -> Table:
     """Return the table of an evaluation's "compare", a line for each method."""
     metric = comparison["metric"].replace("_", " ")
-    title = f"{metric}, {comparison['folds']} folds, {comparison['seeds']} seeds"
+    judged = "part test of the data's split" if comparison.get("given_split") else f"{comparison['folds']} folds"
+    title = f"{metric}, {judged}, {comparison['seeds']} seeds"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("")
     for column in ("%", "95 % interval", "vs. first row"):

@@ -50,6 +50,7 @@ def compare_heads(
     first_dt: float,
     k: int,
     seeds: int,
+    given_test: Sequence[str] | None = None,
     keep_first: bool = False,
     learn_every: int = 1,
     on_fold: Callable[[int], None] = lambda _: None,
@@ -64,6 +65,7 @@ def compare_heads(
         first_dt: see `Model`.
         k: number of folds.
         seeds: number of repetitions, each with its own folds, weights and random draws.
+        given_test: names of the clips that a given split tests, see `cross_validate`.
         keep_first: whether the first frame of a clip is kept where frames are dropped.
         learn_every: heads learn from every nth frame only; they are judged at all rates.
         on_fold: called with the number of folds done, of `k` × `seeds`.
@@ -90,9 +92,11 @@ def compare_heads(
         forgetting=bool(tests),
         learn_every=learn_every,
     )
-    results = cross_validate(sequences, experiment, k, seed=recipe.seed, on_fold=on_fold)
-    return comparison_table(results, sequences, config.cell, cells) | {
-        "folds": k,
+    results = cross_validate(sequences, experiment, k, seed=recipe.seed, given_test=given_test, on_fold=on_fold)
+    judged = sequences if given_test is None else sequences.select(given_test)
+    return comparison_table(results, judged, config.cell, cells) | {
+        "folds": k if given_test is None else None,
+        "given_split": given_test is not None,
         "seeds": seeds,
         "dropped": DROPPED_SHARE if tests else None,
         "after": "after" in tests,

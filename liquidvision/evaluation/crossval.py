@@ -61,6 +61,7 @@ def cross_validate(
     k: int,
     *,
     seed: int = 0,
+    given_test: Sequence[str] | None = None,
     fold_folder: Path | None = None,
     on_fold: Callable[[int], None] = lambda _: None,
 ) -> Results:
@@ -71,6 +72,8 @@ def cross_validate(
         experiment: what to train and judge.
         k: number of folds.
         seed: the first seed.
+        given_test: names of the clips that a given split tests. These are the one fold then: they are judged by models
+            trained on all others, and `k` has no effect.
         fold_folder: where the results of each fold are saved. Folds that are found there, of the same dataset and
             experiment, are not computed again.
         on_fold: called with the number of folds done, of `k` × `experiment.seeds`.
@@ -81,9 +84,11 @@ def cross_validate(
     """
     results = Results()
     names = [clip.name for clip in sequences.dataset.clips]
+    judged = names if given_test is None else [name for name in names if name in set(given_test)]
     done = 0
     for number in range(experiment.seeds):
-        for test in make_folds(sequences.dataset, k, seed=seed + number):
+        folds = make_folds(sequences.dataset, k, seed=seed + number) if given_test is None else [tuple(judged)]
+        for test in folds:
             held_out = set(test)
             train = sequences.select([name for name in names if name not in held_out])
             path = None if fold_folder is None else fold_folder / f"{done + 1}.safetensors"
@@ -93,8 +98,8 @@ def cross_validate(
                     fold = run_fold(train, sequences.select(test), experiment, seed + number)
                 if path is not None:
                     save_fold(path, fold)
-            test_indices = [index for index, name in enumerate(names) if name in held_out]
-            results.merge_fold(fold, number, test_indices, len(names))
+            test_indices = [index for index, name in enumerate(judged) if name in held_out]
+            results.merge_fold(fold, number, test_indices, len(judged))
             done += 1
             on_fold(done)
     return results
@@ -183,6 +188,22 @@ def check_folds(dataset: Dataset, k: int, seeds: int, seed: int) -> None:
                     f"with {k} folds, the training part of a fold has only one class or one group; choose more folds, "
                     "or add groups that contain several classes"
                 )
+
+
+def check_given_test(dataset: Dataset, given_test: Sequence[str], seeds: int) -> None:
+    """Check that models can be trained on all clips but those of a given test part.
+
+    Raises:
+        UsageError: no seeds, or what is left has one class or group.
+    """
+    if seeds < 1:
+        raise UsageError(f"seeds is {seeds}; expected 1 or more")
+    rest = [clip for clip in dataset.clips if clip.name not in set(given_test)]
+    if len(labels_in(rest, dataset.background)) < 2 or len({clip.group for clip in rest}) < 2:
+        raise UsageError(
+            f"outside its part test, {dataset.root} has only one class or one group; expected two or more to compare "
+            "heads that are trained on them"
+        )
 
 
 def logits_without_state(head: LiquidHead, sequences: Sequence[ClipSequence], first_dt: float) -> list[Tensor]:

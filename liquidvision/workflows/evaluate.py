@@ -10,15 +10,15 @@ from liquidvision import __version__
 from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.formats import read_clips
+from liquidvision.data.splits import has_given_split, split_as_given
 from liquidvision.data.views import PLAIN_VIEW
 from liquidvision.errors import UsageError
 from liquidvision.evaluation.compare import compare_heads
-from liquidvision.evaluation.crossval import check_folds
+from liquidvision.evaluation.crossval import check_folds, check_given_test
 from liquidvision.evaluation.evaluate import count_passes, evaluate_model, measure_latency, with_model_labels
 from liquidvision.models.folder import find_model
 from liquidvision.models.model import Model
 from liquidvision.report.report import describe_training_overlap
-from liquidvision.training.recipe import Recipe
 from liquidvision.training.sequences import SequenceDataset
 from liquidvision.video.read.file_options import FileOptions
 from liquidvision.workflows.evaluation_result import Evaluation
@@ -64,8 +64,9 @@ def evaluate(
             split. auto: those clips that training did not see; all, if it saw every clip.
         save_json: a file to write all figures to.
         report: a file (.html) to write the report to, a page that needs no network.
-        compare: also cross-validate the head against other heads and simpler methods.
-        folds: number of folds of the comparison.
+        compare: also compare the head with other heads and simpler methods: cross-validated, or where the data gives a
+            split, trained on its other parts and tested on its part test.
+        folds: number of folds of the comparison, where the data gives no split.
         seeds: repetitions of the comparison, each with its own folds and initial weights.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
@@ -139,13 +140,13 @@ def run_evaluate(
     whole = with_model_labels(read_clips(job.data, job.background, files), model.labels)
     training = TrainingHistory.of_model(model, len(whole.clips))
     if job.compare:
-        check_folds(whole, job.folds, job.seeds, training.recipe.seed)
+        check_comparison(job, whole, training)
     selection = select_clips(job, whole, store, training)
     wanted = whole if job.compare else whole.select(selection.names)
     usable, skipped = prepare_clips(wanted, store, (PLAIN_VIEW,), listener)
     sequences = None
     if job.compare:
-        check_folds(usable, job.folds, job.seeds, training.recipe.seed)  # again: files may have been left out
+        check_comparison(job, usable, training)  # again: files may have been left out
         sequences = embed_for_comparison(job, usable, store, training, listener)
     dataset = usable.select(selection.names)
     figures = measure_model(job, model, dataset, store, listener)
@@ -154,13 +155,31 @@ def run_evaluate(
     if training.figures:
         figures["training"] = training.figures
     if sequences is not None:
-        figures["compare"] = compare_model(job, model, sequences, training.recipe, listener)
+        figures["compare"] = compare_model(job, model, sequences, training, listener)
     evaluation = Evaluation(figures, notes_on_seen_clips(figures, training))
     if job.save_json is not None:
         evaluation.save_json(job.save_json)
     if job.report is not None:
         evaluation.save_report(job.report)
     return evaluation
+
+
+def check_comparison(job: EvaluateJob, dataset: Dataset, training: TrainingHistory) -> None:
+    """Raise UsageError where heads cannot be compared on a dataset."""
+    given_test = find_given_test(dataset, training)
+    if given_test is None:
+        check_folds(dataset, job.folds, job.seeds, training.recipe.seed)
+    else:
+        check_given_test(dataset, given_test, job.seeds)
+
+
+def find_given_test(dataset: Dataset, training: TrainingHistory) -> tuple[str, ...] | None:
+    """Return the names of the clips that the data's own split tests; None if it gives no split.
+
+    Raises:
+        UsageError: see `split_as_given`.
+    """
+    return split_as_given(dataset, seed=training.recipe.seed)["test"] if has_given_split(dataset) else None
 
 
 def check_evaluate_job(job: EvaluateJob) -> None:
@@ -258,22 +277,24 @@ def embed_for_comparison(
 
 
 def compare_model(
-    job: EvaluateJob, model: Model, sequences: SequenceDataset, recipe: Recipe, listener: ProgressListener
+    job: EvaluateJob, model: Model, sequences: SequenceDataset, training: TrainingHistory, listener: ProgressListener
 ) -> dict[str, Any]:
-    """Cross-validate a model's head against other heads and simpler methods."""
-    total = job.folds * job.seeds
+    """Compare a model's head with other heads and simpler methods: cross-validated, or on the data's own split."""
+    given_test = find_given_test(sequences.dataset, training)
+    total = job.seeds * (job.folds if given_test is None else 1)
 
     def on_fold(done: int) -> None:
-        listener.progress("comparing", done, total, f"fold {done} of {total}")
+        listener.progress("comparing", done, total, f"{'fold' if given_test is None else 'seed'} {done} of {total}")
 
     listener.progress("comparing", 0, total)
     return compare_heads(
         sequences,
         model.head_config,
-        recipe,
+        training.recipe,
         first_dt=model.first_dt,
         k=job.folds,
         seeds=job.seeds,
+        given_test=given_test,
         on_fold=on_fold,
     )
 

@@ -232,8 +232,9 @@ class EvaluateJob:
             model's own. auto: those that training did not see; all, if it saw every clip.
         save_json: where to write all figures.
         report: where to write the report, an HTML page.
-        compare: also cross-validate the head against other heads and simpler methods.
-        folds: number of folds of the comparison.
+        compare: also compare the head with other heads and simpler methods: cross-validated, or where the data gives a
+            split, trained on its other parts and tested on its part test.
+        folds: number of folds of the comparison, where the data gives no split.
         seeds: repetitions of the comparison, each with its own folds and initial weights.
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
