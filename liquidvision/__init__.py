@@ -45,6 +45,7 @@ _PUBLIC = {
     "ProgressListener": "workflows.progress",
     "ReadWindow": "video.read.reader",
     "RecordSink": "inference.records",
+    "SubtitleSink": "rendering.subtitle_sink",
     "Session": "inference.session",
     "Sink": "video.write.sink",
     "SinkError": "errors",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers, held equal by
     from liquidvision.prediction import Prediction as Prediction
     from liquidvision.rendering.chart import ChartSink as ChartSink
     from liquidvision.rendering.overlay import Overlay as Overlay
+    from liquidvision.rendering.subtitle_sink import SubtitleSink as SubtitleSink
     from liquidvision.triggers.engine import events as events
     from liquidvision.triggers.event import Event as Event
     from liquidvision.video.frame import Frame as Frame

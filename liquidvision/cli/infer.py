@@ -51,6 +51,11 @@ OPTIONS = {
         ("-o", "--out"),
     ),
     "no_save": Option("Write no video.", OUTPUT),
+    "annotate": Option(
+        "drawn into the pictures, or subtitles: a track that players switch on and off, without encoding.",
+        OUTPUT,
+        metavar="HOW",
+    ),
     "codec": SHARED["codec"],
     "writer": Option("av, or opencv (no sound, constant frame rate).", OUTPUT),
     "no_sound": Option("Leave the source's sound out of the video.", OUTPUT),

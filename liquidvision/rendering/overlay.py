@@ -24,6 +24,8 @@ from liquidvision.rendering.primitives import (
     UNSURE_COLOR,
     Box,
     Scale,
+    Surface,
+    VectorPage,
     class_color,
     draw_bar,
     draw_card,
@@ -167,14 +169,18 @@ class StreamOverlay:
         self._boxes = boxes
         return replace(frame, pixels=self._canvas.merge(planes, boxes))
 
-    def _draw_on(self, out: np.ndarray, prediction: Prediction) -> list[Box]:
+    def draw_page(self, page: VectorPage, prediction: Prediction) -> None:
+        """Draw the prediction and the recent labels as shapes; call `see` for each frame, in order, before."""
+        self._draw_on(page, prediction)
+
+    def _draw_on(self, out: Surface, prediction: Prediction) -> list[Box]:
         """Draw into the picture, and return the boxes that were drawn."""
         height, width = out.shape[:2]
         scale = Scale.for_picture(height, width)
         floor = height - scale.margin
         boxes: list[Box] = []
         if "timeline" in self.style.parts:
-            names = [side.names for side in self._sides(prediction)] if self.style.compare else []
+            names = [side.names for side in self.sides(prediction)] if self.style.compare else []
             strip = place_strip(height, width, scale, names)
             if strip is not None:
                 self._draw_timeline(out, strip, scale, prediction)
@@ -192,7 +198,7 @@ class StreamOverlay:
         """Add the prediction of the next frame to the timeline without drawing."""
         self._timeline.see(prediction, self.style.conf, self.style.seconds)
 
-    def _sides(self, prediction: Prediction) -> tuple[Side, Side]:
+    def sides(self, prediction: Prediction) -> tuple[Side, Side]:
         """Return the two sides of a comparison; the second one is the prediction."""
         causal = prediction.causal_scores
         own = self._timeline.memory, prediction.scores, prediction.label_index
@@ -202,9 +208,9 @@ class StreamOverlay:
         alone = Side(ALONE_NAMES, self._timeline.alone, prediction.frame_scores, prediction.frame_label_index)
         return alone, Side(MEMORY_NAMES, *own)
 
-    def _draw_timeline(self, out: np.ndarray, strip: TimelineStrip, scale: Scale, prediction: Prediction) -> None:
+    def _draw_timeline(self, out: Surface, strip: TimelineStrip, scale: Scale, prediction: Prediction) -> None:
         draw_card(out, strip.card, scale)
-        sides = self._sides(prediction)
+        sides = self.sides(prediction)
         rows = [side[:2] for side in sides] if self.style.compare else [(("", ""), sides[1].timeline)]
         for (names, side), lane in zip(rows, strip.lanes, strict=True):
             gutter = lane.x0 - strip.card.x0 - scale.pad
@@ -214,10 +220,10 @@ class StreamOverlay:
             draw_lane(out, strip, lane, scale, side.shown.runs, prediction.labels, self.style.seconds)
         draw_time(out, strip, scale, prediction.time, self.style.seconds)
 
-    def _draw_cards(self, out: np.ndarray, floor: int, scale: Scale, prediction: Prediction) -> list[Box]:
+    def _draw_cards(self, out: Surface, floor: int, scale: Scale, prediction: Prediction) -> list[Box]:
         """Draw one card, or the two of a comparison, and return their boxes."""
         width, margin, labels = out.shape[1], scale.margin, prediction.labels
-        before, after = self._sides(prediction)
+        before, after = self.sides(prediction)
         if not self.style.compare:
             if "label" not in self.style.parts and "bars" not in self.style.parts:
                 return []
@@ -235,7 +241,7 @@ class StreamOverlay:
 
     def _draw_card(
         self,
-        out: np.ndarray,
+        out: Surface,
         room: Box,
         scale: Scale,
         labels: Sequence[str],
@@ -296,7 +302,7 @@ class StreamOverlay:
         return box
 
     def _draw_title(
-        self, out: np.ndarray, x0: int, x1: int, base: int, scale: Scale, title: tuple[str, str], flips: int
+        self, out: Surface, x0: int, x1: int, base: int, scale: Scale, title: tuple[str, str], flips: int
     ) -> None:
         """Draw the name of the side and its flips so far, in the longest form that fits."""
         count = f"{flips} flip" if flips == 1 else f"{flips} flips"

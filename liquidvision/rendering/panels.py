@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from liquidvision.inference.runs import LabelRun
@@ -16,9 +15,11 @@ from liquidvision.rendering.primitives import (
     Box,
     Color,
     Scale,
+    Surface,
     class_color,
     darken,
     draw_card,
+    draw_dot,
     draw_text,
     draw_text_right,
     fill_box,
@@ -87,7 +88,7 @@ def name_width(names: Sequence[tuple[str, str]], scale: Scale, width: int) -> in
 
 
 def draw_lane(
-    image: np.ndarray,
+    image: Surface,
     strip: TimelineStrip,
     lane: Box,
     scale: Scale,
@@ -137,7 +138,7 @@ def format_clock(seconds: int) -> str:
     return f"-{text}" if seconds < 0 else text
 
 
-def draw_time(image: np.ndarray, strip: TimelineStrip, scale: Scale, now: float, window: float) -> None:
+def draw_time(image: Surface, strip: TimelineStrip, scale: Scale, now: float, window: float) -> None:
     """Draw tick marks at whole seconds of the source's clock, their times, and the playhead at `now`."""
     first, last = strip.lanes[0], strip.lanes[-1]
     rate = window / first.width
@@ -157,7 +158,7 @@ def draw_time(image: np.ndarray, strip: TimelineStrip, scale: Scale, now: float,
     bold = max(2, round(scale.unit * 0.1))
     knob = max(3, round(scale.unit * 0.24))
     fill_box(image, Box(first.x1, first.y0 - bold, first.x1 + bold, last.y1 + bold), TEXT_COLOR)
-    cv2.circle(image, (first.x1 + bold // 2, first.y0 - bold), knob, TEXT_COLOR, -1, cv2.LINE_AA)
+    draw_dot(image, first.x1 + bold // 2, first.y0 - bold, knob, TEXT_COLOR)
 
 
 def place_charts(count: int, width: int, floor: int, scale: Scale, cards: Sequence[Box]) -> list[Box]:
@@ -180,7 +181,7 @@ def place_charts(count: int, width: int, floor: int, scale: Scale, cards: Sequen
 
 
 def draw_chart_frame(
-    image: np.ndarray, box: Box, scale: Scale, title: str, number: str, marks: Sequence[tuple[str, float]]
+    image: Surface, box: Box, scale: Scale, title: str, number: str, marks: Sequence[tuple[str, float]]
 ) -> Box:
     """Draw a chart's card: title, number at the right, named lines at heights 0 to 1. Return the plot's box."""
     draw_card(image, box, scale)
@@ -209,7 +210,7 @@ def bar_columns(plot: Box, count: int) -> Iterator[tuple[int, int]]:
         yield x0, x1 - max(1, (x1 - x0) // 4)
 
 
-def draw_tau(image: np.ndarray, box: Box, scale: Scale, tau: np.ndarray) -> None:
+def draw_tau(image: Surface, box: Box, scale: Scale, tau: np.ndarray) -> None:
     """Draw time constants (units,) in seconds as bars on a log axis: fast ones amber, slow ones blue."""
     low, high = (math.log(edge) for edge in TAU_RANGE)
     tau = np.clip(np.nan_to_num(tau.astype(np.float64).ravel(), nan=TAU_RANGE[0]), *TAU_RANGE)
@@ -224,10 +225,12 @@ def draw_tau(image: np.ndarray, box: Box, scale: Scale, tau: np.ndarray) -> None
     )
     min_height = max(1, round(scale.unit / 24))
     for (x0, x1), share, color in zip(bar_columns(plot, len(tau)), part, colors, strict=True):
-        image[plot.y1 - max(min_height, round(share * plot.height)) : plot.y1, x0:x1] = color
+        top = plot.y1 - max(min_height, round(share * plot.height))
+        red, green, blue = (int(value) for value in color)
+        fill_box(image, Box(x0, top, x1, plot.y1), (red, green, blue))
 
 
-def draw_state(image: np.ndarray, box: Box, scale: Scale, state: np.ndarray) -> None:
+def draw_state(image: Surface, box: Box, scale: Scale, state: np.ndarray) -> None:
     """Draw the hidden state (units,) as bars up and down from zero, clipped at -1 and 1, and its norm as a number."""
     state = np.nan_to_num(state.astype(np.float64).ravel())
     marks = [(f"{mark:g}", 0.5 + mark / 2 / STATE_RANGE) for mark in (1, 0, -1)]
@@ -239,4 +242,4 @@ def draw_state(image: np.ndarray, box: Box, scale: Scale, state: np.ndarray) -> 
     reach = plot.height / 2 / STATE_RANGE
     for (x0, x1), value in zip(bar_columns(plot, len(state)), np.clip(state, -1, 1), strict=True):
         y = zero - round(value * reach)
-        image[min(y, zero) : max(y, zero + 1), x0:x1] = POSITIVE_COLOR if value >= 0 else NEGATIVE_COLOR
+        fill_box(image, Box(x0, min(y, zero), x1, max(y, zero + 1)), POSITIVE_COLOR if value >= 0 else NEGATIVE_COLOR)

@@ -1,9 +1,13 @@
-"""Drawing primitives of the overlay: sizes, class colours, text, translucent cards and bars."""
+"""Drawing primitives of the overlay: sizes, class colours, text, translucent cards and bars.
+
+They draw into pixels, or into a `VectorPage`, from which subtitles are made.
+"""
 
 import math
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -65,6 +69,35 @@ class Scale(NamedTuple):
         unit = max(10.0, min(height, width) / 22)
         head, body, small = (max(10, round(unit * part)) for part in (1.2, 0.7, 0.62))
         return cls(unit, head, body, small, round(unit * 0.5), round(unit * 0.6), round(unit * 0.36))
+
+
+class VectorPage(ABC):
+    """A surface on which the primitives draw shapes and texts instead of pixels; see `AssPage`.
+
+    Attributes:
+        shape: height, width and 3, as of an RGB image.
+    """
+
+    shape: tuple[int, int, int]
+
+    @abstractmethod
+    def text(self, text: str, x: int, baseline: int, size: int, color: Color, *, bold: bool) -> None:
+        """Add a text with its left end at (x, baseline); `size` is the font's, in pixels."""
+
+    @abstractmethod
+    def box(self, box: Box, color: Color, opacity: float) -> None:
+        """Add a box of one colour; `opacity` is 0 to 1."""
+
+    @abstractmethod
+    def dot(self, x: int, y: int, radius: int, color: Color) -> None:
+        """Add a filled circle."""
+
+    @abstractmethod
+    def rounded(self, box: Box, radius: int) -> AbstractContextManager[None]:
+        """Clip what the `with` block adds to a box with rounded corners."""
+
+
+Surface = np.ndarray | VectorPage  # (h, w, 3) uint8 RGB, or shapes
 
 
 @lru_cache(maxsize=4096)
@@ -130,29 +163,46 @@ def shorten(text: str, width: int, size: int, bold: bool = False) -> str:
     return text[:low].rstrip() + "…" if low else ""
 
 
-def draw_text(image: np.ndarray, text: str, x: int, baseline: int, size: int, color: Color, bold: bool = False) -> None:
+def draw_text(image: Surface, text: str, x: int, baseline: int, size: int, color: Color, bold: bool = False) -> None:
     """Draw `text` with its left end at (x, baseline)."""
-    if text:
+    if isinstance(image, VectorPage):
+        if text:
+            image.text(text, x, baseline, size, color, bold=bold)
+    elif text:
         cv2.putText(image, text, (x, baseline), color, _font(), size, 600 if bold else 400)
 
 
-def draw_text_right(image: np.ndarray, text: str, x1: int, baseline: int, size: int, color: Color, bold: bool) -> None:
+def draw_text_right(image: Surface, text: str, x1: int, baseline: int, size: int, color: Color, bold: bool) -> None:
     """Draw `text` with its right end at (x1, baseline)."""
     draw_text(image, text, x1 - text_width(text, size, bold), baseline, size, color, bold)
 
 
-def darken(image: np.ndarray, box: Box, factor: float, offset: float) -> None:
+def darken(image: Surface, box: Box, factor: float, offset: float) -> None:
     """Multiply the pixels of `box` by `factor` and add `offset`, in place."""
+    if isinstance(image, VectorPage):  # the same as a box of this grey, of which a share covers what is below
+        grey = round(min(offset / (1 - factor), 255))
+        image.box(box, (grey, grey, grey), 1 - factor)
+        return
     part = image[box.y0 : box.y1, box.x0 : box.x1]
     if part.size:
         cv2.convertScaleAbs(part, dst=part, alpha=factor, beta=offset)
 
 
-def fill_box(image: np.ndarray, box: Box, color: Color) -> None:
+def fill_box(image: Surface, box: Box, color: Color) -> None:
     """Fill `box` with one colour."""
-    if box.x1 > box.x0 and box.y1 > box.y0:
+    if isinstance(image, VectorPage):
+        image.box(box, color, 1.0)
+    elif box.x1 > box.x0 and box.y1 > box.y0:
         # Several times faster than assigning the colour to a slice.
         cv2.rectangle(image, (box.x0, box.y0), (box.x1 - 1, box.y1 - 1), color, cv2.FILLED)
+
+
+def draw_dot(image: Surface, x: int, y: int, radius: int, color: Color) -> None:
+    """Draw a filled circle."""
+    if isinstance(image, VectorPage):
+        image.dot(x, y, radius, color)
+    else:
+        cv2.circle(image, (x, y), radius, color, -1, cv2.LINE_AA)
 
 
 @lru_cache(maxsize=64)
@@ -165,11 +215,15 @@ def _corner_weights(radius: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 
 
 @contextmanager
-def rounded_corners(image: np.ndarray, box: Box, radius: int) -> Iterator[None]:
+def rounded_corners(image: Surface, box: Box, radius: int) -> Iterator[None]:
     """Clip what the `with` block draws into `box` to rounded corners."""
     radius = min(radius, box.width // 2, box.height // 2)
     if radius < 1:
         yield
+        return
+    if isinstance(image, VectorPage):
+        with image.rounded(box, radius):
+            yield
         return
     x0, y0, x1, y1 = box
     starts = ((y0, x0), (y0, x1 - radius), (y1 - radius, x0), (y1 - radius, x1 - radius))
@@ -180,7 +234,7 @@ def rounded_corners(image: np.ndarray, box: Box, radius: int) -> Iterator[None]:
         cv2.blendLinear(corner, old, inside, outside, dst=corner)
 
 
-def draw_card(image: np.ndarray, box: Box, scale: Scale, strip: Color | None = None) -> None:
+def draw_card(image: Surface, box: Box, scale: Scale, strip: Color | None = None) -> None:
     """Draw a translucent dark card, with a strip of colour along its left edge if `strip` is given."""
     with rounded_corners(image, box, scale.radius):
         darken(image, box, 0.25, 10.0)
@@ -193,7 +247,7 @@ def strip_width(scale: Scale) -> int:
     return max(3, round(scale.unit * 0.22))
 
 
-def draw_bar(image: np.ndarray, box: Box, fraction: float, color: Color) -> None:
+def draw_bar(image: Surface, box: Box, fraction: float, color: Color) -> None:
     """Draw a bar that fills `fraction` of `box`, 0 to 1, on a faint background."""
     end = box.x0 + round(box.width * min(max(fraction, 0.0), 1.0))
     with rounded_corners(image, box, box.height // 2):

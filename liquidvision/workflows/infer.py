@@ -13,12 +13,13 @@ from liquidvision.inference.interval_records import IntervalRecordSink, Interval
 from liquidvision.inference.intervals import IntervalTracker
 from liquidvision.inference.look_ahead import MAX_LOOK_AHEAD
 from liquidvision.inference.pipeline import LookPlan
-from liquidvision.inference.records import RecordSink, StdoutRecordSink
+from liquidvision.inference.records import PredictionSink, RecordSink, StdoutRecordSink
 from liquidvision.inference.session import Session, read_session_state
 from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.rendering.overlay import Overlay
+from liquidvision.rendering.subtitle_sink import SubtitleSink, check_subtitle_suffix
 from liquidvision.video.read.names import names_pictures, rate_missing
 from liquidvision.video.read.open import open_video
 from liquidvision.video.read.reader import LiveOptions, VideoReader
@@ -30,7 +31,7 @@ from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.listener import OnFrame, SourceListener
 from liquidvision.workflows.monitoring import SourceMonitor, serve_monitoring
 from liquidvision.workflows.output_names import remember_output
-from liquidvision.workflows.plans import InferPlan, SourceOutputs, plan_infer
+from liquidvision.workflows.plans import DRAWN, SUBTITLES, InferPlan, SourceOutputs, plan_infer
 from liquidvision.workflows.source_pool import SourcePool
 from liquidvision.workflows.source_summary import describe_recording
 
@@ -94,8 +95,12 @@ def check_infer(job: InferJob, plan: InferPlan) -> None:
     _live_options(job)
     check_image_format(job.frames_format)
     _overlay(job)
+    if job.annotate not in (DRAWN, SUBTITLES):
+        raise UsageError(f"--annotate is {job.annotate!r}; expected {DRAWN} or {SUBTITLES}")
     for outputs in plan.sources:
-        if outputs.video is not None:
+        if outputs.video is not None and job.annotate == SUBTITLES:
+            check_subtitle_suffix(outputs.video)
+        elif outputs.video is not None:
             check_video_output(outputs.video, job.codec, job.writer)
     if job.look_ahead is not None and not 0 < job.look_ahead <= MAX_LOOK_AHEAD:
         raise UsageError(f"--look-ahead is {job.look_ahead}; expected seconds above 0, up to {MAX_LOOK_AHEAD:g}")
@@ -172,8 +177,11 @@ class _InferRun:
         with ExitStack() as stack:
             reader = stack.enter_context(_open_source(job, outputs.source))
             stack.enter_context(self._pool.closing_live(reader))
-            records = [_record_sink(job, path, stack) for path in (outputs.json, outputs.csv) if path is not None]
             intervals = [_interval_sink(outputs.intervals, reader, stack)] if outputs.intervals is not None else []
+            video, records = outputs.video, _record_sinks(job, outputs, stack)
+            if video is not None and job.annotate == SUBTITLES:
+                records.append(SubtitleSink(video, reader, _overlay(job)))
+                video = None
             watched = None if self._monitor is None else stack.enter_context(self._monitor.watch(reader, session))
             on_first_look = None
             if _look_plan(job).whole:
@@ -183,7 +191,7 @@ class _InferRun:
                 summary = infer(
                     reader,
                     self._model,
-                    video=outputs.video,
+                    video=video,
                     records=records,
                     intervals=intervals,
                     interval_rule=self._rule,
@@ -264,6 +272,10 @@ def _open_source(job: InferJob, source: str) -> VideoReader:
         rate=job.rate if pictures else None,
         deinterlace=job.deinterlace,
     )
+
+
+def _record_sinks(job: InferJob, outputs: SourceOutputs, stack: ExitStack) -> list[PredictionSink]:
+    return [_record_sink(job, path, stack) for path in (outputs.json, outputs.csv) if path is not None]
 
 
 def _record_sink(job: InferJob, path: Path, stack: ExitStack) -> RecordSink:

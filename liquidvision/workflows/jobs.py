@@ -22,6 +22,8 @@ class InferJob:
         save_frames: the folder for the annotated frames as pictures.
         frames_format: png or jpg.
         per_frame, time_constants, hidden_state: what to record as well, see `RecordSink`.
+        annotate: drawn (into the pictures, which are encoded again) or subtitles (a track that players switch on and
+            off; pictures and sound are copied bit for bit), see `SubtitleSink`.
         overlay: what to draw, of label, bars, timeline, tau and state, comma-separated; or none.
         compare: draw the answer of each frame alone beside the answer with memory.
         codec, writer: see `infer`.
@@ -60,6 +62,7 @@ class InferJob:
     per_frame: bool = False
     time_constants: bool = False
     hidden_state: bool = False
+    annotate: str = "drawn"
     overlay: str = "label,bars,timeline"
     compare: bool = False
     codec: str = "h264"

@@ -12,6 +12,7 @@ from liquidvision.workflows.jobs import ExplainJob, InferJob
 
 STDOUT = "-"  # as `InferJob.out`
 INTERVAL_SUFFIXES = (".csv", ".jsonl")  # of `InferJob.save_intervals`; the first is that of files in a folder
+DRAWN, SUBTITLES = "drawn", "subtitles"  # as `InferJob.annotate`
 CHART_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -116,7 +117,10 @@ def _video_paths(job: InferJob, names: Sequence[str], *, exist_ok: bool) -> Sequ
     if job.no_save:
         return [None] * len(names)
     if not _is_piped(job):
-        return io_paths.output_paths(names, job.out, exist_ok=exist_ok, resume=job.resume)
+        suffix = ".mkv" if job.annotate == SUBTITLES else ".mp4"
+        return io_paths.output_paths(names, job.out, exist_ok=exist_ok, suffix=suffix, resume=job.resume)
+    if job.annotate == SUBTITLES:
+        raise UsageError("--annotate subtitles needs a file to write; give -o a name or a folder")
     if len(names) > 1:
         raise UsageError(f"-o - is one stream for {len(names)} sources; give a folder")
     if sys.stdout.isatty():
