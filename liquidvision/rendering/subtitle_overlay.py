@@ -9,7 +9,7 @@ from liquidvision.rendering.overlay import Overlay
 from liquidvision.rendering.primitives import format_percent
 
 # Seconds. A change of the label is shown at its frame; bars and the timeline move at most this often.
-REFRESH, TEXT_REFRESH = 0.1, 0.5
+REFRESH, TEXT_REFRESH = 0.2, 0.5
 MAX_EVENT = 5.0  # seconds; longer events are cut, so that they can be put in order with a bounded buffer
 
 
@@ -73,7 +73,7 @@ class SubtitleOverlay:
         yield from self._end(self._time + (self._step or REFRESH), set(self._shown))
 
     def _end(self, time: float, keys: set[tuple[int, str]]) -> Iterator[SubtitleEvent]:
-        for layer, text in sorted(keys):
+        for layer, text in sorted(keys, key=lambda key: (self._shown[key], key)):  # in order, see `in_order`
             yield SubtitleEvent(self._shown.pop((layer, text)), time, layer, text)
 
     def _find_decisions(self, prediction: Prediction) -> tuple[int, ...]:

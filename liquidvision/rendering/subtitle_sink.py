@@ -12,7 +12,7 @@ from liquidvision.rendering.ass_page import ass_header
 from liquidvision.rendering.overlay import Overlay
 from liquidvision.rendering.subtitle_overlay import MAX_EVENT, SubtitleEvent, SubtitleOverlay
 from liquidvision.video.read.reader import VideoReader
-from liquidvision.video.write.remux import TEXT_CODECS, Cue, in_order, remux_with_subtitles
+from liquidvision.video.write.remux import TEXT_CODECS, Cue, check_container, in_order, remux_with_subtitles
 
 log = logging.getLogger(__name__)
 TITLE = "liquidvision"  # of the track
@@ -48,6 +48,8 @@ class SubtitleSink(PredictionSink):
             raise UsageError(
                 f"{reader.info.name} is no file whose packets can be copied; write .ass or .vtt, or --annotate drawn"
             )
+        if suffix in TEXT_CODECS and reader.path is not None:
+            check_container(reader.path, suffix)
         super().__init__(path)
         self._suffix, self._source, self._start = suffix, reader.path, reader.start_time
         height, width = reader.info.height, reader.info.width

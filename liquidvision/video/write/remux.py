@@ -1,6 +1,7 @@
 """Copies a video's packets bit for bit into another container, with a track of subtitles added."""
 
 import heapq
+import io
 import logging
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -14,6 +15,7 @@ from liquidvision.video.write.copied_tracks import MovTextGaps, default_subtitle
 
 log = logging.getLogger(__name__)
 MILLI = Fraction(1, 1000)
+CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".mov": "mov", ".webm": "webm"}
 TEXT_CODECS = {".mkv": "ass", ".mp4": "mov_text", ".mov": "mov_text", ".webm": "webvtt"}
 
 
@@ -51,9 +53,8 @@ def remux_with_subtitles(
         SinkError: the container cannot hold the video, or the file cannot be written.
     """
     notes: list[str] = []
-    container_name = {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}.get(suffix, "mp4")
     try:
-        with av.open(str(source)) as old, av.open(str(target), "w", format=container_name) as new:
+        with av.open(str(source)) as old, av.open(str(target), "w", format=CONTAINERS[suffix]) as new:
             tracks = _copy_tracks(old, new, suffix, notes)
             new.metadata.update(old.metadata)
             new.set_chapters(old.chapters())
@@ -89,6 +90,23 @@ def remux_with_subtitles(
     return notes
 
 
+def check_container(source: Path, suffix: str) -> None:
+    """Raise SinkError if a container cannot hold the video of a file."""
+    try:
+        with av.open(str(source)) as old:
+            name = old.streams.video[0].codec_context.codec.canonical_name
+    except (av.error.FFmpegError, IndexError):
+        return  # the reader says what is wrong with it
+    if name not in _held_codecs(suffix):
+        raise SinkError(f"{suffix} cannot hold {name}; write .mkv, or --annotate drawn")
+
+
+def _held_codecs(suffix: str) -> set[str]:
+    """Return the names of the codecs that a container can hold."""
+    with av.open(io.BytesIO(), "w", format=CONTAINERS[suffix]) as empty:
+        return set(empty.supported_codecs)
+
+
 def _copy_tracks(old: Any, new: Any, suffix: str, notes: list[str]) -> dict[Any, Any]:
     """Add a track to the new container for each of the old that it can hold."""
     tracks = {}
@@ -99,8 +117,6 @@ def _copy_tracks(old: Any, new: Any, suffix: str, notes: list[str]) -> dict[Any,
             notes.append(f"a track of {stream.type} was left out")
             continue
         if context.codec.canonical_name not in new.supported_codecs and name not in new.supported_codecs:
-            if stream.type == "video":
-                raise SinkError(f"{suffix} cannot hold {name}; write .mkv, or --annotate drawn")
             notes.append(f"{stream.type} left out: {suffix} cannot hold {name}; write .mkv to keep it")
             continue
         tracks[stream] = new.add_stream_from_template(stream)
