@@ -77,7 +77,10 @@ def test_each_frame_shows_its_own_label(make_video, tmp_path):
     """At the time of every frame the label shown is that of its prediction, also at a variable rate."""
     times = [*(n / 25 for n in range(20)), *(0.8 + n / 29.97 for n in range(30)), 3.0, 20.0, 20.011]
     labels = {time: number // 3 % 3 for number, time in enumerate(times)}
-    with open_video(make_video(size=(320, 240))) as reader, SubtitleSink(tmp_path / "out.ass", reader, Overlay(["label"])) as sink:
+    with (
+        open_video(make_video(size=(320, 240))) as reader,
+        SubtitleSink(tmp_path / "out.ass", reader, Overlay(["label"])) as sink,
+    ):
         for number, (time, label) in enumerate(labels.items()):
             sink.write(prediction(number, label, time=time))
     text = (tmp_path / "out.ass").read_text(encoding="utf-8")
