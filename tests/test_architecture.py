@@ -37,11 +37,11 @@ IMPORTERS = {
         *("video/read/side_tracks.py", "video/read/hardware.py", "video/read/orientation.py", "video/read/cropping.py"),
         *("video/read/stills.py", "video/read/deinterlace.py", "video/read/webp.py"),
         *("video/write/av_writer.py", "video/write/codecs.py"),
-        *("video/write/copied_tracks.py", "video/write/side_tracks.py"),
+        *("video/write/copied_tracks.py", "video/write/side_tracks.py", "video/write/remux.py"),
     },
     "cv2": {
         *("models/preprocessing.py", "video/read/opencv_reader.py", "video/write/opencv_writer.py"),
-        *("video/write/images.py", "rendering/panels.py", "rendering/primitives.py", "rendering/canvas.py"),
+        *("video/write/images.py", "rendering/primitives.py", "rendering/canvas.py"),
         *("rendering/window.py", "web/jpeg.py"),
     },
     "torchvision": {"models/backbone.py", "models/zoo.py", "models/preprocessing.py"},

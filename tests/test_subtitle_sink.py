@@ -13,7 +13,7 @@ from liquidvision import Overlay, Prediction, SinkError, SourceError, SubtitleSi
 from liquidvision.rendering.ass_page import AssPage, rounded_rectangle
 from liquidvision.rendering.primitives import Box, Scale, draw_bar, draw_card, draw_text
 from liquidvision.rendering.subtitle_overlay import MAX_EVENT, REFRESH, SubtitleOverlay
-from liquidvision.rendering.subtitle_sink import parse_clock_time
+from liquidvision.rendering.subtitle_sink import read_clock_time
 
 LABELS = ("red", "green", "blue")
 
@@ -42,7 +42,7 @@ def shown_at(text: str, time: float) -> str:
     for line in text.splitlines():
         if line.startswith("Dialogue: "):
             _, start, end, *_, content = line.split(",", 9)
-            if parse_clock_time(start) <= time < parse_clock_time(end) and "\\p1" not in content:
+            if read_clock_time(start) <= time < read_clock_time(end) and "\\p1" not in content:
                 found.append(re.sub(r"\{[^}]*\}", "", content))
     return " ".join(found)
 

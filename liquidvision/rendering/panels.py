@@ -19,7 +19,7 @@ from liquidvision.rendering.primitives import (
     class_color,
     darken,
     draw_card,
-    draw_dot,
+    draw_disc,
     draw_text,
     draw_text_right,
     fill_box,
@@ -158,7 +158,7 @@ def draw_time(image: Surface, strip: TimelineStrip, scale: Scale, now: float, wi
     bold = max(2, round(scale.unit * 0.1))
     knob = max(3, round(scale.unit * 0.24))
     fill_box(image, Box(first.x1, first.y0 - bold, first.x1 + bold, last.y1 + bold), TEXT_COLOR)
-    draw_dot(image, first.x1 + bold // 2, first.y0 - bold, knob, TEXT_COLOR)
+    draw_disc(image, first.x1 + bold // 2, first.y0 - bold, knob, TEXT_COLOR)
 
 
 def place_charts(count: int, width: int, floor: int, scale: Scale, cards: Sequence[Box]) -> list[Box]:

@@ -197,7 +197,7 @@ def fill_box(image: Surface, box: Box, color: Color) -> None:
         cv2.rectangle(image, (box.x0, box.y0), (box.x1 - 1, box.y1 - 1), color, cv2.FILLED)
 
 
-def draw_dot(image: Surface, x: int, y: int, radius: int, color: Color) -> None:
+def draw_disc(image: Surface, x: int, y: int, radius: int, color: Color) -> None:
     """Draw a filled circle."""
     if isinstance(image, VectorPage):
         image.dot(x, y, radius, color)

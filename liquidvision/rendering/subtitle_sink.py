@@ -136,7 +136,7 @@ def format_clock_time(seconds: float, parts: int) -> str:
     return f"{hours}:{whole // 60 % 60:02}:{whole % 60:02}.{rest:0{len(str(parts)) - 1}}"
 
 
-def parse_clock_time(text: str) -> float:
+def read_clock_time(text: str) -> float:
     """Return a time as `format_clock_time` writes it, in seconds."""
     hours, minutes, seconds = text.split(":")
     return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
@@ -149,7 +149,7 @@ def read_ass_cues(lines: Iterator[str]) -> Iterator[Cue]:
         kind, _, rest = line.rstrip("\n").partition(": ")
         if kind == "Dialogue":
             layer, start, end, others = rest.split(",", 3)
-            yield Cue(parse_clock_time(start), parse_clock_time(end), f"{number},{layer},{others}".encode())
+            yield Cue(read_clock_time(start), read_clock_time(end), f"{number},{layer},{others}".encode())
             number += 1
 
 
@@ -164,4 +164,4 @@ def read_vtt_cues(lines: Iterator[str], *, mov_text: bool) -> Iterator[Cue]:
         if mov_text:
             plain = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").encode()
             data = len(plain).to_bytes(2, "big") + plain
-        yield Cue(parse_clock_time(start), parse_clock_time(end), data)
+        yield Cue(read_clock_time(start), read_clock_time(end), data)
