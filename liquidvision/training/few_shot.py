@@ -149,8 +149,9 @@ def teach(
     began = time.perf_counter()
     plan = default_plan(len(examples))
     # The probe of so few examples is too confident to have a share in the logits.
-    # Each example already follows another one, see `ExampleSequences`.
-    plan = replace(plan, head={**plan.head, "frame_share": 0.0}, recipe=replace(plan.recipe, preceded=0.0))
+    # Each example already follows another one, see `ExampleSequences`; where two meet is no cut of the camera's.
+    head_fields = {**plan.head, "frame_share": 0.0, "restart_at_cuts": False}
+    plan = replace(plan, head=head_fields, recipe=replace(plan.recipe, preceded=0.0))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(plan.recipe.seed)
         sequences = ExampleSequences(examples, labels)
