@@ -76,7 +76,9 @@ def main() -> None:
         sequences, _ = load_sequences(name, options.data, options.weights, cache=options.cache)
         for seed in range(options.seeds):
             for test in make_folds(sequences.dataset, SETS[name][1], seed=seed):
-                count_fold(sequences, test, seed, {share: counts.setdefault((name, share), Counts()) for share in SHARES})
+                count_fold(
+                    sequences, test, seed, {share: counts.setdefault((name, share), Counts()) for share in SHARES}
+                )
     result = collect(counts, options.seeds)
     save_result(options.save_json, result)
     print(render_table(result))
