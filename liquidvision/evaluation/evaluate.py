@@ -321,7 +321,10 @@ def video_timeline(result: ClipResult) -> dict[str, Any]:
     whole_clip = clip.label is not None
     memory_class, frame_class = (side.clip_predicted if whole_clip else None for side in (memory, frame))
     right = memory_class == memory.truth[0] if whole_clip else bool((memory.predicted == memory.truth).mean() >= 0.5)
-    second = {} if result.two_pass is None else {TWO_PASS: result.two_pass.predicted[points].tolist()}
+    second: dict[str, Any] = {}
+    if result.two_pass is not None:
+        second[TWO_PASS] = result.two_pass.predicted[points].tolist()
+        second[f"{TWO_PASS}_clip_prediction"] = result.two_pass.clip_predicted if whole_clip else None
     return {
         "name": clip.name,
         "label": clip.label,

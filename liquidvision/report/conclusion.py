@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from liquidvision.metrics.bootstrap import paired_bootstrap
-from liquidvision.report.number_formats import count, decimal, is_number, percent, points
+from liquidvision.report.number_formats import count, decimal, is_number, percent, points, read_number
 
 ROUNDING_ERROR = 1e-9  # differences below this are zero
 MIN_DIFFERENCE = 0.0005  # smaller differences of shares round to 0.0 points
@@ -20,6 +20,19 @@ HEADLINES = {
     "may help": "Memory may help, but these videos cannot confirm it.",
     "does not help": "Memory does not help here.",
     "same": "Memory makes no difference here.",
+}
+SECOND_PASS = {
+    "helps": "A second pass helps.",
+    "harms": "A second pass hurts here.",
+    "may help": "A second pass may help, but these videos cannot confirm it.",
+    "does not help": "A second pass does not help here.",
+    "same": "A second pass makes no difference here.",
+}
+SEGMENT_METRICS = ((("f1", "50"), "Segment F1 at 50 % overlap"), (("flips_per_minute",), "Excess flips per minute"))
+CLIP_PREDICTIONS = {
+    "memory": "clip_prediction",
+    "frame": "frame_clip_prediction",
+    "two_pass": "two_pass_clip_prediction",
 }
 
 
@@ -118,23 +131,51 @@ def describe_interval(interval: tuple[float, float] | None, stance: str, of_clip
     return f"{what} has a 95 % interval of {points(interval[0])} to {points(interval[1])} points, {meaning}"
 
 
-def difference_interval(videos: Sequence[Mapping[str, Any]], of_clips: bool) -> tuple[float, float] | None:
+def difference_interval(
+    videos: Sequence[Mapping[str, Any]], of_clips: bool, sides: tuple[str, str] = ("memory", "frame")
+) -> tuple[float, float] | None:
     """Return the 95 % interval of the mean accuracy difference over videos; None if there is only one group.
 
     Only videos with a prediction of both sides count. Whole groups are resampled. The accuracy is that of the clips,
     or the share of correct frames.
     """
+    one_side, other_side = sides
     pairs = [
-        (video, accuracy_of_side(video, "memory", of_clips), accuracy_of_side(video, "frame", of_clips))
+        (video, accuracy_of_side(video, one_side, of_clips), accuracy_of_side(video, other_side, of_clips))
         for video in videos
     ]
-    known = [(video, memory, frame) for video, memory, frame in pairs if memory is not None and frame is not None]
+    known = [(video, own, other) for video, own, other in pairs if own is not None and other is not None]
     groups = video_groups([video for video, *_ in known])
     if len(set(groups)) < 2:
         return None
-    memory, frame = (np.array([row[side] for row in known]) for side in (1, 2))
-    _, low, high = paired_bootstrap(memory, frame, groups=groups)
+    one, other = (np.array([row[side] for row in known]) for side in (1, 2))
+    _, low, high = paired_bootstrap(one, other, groups=groups)
     return low, high
+
+
+def describe_second_pass(evaluation: Mapping[str, Any]) -> list[str]:
+    """Return sentences on whether a second pass helps; none where none was evaluated."""
+    memory, second = evaluation["memory"], evaluation.get("two_pass")
+    if not second:
+        return []
+    of_clips = all(is_number(side.get("clip_accuracy")) for side in (memory, second))
+    one, other = (side.get("clip_accuracy" if of_clips else "frame_accuracy") for side in (second, memory))
+    if not is_number(one) or not is_number(other):
+        return []
+    interval = difference_interval(evaluation.get("videos") or [], of_clips, ("two_pass", "memory"))
+    stance = choose_stance(one - other, interval)
+    unit = "Clip" if of_clips else "Frame"
+    sentences = [f"{SECOND_PASS[stance]} {unit} accuracy: {percent(one)} with two passes, {percent(other)} with one."]
+    if stance != "same":
+        sentences.append(describe_interval(interval, stance, of_clips))
+    for keys, name in SEGMENT_METRICS:
+        values = [read_number(side, keys) for side in (second, memory)]
+        if None not in values:
+            sentences.append(f"{name}: {decimal(values[0])} with two passes, {decimal(values[1])} with one.")
+    return [
+        *sentences,
+        "Two passes read a recording to its end before they label it, and dissolve runs of under 0.3 s.",
+    ]
 
 
 def accuracy_of_side(video: Mapping[str, Any], side: str, of_clips: bool) -> float | None:
@@ -142,8 +183,8 @@ def accuracy_of_side(video: Mapping[str, Any], side: str, of_clips: bool) -> flo
     if not video.get("times"):
         return None
     if not of_clips:
-        return share_correct(video, side)
-    predicted = video.get("clip_prediction" if side == "memory" else "frame_clip_prediction")
+        return share_correct(video, side) if side in video else None
+    predicted = video.get(CLIP_PREDICTIONS[side])
     return None if predicted is None else float(predicted == video["truth"][0])
 
 

@@ -1,6 +1,7 @@
 """Formats numbers for the page; missing values and NaN become a dash."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 DASH = "–"
@@ -11,6 +12,14 @@ SPACE = "\N{NO-BREAK SPACE}"
 def is_number(value: Any) -> TypeGuard[float]:
     """Return whether a value is a finite number; booleans are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_number(side: Mapping[str, Any], keys: Sequence[str]) -> float | None:
+    """Return a number inside one side of the evaluation; None if there is none."""
+    value: Any = side
+    for key in keys:
+        value = (value or {}).get(key)
+    return value if is_number(value) else None
 
 
 def decimal(value: Any, digits: int = 1, unit: str = "") -> str:

@@ -11,7 +11,7 @@ from liquidvision.errors import SinkError, UsageError
 from liquidvision.evaluation.evaluation_file import EVALUATION_FORMAT, EVALUATION_VERSION
 from liquidvision.files import write_atomic
 from liquidvision.report.charts import LineChart
-from liquidvision.report.conclusion import describe_dt_gain, draw_conclusion
+from liquidvision.report.conclusion import describe_dt_gain, describe_second_pass, draw_conclusion
 from liquidvision.report.confusion import class_rows, confusion_matrices, most_common_mistakes
 from liquidvision.report.curves import ROBUSTNESS_LINES, calibration_chart, robustness_charts, training_charts
 from liquidvision.report.metric_table import metric_rows
@@ -100,6 +100,7 @@ def template_values(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "labels": labels,
         "warnings": data_warnings(data),
         "conclusion": draw_conclusion(evaluation),
+        "second_pass": describe_second_pass(evaluation),
         "metrics": metric_rows(evaluation["memory"], evaluation["frame"]),
         "ranking": rank_rows(compare),
         "ranking_sentence": describe_ranking(compare.get("rows") or []),

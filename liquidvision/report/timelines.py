@@ -19,7 +19,8 @@ MAX_VIDEOS = 500
 MAX_CONFIDENCE_POINTS = 100
 MAX_COLORS = 7  # that people, also with a colour vision deficiency, can distinguish
 BACKGROUND_STYLE, OTHER_STYLE, OTHER_NAME = "kb", "ko", "other classes"
-STRIPS = (("truth", "truth"), ("frame", "frame alone"), ("memory", "with memory"))
+STRIPS = (("truth", "truth"), ("frame", "frame alone"), ("memory", "with memory"), ("two_pass", "two passes"))
+ORDER = ("truth", "memory", "frame", "two_pass")  # in which classes get the colours of one video
 STILL_URI = re.compile(r"data:image/(webp|png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")  # the page must not fetch anything
 
 
@@ -45,6 +46,7 @@ class VideoTimeline:
         memory: share of correct points with memory, 0 to 1.
         frame: share of correct points by each frame alone, 0 to 1.
         strips: what is drawn.
+        height: of the drawing, in its units.
         confidence: path of the highest score over time; "" if unknown.
         ticks: the ticks of the time axis, as (percent from the left, text).
         legend: (CSS class, label), if the colours apply to this video only.
@@ -61,6 +63,7 @@ class VideoTimeline:
     memory: float
     frame: float
     strips: list[Strip]
+    height: int
     confidence: str
     ticks: list[tuple[float, str]]
     legend: list[tuple[str, str]]
@@ -94,6 +97,7 @@ def make_timeline(
     times = np.maximum.accumulate(np.array(video["times"], dtype=float))
     start, end = float(times[0]), last_frame_end(times)
     colors = shared or own_colors(video, labels, background)
+    shown = [strip for strip in STRIPS if strip[0] in video]
     strips = [
         Strip(
             name,
@@ -101,7 +105,7 @@ def make_timeline(
                 np.array(video[side]), times, colors, labels, STRIP_HEIGHT // 2 + place * (STRIP_HEIGHT + STRIP_GAP)
             ),
         )
-        for place, (side, name) in enumerate(STRIPS)
+        for place, (side, name) in enumerate(shown)
     ]
     seconds = end - start or 1.0
     still, predicted, still_time = video.get("still"), video.get("clip_prediction"), video.get("still_time")
@@ -118,7 +122,10 @@ def make_timeline(
         memory=share_correct(video, "memory"),
         frame=share_correct(video, "frame"),
         strips=strips,
-        confidence=confidence_path(video.get("score") or [], times, start, seconds),
+        height=len(shown) * (STRIP_HEIGHT + STRIP_GAP) + CONFIDENCE_HEIGHT + 2,
+        confidence=confidence_path(
+            video.get("score") or [], times, start, seconds, len(shown) * (STRIP_HEIGHT + STRIP_GAP)
+        ),
         ticks=[(round(100 * (at - start) / seconds, 1), time_label(at)) for at in axis_ticks(start, end, 7)],
         legend=[] if shared else own_legend(video, labels, colors),
         still=still if isinstance(still, str) and STILL_URI.fullmatch(still) else None,
@@ -128,7 +135,7 @@ def make_timeline(
 
 def own_colors(video: Mapping[str, Any], labels: Sequence[str], background: str | None) -> dict[int, str]:
     """Return colours for the classes of one video: true classes first, then the most predicted; the rest share one."""
-    order = dict.fromkeys(i for side in ("truth", "memory", "frame") for i, _ in Counter(video[side]).most_common())
+    order = dict.fromkeys(i for side in ORDER if side in video for i, _ in Counter(video[side]).most_common())
     actions = [i for i in order if labels[i] != background]
     colors = {i: f"k{place}" if place < MAX_COLORS else OTHER_STYLE for place, i in enumerate(actions)}
     return colors | {i: BACKGROUND_STYLE for i in order if labels[i] == background}
@@ -136,7 +143,7 @@ def own_colors(video: Mapping[str, Any], labels: Sequence[str], background: str 
 
 def own_legend(video: Mapping[str, Any], labels: Sequence[str], colors: Mapping[int, str]) -> list[tuple[str, str]]:
     """Return the legend of a video with its own colours, as (CSS class, label)."""
-    drawn = {i for side, _ in STRIPS for i in video[side]}
+    drawn = {i for side, _ in STRIPS if side in video for i in video[side]}
     legend = [(color, labels[i]) for i, color in colors.items() if i in drawn and color != OTHER_STYLE]
     return [*legend, (OTHER_STYLE, OTHER_NAME)] if any(colors[i] == OTHER_STYLE for i in drawn) else legend
 
@@ -163,13 +170,15 @@ def strip_paths(
     return [(color, names[color], stroke) for color, stroke in strokes.items()]
 
 
-def confidence_path(scores: Sequence[float | None], times: np.ndarray, start: float, seconds: float) -> str:
-    """Return the curve of the highest score, 0 to 1, over time; each of its points is the minimum of several frames."""
+def confidence_path(scores: Sequence[float | None], times: np.ndarray, start: float, seconds: float, top: int) -> str:
+    """Return the curve of the highest score, 0 to 1, over time; each of its points is the minimum of several frames.
+
+    `top` is the height at which a score of 1 is drawn.
+    """
     if len(scores) != len(times):
         return ""
     values = np.array([np.nan if score is None else score for score in scores], dtype=float)
     step = -(-len(values) // MAX_CONFIDENCE_POINTS)
-    top = len(STRIPS) * (STRIP_HEIGHT + STRIP_GAP)
     points = []
     for first in range(0, len(values), step):
         part = values[first : first + step]

@@ -52,7 +52,7 @@ Classifies video into {len(model.labels)} classes: {", ".join(model.labels)}.
 ```sh
 liquidvision infer clip.mp4 {command}
 ```
-
+{describe_two_passes(model, command)}
 ## Architecture
 
 - Backbone: torchvision's {model.backbone.name}, frozen, {model.backbone.preprocessing.size[0]} pixels{crop};
@@ -73,8 +73,6 @@ frame alone, temperatures fitted {fitted}.
 
 ## Figures
 
-| | with memory | each frame alone |
-|---|---|---|
 {figure_table(evaluation)}
 
 On {evaluation["data"]["videos"]} videos, {evaluation["data"]["seconds"]:.0f} s. All figures are in evaluation.json;
@@ -108,8 +106,26 @@ def describe_split(plan: Plan, data: Mapping[str, Any], parts: Mapping[str, int]
     return text
 
 
+def describe_two_passes(model: Model, command: str) -> str:
+    """Return how to use a model's backward head; "" if it has none."""
+    if model.backward_head is None:
+        return ""
+    return f"""
+It has a backward head, trained on the same clips from their ends. Recordings can be labelled from both sides, and
+streams a little later than they come:
+
+```sh
+liquidvision infer clip.mp4 {command} --two-pass
+liquidvision infer rtsp://camera/live {command} --look-ahead 0.8
+```
+"""
+
+
 def figure_table(evaluation: Mapping[str, Any]) -> str:
-    """Return the rows of the table of figures; figures that do not apply are left out."""
+    """Return the table of figures; figures that do not apply are left out."""
+    sides = {"with memory": "memory", "each frame alone": "frame"}
+    if "two_pass" in evaluation:
+        sides["with two passes"] = "two_pass"
     rows = [
         ("clips right", "clip_accuracy", format_share),
         ("frames right", "frame_accuracy", format_share),
@@ -119,11 +135,12 @@ def figure_table(evaluation: Mapping[str, Any]) -> str:
         ("flips per minute beyond the truth", "flips_per_minute", format_number),
         ("calibration error", "ece", format_share),
     ]
-    return "\n".join(
-        f"| {text} | {show(evaluation['memory'].get(name))} | {show(evaluation['frame'].get(name))} |"
-        for text, name, show in rows
-        if evaluation["memory"].get(name) is not None
-    )
+    lines = [f"| | {' | '.join(sides)} |", "|---" * (1 + len(sides)) + "|"]
+    for text, name, show in rows:
+        if evaluation["memory"].get(name) is not None:
+            cells = (show(evaluation[side].get(name)) for side in sides.values())
+            lines.append(f"| {text} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def format_share(value: float | None) -> str:

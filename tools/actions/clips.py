@@ -1,6 +1,9 @@
 """Rendered clips as arrays on disk: pictures, times, labels; and their embeddings by a frozen backbone."""
 
 import json
+import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -75,6 +78,57 @@ def embed_set(clips: ClipSet, backbone: Backbone, cache: Path, key: str) -> Clip
         np.save(part, rows)
         part.replace(path)
     return ClipSet(clips.times, clips.labels, np.load(path))
+
+
+def embed_clips(
+    backbone: Backbone,
+    folder: Path,
+    name: str,
+    split: str,
+    seeds: range,
+    sampling: Callable[[int], np.ndarray],
+    *,
+    seconds: float = math.inf,
+) -> list[Path]:
+    """Render and embed clips one by one; return the files that hold them, one a clip, see `read_clip`.
+
+    Args:
+        backbone: the backbone.
+        folder: where the files are kept; those that are there are not made again.
+        name: begins the names of the files.
+        split: of the renderer.
+        seeds: of the clips.
+        sampling: returns the times of a clip's frames, by its seed.
+        seconds: stop after this time, as if there were no more seeds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    begin, height, width, done = time.monotonic(), *backbone.preprocessing.size, []
+    for seed in seeds:
+        path = folder / f"{name}-{seed}.npz"
+        if not path.exists():
+            if time.monotonic() - begin > seconds:
+                break
+            frames = list(render_clip(seed, split=split, times=sampling(seed), size=(width, height)))
+            rows = [
+                backbone.embed([frame.image for frame in frames[start : start + 50]]).cpu().numpy()
+                for start in range(0, len(frames), 50)
+            ]
+            part = path.with_suffix(".part.npz")
+            np.savez(
+                part,
+                times=np.array([frame.time for frame in frames]),
+                labels=np.array([frame.label for frame in frames]),
+                embeddings=np.concatenate(rows).astype(np.float16),
+            )
+            part.replace(path)
+        done.append(path)
+    return done
+
+
+def read_clip(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the times (t,), labels (t,) and embeddings (t, dim) in half precision of a clip."""
+    with np.load(path) as file:
+        return file["times"], file["labels"], file["embeddings"]
 
 
 def as_tensors(clips: ClipSet) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from liquidvision import LiquidHead, LiquidHeadConfig
+from liquidvision.models.model import share_tensors
 from tools.actions.clips import ClipSet, as_tensors
 
 
@@ -54,14 +55,30 @@ def drop_frames(keep: Tensor, *rows: Tensor) -> tuple[Tensor, list[Tensor]]:
 
 
 def fit(
-    config: LiquidHeadConfig, clips: ClipSet, recipe: Recipe, *, readout: Tensor | None = None, log=print
+    config: LiquidHeadConfig,
+    clips: ClipSet,
+    recipe: Recipe,
+    *,
+    readout: Tensor | None = None,
+    forward: LiquidHead | None = None,
+    log=print,
 ) -> LiquidHead:
-    """Train a head on clips, through the given readouts of the embedding if any; return it in eval mode."""
+    """Train a head on clips, through the given readouts of the embedding if any; return it in eval mode.
+
+    With `forward` it becomes the backward head of that head: the clips are seen from their ends, and the readout of
+    single frames stays the forward head's.
+    """
     torch.manual_seed(recipe.seed)
     head = LiquidHead(config)
     times, labels, embeddings = as_tensors(clips)
     some = slice(None, None, max(1, len(labels) // 200))  # enough for means and axes
-    head.fit_statistics(embeddings[some].float(), steps_between(times[some], recipe.first_dt), readout=readout)
+    if forward is None:
+        head.fit_statistics(embeddings[some].float(), steps_between(times[some], recipe.first_dt), readout=readout)
+    else:
+        times, labels, embeddings = (times[:, -1:] - times).flip(1), labels.flip(1), embeddings.flip(1)
+        share_tensors(forward, head)
+        head.fit_feature_statistics(embeddings[some].float(), steps_between(times[some], recipe.first_dt))
+        head.frame_readout.requires_grad_(False)
     per_epoch = -(-len(labels) // recipe.batch)
     optimiser = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -81,8 +98,10 @@ def fit(
             out = head(xs, dts, lengths=lengths)
             real = torch.arange(xs.shape[1])[None] < lengths[:, None]
             loss = functional.cross_entropy(out.logits[real], ys[real], label_smoothing=recipe.smoothing)
-            # The readout of single frames learns beside it; nothing else depends on its gradient.
-            loss = loss + functional.cross_entropy(out.frame_logits[real], ys[real], label_smoothing=recipe.smoothing)
+            if forward is None:
+                # The readout of single frames learns beside it; nothing else depends on its gradient.
+                frame_logits = out.frame_logits[real]
+                loss = loss + functional.cross_entropy(frame_logits, ys[real], label_smoothing=recipe.smoothing)
             probabilities = out.logits.softmax(-1)
             change = (probabilities[:, 1:] - probabilities[:, :-1]).abs().sum(-1)
             holds = real[:, 1:] & (ys[:, 1:] == ys[:, :-1])
