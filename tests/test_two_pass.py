@@ -21,6 +21,7 @@ from liquidvision.inference.batching import batched_model
 from liquidvision.inference.look_ahead import MAX_WAITING, LookAhead
 from liquidvision.inference.recording import Recording, predict_embeddings
 from liquidvision.models.model import share_tensors
+from liquidvision.rendering.history import StreamHistory
 
 TICK = Fraction(1, 1000)
 
@@ -467,3 +468,19 @@ with Recording(model, keep_embeddings=True, folder=sys.argv[1]) as recording:
     assert ran.returncode == 0, ran.stderr
     grown, embedding = map(float, ran.stdout.split())
     assert grown < embedding
+
+
+def test_explain_draws_what_two_passes_say(run, make_video, model, tmp_path):
+    """`explain` draws recordings with two passes and calm timelines, of as many frames as it is told."""
+    model.save_pretrained(tmp_path / "m")
+    clip = make_video()
+    for number, options in enumerate((("--two-pass",), ("--shortest-run", "0.1"), ("--two-pass", "--max-frames", "7"))):
+        ran = run("explain", clip, "-m", tmp_path / "m", "-o", f"{number}.png", *options)
+        assert ran.code == 0 and f"{7 if number == 2 else 20} frames" in ran.out, ran.err
+        assert Path(f"{number}.png").stat().st_size > 1000
+    history = StreamHistory()
+    for frame, prediction in predict(clip, model, two_pass=True):
+        history.add(frame, prediction)
+    assert history.lane_names[1:] == ("with memory", "looking ahead") and history.label_indices.shape == (3, 20)
+    causal = [prediction.label_index for _, prediction in predict(clip, model)]
+    assert history.label_indices[1].tolist() == causal

@@ -9,7 +9,7 @@ from liquidvision.workflows.plans import plan_explain
 OPTIONS = {
     **{name: SHARED[name] for name in ("source", "start", "end", "vid_stride", "max_frames", "video_track")},
     **{name: SHARED[name] for name in ("rate", "deinterlace", "reader")},
-    **{name: SHARED[name] for name in ("model", "device")},
+    **{name: SHARED[name] for name in ("model", "device", "two_pass", "shortest_run")},
     "out": Option("A .png, .svg or .pdf, or a folder. Default: runs/explain.", OUTPUT, ("-o", "--out")),
     "exist_ok": SHARED["exist_ok"],
 }

@@ -3,13 +3,13 @@
 import typer
 
 from liquidvision.cli.command import DONE, FAILED, INTERRUPTED, SOME_FAILED, Messages, Option, job_command
-from liquidvision.cli.options import INPUT, MODEL, OUTPUT, SHARED
+from liquidvision.cli.options import FUTURE, INPUT, MODEL, OUTPUT, SHARED
 from liquidvision.cli.startup import prepare_torch
 from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.plans import plan_infer
 
 RECORDS, INTERVALS, OVERLAY, MEMORY = "Records", "Intervals", "Labels and drawing", "Memory"
-LIVE, FUTURE = "Cameras, streams, growing files", "Looking ahead"
+LIVE = "Cameras, streams, growing files"
 
 
 def parse_reconnect(text: str) -> int | None:
@@ -33,17 +33,13 @@ OPTIONS = {
         MODEL,
     ),
     "adaptive": Option("Skip frames that add nothing new; results then depend on --batch.", MODEL),
-    "two_pass": Option("Read the source first, then label each frame from what came before and after it.", FUTURE),
+    "two_pass": SHARED["two_pass"],
     "look_ahead": Option(
         "Label each frame with the seconds after it too, that much later. For files and streams.",
         FUTURE,
         metavar="SECONDS",
     ),
-    "shortest_run": Option(
-        "Read the source first, and dissolve shorter runs of a label. Default: 0.3 with --two-pass, else none.",
-        FUTURE,
-        metavar="SECONDS",
-    ),
+    "shortest_run": SHARED["shortest_run"],
     "jobs": Option("Sources to run at once, on one backbone. Default: all of them if one is live, else 1.", MODEL),
     "out": Option(
         "Output file or folder, or - to stream Matroska to standard output. Default: runs/infer.",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from liquidvision.cli.command import OldOption, Option
 
-INPUT, OUTPUT, MODEL, DATA = "Input", "Output", "Model", "Data"
+INPUT, OUTPUT, MODEL, DATA, FUTURE = "Input", "Output", "Model", "Data", "Looking ahead"
 
 # By field of a job: `vid_stride` becomes `--vid-stride`, unless `flags` says otherwise. Types and defaults are in
 # workflows/jobs.py.
@@ -25,6 +25,12 @@ SHARED = {
     "reader": Option("auto, av or opencv.", INPUT),
     "model": Option("A bundled model, a model folder, or torchvision:NAME.", MODEL, ("-m", "--model")),
     "device": Option("auto, cpu, cuda, mps or openvino.", MODEL),
+    "two_pass": Option("Read the source first, then label each frame from what came before and after it.", FUTURE),
+    "shortest_run": Option(
+        "Read the source first, and dissolve shorter runs of a label. Default: 0.3 with --two-pass, else none.",
+        FUTURE,
+        metavar="SECONDS",
+    ),
     "half": Option("Run the backbone in bfloat16: faster on hardware that supports it, slightly less exact.", MODEL),
     "codec": Option("h264, h265, vp9, av1, prores or mjpeg; h264-hardware and others encode on a GPU.", OUTPUT),
     "exist_ok": Option("Replace outputs that already exist.", OUTPUT),

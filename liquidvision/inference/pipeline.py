@@ -110,7 +110,7 @@ def predict(
         raise UsageError(f"the session belongs to another model than {model.name}; use the model it was made with")
     plan = LookPlan(two_pass, look_ahead, shortest_run).checked(model)
     if plan.whole:
-        yield from _predict_recorded(as_reader(source), session, batch, adaptive, plan)
+        yield from predict_recorded(as_reader(source), session, plan, batch=batch, adaptive=adaptive)
         return
     with closing(embed_chunks(source, session, batch, adaptive, max_live_batch=1)) as chunks:
         if look_ahead is not None:
@@ -168,17 +168,40 @@ class LookPlan:
         return self
 
 
-def _predict_recorded(
-    source: VideoReader, session: Session, batch: int | None, adaptive: bool, plan: LookPlan
-) -> Iterator[tuple[Frame, Prediction]]:
-    """Yield the frames of a source with the predictions of `predict` that know the whole source."""
+def predict_recorded(
+    source: VideoReader,
+    session: Session,
+    plan: LookPlan,
+    *,
+    batch: int | None = None,
+    adaptive: bool = False,
+    max_frames: int | None = None,
+) -> Generator[tuple[Frame, Prediction], None, None]:
+    """Yield the frames of a source with the predictions of `predict` that know all of them.
+
+    Args:
+        source: a source that can be read twice.
+        session: see `predict`.
+        plan: how much of the future predictions know of.
+        batch: see `predict`.
+        adaptive: see `predict`.
+        max_frames: read this many frames only.
+
+    Raises:
+        UsageError: the source can be read only once.
+        SourceError: see `predict`.
+        SinkError: there is no room for the temporary file.
+    """
     reopen = require_second_reading(source)
     failure: SourceError | None = None
     with Recording(session.model, keep_embeddings=plan.two_pass) as recording:
         with closing(embed_chunks(source, session, batch, adaptive, max_live_batch=FILE_BATCH)) as chunks:
             try:
                 for chunk in chunks:
-                    record_chunk(recording, session, chunk, len(chunk.frames))
+                    left = len(chunk.frames) if max_frames is None else max_frames - len(recording)
+                    record_chunk(recording, session, chunk, min(left, len(chunk.frames)))
+                    if len(recording) == max_frames:
+                        break
             except SourceError as error:  # raised after the frames before it
                 failure = error
         finish_recording(recording, session, plan)

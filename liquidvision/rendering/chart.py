@@ -86,7 +86,7 @@ class StreamChart:
 
         labels = min(MAX_LABELS, len(history.labels))
         has_state, has_taus = history.rows[0].norm is not None, history.rows[0].time_constants is not None
-        height = TOP + THUMBNAIL + SPACE + 2 * LANE + CAPTION + labels * SCORE + BOTTOM
+        height = TOP + THUMBNAIL + SPACE + len(history.lane_names) * LANE + CAPTION + labels * SCORE + BOTTOM
         height += (CAPTION + NORM if has_state else 0) + (2 * CAPTION + HEAT + MEDIAN if has_taus else 0)
         self._figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self._figure)
@@ -168,7 +168,7 @@ class StreamChart:
         count = len(history.times)
         facts = [
             f"{count:,} frame{'' if count == 1 else 's'} in {self._end - self._begin:,.1f} s",
-            f"flips: {history.flips} with memory, {history.frame_flips} from each frame alone",
+            f"flips: {history.flips} {history.lane_names[-1]}, {history.frame_flips} from each frame alone",
         ]
         counted = (
             (len(self._gaps), "gap (hatched)", "gaps (hatched)"),
@@ -206,19 +206,20 @@ class StreamChart:
         axes.set(xlim=(self._begin, self._end), ylim=(0, 1))
 
     def _draw_lanes(self) -> None:
-        axes = self._add_panel(2 * LANE, above=SPACE)
+        names = self._history.lane_names
+        axes = self._add_panel(len(names) * LANE, above=SPACE)
         labels = self._history.label_indices[:, self._frames]
         colors = np.array([class_color(i) for i in range(len(self._history.labels))], np.uint8)
-        for lane, name in ((0, "each frame alone"), (1, "with memory")):
-            y = 1 - lane
+        for lane, name in enumerate(names):
+            y = len(names) - 1 - lane
             image = np.where(self._visible[:, None], colors[labels[lane]], 255).astype(np.uint8)
             extent = (self._begin, self._end, y + 0.05, y + 0.95)
             axes.imshow(image[None], extent=extent, **IMAGE_OPTIONS)
             self._write_row_name(axes, y + 0.5, name)
             self._write_runs(axes, np.where(self._visible, labels[lane], -1), y + 0.5)
         repeats = np.unique(self._history.repeats)
-        axes.plot(repeats, np.full(len(repeats), 2.18), "v", color="#b3261e", markersize=4, clip_on=False)
-        axes.set(xlim=(self._begin, self._end), ylim=(0, 2), yticks=())
+        axes.plot(repeats, np.full(len(repeats), len(names) + 0.18), "v", color="#b3261e", markersize=4, clip_on=False)
+        axes.set(xlim=(self._begin, self._end), ylim=(0, len(names)), yticks=())
 
     def _write_runs(self, axes: "Axes", labels: np.ndarray, y: float) -> None:
         """Write the label on each run that has room for it; `labels` is (columns,) class numbers, -1 in gaps."""
@@ -233,7 +234,8 @@ class StreamChart:
 
     def _draw_scores(self, count: int) -> None:
         axes = self._add_panel(
-            count * SCORE, "score of each label, 0 to 1: area with memory, line from each frame alone"
+            count * SCORE,
+            f"score of each label, 0 to 1: area {self._history.lane_names[-1]}, line from each frame alone",
         )
         scores = self._mask_gaps([row.scores for row in self._rows])
         alone = self._mask_gaps([row.frame_scores for row in self._rows])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from liquidvision.inference.runs import RunTracker
-from liquidvision.prediction import Prediction
+from liquidvision.prediction import Prediction, most_probable
 from liquidvision.video.frame import Frame
 
 MAX_ROWS = 20_000  # frames whose scores, norms and time constants are kept; a picture has fewer columns
@@ -55,6 +55,7 @@ class StreamHistory:
         self.rows: list[HistoryRow] = []
         self.thumbnails: list[tuple[float, np.ndarray]] = []
         self._times, self._label_indices, self._frame_label_indices = array("d"), array("i"), array("i")
+        self._causal_label_indices = array("i")  # empty where predictions do not look ahead
         self._frames_per_row = 1
         self._spacing = 0.0  # seconds between thumbnails
         self._offset = 0.0  # seconds added to the source's clock, so that the picture's clock never steps back
@@ -72,6 +73,8 @@ class StreamHistory:
         self._times.append(time)
         self._label_indices.append(top)
         self._frame_label_indices.append(alone)
+        if prediction.causal_scores is not None:
+            self._causal_label_indices.append(int(most_probable(prediction.causal_scores)))
         before = time if self._last_time is None else self._last_time
         if time < before:
             self.backwards += 1
@@ -98,7 +101,7 @@ class StreamHistory:
 
     @property
     def flips(self) -> int:
-        """Changes of the most probable label with memory."""
+        """Changes of the label with memory; of predictions that look ahead, where they do."""
         return self._with_memory.flips
 
     @property
@@ -120,8 +123,15 @@ class StreamHistory:
 
     @property
     def label_indices(self) -> np.ndarray:
-        """(2, frames) numbers of the most probable labels: from each frame alone, and with memory."""
-        return np.array([self._frame_label_indices, self._label_indices])
+        """(lanes, frames) numbers of the labels, a row for each of `lane_names`."""
+        rows = [self._frame_label_indices, self._causal_label_indices, self._label_indices]
+        return np.array([row for row in rows if len(row)])
+
+    @property
+    def lane_names(self) -> tuple[str, ...]:
+        """The names of the rows of `label_indices`; the last one is of the predictions."""
+        lanes = "each frame alone", "with memory"
+        return (*lanes, "looking ahead") if self._causal_label_indices else lanes
 
     @property
     def usual_step(self) -> float:

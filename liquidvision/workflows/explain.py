@@ -4,7 +4,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from liquidvision.concurrency.interrupt import DeferredInterrupt
-from liquidvision.inference.pipeline import predict
+from liquidvision.inference.pipeline import LookPlan, predict, predict_recorded
 from liquidvision.inference.session import Session
 from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
@@ -19,7 +19,7 @@ from liquidvision.workflows.source_summary import SummaryBuilder
 def run_explain(job: ExplainJob, listener: SourceListener | None = None, *, path: Path | None = None) -> Summary:
     """Draw what a model's memory does over a video, in one picture.
 
-    Ctrl-C ends the reading; what was seen is drawn.
+    Ctrl-C ends the reading; what was seen is drawn. Nothing is drawn if a source that is read twice was not read once.
 
     Args:
         job: what to do.
@@ -34,7 +34,7 @@ def run_explain(job: ExplainJob, listener: SourceListener | None = None, *, path
     """
     listener, path = listener or SourceListener(), path or plan_explain(job)
     model = Model.from_pretrained(job.model, device=job.device)
-    session = Session(model)
+    session, plan = Session(model), LookPlan(job.two_pass, None, job.shortest_run).checked(model)
     with ExitStack() as stack:
         interrupt = stack.enter_context(DeferredInterrupt())
         reader = stack.enter_context(
@@ -51,7 +51,11 @@ def run_explain(job: ExplainJob, listener: SourceListener | None = None, *, path
         )
         counter = SummaryBuilder(reader, session)
         chart = stack.enter_context(ChartSink(path, title=f"{reader.info.name} · model {model.name}"))
-        loop = stack.enter_context(closing(predict(reader, model, session=session)))
+        if plan.whole:
+            pairs = predict_recorded(reader, session, plan, max_frames=job.max_frames)
+        else:
+            pairs = predict(reader, model, session=session)
+        loop = stack.enter_context(closing(pairs))
         on_frame = stack.enter_context(listener.progress(reader, job.max_frames))
         try:
             for frame, prediction in interrupt.interruptible(loop):

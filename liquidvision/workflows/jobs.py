@@ -117,6 +117,7 @@ class ExplainJob:
         max_frames: stop after this many frames.
         reader, video_track, rate, deinterlace: see `open_video`.
         device: see `Model.from_pretrained`.
+        two_pass, shortest_run: see `predict`.
     """
 
     source: str
@@ -133,6 +134,8 @@ class ExplainJob:
     rate: float | None = None
     deinterlace: str = "auto"
     device: str = "auto"
+    two_pass: bool = False
+    shortest_run: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
