@@ -8,6 +8,7 @@ one goes on. Choices are made on clips of the `train` split that are not trained
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from liquidvision import LiquidHead, Model, Session
 from liquidvision.inference.recording import predict_embeddings
 from tools.actions.clips import ClipSet, embed_clips, instants, read_clip
-from tools.actions.fit import Recipe, fit
+from tools.actions.fit import Recipe, fit_backward
 from tools.bench_actions import frames_without_pictures
 from tools.figures import ACTIONS
 
@@ -72,7 +73,8 @@ def main() -> None:
         if len(sets[name]) < count:
             sys.exit("call again to go on")
     recipe = Recipe(epochs=options.epochs, calm=options.calm, seed=options.seed, first_dt=model.first_dt)
-    head = fit(model.head.config, stack_clips(sets["train"]), recipe, forward=model.head.cpu())
+    forward = model.head.cpu()
+    head = fit_backward(forward, forward.config, stack_clips(sets["train"]), recipe, log=partial(print, flush=True))
     sides = Model(
         model.backbone, model.head, model.labels, name=model.name, first_dt=model.first_dt, backward_head=head
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from liquidvision.metrics.bootstrap import paired_bootstrap
-from liquidvision.report.number_formats import count, decimal, is_number, percent, points, read_number
+from liquidvision.report.number_formats import count, decimal, is_number, number_at, percent, points
 
 ROUNDING_ERROR = 1e-9  # differences below this are zero
 MIN_DIFFERENCE = 0.0005  # smaller differences of shares round to 0.0 points
@@ -169,7 +169,7 @@ def describe_second_pass(evaluation: Mapping[str, Any]) -> list[str]:
     if stance != "same":
         sentences.append(describe_interval(interval, stance, of_clips))
     for keys, name in SEGMENT_METRICS:
-        values = [read_number(side, keys) for side in (second, memory)]
+        values = [number_at(side, keys) for side in (second, memory)]
         if None not in values:
             sentences.append(f"{name}: {decimal(values[0])} with two passes, {decimal(values[1])} with one.")
     return [

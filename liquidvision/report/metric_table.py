@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from liquidvision.report.number_formats import decimal, percent, points, read_number, signed
+from liquidvision.report.number_formats import decimal, number_at, percent, points, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class MetricSpec:
 
     def read(self, side: Mapping[str, Any]) -> float | None:
         """Return the value of one side of the evaluation; None if there is none."""
-        return read_number(side, self.keys)
+        return number_at(side, self.keys)
 
 
 def _share(keys: tuple[str, ...], name: str, meaning: str, **options: Any) -> MetricSpec:

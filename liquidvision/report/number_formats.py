@@ -14,7 +14,7 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def read_number(side: Mapping[str, Any], keys: Sequence[str]) -> float | None:
+def number_at(side: Mapping[str, Any], keys: Sequence[str]) -> float | None:
     """Return a number inside one side of the evaluation; None if there is none."""
     value: Any = side
     for key in keys:
