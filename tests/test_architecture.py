@@ -51,6 +51,7 @@ IMPORTERS = {
     "matplotlib": {"rendering/chart.py"},
     "jinja2": {"report/report.py"},
     "openvino": {"models/runtime/openvino.py"},
+    "paho": {"triggers/mqtt.py"},
     "prometheus_client": {"workflows/monitoring.py"},
     "aiohttp": {"web/server.py", "web/transfer.py"},
     "numba": {"liquid/kernels/scalar.py"},

@@ -10,10 +10,9 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from conftest import build_model, picture_frames
+from alternating import alternating_model
+from conftest import picture_frames
 
 import liquidvision as lv
 from liquidvision.data.formats import read_dataset
@@ -36,16 +35,8 @@ def clip(make_video) -> Path:
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory) -> Path:
     """A tiny model whose labels alternate."""
-    model = build_model(seed=3)
-    readout = model.head.readout
-    with torch.no_grad():
-        readout.weight /= 20
-        logits = np.log([prediction.scores for _, prediction in lv.predict(picture_frames(100, step=1.0), model)])
-        readout.bias -= torch.from_numpy(logits.mean(0))
-        readout.weight *= 12 / logits.std()
-        readout.bias *= 12 / logits.std()
     folder = tmp_path_factory.mktemp("model") / "alternating"
-    model.save_pretrained(folder)
+    alternating_model().save_pretrained(folder)
     return folder
 
 

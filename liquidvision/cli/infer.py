@@ -9,7 +9,7 @@ from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.plans import plan_infer
 
 RECORDS, INTERVALS, OVERLAY, MEMORY = "Records", "Intervals", "Labels and drawing", "Memory"
-LIVE = "Cameras, streams, growing files"
+LIVE, EVENTS = "Cameras, streams, growing files", "Events"
 
 
 def parse_reconnect(text: str) -> int | None:
@@ -77,6 +77,18 @@ OPTIONS = {
     "merge_gap": Option(
         "Bridge gaps up to this long. Default: the model's, else 0.3.", INTERVALS, metavar="S,LABEL=S,..."
     ),
+    "on": Option(
+        "Fire an event when this holds, such as 'fight > .8 for 3 s'; may be given several times.",
+        EVENTS,
+        metavar="RULE",
+    ),
+    "event_log": Option("Append events to this file as JSON Lines, or - for standard output.", EVENTS),
+    "exec": Option("Run a program for each event, with JSON on its standard input.", EVENTS, metavar="COMMAND"),
+    "webhook": Option("Send each event to a web address, as JSON.", EVENTS, metavar="URL"),
+    "mqtt": Option("Publish each event to an MQTT broker, mqtt://HOST/TOPIC.", EVENTS, metavar="URL"),
+    "cooldown": Option("After an event, its rule fires no other one for this long.", EVENTS, metavar="SECONDS"),
+    "update_every": Option("Also report an event that lasts this often. Default: never.", EVENTS, metavar="SECONDS"),
+    "event_queue": Option("Where events wait while their receiver is away. Default: runs/events.sqlite.", EVENTS),
     "overlay": Option("Any of label,bars,timeline,tau,state; or none.", OVERLAY),
     "compare": Option("Draw each frame alone beside the memory.", OVERLAY),
     "top_k": Option("Labels to draw and record.", OVERLAY),

@@ -119,6 +119,7 @@ class InferOutput(SourceListener):
             lines.append(f"  labels: {seen}{', ...' if len(shares) > MAX_LABELS else ''}")
             lines.append(f"  flips: {summary.flips} with memory, {summary.frame_flips} by each frame alone")
             lines += describe_intervals(summary)
+        lines += [f"  events: {rule} {count}" for rule, count in summary.events.items()]
         counted = {
             "steps back in time": summary.backwards,
             "repeated frames": summary.repeated,

@@ -40,6 +40,7 @@ class Summary:
         flips: changes of the most probable label from one instant to the next, with memory.
         frame_flips: the same from each frame alone.
         label_frames: for each label, the number of frames on which it was the most probable.
+        events: for each rule of `infer --on`, the number of events.
         intervals: for each label that has intervals, what they add up to.
         repeated: frames with the same time as the frame before; they do not step the memory.
         backwards: how often the source's clock stepped back.
@@ -61,6 +62,7 @@ class Summary:
     flips: int = 0
     frame_flips: int = 0
     label_frames: dict[str, int] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
     intervals: dict[str, LabelIntervals] = field(default_factory=dict)
     repeated: int = 0
     backwards: int = 0

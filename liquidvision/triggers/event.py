@@ -44,8 +44,7 @@ class Event:
     @property
     def key(self) -> str:
         """What distinguishes this message from all others."""
-        number = f"-{self.time:.3f}" if self.phase == UPDATE else ""
-        return f"{self.id}-{self.phase}{number}"
+        return message_key(self.id, self.phase, round(self.time, 6))
 
     @property
     def duration(self) -> float:
@@ -69,6 +68,11 @@ class Event:
             "at": self.at,
         }
         return content | {"clip": self.clip} if self.clip else content
+
+
+def message_key(identity: str, phase: str, time: float) -> str:
+    """Return the key of a message; an event has one start, one end, and any number of updates."""
+    return f"{identity}-{phase}-{time:.3f}" if phase == UPDATE else f"{identity}-{phase}"
 
 
 def event_id(*parts: object) -> str:

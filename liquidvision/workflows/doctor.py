@@ -17,6 +17,7 @@ OPTIONAL_PACKAGES = {
     "openvino": ("faster backbones on the CPU", "openvino"),
     "aiohttp": ("webcam --web", "web"),
     "prometheus-client": ("infer --metrics-port", "metrics"),
+    "paho-mqtt": ("infer --mqtt", "mqtt"),
     "tensorboard": ("train --tensorboard", "tensorboard"),
 }
 NUMBA_ENDS = 3, 15  # from this Python on, numba is not a dependency

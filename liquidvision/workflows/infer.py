@@ -26,6 +26,7 @@ from liquidvision.video.read.reader import LiveOptions, VideoReader
 from liquidvision.video.write.image_folder import FrameFolder, check_image_format
 from liquidvision.video.write.open import check_video_output
 from liquidvision.video.write.sink import STDOUT
+from liquidvision.workflows.event_outputs import EventOutputs
 from liquidvision.workflows.infer_source import infer
 from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.listener import OnFrame, SourceListener
@@ -66,8 +67,9 @@ def run_infer(job: InferJob, listener: SourceListener | None = None, *, plan: In
     Raises:
         UsageError: options with impossible values, or an output that already exists.
         ModelError, WeightsError: the model cannot be loaded.
-        SinkError: the metrics port is not free, or the folder for the state cannot be made.
-        DependencyError: metrics are asked for, and prometheus-client is not installed.
+        SinkError: the metrics port is not free, the folder for the state cannot be made, or the log or the queue of
+            events cannot be used.
+        DependencyError: metrics or MQTT are asked for, and their package is not installed.
     """
     listener, plan = listener or SourceListener(), plan or plan_infer(job)
     check_infer(job, plan)
@@ -81,7 +83,8 @@ def run_infer(job: InferJob, listener: SourceListener | None = None, *, plan: In
             monitor = stack.enter_context(serve_monitoring(job.metrics_port, 2 * job.timeout))
         if plan.at_once > 1:
             model = stack.enter_context(batched_model(model))
-        return _InferRun(job, plan, model, rule, listener, monitor).run()
+        events = stack.enter_context(EventOutputs(job, model.labels, rule)) if job.on else None
+        return _InferRun(job, plan, model, rule, listener, monitor, events).run()
 
 
 def check_infer(job: InferJob, plan: InferPlan) -> None:
@@ -136,9 +139,10 @@ class _InferRun:
         rule: IntervalRule,
         listener: SourceListener,
         monitor: SourceMonitor | None,
+        events: EventOutputs | None,
     ) -> None:
         self._job, self._plan, self._model, self._rule = job, plan, model, rule
-        self._listener, self._monitor = listener, monitor
+        self._listener, self._monitor, self._events = listener, monitor, events
         self._names_lock = threading.Lock()
         self._pool, self._result = SourcePool(plan.at_once), InferResult(done_before=plan.done_before)
 
@@ -182,6 +186,8 @@ class _InferRun:
             if video is not None and job.annotate == SUBTITLES:
                 records.append(SubtitleSink(video, reader, _overlay(job)))
                 video = None
+            fired = None if self._events is None else self._events.sink(reader, session)
+            records += [] if fired is None else [fired]  # the last one: it is closed before the others are complete
             watched = None if self._monitor is None else stack.enter_context(self._monitor.watch(reader, session))
             on_first_look = None
             if _look_plan(job).whole:
@@ -212,6 +218,7 @@ class _InferRun:
                     on_frame=self._pool.stoppable(on_frame if watched is None else _both(on_frame, watched.record)),
                     on_first_look=on_first_look,
                 )
+        summary.events = {} if fired is None else fired.counts
         if job.state_out:
             _save_state(session, job.state_out)
         if not summary.interrupted:

@@ -19,6 +19,14 @@ class InferJob:
         save_intervals: where to write the intervals, as CSV or JSON Lines; a folder for several sources.
         enter, leave, min_duration, merge_gap: change the model's rule for intervals, see `IntervalSettings`: a number
             for all labels, or a text such as ".7,fight=.8". None: as the model says.
+        on: rules that fire events, see the guide on events.
+        event_log: where to append events as JSON Lines; "-" writes them to standard output.
+        exec: programs with arguments, to be run with each event on their standard input.
+        webhook: web addresses that each event is sent to.
+        mqtt: MQTT brokers that each event is published to.
+        cooldown: seconds after an event in which its rule fires no other one.
+        update_every: seconds between updates while an event lasts. None: it has none.
+        event_queue: where events wait on disk while their receiver is away. None: runs/events.sqlite.
         save_frames: the folder for the annotated frames as pictures.
         frames_format: png or jpg.
         per_frame, time_constants, hidden_state: what to record as well, see `RecordSink`.
@@ -57,6 +65,14 @@ class InferJob:
     leave: str | None = None
     min_duration: str | None = None
     merge_gap: str | None = None
+    on: list[str] | None = None
+    event_log: Path | None = None
+    exec: list[str] | None = None
+    webhook: list[str] | None = None
+    mqtt: list[str] | None = None
+    cooldown: float = 0.0
+    update_every: float | None = None
+    event_queue: Path | None = None
     save_frames: Path | None = None
     frames_format: str = "png"
     per_frame: bool = False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liquidvision.errors import UsageError
+from liquidvision.triggers.rules import Rule, parse_rule
 from liquidvision.video.read.names import check_rate
 from liquidvision.workflows import io_paths
 from liquidvision.workflows.jobs import ExplainJob, InferJob
@@ -94,7 +95,11 @@ def plan_infer(job: InferJob) -> InferPlan:
         )
     )
     sources = [SourceOutputs(*each) for each in outputs]
-    if job.resume:
+    parse_rules(job)
+    if job.event_log is not None and str(job.event_log) != STDOUT:
+        io_paths.refuse_overwriting(job.event_log, exist_ok=exist_ok)
+        io_paths.refuse_sources(job.event_log, io_paths.source_files(names))
+    if job.resume and not (job.on and not any(any(each.files) for each in sources)):  # a log alone is never complete
         sources = [each for each in sources if not io_paths.outputs_complete(each.files)]
     if job.state_out is not None:
         io_paths.refuse_sources(job.state_out, io_paths.source_files(names))
@@ -103,13 +108,33 @@ def plan_infer(job: InferJob) -> InferPlan:
     return InferPlan(sources, len(names), job.resume, max(1, at_once), _streams_to_stdout(job) > 0)
 
 
+def parse_rules(job: InferJob) -> list[Rule]:
+    """Return the rules of a job.
+
+    Raises:
+        UsageError: a rule is not valid, two have one name, or there are actions and no rules, or rules and no actions.
+    """
+    rules = [parse_rule(text) for text in job.on or ()]
+    names = [rule.name for rule in rules]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(
+            f"two rules are named {twice[0]!r}; give each a name of its own, as in 'NAME: {rules[0].text}'"
+        )
+    actions = (job.event_log, job.exec, job.webhook, job.mqtt)
+    if any(actions) and not rules:
+        raise UsageError("there is no rule for the events; say when they happen, as in --on 'LABEL > .8 for 3 s'")
+    if rules and not any(actions):
+        raise UsageError("the events of --on go nowhere; add --event-log, --exec, --webhook or --mqtt")
+    return rules
+
+
 def _is_piped(job: InferJob) -> bool:
     return str(job.out) == STDOUT and not job.no_save
 
 
 def _streams_to_stdout(job: InferJob) -> int:
     """Return how many outputs go to standard output."""
-    return _is_piped(job) + sum(str(path) == STDOUT for path in (job.save_json, job.save_csv))
+    return _is_piped(job) + sum(str(path) == STDOUT for path in (job.save_json, job.save_csv, job.event_log))
 
 
 def _video_paths(job: InferJob, names: Sequence[str], *, exist_ok: bool) -> Sequence[Path | None]:
