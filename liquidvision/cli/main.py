@@ -87,6 +87,11 @@ def main() -> None:
             raise
         print_error(str(error))
         code = USAGE if isinstance(error, UsageError) else FAILED
+    except OSError as error:  # of a file or folder that the system refuses
+        if debug:
+            raise
+        print_error(f"{error.filename or type(error).__name__}: {error.strerror or error}")
+        code = FAILED
     except Exception as error:
         if isinstance(code_of_usage := getattr(error, "exit_code", None), int):  # Typer's own: an unknown option
             code = print_usage_error(error, code_of_usage)

@@ -11,6 +11,7 @@ from liquidvision.data.content import hash_content, measure_size
 from liquidvision.data.dataset import Clip, Dataset, single_line, sort_intervals
 from liquidvision.data.frame_times import FrameTimes, read_frame_times
 from liquidvision.data.looks import find_alike
+from liquidvision.errors import SourceError
 from liquidvision.video.read.file_options import FileOptions
 
 ERROR, WARNING = "error", "warning"
@@ -103,7 +104,8 @@ def audit_dataset(
         try:
             frames[clip.name] = read_frame_times(clip.path, files)
         except OSError as error:  # SourceError is one too
-            problems.append(AuditProblem(ERROR, clip.name, str(error)))
+            why = str(error) if isinstance(error, SourceError) else f"cannot be read: {error.strerror or error}"
+            problems.append(AuditProblem(ERROR, clip.name, why))
         else:
             fitted, texts = fit_to_video(clip, frames[clip.name])
             usable.append(fitted)

@@ -15,7 +15,7 @@ from liquidvision.annotation.interval import FrameInterval, Interval, make_inter
 from liquidvision.annotation.tables import read_table
 from liquidvision.data.annotation_files import find_annotation_files, read_annotation_clips
 from liquidvision.data.dataset import Clip, Dataset, make_dataset
-from liquidvision.errors import UsageError
+from liquidvision.errors import LiquidVisionError, UsageError
 from liquidvision.video.read.file_options import FileOptions
 from liquidvision.video.read.listing import list_videos
 from liquidvision.video.read.names import check_rate, holds_pictures
@@ -63,13 +63,23 @@ def read_dataset(path: str | Path, *, background: str = "background", pictures: 
     path, background = Path(path), background.strip()
     if not background:
         raise UsageError("the background has no name; expected the class of frames outside all intervals")
+    try:
+        return read_annotations(path, background, pictures)
+    except LiquidVisionError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+
+
+def read_annotations(path: Path, background: str, pictures: bool) -> Dataset:
+    """Read annotations, see `read_dataset`."""
     if path.is_dir() and (path / EXAMPLES_INDEX).is_file():
         path = path / EXAMPLES_INDEX
     if path.is_dir():
-        files = [] if any(find_folders(path, pictures).values()) else find_annotation_files(path)
-        if files:
+        folders = find_folders(path, pictures)
+        if not any(folders.values()) and (files := find_annotation_files(path)):
             return read_annotation_files(files, path, background, pictures)
-        return read_class_folders(path, pictures)
+        return read_class_folders(path, folders, pictures)
     if not path.is_file():
         raise UsageError(
             f"no data at {path}; expected a folder of class folders, a CSV, or annotations of another tool"
@@ -105,17 +115,18 @@ def find_videos(folder: Path, *, pictures: bool = False) -> list[Path]:
     return list_videos(folder, deep=True, pictures=pictures)
 
 
-def read_class_folders(root: Path, pictures: bool) -> Dataset:
-    """Read a folder of class folders, or of parts of a split that hold class folders."""
-    folders = find_folders(root, pictures)
+def read_class_folders(root: Path, folders: Mapping[str, Sequence[Path]], pictures: bool) -> Dataset:
+    """Read a folder of class folders, or of parts of a split that hold class folders.
+
+    Args:
+        root: the folder.
+        folders: see `find_folders`.
+        pictures: see `read_dataset`.
+    """
     classes = {name for name, files in folders.items() if files}
     if not classes:
         raise UsageError(describe_no_classes(root, pictures))
-    notes = [
-        f"{root / name} holds no videos{describe_own_pictures(root / name)} and is not a class"
-        for name in folders
-        if name not in classes
-    ]
+    notes = [describe_empty(root / name) for name in folders if name not in classes]
     notes += describe_loose(root)
     clips: list[Clip] = []
     if parts := split_folders(root, classes):
@@ -133,9 +144,24 @@ def read_class_folders(root: Path, pictures: bool) -> Dataset:
 
 
 def find_folders(root: Path, pictures: bool) -> dict[str, list[Path]]:
-    """Return the videos of each folder in a folder."""
-    names = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    return {folder.name: find_videos(folder, pictures=pictures) for folder in names}
+    """Return the videos of each folder in a folder; none where one cannot be read."""
+    found: dict[str, list[Path]] = {}
+    for folder in sorted(root.iterdir()):
+        if not folder.name.startswith(".") and folder.is_dir():
+            try:
+                found[folder.name] = find_videos(folder, pictures=pictures)
+            except OSError:  # `describe_empty` says so
+                found[folder.name] = []
+    return found
+
+
+def describe_empty(folder: Path) -> str:
+    """Return why a folder is not a class."""
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        return f"{folder} cannot be read ({error.strerror or error}) and was left out"
+    return f"{folder} holds no videos{describe_own_pictures(folder)} and is not a class"
 
 
 def describe_no_classes(root: Path, pictures: bool) -> str:

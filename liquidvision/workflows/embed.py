@@ -1,5 +1,6 @@
 """embed(): the embeddings of videos with their times; and the job that fills the cache ahead of training."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -200,15 +201,19 @@ def collect_videos(sources: Sequence[str], rate: float | None) -> list[Path]:
     Raises:
         UsageError: a URL, a folder without videos, annotations that cannot be read, see `read_dataset`, pictures
             without a rate, or a rate without pictures.
+        SourceError: a folder cannot be read.
     """
     paths: list[Path] = []
     pictures = rate is not None
     for source in sources:
         path = Path(source)
-        if path.suffix.lower() in (".csv", ".tsv", ".json") or (path / EXAMPLES_INDEX).is_file():
+        if path.suffix.lower() in (".csv", ".tsv", ".json") or os.path.isfile(path / EXAMPLES_INDEX):
             paths += [clip.path for clip in read_dataset(path, pictures=pictures).clips]
-        elif path.is_dir():
-            videos = find_videos(path, pictures=pictures) or ([path] if names_pictures(path) else [])
+        elif os.path.isdir(path):
+            try:
+                videos = find_videos(path, pictures=pictures) or ([path] if names_pictures(path) else [])
+            except OSError as error:
+                raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
             if not videos:
                 raise UsageError(f"{path} holds no videos; expected some in it, or in class folders")
             paths += videos

@@ -21,7 +21,7 @@ def lock_model_folder(folder: Path) -> Iterator[None]:
         UsageError: another training, of this process or another, holds the folder.
         SinkError: the folder cannot be made or written.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = open_locked(folder / LOCK_FILE)

@@ -1,5 +1,6 @@
 """run_infer(): everything that `liquidvision infer` does, from a job to its outputs."""
 
+import os
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -112,7 +113,7 @@ def check_infer(job: InferJob, plan: InferPlan) -> None:
             raise UsageError(f"{name} is {value}; expected 1 or more")
     if job.state_out:
         _make_parent(job.state_out)
-        if job.state_out.exists():
+        if os.path.exists(job.state_out):
             read_session_state(job.state_out)
 
 

@@ -67,7 +67,9 @@ def read_source_list(path: Path) -> list[str]:
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeError as error:
         raise SourceError(f"{path} cannot be read as a list of sources in UTF-8: {error}") from error
     named = [line for line in lines if line and not line.startswith("#")]
     for line in named:
@@ -186,9 +188,9 @@ def frame_folders(sources: Sequence[str], out: Path | None, *, exist_ok: bool) -
         else [out / name for name in distinct_names(sources, [output_stem(source) for source in sources])]
     )
     for folder in folders:
-        if folder.exists() and not folder.is_dir():
+        if os.path.exists(folder) and not os.path.isdir(folder):
             raise UsageError(f"{folder} is a file; expected a folder for the frames")
-        if folder.is_dir() and any(folder.iterdir()) and not exist_ok:
+        if not exist_ok and holds_files(folder):
             raise UsageError(f"{folder} already contains files; choose another folder, or add to it with --exist-ok")
     return list(folders)
 
@@ -207,12 +209,12 @@ def outputs_complete(outputs: Sequence[Path | None]) -> bool:
     files = [path for path in outputs if path is not None and str(path) != "-"]
     if not files:
         raise UsageError("--resume looks at the files that are written; write a video or records")
-    return all(path.is_file() for path in files)
+    return all(os.path.isfile(path) for path in files)
 
 
 def names_file(out: Path) -> bool:
     """Return whether an output is a file: it has a suffix (`results/v1.2` has none), and is not a folder."""
-    return bool(out.suffix) and not out.suffix[1:].isdigit() and not out.is_dir()
+    return bool(out.suffix) and not out.suffix[1:].isdigit() and not os.path.isdir(out)
 
 
 def check_output_suffix(out: Path, suffixes: Sequence[str]) -> None:
@@ -230,14 +232,22 @@ def refuse_overwriting(path: Path, *, exist_ok: bool) -> None:
 def free_folder(folder: Path, *, exist_ok: bool) -> Path:
     """Return the folder itself, or its name with the next free number if it already contains files."""
     candidate, number = folder, 2
-    while not exist_ok and candidate.exists() and (candidate.is_file() or any(candidate.iterdir())):
+    while not exist_ok and (os.path.isfile(candidate) or holds_files(candidate)):
         candidate, number = folder.with_name(f"{folder.name}-{number}"), number + 1
     return candidate
+
+
+def holds_files(folder: Path) -> bool:
+    """Return whether a folder holds anything, as far as it can be read."""
+    try:
+        return bool(os.listdir(folder))
+    except OSError:  # no folder, or one that refuses: writing into it then says why
+        return False
 
 
 def free_file(folder: Path, stem: str, suffix: str) -> Path:
     """Return the path `folder/stem` with that suffix, or with the next free number after its stem."""
     candidate, number = folder / f"{stem}{suffix}", 2
-    while candidate.exists():
+    while os.path.exists(candidate):
         candidate, number = folder / f"{stem}-{number}{suffix}", number + 1
     return candidate

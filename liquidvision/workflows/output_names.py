@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -53,15 +54,20 @@ def distinct_names(sources: Sequence[str], stems: Sequence[str], folder: Path | 
         folder: the folder of an earlier run, whose sources keep their names. None: there was none.
     """
     known = {} if folder is None else read_output_names(folder)
-    taken = {name.lower() for name in known.values()}  # some file systems do not distinguish upper and lower case
+    taken = {file_key(name) for name in known.values()}
     names = []
     for source, stem in zip(sources, stems, strict=True):
         name = None if folder is None else known.get(source_identity(source, folder))
         number = 2
         if name is None:
             name = stem
-            while name.lower() in taken:
+            while file_key(name) in taken:
                 name, number = f"{stem}-{number}", number + 1
-        taken.add(name.lower())
+        taken.add(file_key(name))
         names.append(name)
     return names
+
+
+def file_key(name: str) -> str:
+    """Return what names of one file have in common where a file system ignores case and Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())

@@ -1,5 +1,6 @@
 """train(): from annotated clips to a trained model in a folder, in one call."""
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.formats import read_clips
 from liquidvision.data.views import parse_views
-from liquidvision.errors import UsageError
+from liquidvision.errors import SinkError, UsageError
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.folder import CONFIG_FILE
 from liquidvision.models.model import Model
@@ -149,7 +150,7 @@ def train(
 def run_train(job: TrainJob, listener: ProgressListener | None = None) -> TrainResult:
     """Run a training from its description; see `train` for the options and errors."""
     listener = listener or ProgressListener()
-    if not job.out.is_dir():
+    if not os.path.isdir(job.out):
         check_model_folder(job)
     with ExitStack() as stack:
         stack.enter_context(lock_model_folder(job.out))
@@ -194,10 +195,18 @@ def holds_result(file: Path) -> bool:
 
 
 def check_model_folder(job: TrainJob) -> None:
-    """Raise UsageError where the model folder already holds files that may not be replaced."""
+    """Raise UsageError where the model folder already holds files that may not be replaced.
+
+    Raises:
+        UsageError: it does.
+        SinkError: the folder cannot be read.
+    """
     out = job.out
-    taken = out.exists() and (not out.is_dir() or any(holds_result(file) for file in out.iterdir()))
-    begun = any((out / name).is_file() for name in (STATE_FILE, CONFIG_FILE))
+    try:
+        taken = os.path.exists(out) and (not out.is_dir() or any(holds_result(file) for file in out.iterdir()))
+    except OSError as error:
+        raise SinkError(f"cannot write into {out}: {error.strerror or error}") from error
+    begun = any(os.path.isfile(out / name) for name in (STATE_FILE, CONFIG_FILE))
     if not taken or job.exist_ok or (job.resume and begun):
         return
     if job.resume:

@@ -170,6 +170,10 @@ def check_is_file(path: str) -> None:
     if not os.path.exists(path):
         raise SourceError(f"no such file: {path}")
     if os.path.isdir(path):
+        try:
+            os.listdir(path)
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror or error}") from error
         raise SourceError(f"{path} is a folder; expected a video file, or a folder that holds some")
 
 

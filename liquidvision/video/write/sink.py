@@ -33,7 +33,7 @@ class Sink(ABC):
         self._claim()
 
     def _claim(self) -> None:
-        if self.path.is_dir():
+        if os.path.isdir(self.path):
             raise SinkError(f"{self.path} is a folder; expected the name of a file to write")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
