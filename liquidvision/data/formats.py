@@ -64,14 +64,14 @@ def read_dataset(path: str | Path, *, background: str = "background", pictures: 
     if not background:
         raise UsageError("the background has no name; expected the class of frames outside all intervals")
     try:
-        return read_annotations(path, background, pictures)
+        return read_any_annotations(path, background, pictures)
     except LiquidVisionError:
         raise
     except OSError as error:
         raise UsageError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
 
 
-def read_annotations(path: Path, background: str, pictures: bool) -> Dataset:
+def read_any_annotations(path: Path, background: str, pictures: bool) -> Dataset:
     """Read annotations, see `read_dataset`."""
     if path.is_dir() and (path / EXAMPLES_INDEX).is_file():
         path = path / EXAMPLES_INDEX
