@@ -14,6 +14,7 @@ from liquidvision.annotation.formats import BY_ENDING, FORMATS, Format, format_t
 from liquidvision.annotation.interval import FrameInterval, Interval
 from liquidvision.data.formats import read_dataset
 from liquidvision.errors import UsageError
+from liquidvision.workflows.annotation_sink import AnnotationSink
 from liquidvision.workflows.convert import read_annotations
 
 # A clock that is not regular: 40 frames at 25 a second, then 60 at 10.
@@ -423,3 +424,40 @@ def test_the_commands_of_the_guide(run, make_video, tmp_path, monkeypatch):
         ran = run(*command.split()[1:])
         assert ran.code == 0, f"{command}: {ran.err}"
     assert (tmp_path / "walks.csv").read_text().splitlines()[0] == "file,start,end,label,group"
+
+
+def test_intervals_of_a_run_in_a_tool_s_format(run, model_folder, make_video, tmp_path):
+    """`infer --save-intervals` writes the format of the ending: the same intervals as in a CSV, to a frame."""
+    source = make_video()
+    names = ("out.csv", "out.eaf", "out.xml", "out.boris", "out.edl")
+    for name in names:
+        ran = run(
+            "infer",
+            source,
+            "-m",
+            model_folder,
+            "--no-save",
+            "--save-intervals",
+            tmp_path / name,
+            "--enter",
+            "0.1",
+            "--leave",
+            "0.05",
+            "--min-duration",
+            "0",
+        )
+        assert ran.code == 0, ran.err
+    expected = read_annotations(tmp_path / "out.csv", None)
+    assert expected[0].intervals
+    for name in ("out.eaf", "out.boris"):
+        assert spans(read_annotations(tmp_path / name, None))[0][:2] == spans(expected)[0][:2]
+    (frames,) = read_annotations(tmp_path / "out.xml", None)
+    assert [i.label for i in frames.frame_intervals] == [i.label for i in expected[0].intervals]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == sorted([source.name, *names])
+
+
+def test_frames_cannot_be_written_for_a_pipe(tmp_path):
+    """A format that counts frames needs a file to count them in."""
+    with pytest.raises(UsageError, match="is no file"):
+        AnnotationSink(tmp_path / "out.xml", "udp://somewhere")
+    assert not list(tmp_path.iterdir())

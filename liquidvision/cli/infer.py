@@ -65,7 +65,8 @@ OPTIONS = {
     "time_constants": Option("Also record the time constants of the cell.", RECORDS),
     "hidden_state": Option("Also record the hidden state of the cell.", RECORDS),
     "save_intervals": Option(
-        "Write every interval of a label the moment it is certain: .csv, which train reads, or .jsonl.", INTERVALS
+        "Write every interval of a label the moment it is certain: .csv, which train reads, .jsonl, or another tool's.",
+        INTERVALS,
     ),
     "enter": Option(
         "Score at which an interval begins. Default: the model's, else 0.6.", INTERVALS, metavar="X,LABEL=X,..."

@@ -27,13 +27,14 @@ from liquidvision.video.read.reader import LiveOptions, VideoReader
 from liquidvision.video.write.image_folder import FrameFolder, check_image_format
 from liquidvision.video.write.open import check_video_output
 from liquidvision.video.write.sink import STDOUT
+from liquidvision.workflows.annotation_sink import AnnotationSink
 from liquidvision.workflows.event_outputs import EventOutputs
 from liquidvision.workflows.infer_source import infer
 from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.listener import OnFrame, SourceListener
 from liquidvision.workflows.monitoring import SourceMonitor, serve_monitoring
 from liquidvision.workflows.output_names import remember_output
-from liquidvision.workflows.plans import DRAWN, SUBTITLES, InferPlan, SourceOutputs, plan_infer
+from liquidvision.workflows.plans import DRAWN, INTERVAL_SUFFIXES, SUBTITLES, InferPlan, SourceOutputs, plan_infer
 from liquidvision.workflows.source_pool import SourcePool
 from liquidvision.workflows.source_summary import describe_recording
 
@@ -304,7 +305,8 @@ def _record_sink(job: InferJob, path: Path, stack: ExitStack) -> RecordSink:
 
 def _interval_sink(path: Path, reader: VideoReader, stack: ExitStack) -> IntervalSink:
     """Return a sink for intervals; the stack removes its file where nothing was written to it."""
-    sink = IntervalRecordSink(path, describe_recording(reader))
+    kind = IntervalRecordSink if path.suffix.lower() in INTERVAL_SUFFIXES[:2] else AnnotationSink
+    sink = kind(path, describe_recording(reader))
     stack.callback(sink.remove_empty_part)
     return sink
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from liquidvision.annotation.formats import BY_ENDING
 from liquidvision.errors import UsageError
 from liquidvision.triggers.rules import Rule, parse_rule
 from liquidvision.video.read.names import check_rate
@@ -12,7 +13,8 @@ from liquidvision.workflows import io_paths
 from liquidvision.workflows.jobs import ExplainJob, InferJob
 
 STDOUT = "-"  # as `InferJob.out`
-INTERVAL_SUFFIXES = (".csv", ".jsonl")  # of `InferJob.save_intervals`; the first is that of files in a folder
+# Of `InferJob.save_intervals`; the first is that of files in a folder, those after the second are of other tools.
+INTERVAL_SUFFIXES = (".csv", ".jsonl", *(ending for ending in BY_ENDING if ending not in (".csv", ".jsonl")))
 DRAWN, SUBTITLES = "drawn", "subtitles"  # as `InferJob.annotate`
 CHART_SUFFIXES = (".png", ".svg", ".pdf")
 
