@@ -18,6 +18,7 @@ from liquidvision.cli import (
     infer,
     info,
     models,
+    summarize,
     train,
     webcam,
 )
@@ -38,6 +39,7 @@ for group, name, command, needs_arguments in (
     (USE, "infer", infer.infer_command, True),
     (USE, "webcam", webcam.webcam_command, False),
     (USE, "explain", explain.explain_command, True),
+    (USE, "summarize", summarize.summarize_command, True),
     (TRAIN, "check", check.check_command, True),
     (TRAIN, "convert", convert.convert_command, True),
     (TRAIN, "extract", extract.extract_command, True),

@@ -24,6 +24,7 @@ from liquidvision.report.number_formats import (
     is_number,
     percent,
     points,
+    time_label,
 )
 from liquidvision.report.ranking import describe_ranking, rank_rows
 from liquidvision.report.timelines import shared_colors, video_timelines
@@ -32,7 +33,7 @@ REQUIRED_PARTS = ("model", "data", "memory", "frame")
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_WORST_CLIPS = 12  # shown with a still
 INITIAL_VIDEOS = 12  # timelines that are not folded away
-TEMPLATE_FILTERS = (compact_number, count, decimal, duration, percent, points)
+TEMPLATE_FILTERS = (compact_number, count, decimal, duration, percent, points, time_label)
 
 
 def write_report(path: str | Path, evaluation: Mapping[str, Any]) -> None:
@@ -70,17 +71,17 @@ def render_report(evaluation: Mapping[str, Any]) -> str:
     missing = [part for part in REQUIRED_PARTS if not evaluation.get(part)]
     if missing:
         raise UsageError(f"the evaluation lacks {', '.join(missing)}; evaluate the model again")
-    return load_template().render(template_values(evaluation))
+    return load_template("page.html.j2").render(template_values(evaluation))
 
 
 @cache
-def load_template() -> Template:
-    """Return the template of the page."""
+def load_template(name: str) -> Template:
+    """Return the template of a page."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True, auto_reload=False
     )
     environment.filters |= {function.__name__: function for function in TEMPLATE_FILTERS}
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def template_values(evaluation: Mapping[str, Any]) -> dict[str, Any]:

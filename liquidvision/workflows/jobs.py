@@ -155,6 +155,37 @@ class ExplainJob:
 
 
 @dataclass(frozen=True, slots=True)
+class SummarizeJob:
+    """Everything that a run of `summarize` needs; `run_summarize` runs it.
+
+    Attributes:
+        sources: files, folders, globs, lists (.txt) and URLs.
+        model: a bundled model, a model folder, or torchvision:NAME.
+        out: the page, an .html file, or a folder. None: runs/summarize.
+        exist_ok: replace a page that already exists.
+        start, end: the part of each source, in seconds from its beginning.
+        vid_stride: use every Nth frame.
+        reader, rate, deinterlace: see `open_video`.
+        adaptive: see `infer`.
+        device: see `Model.from_pretrained`.
+    """
+
+    sources: list[str]
+    _: KW_ONLY
+    model: str = "objects"
+    out: Path | None = None
+    exist_ok: bool = False
+    start: float = 0.0
+    end: float | None = None
+    vid_stride: int = 1
+    reader: str = "auto"
+    rate: float | None = None
+    deinterlace: str = "auto"
+    adaptive: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
 class BenchJob:
     """Everything that a run of `bench` needs; `run_bench` runs it.
 
