@@ -15,7 +15,7 @@ MIN_SPACING = 2.0  # seconds between two moments of one list
 
 
 @dataclass(frozen=True, slots=True)
-class Still:
+class PicturedMoment:
     """A moment of a recording.
 
     Attributes:
@@ -39,13 +39,13 @@ class SpacedSamples:
 
     def __init__(self, most: int, spacing: float) -> None:
         self._most, self._spacing, self._next = most, spacing, float("-inf")
-        self.samples: list[Still] = []
+        self.samples: list[PicturedMoment] = []
 
     def wants(self, time: float) -> bool:
         """Return whether a sample at this time would be kept."""
         return time >= self._next
 
-    def add(self, moment: Still) -> None:
+    def add(self, moment: PicturedMoment) -> None:
         """Keep a moment that `wants` accepted."""
         if len(self.samples) == self._most:
             self.samples, self._spacing = self.samples[::2], 2 * self._spacing
@@ -58,7 +58,7 @@ class UncertainMoments:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.moments: list[Still] = []
+        self.moments: list[PicturedMoment] = []
 
     def wants(self, time: float, score: float) -> bool:
         """Return whether a moment would be kept."""
@@ -67,7 +67,7 @@ class UncertainMoments:
             return all(score < each.score for each in near)
         return len(self.moments) < self._most or score < max(each.score for each in self.moments)
 
-    def add(self, moment: Still) -> None:
+    def add(self, moment: PicturedMoment) -> None:
         """Keep a moment that `wants` accepted, in place of those near it or of the most certain one."""
         kept = [each for each in self.moments if abs(each.time - moment.time) >= MIN_SPACING]
         self.moments = heapq.nsmallest(self._most, [*kept, moment], key=lambda each: (each.score, each.time))
@@ -92,7 +92,7 @@ class RecordingDigest:
     origin: float = 0.0
     most_uncertain: int = 6
     intervals: list[Interval] = field(default_factory=list)
-    certain: dict[str, Still] = field(default_factory=dict)
+    certain: dict[str, PicturedMoment] = field(default_factory=dict)
     certainty: list[tuple[float, int]] = field(default_factory=list)
     end: float = 0.0
     _bin: float = 0.1  # seconds of a stretch of `certainty`
@@ -111,12 +111,12 @@ class RecordingDigest:
         label, score = prediction.label, prediction.score
         self._count(time, score)
         if self._thumbs.wants(time):
-            self._thumbs.add(Still(time, label, score, encode_data_uri(frame.image, max_side=THUMB_SIDE)))
+            self._thumbs.add(PicturedMoment(time, label, score, encode_data_uri(frame.image, max_side=THUMB_SIDE)))
         best = self.certain.get(label)
         # A picture of each small step upwards would cost more than it shows.
         certain = best is None or score > best.score + 0.02
         if certain or self._uncertain.wants(time, score):
-            moment = Still(time, label, score, encode_data_uri(frame.image, max_side=STILL_SIDE))
+            moment = PicturedMoment(time, label, score, encode_data_uri(frame.image, max_side=STILL_SIDE))
             if certain:
                 self.certain[label] = moment
             if self._uncertain.wants(time, score):
@@ -134,14 +134,14 @@ class RecordingDigest:
         self.certainty[place] = total + score, number + 1
 
     @property
-    def thumbnails(self) -> list[Still]:
+    def thumbnails(self) -> list[PicturedMoment]:
         """At most `most_pictures` moments, evenly spaced."""
         samples = self._thumbs.samples
         step = -(-len(samples) // self.most_pictures) or 1
         return samples[::step]
 
     @property
-    def uncertain(self) -> list[Still]:
+    def uncertain(self) -> list[PicturedMoment]:
         """The least certain moments, in the order of time."""
         return sorted(self._uncertain.moments, key=lambda moment: moment.time)
 

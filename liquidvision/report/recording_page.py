@@ -8,7 +8,7 @@ from liquidvision.errors import SinkError
 from liquidvision.files import write_atomic
 from liquidvision.inference.summary import Summary
 from liquidvision.rendering.primitives import class_color
-from liquidvision.report.digest import Still, RecordingDigest
+from liquidvision.report.digest import PicturedMoment, RecordingDigest
 from liquidvision.report.number_formats import time_label
 from liquidvision.report.report import load_template
 
@@ -66,9 +66,9 @@ class RecordingView:
     lanes: tuple[Lane, ...]
     ticks: tuple[tuple[float, str], ...]
     line: str
-    thumbnails: tuple[Still, ...]
-    certain: tuple[Still, ...]
-    uncertain: tuple[Still, ...]
+    thumbnails: tuple[PicturedMoment, ...]
+    certain: tuple[PicturedMoment, ...]
+    uncertain: tuple[PicturedMoment, ...]
     budget: tuple[BudgetRow, ...]
     rows: tuple[tuple[str, str, str, float], ...]
     more_rows: int
