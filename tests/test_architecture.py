@@ -38,6 +38,7 @@ IMPORTERS = {
         *("video/read/stills.py", "video/read/deinterlace.py", "video/read/webp.py"),
         *("video/write/av_writer.py", "video/write/codecs.py"),
         *("video/write/copied_tracks.py", "video/write/side_tracks.py", "video/write/remux.py"),
+        "video/write/packet_copy.py",
     },
     "cv2": {
         *("models/preprocessing.py", "video/read/opencv_reader.py", "video/write/opencv_writer.py"),

@@ -13,7 +13,7 @@ from liquidvision.inference.records import PredictionSink
 from liquidvision.prediction import Prediction
 from liquidvision.triggers.courier import Courier, Receiver
 from liquidvision.triggers.engine import EventEngine
-from liquidvision.triggers.event import START, Event
+from liquidvision.triggers.event import END, START, Event
 from liquidvision.triggers.event_log import EventLog
 from liquidvision.triggers.outbox import Outbox
 from liquidvision.video.write.sink import STDOUT
@@ -90,6 +90,7 @@ class EventSink(PredictionSink):
         engine: the rules of the stream.
         send: what to do with each event.
         live: whether time passes while no frame comes; a thread then watches for rules about silence.
+        finish: what completes an event at its end, such as cutting its clip. None: nothing.
         resumable: whether another run repeats this one if it is interrupted: events that last then have no end here.
 
     Attributes:
@@ -97,9 +98,15 @@ class EventSink(PredictionSink):
     """
 
     def __init__(
-        self, engine: EventEngine, send: Callable[[Event], None], *, live: bool, resumable: bool = False
+        self,
+        engine: EventEngine,
+        send: Callable[[Event], None],
+        *,
+        live: bool,
+        finish: Callable[[Event], Event] | None = None,
+        resumable: bool = False,
     ) -> None:
-        self._engine, self._send, self._resumable = engine, send, resumable
+        self._engine, self._send, self._complete, self._resumable = engine, send, finish, resumable
         self.counts: dict[str, int] = {}
         self._lock, self._ended = threading.Lock(), threading.Event()
         self._error: Exception | None = None
@@ -121,7 +128,7 @@ class EventSink(PredictionSink):
         for event in happened:
             if event.phase == START:
                 self.counts[event.rule] = self.counts.get(event.rule, 0) + 1
-            self._send(event)
+            self._send(self._complete(event) if event.phase == END and self._complete is not None else event)
 
     def _watch_silence(self) -> None:
         while not self._ended.wait(TICK):

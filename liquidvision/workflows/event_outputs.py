@@ -3,11 +3,14 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from liquidvision.annotation.interval_rule import IntervalRule
+from liquidvision.errors import SourceError
 from liquidvision.inference.session import Session
 from liquidvision.triggers.actions import Program, Webhook
+from liquidvision.triggers.clips import EventClips
 from liquidvision.triggers.courier import Receiver
 from liquidvision.triggers.dispatch import EventDispatcher, EventSink
 from liquidvision.triggers.engine import EventEngine, EventOptions
@@ -43,6 +46,9 @@ class EventOutputs:
         for rule in self._rules:
             rule.check_labels(labels)
         self._options = EventOptions(job.cooldown, job.update_every)
+        self._clips = None
+        if job.event_clips is not None:
+            self._clips = EventClips(job.event_clips, job.clip_lead, job.clip_tail)
         receivers: list[Receiver] = [Program(command) for command in job.exec or ()]
         receivers += [Webhook(url) for url in job.webhook or ()]
         receivers += [MqttBroker(url) for url in job.mqtt or ()]
@@ -77,5 +83,12 @@ class EventOutputs:
             options=self._options,
             max_gap=session.clock.max_gap,
         )
+        finish = None
+        if self._clips is not None:
+            if reader.path is None or live:
+                raise SourceError(f"{reader.info.name} is no file, and --event-clips cuts from files; leave it out")
+            finish = partial(self._clips.cut, source=reader.path, video_track=self._job.video_track)
         self._dispatcher.announce(source, [rule.name for rule in self._rules])
-        return EventSink(engine, self._dispatcher.send, live=live, resumable=self._job.resume and not live)
+        return EventSink(
+            engine, self._dispatcher.send, live=live, finish=finish, resumable=self._job.resume and not live
+        )

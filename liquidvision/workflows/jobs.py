@@ -24,6 +24,8 @@ class InferJob:
         exec: programs with arguments, to be run with each event on their standard input.
         webhook: web addresses that each event is sent to.
         mqtt: MQTT brokers that each event is published to.
+        event_clips: the folder for a clip of each event, cut from the source's file without encoding.
+        clip_lead, clip_tail: seconds before the start and after the end of an event that its clip shows.
         cooldown: seconds after an event in which its rule fires no other one.
         update_every: seconds between updates while an event lasts. None: it has none.
         event_queue: where events wait on disk while their receiver is away. None: runs/events.sqlite.
@@ -70,6 +72,9 @@ class InferJob:
     exec: list[str] | None = None
     webhook: list[str] | None = None
     mqtt: list[str] | None = None
+    event_clips: Path | None = None
+    clip_lead: float = 5.0
+    clip_tail: float = 5.0
     cooldown: float = 0.0
     update_every: float | None = None
     event_queue: Path | None = None

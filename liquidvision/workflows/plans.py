@@ -122,11 +122,11 @@ def parse_rules(job: InferJob) -> list[Rule]:
         raise UsageError(
             f"two rules are named {twice[0]!r}; give each a name of its own, as in 'NAME: {rules[0].text}'"
         )
-    actions = (job.event_log, job.exec, job.webhook, job.mqtt)
+    actions = (job.event_log, job.exec, job.webhook, job.mqtt, job.event_clips)
     if any(actions) and not rules:
         raise UsageError("there is no rule for the events; say when they happen, as in --on 'LABEL > .8 for 3 s'")
     if rules and not any(actions):
-        raise UsageError("the events of --on go nowhere; add --event-log, --exec, --webhook or --mqtt")
+        raise UsageError("the events of --on go nowhere; add --event-log, --exec, --webhook, --mqtt or --event-clips")
     return rules
 
 
