@@ -236,7 +236,7 @@ def test_a_split_is_kept(tmp_path):
     saved = json.loads(path.read_text(encoding="utf-8"))
     assert {key: saved[key] for key in ("format", "version", "seed", "by")} == {
         "format": "liquidvision-split",
-        "version": 1,
+        "version": 2,
         "seed": 3,
         "by": "video",
     }
@@ -263,7 +263,7 @@ def test_a_clip_is_found_by_its_content():
         ("{", "split"),
         ("[]", "split"),
         ('{"format": "other", "version": 1, "parts": {}}', "it is other"),
-        ('{"format": "liquidvision-split", "version": 2, "parts": {}}', "version 2"),
+        ('{"format": "liquidvision-split", "version": 3, "parts": {}}', "version 3"),
         ('{"format": "liquidvision-split", "version": 1}', "parts"),
         (
             '{"format": "liquidvision-split", "version": 1, "parts": {"train": ["a"], "test": ["a"]}}',

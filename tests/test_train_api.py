@@ -37,7 +37,7 @@ class Recorder(lv.ProgressListener):
 
 def test_train_and_evaluate_in_one_call_each(clips, model_folder, tmp_path):
     """`train` returns the saved model and its evaluation; `evaluate` takes the folder or the model alike."""
-    options = {"backbone": model_folder, "epochs": 2, "views": ["mirror"], "traces": [0.1, 0.5]}
+    options = {"backbone": model_folder, "epochs": 2, "folds": 0, "views": ["mirror"], "traces": [0.1, 0.5]}
     result = lv.train(clips, tmp_path / "mine", **options)
     assert result.model.labels == ("quick", "slow") and result.folder == tmp_path / "mine"
     assert result.model.head_config.taus == (0.1, 0.5)
@@ -60,7 +60,7 @@ def test_a_model_that_was_never_saved_is_evaluated_on_everything(model, clips):
 
 def test_evaluation_is_saved_as_json_and_report(clips, model_folder, tmp_path):
     """`save_json` and `report` write files, and existing ones are kept."""
-    lv.train(clips, tmp_path / "mine", backbone=model_folder, epochs=1)
+    lv.train(clips, tmp_path / "mine", backbone=model_folder, epochs=1, folds=0)
     outputs = {"save_json": tmp_path / "a.json", "report": tmp_path / "a.html"}
     evaluation = lv.evaluate(clips, tmp_path / "mine", **outputs)
     assert '"clip_accuracy"' in outputs["save_json"].read_text() and "<html" in outputs["report"].read_text()
@@ -74,10 +74,12 @@ def test_a_listener_receives_progress_and_warnings(clips, model_folder, tmp_path
     """Each stage counts up to its total, and a clip that is left out is a warning."""
     (clips / "quick" / "broken.mp4").write_bytes(b"no video")
     heard = Recorder()
-    lv.train(clips, tmp_path / "mine", backbone=model_folder, epochs=2, listener=heard)
-    assert list(dict.fromkeys(stage for stage, _, _ in heard.steps)) == ["embedding", "training", "evaluating"]
+    lv.train(clips, tmp_path / "mine", backbone=model_folder, epochs=2, folds=0, listener=heard)
+    stages = list(dict.fromkeys(stage for stage, _, _ in heard.steps))
+    assert stages == ["embedding", "training", "refitting", "evaluating"]
     assert ("embedding", 0, 13) in heard.steps and ("embedding", 12, 13) in heard.steps
     assert [step for step in heard.steps if step[0] == "training"] == [("training", i, 2) for i in range(3)]
+    assert [step for step in heard.steps if step[0] == "refitting"] == [("refitting", i, 2) for i in range(3)]
     stage, done, total = heard.steps[-1]
     assert stage == "evaluating" and done == total
     assert len(heard.warnings) == 1 and "left out quick/broken.mp4" in heard.warnings[0]
@@ -86,13 +88,13 @@ def test_a_listener_receives_progress_and_warnings(clips, model_folder, tmp_path
 def test_warnings_are_logged_without_a_listener(clips, model_folder, tmp_path, caplog):
     """Without a listener warnings are logged by the logger "liquidvision"."""
     (clips / "quick" / "broken.mp4").write_bytes(b"no video")
-    lv.train(clips, tmp_path / "mine", backbone=model_folder, epochs=1)
+    lv.train(clips, tmp_path / "mine", backbone=model_folder, epochs=1, folds=0)
     assert any("broken.mp4" in record.getMessage() and record.name == "liquidvision" for record in caplog.records)
 
 
 def test_jobs_are_plain_data(clips, model_folder, tmp_path):
     """Jobs survive pickling, and run from it."""
-    job = TrainJob(clips, out=tmp_path / "mine", backbone=str(model_folder), epochs=1, features=None)
+    job = TrainJob(clips, out=tmp_path / "mine", backbone=str(model_folder), epochs=1, folds=0, features=None)
     assert pickle.loads(pickle.dumps(job)) == job
     run_train(pickle.loads(pickle.dumps(job)))
     evaluation = run_evaluate(pickle.loads(pickle.dumps(EvaluateJob(clips, model=str(tmp_path / "mine")))))

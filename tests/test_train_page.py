@@ -46,18 +46,18 @@ def run_commands(run, page: Path) -> str:
 
 
 def test_the_guides_commands_run(run, here):
-    """Check, train, eval and infer, and then eval and its comparison, as the two guides show them."""
-    assert [words[0] for words in commands(TRAIN)] == ["check", "train", "eval", "infer"]
+    """Check, train and infer, and then eval and its comparison, as the two guides show them."""
+    assert [words[0] for words in commands(TRAIN)] == ["check", "train", "infer"]
     run_commands(run, TRAIN)
     assert (here / "runs" / "infer" / "clip.mp4").is_file()
-    assert "<html" in (here / "report.html").read_text(encoding="utf-8")
+    assert "<html" in (here / "my-model" / "report.html").read_text(encoding="utf-8")
     assert "HMM" in run_commands(run, EVALUATE)
 
 
 def test_getting_started_runs(run, here):
     """Every command of the first page runs in order, from the first video to a model of one's own."""
     run_commands(run, START)
-    for name in ("runs/infer/clip.mp4", "compared.mp4", "labels.csv", "report.html", "labelled.mp4"):
+    for name in ("runs/infer/clip.mp4", "compared.mp4", "labels.csv", "my-model/report.html", "labelled.mp4"):
         assert (here / name).is_file(), name
 
 

@@ -45,8 +45,10 @@ def test_wrong_data_is_refused_in_one_line(run, clips, model_folder, tmp_path):
         ("--folds 1", "folds is 1"),
         ("--folds -1", "folds is -1"),
         ("--folds 13", "12 videos"),
+        ("--folds 3 --no-refit", "leave out --no-refit"),
+        ("--seeds 2 --no-refit", "together with folds"),
         ("--folds 3 --seeds 0", "seeds is 0"),
-        ("--seeds 3", "together with folds"),
+        ("--seeds 3 --folds 0", "together with folds"),
         ("--seed -1", "seed is -1"),
         (f"--seed {2**32}", "from 0 to 4294967295"),
         ("--epochs 0", "epochs is 0"),
@@ -63,7 +65,8 @@ def test_invalid_options_are_refused_first(run, clips, model_folder, tmp_path, o
 def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path):
     """A clip that cannot be read is named and left out; training continues with the others."""
     (clips / "quick" / "broken.mp4").write_bytes(b"no video")
-    ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
+    ran = run(*begin, "--folds", "0")
     assert ran.code == 0 and "left out" in ran.err and "broken.mp4" in ran.err
     assert "broken.mp4" not in (tmp_path / "mine" / "split.json").read_text()
     told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json")
@@ -111,13 +114,16 @@ def test_intervals_past_the_end_are_left_out(run, clips, model_folder, tmp_path)
     assert [row["clips"] for row in told["memory"]["per_class"]] == [12, 6, 0, 6]
 
 
-WRITTEN = ("training.safetensors", "metrics.csv", "model.safetensors", "README.md", "split.json", "evaluation.json")
+WRITTEN = (
+    *("training.safetensors", "training.refit.safetensors", "metrics.csv", "model.safetensors", "README.md"),
+    *("split.json", "split.safetensors", "evaluation.json", "report.html"),
+)
 
 
 @pytest.mark.parametrize("name", [*WRITTEN, "config.json", "the cache"])
 def test_a_full_disk_leaves_the_earlier_model(run, clips, model_folder, tmp_path, monkeypatch, name):
     """If a file cannot be written completely, one line says so, and the earlier model is unchanged."""
-    begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--exist-ok")
+    begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--exist-ok", "--folds", "0")
     assert run(*begin, "--epochs", "1").code == 0
     model = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
     if name == "the cache":
@@ -135,7 +141,7 @@ def test_a_full_disk_leaves_the_earlier_model(run, clips, model_folder, tmp_path
     ran = run(*begin, "--epochs", "2", "--seed", "5")
     assert ran.code == 1 and "No space left on device" in one_line(ran)
     there = {path.name: path.read_bytes() for path in (tmp_path / "mine").iterdir()}
-    for kept in ("training.safetensors", "metrics.csv"):  # of the interrupted training
+    for kept in ("training.safetensors", "training.refit.safetensors", "metrics.csv"):  # of the interrupted training
         there.pop(kept, None), model.pop(kept, None)
     assert there == model
     assert not list(tmp_path.rglob("*.part"))

@@ -15,7 +15,7 @@ import torch
 from commands import one_line
 from conftest import build_model
 
-from liquidvision.errors import SinkError
+from liquidvision.errors import ModelError, SinkError
 from liquidvision.evaluation import crossval
 from liquidvision.models.folder import read_tensors
 from liquidvision.workflows import train_model as train
@@ -25,7 +25,7 @@ from liquidvision.workflows import train_model as train
 def begin(clips, model_folder, tmp_path, monkeypatch) -> list:
     """The arguments of a small training."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
-    return ["train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "2"]
+    return ["train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "2", "--folds", "0"]
 
 
 @pytest.fixture
@@ -138,22 +138,31 @@ def test_training_again_removes_what_was_begun(run, begin, begun, monkeypatch):
     assert not (begun / "training.safetensors").exists()
 
 
-def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_folder, tmp_path):
-    """Three times SIGKILL at random moments and --resume give the weights of an uninterrupted run."""
+def test_killed_at_any_moment_and_resumed_the_model_is_the_same(clips, model_folder, tmp_path):
+    """SIGKILL at random moments of the training, of the evaluation and of the refit, and --resume, give the model, the
+    kept model of the split and the figures of an uninterrupted run."""
     command = [sys.executable, "-m", "liquidvision", "train", clips, "--backbone", model_folder, "--epochs", "40"]
 
     def start(name: str, *more: str) -> subprocess.Popen:
         environment = {**os.environ, "LIQUIDVISION_CACHE": str(tmp_path / f"{name} cache"), "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([*command, "-q", "-o", tmp_path / name, *more], env=environment)
+        return subprocess.Popen([*command, "-q", "--folds", "0", "-o", tmp_path / name, *more], env=environment)
 
     def epochs(name: str) -> int:
         path = tmp_path / name / "metrics.csv"
-        return path.read_text().count("\n") - 1 if path.exists() else 0
+        done = path.read_text().count("\n") - 1 if path.exists() else 0
+        try:
+            metadata = read_tensors(tmp_path / name / train.REFIT_STATE_FILE)[1]
+        except ModelError:
+            return done
+        return done + len(json.loads(metadata["training"])["history"])
 
     with start("whole") as whole:
         assert whole.wait() == 0
+    figures = json.loads((tmp_path / "whole" / "evaluation.json").read_text())
+    first, again = (len(part["epochs"]) for part in (figures["training"], figures["training"]["refit"]))
     # Not the last ones: on a busy machine the training may end before it is killed.
-    moments = sorted(random.Random(0).sample(range(1, epochs("whole") * 3 // 4), 3))
+    moments = [*sorted(random.Random(0).sample(range(1, first), 2)), first]
+    moments += sorted(random.Random(1).sample(range(first + 1, first + again * 3 // 4), 2))
     for moment in moments:
         with start("cut", "--resume") as cut:
             while epochs("cut") < moment and cut.poll() is None:
@@ -163,7 +172,12 @@ def test_killed_at_any_moment_and_resumed_the_weights_are_the_same(clips, model_
         assert cut.returncode == -signal.SIGKILL
     with start("cut", "--resume") as cut:
         assert cut.wait() == 0
-    weights = [read_tensors(tmp_path / name / "model.safetensors")[0] for name in ("whole", "cut")]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    for file in ("model.safetensors", "split.safetensors"):
+        weights = [read_tensors(tmp_path / name / file)[0] for name in ("whole", "cut")]
+        assert weights[0].keys() == weights[1].keys()
+        assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert (tmp_path / "whole" / "metrics.csv").read_text() == (tmp_path / "cut" / "metrics.csv").read_text()
+    resumed = json.loads((tmp_path / "cut" / "evaluation.json").read_text())
+    figures["model"]["name"] = "cut"
+    assert resumed == figures
+    assert not list((tmp_path / "cut").glob("training.*"))

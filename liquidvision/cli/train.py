@@ -30,9 +30,18 @@ OPTIONS = {
     "device": SHARED["device"],
     "epochs": Option("Passes over all clips. Default: by the number of clips, 10 to 80.", TRAINING),
     "seed": Option("Seed of all random numbers.", TRAINING),
-    "folds": Option("Cross-validate with this many folds, then train on all clips. 0: one split.", TRAINING),
+    "folds": Option(
+        "Cross-validate with this many folds, then train on all clips. 0: one split. Default: up to 5 with fewer than "
+        "50 groups, else 0.",
+        TRAINING,
+    ),
     "seeds": Option("Repetitions of the cross-validation, each with its own folds and initial weights.", TRAINING),
     "two_pass": Option("Also train a backward head, for two passes of infer. Takes twice as long.", TRAINING),
+    "refit": Option(
+        "After one split, train again on all clips, except on a test part that the data gives.",
+        TRAINING,
+        ("--refit/--no-refit",),
+    ),
     "out": Option("The model folder to make.", OUTPUT, ("-o", "--out")),
     "resume": Option("Continue the training that was begun in the model folder.", OUTPUT),
     "tensorboard": Option("Write TensorBoard scalars into the model folder too.", OUTPUT),
@@ -44,8 +53,9 @@ OPTIONS = {
 def train_command(job: TrainJob, messages: Messages) -> None:
     """Train a classifier with memory on your own clips.
 
-    The clips are split by group into training, validation and test; with --folds every clip is judged by heads that
-    never saw it, and the model is trained on all of them. Embeddings are computed once and kept.
+    The clips are split by group into training, validation and test, or with few groups cross-validated: every clip is
+    judged by heads that never saw it. Then the model is trained on all clips; the scores are those of before. A test
+    part that the data gives is never trained on. Embeddings are computed once and kept.
 
     Examples: liquidvision train clips/ -o my-model · liquidvision train clips.csv -o my-model --folds 5 --seeds 3
     """
@@ -60,6 +70,8 @@ def train_command(job: TrainJob, messages: Messages) -> None:
     earlier = "" if best == epochs[-1] else f", best at {best}"
     output.print(f"trained: {len(epochs)} epochs{earlier}, {output.seconds('training'):.0f} s")
     output.print(result.evaluation.summary())
+    if "refit" in training:
+        output.print(f"trained again: {len(training['refit']['epochs'])} epochs, {output.seconds('refitting'):.0f} s")
     if job.seeds > 1:
         output.print(f"  these of the first seed; of all {job.seeds}:")
     output.print_comparison(result.evaluation.figures)

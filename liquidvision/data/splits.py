@@ -13,7 +13,9 @@ from liquidvision.data.dataset import Clip, Dataset, labels_in
 from liquidvision.errors import ModelError, UsageError
 
 SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
-FORMAT, VERSION = "liquidvision-split", 1
+FORMAT, VERSION = "liquidvision-split", 2
+READABLE_VERSIONS = (1, VERSION)  # version 1 has no `seen`
+FITTED = ("train", "validation")  # parts that a model is trained on or chosen by, if it is not refitted
 
 
 def split_dataset(
@@ -229,12 +231,14 @@ class Split:
         seed: the seed of the split.
         by: "group" or "video", what was kept whole; "annotation" for a split that the annotations give.
         contents: a hash of each clip's bytes by name; empty if unknown.
+        seen: the parts that the saved model was trained on, or chosen by.
     """
 
     parts: Mapping[str, tuple[str, ...]]
     seed: int
     by: str
     contents: Mapping[str, str] = field(default_factory=dict)
+    seen: tuple[str, ...] = FITTED
 
     def find_parts(self, contents: Mapping[str, str]) -> dict[str, frozenset[str]]:
         """Return the parts in which each of these clips is; copies and moved or renamed clips are recognised.
@@ -265,7 +269,7 @@ def read_split(path: Path) -> Split:
     """
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
-        if saved["format"] != FORMAT or saved["version"] != VERSION:
+        if saved["format"] != FORMAT or saved["version"] not in READABLE_VERSIONS:
             raise ValueError(
                 f"it is {saved['format']}, version {saved['version']}; expected {FORMAT}, version {VERSION}"
             )
@@ -275,6 +279,7 @@ def read_split(path: Path) -> Split:
         ]
         if twice:
             raise ValueError(f"{twice[0]} is in it twice")
-        return Split(parts, int(saved["seed"]), str(saved["by"]), dict(saved.get("contents", {})))
+        seen = tuple(map(str, saved.get("seen", FITTED)))
+        return Split(parts, int(saved["seed"]), str(saved["by"]), dict(saved.get("contents", {})), seen)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} cannot be read as a split ({error}); train again, or delete the file") from error

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from liquidvision.data.dataset import Dataset, labels_in
-from liquidvision.data.splits import make_folds
+from liquidvision.data.splits import has_given_split, make_folds
 from liquidvision.errors import UsageError
 from liquidvision.evaluation.baselines import Baseline, fit_baselines
 from liquidvision.evaluation.forgetting import forgetting_curves
@@ -25,6 +25,8 @@ from liquidvision.training.sequences import ClipSequence, EveryNthFrame, Sequenc
 
 RESET_SUFFIX = "reset"  # ends the name of a head that is judged with its state reset at every frame
 SINGLE_FRAME_BATCH = 512  # sequences of one frame side by side
+FEW_GROUPS = 50  # see docs/research/refit.md
+DEFAULT_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,22 @@ def check_given_test(dataset: Dataset, given_test: Sequence[str], seeds: int) ->
             f"outside its part test, {dataset.root} has only one class or one group; expected two or more to compare "
             "heads that are trained on them"
         )
+
+
+def choose_folds(dataset: Dataset, seed: int) -> int:
+    """Return the number of folds for data whose user names none: 0, one split, where that is enough or is given.
+
+    With fewer groups than `FEW_GROUPS`, the test part of one split is too small for its score to mean much.
+    """
+    groups = len({clip.group for clip in dataset.clips})
+    if has_given_split(dataset) or groups >= FEW_GROUPS:
+        return 0
+    folds = min(groups, DEFAULT_FOLDS)
+    try:
+        check_folds(dataset, folds, 1, seed)
+    except UsageError:  # too few groups: one split says what it needs
+        return 0
+    return folds
 
 
 def logits_without_state(head: LiquidHead, sequences: Sequence[ClipSequence], first_dt: float) -> list[Tensor]:

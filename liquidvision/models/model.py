@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -242,17 +242,28 @@ class Model:
             raise ModelError(f"{path} lacks {error}; the folder is damaged or was made by another program") from error
         except (TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise ModelError(f"{path} does not describe a model: {first_line(error)}") from error
-        for prefix, part in (("backbone.", backbone.extractor), ("head.", head), (BACKWARD_PREFIX, backward)):
-            if part is None:
-                continue
-            own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            wanted = own_tensors(part) if prefix == BACKWARD_PREFIX else part.state_dict()
-            check_tensor_shapes(folder / WEIGHTS_FILE, prefix, wanted, own)
-            part.load_state_dict(own, strict=part is not backward)
-        if backward is not None:
-            share_tensors(head, backward)
+        load_part(folder / WEIGHTS_FILE, tensors, "backbone.", backbone.extractor.state_dict(), backbone.extractor)
+        model.load_heads(folder / WEIGHTS_FILE, tensors)
         model.folder = folder
         return model.to(device, half=half)
+
+    def load_heads(self, path: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Give the heads other weights, from tensors as `tensors` returns them.
+
+        Raises:
+            ModelError: the tensors, of the file `path`, belong to other heads.
+        """
+        load_part(path, tensors, "head.", self.head.state_dict(), self.head)
+        if self.backward_head is not None:
+            load_part(path, tensors, BACKWARD_PREFIX, own_tensors(self.backward_head), self.backward_head)
+            share_tensors(self.head, self.backward_head)
+
+
+def load_part(path: Path, tensors: Mapping[str, Tensor], prefix: str, wanted: dict[str, Tensor], part: Any) -> None:
+    """Load the tensors with a prefix into a part of a model, which must be those that are wanted."""
+    own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    check_tensor_shapes(path, prefix, wanted, own)
+    part.load_state_dict(own, strict=prefix != BACKWARD_PREFIX)
 
 
 def own_tensors(backward: Head) -> dict[str, Tensor]:

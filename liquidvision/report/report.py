@@ -49,12 +49,21 @@ def write_report(path: str | Path, evaluation: Mapping[str, Any]) -> None:
         UsageError: not an evaluation, of another version, or incomplete.
         SinkError: the file cannot be written.
     """
-    page = render_report(evaluation)
+    page = encode_report(evaluation)
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(Path(path), page.encode("utf-8", "replace"))
+        write_atomic(Path(path), page)
     except OSError as error:
         raise SinkError(f"cannot write the report {path}: {error.strerror or error}") from error
+
+
+def encode_report(evaluation: Mapping[str, Any]) -> bytes:
+    """Return the content of the report's file.
+
+    Raises:
+        UsageError: as `write_report`.
+    """
+    return render_report(evaluation).encode("utf-8", "replace")
 
 
 def render_report(evaluation: Mapping[str, Any]) -> str:
@@ -161,9 +170,19 @@ def describe_training_overlap(data: Mapping[str, Any]) -> str:
     return f"{share} were used in training: expect lower figures on new videos"
 
 
+def describe_refit(data: Mapping[str, Any]) -> str:
+    """Return what the figures are of, where the saved model was trained again after them."""
+    return (
+        "These scores are of a model that was trained on the training part only; the saved model was then trained "
+        f"again on {data['refit_clips']} clips"
+    )
+
+
 def data_warnings(data: Mapping[str, Any]) -> Sequence[str]:
     """Return what a reader must know before trusting the figures."""
     warnings = []
+    if data.get("refit_clips"):
+        warnings.append(f"{describe_refit(data)}.")
     if data.get("seen_in_training"):
         warnings.append(f"{describe_training_overlap(data)}.")
     if data.get("split_by") == "video":

@@ -89,6 +89,7 @@ class Plan:
         seeds: repetitions of the cross-validation, each with its own folds and initial weights.
         first_dt: see `Model`.
         two_pass: also train a backward head, see `Model`.
+        refit: after training on one split, train again on all of its parts.
     """
 
     head: Mapping[str, Any]
@@ -98,6 +99,7 @@ class Plan:
     seeds: int = 1
     first_dt: float = 1.0
     two_pass: bool = False
+    refit: bool = True
 
 
 def default_plan(

@@ -57,6 +57,11 @@ class Trainer:
         state_file: a file to write after every epoch; None: write none.
         identity: what the weights depend on (data, embeddings, options) by name; `resume` refuses a state file with
             another.
+        last_epoch: the epoch to stop after, if not after all epochs of the recipe; the learning rates stay the
+            recipe's.
+
+    Attributes:
+        choices: what was chosen before the first epoch, by name; the state file keeps it.
     """
 
     def __init__(
@@ -66,8 +71,11 @@ class Trainer:
         *,
         state_file: Path | None = None,
         identity: Mapping[str, Any] | None = None,
+        last_epoch: int | None = None,
     ) -> None:
         (self.head,) = loop.heads
+        self.last_epoch = loop.recipe.epochs if last_epoch is None else last_epoch
+        self.choices: dict[str, Any] = {}
         self.loop, self.validation, self.state_file = loop, validation, state_file
         self.identity = json.loads(json.dumps({"recipe": loop.recipe.to_json(), **(identity or {})}))
         self.history: list[EpochRow] = []
@@ -77,7 +85,7 @@ class Trainer:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the last ones were clearly worse for as long as patience lasts."""
-        if len(self.history) >= self.loop.recipe.epochs:
+        if len(self.history) >= self.last_epoch:
             return True
         recent = self.history[-self.loop.recipe.patience :]
         return len(recent) == self.loop.recipe.patience and all(row.behind for row in recent)
@@ -145,6 +153,7 @@ class Trainer:
             "groups": optimiser["param_groups"],
             "schedule": self.loop.schedule.state_dict(),
             "history": [asdict(row) for row in self.history],
+            "choices": self.choices,
         }
         try:
             write_tensors(path, tensors, {"format": TRAINER_FORMAT, "training": json.dumps(progress)})
@@ -181,6 +190,7 @@ class Trainer:
         self.loop.optimiser.load_state_dict({"state": state, "param_groups": progress["groups"]})
         self.loop.schedule.load_state_dict(progress["schedule"])
         self.history = [EpochRow(**row) for row in progress["history"]]
+        self.choices = progress.get("choices", {})
         set_random_state(part("random."), self.loop.device)
 
 

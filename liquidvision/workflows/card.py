@@ -40,7 +40,11 @@ def model_card_text(
     parts = {part: len(names) for part, names in data["parts"].items()}
     temperature = evaluation["training"]["temperature"]
     fitted = (
-        "in cross-validation; the calibration error below is from before it" if plan.folds else "on the validation part"
+        "in cross-validation; the calibration error below is from before it"
+        if plan.folds
+        else "on the validation part, before the refit"
+        if "refit" in evaluation["training"]
+        else "on the validation part"
     )
     crop = ", of a square crop around what moves" if model.backbone.motion_crop else ""
     nodes = ", ".join(f"`{node}` ({side} x {side})" for node, side in model.backbone.nodes.items())
@@ -91,7 +95,8 @@ def describe_split(plan: Plan, data: Mapping[str, Any], parts: Mapping[str, int]
     if not plan.folds:
         counts = ", ".join(f"{count} clips {part}" for part, count in parts.items())
         seed = plan.recipe.seed
-        return f"Split by {by} with seed {seed} (split.json): {counts}. Below: the test part, unseen in training."
+        text = f"Split by {by} with seed {seed} (split.json): {counts}. Below: the test part, unseen in training."
+        return text + describe_last_training(evaluation)
     text = (
         f"Cross-validation by {by} in {plan.folds} folds: every clip is evaluated by a head that never saw it. "
         "The model in this folder was trained on all clips."
@@ -118,6 +123,23 @@ streams a little later than they come:
 liquidvision infer clip.mp4 {command} --two-pass
 liquidvision infer rtsp://camera/live {command} --look-ahead 0.8
 ```
+"""
+
+
+def describe_last_training(evaluation: Mapping[str, Any]) -> str:
+    """Return how the model was trained again after the evaluation, as a paragraph; empty if it was not."""
+    refit = evaluation["training"].get("refit")
+    if refit is None:
+        return ""
+    whole = "all" if "test" in refit["parts"] else "the parts " + " and ".join(refit["parts"])
+    again = f"""
+
+**The model in this folder was trained again after that**, on {whole}, {refit["clips"]} clips, with the same settings,
+for {len(refit["epochs"])} epochs."""
+    if "test" not in refit["parts"]:
+        return f"{again} The figures below are its own.\n"
+    return f"""{again} The figures below are those of the model before, which is kept in split.safetensors.
+The model in this folder has seen these clips, so it was not measured on them.
 """
 
 

@@ -10,7 +10,7 @@ from liquidvision import __version__
 from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.formats import read_clips
-from liquidvision.data.splits import has_given_split, split_as_given
+from liquidvision.data.splits import FITTED, has_given_split, split_as_given
 from liquidvision.data.views import PLAIN_VIEW
 from liquidvision.errors import UsageError
 from liquidvision.evaluation.compare import compare_heads
@@ -18,7 +18,7 @@ from liquidvision.evaluation.crossval import check_folds, check_given_test
 from liquidvision.evaluation.evaluate import count_passes, evaluate_model, measure_latency, with_model_labels
 from liquidvision.models.folder import find_model
 from liquidvision.models.model import Model
-from liquidvision.report.report import describe_training_overlap
+from liquidvision.report.report import describe_refit, describe_training_overlap
 from liquidvision.training.sequences import SequenceDataset
 from liquidvision.video.read.file_options import FileOptions
 from liquidvision.workflows.evaluation_result import Evaluation
@@ -26,7 +26,7 @@ from liquidvision.workflows.io_paths import refuse_overwriting
 from liquidvision.workflows.jobs import EvaluateJob
 from liquidvision.workflows.prepare_clips import embed_dataset, hash_clips, prepare_clips
 from liquidvision.workflows.progress import ProgressListener
-from liquidvision.workflows.training_record import EVALUATION_FILE, TrainingHistory
+from liquidvision.workflows.training_record import EVALUATION_FILE, TrainingHistory, load_split_model
 
 PARTS = ("auto", "all", "train", "validation", "test")
 
@@ -61,7 +61,8 @@ def evaluate(
         data: see `train`; its labels are among the model's.
         model: a model folder, a bundled model's name, or a loaded model.
         part: all, or the train, validation or test part of the split that the data gives, else of the model's own
-            split. auto: those clips that training did not see; all, if it saw every clip.
+            split. auto: those clips that training did not see; all, if it saw every clip. Where the saved model was
+            trained again on the test part, `auto` and `test` judge the model from before, which is kept for this.
         save_json: a file to write all figures to.
         report: a file (.html) to write the report to, a page that needs no network.
         compare: also compare the head with other heads and simpler methods: cross-validated, or where the data gives a
@@ -149,7 +150,11 @@ def run_evaluate(
         check_comparison(job, usable, training)  # again: files may have been left out
         sequences = embed_for_comparison(job, usable, store, training, listener)
     dataset = usable.select(selection.names)
-    figures = measure_model(job, model, dataset, store, listener)
+    judged = model
+    if selection.by_split_model:
+        assert training.folder is not None
+        judged = load_split_model(model, training.folder)
+    figures = measure_model(job, judged, dataset, store, listener)
     skipped = [file for file in skipped if file["name"] in selection.names]
     figures["data"] |= describe_selection(job, dataset, selection, training, skipped)
     if training.figures:
@@ -199,11 +204,13 @@ class ClipSelection:
         names: the names of these clips.
         parts: the parts of the training's split in which each clip of the dataset is, by name.
         seen: names of all clips of the dataset that training saw.
+        by_split_model: whether the model of the split is evaluated in place of the saved one, which saw them all.
     """
 
     names: frozenset[str]
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     seen: frozenset[str] = frozenset()
+    by_split_model: bool = False
 
 
 def select_clips(job: EvaluateJob, dataset: Dataset, store: EmbeddingStore, training: TrainingHistory) -> ClipSelection:
@@ -214,9 +221,15 @@ def select_clips(job: EvaluateJob, dataset: Dataset, store: EmbeddingStore, trai
     """
     every = frozenset(clip.name for clip in dataset.clips)
     parts = {} if training.split is None else training.split.find_parts(hash_clips(dataset, store))
-    seen = frozenset(name for name, own in parts.items() if own & {"train", "validation"})
+    seen = frozenset(name for name, own in parts.items() if training.split and own & set(training.split.seen))
     if job.part == "all":
         return ClipSelection(every, parts, seen)
+    if training.keeps_split_model and job.part in ("auto", "test"):
+        before = frozenset(name for name, own in parts.items() if own & set(FITTED))
+        test = frozenset(name for name, own in parts.items() if "test" in own)
+        if test:
+            names = test if job.part == "test" else every - before or test
+            return ClipSelection(names, parts, before, by_split_model=True)
     if job.part == "auto":
         return ClipSelection(every - seen or every, parts, seen)
     names = frozenset(clip.name for clip in dataset.clips if clip.part == job.part)
@@ -262,6 +275,8 @@ def describe_selection(
         all_test = all("test" in selection.parts.get(name, ()) for name in names)
         part = "test" if all_test else "unseen" if selection.seen and not names & selection.seen else "all"
     facts = {"part": part, "skipped": list(skipped), "seen_in_training": len(names & selection.seen)}
+    if selection.by_split_model:
+        facts["refit_clips"] = training.figures["refit"]["clips"]
     if training.split is not None and any(selection.parts.get(name) for name in names):
         facts["split_by"] = training.split.by
     return facts
@@ -300,10 +315,11 @@ def compare_model(
 
 
 def notes_on_seen_clips(figures: Mapping[str, Any], training: TrainingHistory) -> tuple[str, ...]:
-    """Return sentences on clips that training saw; none where it saw none."""
+    """Return sentences on clips that training saw, and on which model was evaluated; none where both are plain."""
+    notes = [describe_refit(figures["data"])] if figures["data"].get("refit_clips") else []
     if not figures["data"]["seen_in_training"]:
-        return ()
-    notes = [describe_training_overlap(figures["data"])]
+        return tuple(notes)
+    notes.append(describe_training_overlap(figures["data"]))
     if training.figures and training.split is not None and set(training.split.parts) == {"train"}:
         assert training.folder is not None
         notes.append(

@@ -242,9 +242,11 @@ class TrainJob:
         epochs: None: by the number of clips.
         seed: seed of all random numbers, 0 to 2**32 - 1.
         folds: number of folds of a cross-validation, after which the model is trained on all clips. 0: one split into
-            training, validation and test.
+            training, validation and test. None: 0 where the data gives a split, with `refit` off, or where there are
+            many groups; else up to 5.
         seeds: repetitions of the cross-validation, each with its own folds and initial weights.
         two_pass: also train a backward head, for `two_pass` and `look_ahead` of `infer`.
+        refit: after training on one split, train again on all clips but those that the data gives as test.
         device: auto, cpu, cuda, mps or openvino.
         resume: continue the training that was begun in `out`.
         tensorboard: also write each epoch's figures for TensorBoard into `out`.
@@ -268,9 +270,10 @@ class TrainJob:
     head: str = "gated"
     epochs: int | None = None
     seed: int = 0
-    folds: int = 0
+    folds: int | None = None
     seeds: int = 1
     two_pass: bool = False
+    refit: bool = True
     device: str = "auto"
     resume: bool = False
     tensorboard: bool = False

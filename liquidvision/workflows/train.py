@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from liquidvision.data.dataset import Dataset
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.formats import read_clips
 from liquidvision.data.views import parse_views
 from liquidvision.errors import SinkError, UsageError
+from liquidvision.evaluation.crossval import choose_folds
 from liquidvision.models.backbone import Backbone
 from liquidvision.models.folder import CONFIG_FILE
 from liquidvision.models.model import Model
+from liquidvision.report.report import describe_refit
 from liquidvision.training.recipe import TAUS, Plan, default_plan
 from liquidvision.training.tensorboard import TensorBoardLog
 from liquidvision.training.trainer import EpochRow
@@ -33,7 +36,8 @@ class TrainResult:
 
     Attributes:
         model: the trained model, also saved in `folder`.
-        evaluation: the evaluation on the test part, which training did not see; with folds, the cross-validation.
+        evaluation: the evaluation on the test part, by a model that did not see it: where the refit did, the one before
+            it; with folds, the cross-validation.
         folder: the model folder, which `Model.from_pretrained` and `liquidvision infer -m` take.
     """
 
@@ -63,9 +67,10 @@ def train(
     head: str = "gated",
     epochs: int | None = None,
     seed: int = 0,
-    folds: int = 0,
+    folds: int | None = None,
     seeds: int = 1,
     two_pass: bool = False,
+    refit: bool = True,
     device: str = "auto",
     resume: bool = False,
     tensorboard: bool = False,
@@ -74,9 +79,9 @@ def train(
 ) -> TrainResult:
     """Train a classifier with memory on your own clips, and save the model in a folder.
 
-    What is trained is the head, on a frozen backbone. The clips are split by group into training, validation and test
-    (70, 15, 15 %), unless the data gives a split. Embeddings are kept, so a second training starts at once. The options
-    are those of `liquidvision train`.
+    What is trained is the head, on a frozen backbone. The clips are split by group (70, 15, 15 %), or as the data says,
+    or where there are few groups cross-validated. Then the model is trained on all of them, except on a test part that
+    the data gives; the scores are those of before. Embeddings are kept. The options are those of `liquidvision train`.
 
     Args:
         data: a folder of class folders (`clips/CLASS/clip.mp4`), a CSV with columns file,label or
@@ -88,8 +93,7 @@ def train(
         rate: pictures per second; folders of pictures (`clips/CLASS/CLIP/0001.jpg`) are then clips too.
         deinterlace: see `open_video`.
         views: augmented copies of the clips to train on as well, such as "mirror" or ("mirror", "crop:1", "light:1").
-        backbone: a torchvision classifier (its ImageNet weights are downloaded at first use), or a liquidvision model
-            to take the backbone from; "objects" is bundled and needs no network.
+        backbone: a torchvision classifier, downloaded at first use, or a liquidvision model ("objects" is bundled).
         weights: a file with the torchvision classifier's weights.
         features: the torchvision classifier's nodes and the sides of their grids, as {"features.18": 1}.
         motion_crop: crop each frame around what moves. None: as the liquidvision model given as `backbone` does.
@@ -97,9 +101,10 @@ def train(
         head: the cell: gated, ltc, conductance, cfc, gru, lstm or none.
         epochs: None: by the number of clips, 10 to 80.
         seed: seed of all random numbers, 0 to 2**32 - 1. The same seed, data and machine give the same weights.
-        folds: if above 0, cross-validate with this many folds, and train the model on all clips.
+        folds: number of folds of a cross-validation; 0: one split. None: up to 5 with fewer than 50 groups, else 0.
         seeds: repetitions of the cross-validation, each with its own folds and initial weights.
         two_pass: also train a backward head, see `predict`.
+        refit: whether to train again on all clips after training on one split. False: save the model of the split.
         device: auto, cpu, cuda, mps or openvino.
         resume: continue the training that was begun in `out`.
         tensorboard: also write each epoch's figures for TensorBoard into `out`.
@@ -116,8 +121,6 @@ def train(
     Examples:
         >>> result = lv.train("clips/", "my-model")
         >>> print(result.evaluation)
-        >>> for frame, prediction in lv.predict("clip.mp4", result.model):
-        ...     print(prediction.label)
     """
     job = TrainJob(
         Path(data),
@@ -139,6 +142,7 @@ def train(
         folds=folds,
         seeds=seeds,
         two_pass=two_pass,
+        refit=refit,
         device=device,
         resume=resume,
         tensorboard=tensorboard,
@@ -166,6 +170,7 @@ def run_train(job: TrainJob, listener: ProgressListener | None = None) -> TrainR
         check_training(dataset, job.out, backbone, plan, resume=job.resume)
         with embedding_threads():
             dataset, skipped = prepare_clips(dataset, store, plan.views, listener)
+        plan = replace(plan, folds=folds_of(job, dataset))  # again: files may have been left out
 
         def on_epoch(row: EpochRow) -> None:
             if scalars is not None:
@@ -174,7 +179,7 @@ def run_train(job: TrainJob, listener: ProgressListener | None = None) -> TrainR
         model, figures = train_model(
             dataset, job.out, store, plan, resume=job.resume, skipped=skipped, listener=listener, on_epoch=on_epoch
         )
-    return TrainResult(model, Evaluation(figures), job.out)
+    return TrainResult(model, Evaluation(figures, notes_on_training(figures)), job.out)
 
 
 def plan_training(
@@ -186,7 +191,36 @@ def plan_training(
     )
     epochs = plan.recipe.epochs if job.epochs is None else job.epochs
     recipe = replace(plan.recipe, seed=job.seed, epochs=epochs)
-    return replace(plan, recipe=recipe, folds=job.folds, seeds=job.seeds, views=views, two_pass=job.two_pass)
+    folds = folds_of(job, dataset)
+    return replace(
+        plan, recipe=recipe, folds=folds, seeds=job.seeds, views=views, two_pass=job.two_pass, refit=job.refit
+    )
+
+
+def folds_of(job: TrainJob, dataset: Dataset) -> int:
+    """Return the number of folds that the job names, or that suits the data; 0 for one split.
+
+    Raises:
+        UsageError: folds together with `refit` off.
+    """
+    if job.folds is None:
+        return choose_folds(dataset, job.seed) if job.refit else 0
+    if job.folds and not job.refit:
+        raise UsageError(
+            f"{job.folds} folds evaluate models that are not kept, and the model is trained on all clips; leave out "
+            "--no-refit, or --folds to keep the model of one split"
+        )
+    return job.folds
+
+
+def notes_on_training(figures: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a sentence on what the figures are of, if not of the saved model."""
+    plan, data = figures["training"]["plan"], figures["data"]
+    if data.get("refit_clips"):
+        return (describe_refit(data),)
+    if plan["folds"]:
+        return (f"Cross-validated in {plan['folds']} folds; the saved model was trained on all {data['videos']} clips",)
+    return ()
 
 
 def holds_result(file: Path) -> bool:

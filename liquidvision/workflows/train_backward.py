@@ -32,6 +32,7 @@ def fit_backward_head(
     state_file: Path,
     identity: dict[str, Any],
     on_epoch: Callable[[EpochRow], None],
+    last_epoch: int | None = None,
 ) -> Trainer:
     """Train a backward head for a trained forward head, from the beginning or from the state file.
 
@@ -44,6 +45,7 @@ def fit_backward_head(
         state_file: where the state is kept.
         identity: see `Trainer`.
         on_epoch: called after each epoch.
+        last_epoch: see `Trainer`.
     """
     backwards = ReversedDataset(train)
     with torch.random.fork_rng():
@@ -54,6 +56,7 @@ def fit_backward_head(
             None if validation is None else ReversedDataset(validation),
             state_file=state_file,
             identity=identity | {"direction": "backward"},
+            last_epoch=last_epoch,
         )
         if state_file.is_file():
             trainer.resume(state_file)

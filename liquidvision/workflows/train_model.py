@@ -11,7 +11,7 @@ import torch
 from liquidvision.annotation.interval_rule import IntervalRule
 from liquidvision.data.dataset import Dataset, labels_in
 from liquidvision.data.embeddings import EmbeddingStore
-from liquidvision.data.splits import Split, has_given_split, split_as_given
+from liquidvision.data.splits import FITTED, Split, has_given_split, split_as_given
 from liquidvision.errors import SinkError, UsageError
 from liquidvision.evaluation import crossval
 from liquidvision.evaluation.compare import comparison_table
@@ -31,6 +31,7 @@ from liquidvision.models.backbone import Backbone
 from liquidvision.models.folder import CONFIG_FILE, write_model_folder
 from liquidvision.models.heads.liquid_head import LiquidHead, LiquidHeadConfig
 from liquidvision.models.model import Model
+from liquidvision.report.report import encode_report
 from liquidvision.training import probe
 from liquidvision.training.calibration import divide_logits, fit_temperature
 from liquidvision.training.interval_tuning import tune_intervals
@@ -50,13 +51,18 @@ from liquidvision.workflows.train_backward import (
 from liquidvision.workflows.training_record import (
     EVALUATION_FILE,
     METRICS_FILE,
+    REPORT_FILE,
     SPLIT_FILE,
+    SPLIT_HEAD_FILE,
     dataset_facts,
+    encode_heads,
+    finite_or_none,
     training_curve,
     write_metrics,
 )
 
 STATE_FILE, FOLDS_FOLDER = "training.safetensors", "training.folds"
+REFIT_STATE_FILE, REFIT_BACKWARD_STATE_FILE = "training.refit.safetensors", "training.refit.backward.safetensors"
 MAX_SEED = 2**32 - 1
 
 
@@ -98,11 +104,12 @@ def train_model(
     listener: ProgressListener | None = None,
     on_epoch: Callable[[EpochRow], None] = lambda row: None,
 ) -> tuple[Model, dict[str, Any]]:
-    """Train a head on a dataset, calibrate it, evaluate it, and write a model folder.
+    """Train a head on a dataset, calibrate it, train again on everything, evaluate, and write a model folder.
 
-    The folder holds the model (config.json, model.safetensors, README.md), split.json, metrics.csv (a line per epoch)
-    and evaluation.json. Until training is complete it also holds training.safetensors and training.folds, from which
-    `resume` continues.
+    The folder holds the model (config.json, model.safetensors, README.md), split.json, metrics.csv (a line per epoch),
+    evaluation.json and report.html; after a refit on the test part too, also split.safetensors, the head from before.
+    Until training is complete it also holds training.safetensors, training.refit.safetensors and training.folds, from
+    which `resume` continues.
 
     Args:
         dataset: clips that can be read; what is not in `store` yet is embedded.
@@ -115,7 +122,8 @@ def train_model(
         on_epoch: called after each epoch.
 
     Returns:
-        The model, and the figures of its evaluation: on the test part; with folds, of the cross-validation.
+        The model, and the figures of the evaluation: on the test part, of the model before the refit if the refit saw
+        that part; with folds, of the cross-validation.
 
     Raises:
         UsageError: see `check_training`; or `resume` with other data, embeddings or options than it was begun with.
@@ -124,21 +132,29 @@ def train_model(
     config, parts = check_training(dataset, out, store.backbone, plan, resume=resume)
     contents = {clip.name: store.hash_content(clip.path) for clip in dataset.clips}
     by = "annotation" if has_given_split(dataset) else "group" if dataset.grouped else "video"
-    split = Split(parts, plan.recipe.seed, by, contents)
+    refit = () if plan.folds or not plan.refit else names_to_refit(dataset)
+    seen = tuple(part for part in parts if set(refit) & set(parts[part])) if refit else FITTED
+    split = Split(parts, plan.recipe.seed, by, contents, seen)
     run = TrainingRun(dataset, out, store, plan, config, split, listener or ProgressListener())
     make_model_folder(out, resume=resume)
     run.listener.progress("training", 0, plan.recipe.epochs)
     trainer = train_head(run, on_epoch)
-    backward = train_backward_head(run, trainer.head) if plan.two_pass else None
-    model = Model(
-        store.backbone,
-        trainer.head,
-        dataset.labels,
-        name=out.name,
-        first_dt=plan.first_dt,
-        backward_head=backward,
-    )
-    temperature, figures = calibrate_and_evaluate(run, model)
+    backward = train_backward_head(run, trainer) if plan.two_pass else None
+    model = make_model(run, trainer, backward)
+    if plan.folds:
+        results, backward_results, figures = cross_validate_model(run, model)
+    else:
+        results, backward_results = run_validation(run, model)
+    temperature = calibrate_heads(model, results, backward_results)
+    model.interval_rule = choose_interval_rule(dataset, results, temperature)
+    before = model
+    record: dict[str, Any] = {}
+    if refit:
+        model, record = refit_model(run, refit, trainer, backward)
+        divide_model_logits(model, temperature)
+        model.interval_rule = before.interval_rule
+    if not plan.folds:
+        figures = evaluate_test_part(run, before if "test" in seen else model)
     figures["data"] |= {
         "part": "cross-validation" if plan.folds else "test",
         "split_by": split.by,
@@ -150,9 +166,17 @@ def train_model(
         "temperature": temperature,
         "plan": asdict(plan) | {"head": dict(plan.head), "views": list(plan.views), "stride": store.stride},
     }
+    more_files = {SPLIT_FILE: split.encode()}
+    if record:
+        figures["training"]["refit"] = record
+    if "test" in seen:
+        figures["data"]["refit_clips"] = len(refit)
+        more_files[SPLIT_HEAD_FILE] = encode_heads(before)
     card = model_card_text(model, out, plan, dataset_facts(dataset, parts), trainer.history, figures)
-    more_files = {SPLIT_FILE: split.encode(), EVALUATION_FILE: encode_evaluation(figures)}
+    more_files |= {EVALUATION_FILE: encode_evaluation(figures), REPORT_FILE: encode_report(figures)}
     write_model_folder(out, model.config(), model.tensors(), card, more_files)
+    if SPLIT_HEAD_FILE not in more_files:
+        (out / SPLIT_HEAD_FILE).unlink(missing_ok=True)  # of an earlier training
     model.folder = out
     remove_training_state(out)
     return model, figures
@@ -206,16 +230,89 @@ def make_model_folder(out: Path, *, resume: bool) -> None:
 
 def remove_training_state(out: Path) -> None:
     """Remove the files from which a training can be resumed."""
-    (out / BACKWARD_STATE_FILE).unlink(missing_ok=True)
-    (out / STATE_FILE).unlink(missing_ok=True)
     shutil.rmtree(out / FOLDS_FOLDER, ignore_errors=True)
+    for name in (BACKWARD_STATE_FILE, REFIT_STATE_FILE, REFIT_BACKWARD_STATE_FILE):
+        (out / name).unlink(missing_ok=True)
+    (out / STATE_FILE).unlink(missing_ok=True)  # last: without it a training counts as finished, or not begun
+
+
+def names_to_refit(dataset: Dataset) -> tuple[str, ...]:
+    """Return the names of the clips that a refit trains on: all but those that the annotations give as test."""
+    return tuple(clip.name for clip in dataset.clips if clip.part != "test")
 
 
 def train_head(run: TrainingRun, on_epoch: Callable[[EpochRow], None]) -> Trainer:
     """Train the head on the training part, from the beginning or from the state in the folder."""
-    plan, parts = run.plan, run.split.parts
+
+    def report(trainer: Trainer, row: EpochRow) -> None:
+        write_metrics(run.out / METRICS_FILE, trainer.history)
+        on_epoch(row)
+        run.listener.progress("training", row.epoch, run.plan.recipe.epochs, describe_epoch(row))
+
+    return fit_head(run, run.split.parts, run.out / STATE_FILE, report)
+
+
+def refit_model(
+    run: TrainingRun, names: Sequence[str], first: Trainer, first_backward: Trainer | None
+) -> tuple[Model, dict[str, Any]]:
+    """Train new heads on the clips with these names as the first ones were, from the beginning or from the state.
+
+    Each gets as many epochs as the first one's weights had, at the same learning rates, and the same penalty of the
+    readout of single frames. Its logits are not calibrated.
+
+    Returns:
+        The model with the new heads, and the "refit" of the evaluation's "training".
+    """
+    epochs = first.chosen_epoch
+
+    def report(trainer: Trainer, row: EpochRow) -> None:
+        run.listener.progress("refitting", row.epoch, epochs, describe_epoch(row))
+
+    run.listener.progress("refitting", 0, epochs)
+    parts = {"train": names}
+    again = fit_head(run, parts, run.out / REFIT_STATE_FILE, report, first)
+    backward = None if first_backward is None else train_backward_head(run, again, parts, first_backward)
+    return make_model(run, again, backward), {
+        "clips": len(names),
+        "parts": list(run.split.seen),
+        "epochs": [row.epoch for row in again.history],
+        "loss": [finite_or_none(row.loss) for row in again.history],
+    }
+
+
+def make_model(run: TrainingRun, trainer: Trainer, backward: Trainer | None) -> Model:
+    """Return a model with the trained head, and the backward head if there is one."""
+    return Model(
+        run.store.backbone,
+        trainer.head,
+        run.dataset.labels,
+        name=run.out.name,
+        first_dt=run.plan.first_dt,
+        backward_head=None if backward is None else backward.head,
+    )
+
+
+def fit_head(
+    run: TrainingRun,
+    parts: Mapping[str, Sequence[str]],
+    state_file: Path,
+    on_epoch: Callable[[Trainer, EpochRow], None],
+    first: Trainer | None = None,
+) -> Trainer:
+    """Train a new head on the part train, from the beginning or from the state file.
+
+    Args:
+        run: the training.
+        parts: names of clips by part; a part "validation" decides when to stop.
+        state_file: where the state is kept.
+        on_epoch: called after each epoch.
+        first: an earlier training on a part of the clips, whose choices are taken.
+    """
+    plan = run.plan
     sequences = {part: run.sequences(names) for part, names in parts.items() if names}
-    state_file, epochs = run.out / STATE_FILE, plan.recipe.epochs
+    identity = training_identity(run)
+    if first is not None:
+        identity["refit"] = {"parts": list(run.split.seen), "epochs": first.chosen_epoch, **first.choices}
     with torch.random.fork_rng():
         torch.manual_seed(plan.recipe.seed)
         head = LiquidHead(run.config).to(run.store.backbone.device)
@@ -223,43 +320,51 @@ def train_head(run: TrainingRun, on_epoch: Callable[[EpochRow], None]) -> Traine
             EpochLoop([head], sequences["train"], plan.recipe, first_dt=plan.first_dt),
             sequences.get("validation"),
             state_file=state_file,
-            identity=training_identity(run),
+            identity=identity,
+            last_epoch=None if first is None else first.chosen_epoch,
         )
         if state_file.is_file():
             trainer.resume(state_file)
         else:
             fit_statistics([head], sequences["train"], plan.first_dt)
-            fit_frame_readout(head, sequences)
-
-        def report(row: EpochRow) -> None:
-            write_metrics(run.out / METRICS_FILE, trainer.history)
-            on_epoch(row)
-            run.listener.progress("training", row.epoch, epochs, describe_epoch(row))
-
-        trainer.run(report)
+            penalty = None if first is None else first.choices.get("penalty")
+            trainer.choices = {"penalty": fit_frame_readout(head, sequences, penalty)}
+        trainer.run(lambda row: on_epoch(trainer, row))
     return trainer
 
 
-def train_backward_head(run: TrainingRun, head: LiquidHead) -> LiquidHead:
-    """Train the backward head on the training part, from the beginning or from the state in the folder."""
-    plan, parts = run.plan, run.split.parts
-    epochs = plan.recipe.epochs
+def train_backward_head(
+    run: TrainingRun,
+    forward: Trainer,
+    parts: Mapping[str, Sequence[str]] | None = None,
+    first: Trainer | None = None,
+) -> Trainer:
+    """Train the backward head on the part train, from the beginning or from the state in the folder.
+
+    Args:
+        run: the training.
+        forward: that of the forward head, which is not calibrated yet.
+        parts: names of clips by part; None: those of the split.
+        first: in a refit, the earlier training of the backward head.
+    """
+    plan, parts = run.plan, run.split.parts if parts is None else parts
+    epochs = plan.recipe.epochs if first is None else first.chosen_epoch
 
     def report(row: EpochRow) -> None:
         run.listener.progress("training the backward head", row.epoch, epochs, describe_epoch(row))
 
     run.listener.progress("training the backward head", 0, epochs)
-    trainer = fit_backward_head(
-        head,
+    return fit_backward_head(
+        forward.head,
         run.sequences(parts["train"]),
         run.sequences(parts["validation"]) if parts.get("validation") else None,
         plan.recipe,
         first_dt=plan.first_dt,
-        state_file=run.out / BACKWARD_STATE_FILE,
-        identity=training_identity(run),
+        state_file=run.out / (BACKWARD_STATE_FILE if first is None else REFIT_BACKWARD_STATE_FILE),
+        identity=forward.identity,
         on_epoch=report,
+        last_epoch=epochs,
     )
-    return trainer.head
 
 
 def training_identity(run: TrainingRun) -> dict[str, Any]:
@@ -274,31 +379,34 @@ def training_identity(run: TrainingRun) -> dict[str, Any]:
     }
 
 
-def fit_frame_readout(head: LiquidHead, sequences: Mapping[str, SequenceDataset]) -> None:
-    """Fit a head's readout of single frames: a linear probe whose penalty is tuned on clips it is not fitted to."""
+def fit_frame_readout(
+    head: LiquidHead, sequences: Mapping[str, SequenceDataset], penalty: float | None = None
+) -> float:
+    """Fit a head's readout of single frames, a linear probe; return its penalty.
+
+    If no penalty is given, it is tuned on clips that the probe is not fitted to.
+    """
     train = sequences["train"]
-    rest, judge = (train, sequences["validation"]) if "validation" in sequences else probe.inner_split(train)
-    penalty = probe.tune_penalty(rest.all_views(), judge, head.config.classes)
+    if penalty is None:
+        rest, judge = (train, sequences["validation"]) if "validation" in sequences else probe.inner_split(train)
+        penalty = probe.tune_penalty(rest.all_views(), judge, head.config.classes)
     probe.set_frame_readout(head, probe.fit_probe(train.all_views(), penalty))
+    return penalty
 
 
-def calibrate_and_evaluate(run: TrainingRun, model: Model) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return the temperatures that the model's logits are divided by from now on, and its evaluation."""
-    dataset, store, parts = run.dataset, run.store, run.split.parts
-    if run.plan.folds:
-        results, backward, figures = cross_validate_model(run, model)
-        temperature = calibrate_heads(model, results, backward)
-        model.interval_rule = choose_interval_rule(dataset, results, temperature)
-        return temperature, figures
-    validation = dataset.select(parts["validation"])
-    results = [run_clip(model, validation, clip, store.get(clip.path)) for clip in validation.clips]
-    backward = []
-    if model.backward_head is not None:
-        sequences = run.sequences(parts["validation"])
-        backward = backward_scores(model.backward_head, sequences, model.first_dt)  # type: ignore[arg-type]
-    temperature = calibrate_heads(model, results, backward)
-    model.interval_rule = choose_interval_rule(dataset, results, temperature)
-    test = dataset.select(parts["test"])
+def run_validation(run: TrainingRun, model: Model) -> tuple[list[ClipResult], list[ClipScores]]:
+    """Return a model's results on the validation part, and the scores of its backward head if it has one."""
+    names = run.split.parts["validation"]
+    part = run.dataset.select(names)
+    results = [run_clip(model, part, clip, run.store.get(clip.path)) for clip in part.clips]
+    if model.backward_head is None:
+        return results, []
+    return results, backward_scores(model.backward_head, run.sequences(names), model.first_dt)  # type: ignore[arg-type]
+
+
+def evaluate_test_part(run: TrainingRun, model: Model) -> dict[str, Any]:
+    """Return the evaluation of a model on the test part."""
+    test = run.dataset.select(run.split.parts["test"])
     done, total = 0, len(test.clips) * count_passes(model, degrade=False)
 
     def on_clip(name: str) -> None:
@@ -306,7 +414,7 @@ def calibrate_and_evaluate(run: TrainingRun, model: Model) -> tuple[dict[str, fl
         done += 1
         run.listener.progress("evaluating", done, total, name)
 
-    return temperature, evaluate_model(model, test, store, two_pass=run.plan.two_pass, on_clip=on_clip)
+    return evaluate_model(model, test, run.store, two_pass=run.plan.two_pass, on_clip=on_clip)
 
 
 def calibrate_heads(model: Model, results: Sequence[ClipResult], backward: Sequence[ClipScores]) -> dict[str, float]:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from liquidvision.data.views import PLAIN_VIEW
 from liquidvision.errors import SinkError
 from liquidvision.evaluation.evaluation_file import EVALUATION_FORMAT, EVALUATION_VERSION
 from liquidvision.files import write_atomic
+from liquidvision.models.folder import encode_safetensors, read_tensors
 from liquidvision.models.model import Model
 from liquidvision.training.recipe import Recipe, default_plan
 from liquidvision.training.trainer import EpochRow
 
 METRICS_FILE, SPLIT_FILE, EVALUATION_FILE = "metrics.csv", "split.json", "evaluation.json"
+REPORT_FILE = "report.html"
+SPLIT_HEAD_FILE = "split.safetensors"  # the head that was evaluated before the refit
 
 
 def dataset_facts(dataset: Dataset, parts: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
@@ -99,6 +103,11 @@ class TrainingHistory:
     stride: int
     split: Split | None
 
+    @property
+    def keeps_split_model(self) -> bool:
+        """Whether the folder keeps the model of the split, which was evaluated before the saved one was trained."""
+        return self.folder is not None and "refit" in self.figures and (self.folder / SPLIT_HEAD_FILE).is_file()
+
     @classmethod
     def of_model(cls, model: Model, clips: int) -> "TrainingHistory":
         """Read the history of a model; `clips` is the number of clips that the defaults are for."""
@@ -109,3 +118,31 @@ class TrainingHistory:
         if folder is not None and (folder / SPLIT_FILE).is_file():
             split = read_split(folder / SPLIT_FILE)
         return cls(folder, figures, recipe, views, stride, split)
+
+
+def encode_heads(model: Model) -> bytes:
+    """Return the content of `SPLIT_HEAD_FILE`: the weights of a model without its backbone."""
+    tensors = {name: value for name, value in model.tensors().items() if not name.startswith("backbone.")}
+    return encode_safetensors(tensors, {})
+
+
+def load_split_model(model: Model, folder: Path) -> Model:
+    """Return the model of the split: the same as `model`, from `folder`, with the heads from before the refit.
+
+    Raises:
+        ModelError: the file of the heads is damaged or belongs to another model.
+    """
+    path = folder / SPLIT_HEAD_FILE
+    tensors, _ = read_tensors(path)
+    before = Model(
+        model.backbone,
+        deepcopy(model.head),
+        model.labels,
+        name=model.name,
+        first_dt=model.first_dt,
+        task=model.task,
+        backward_head=deepcopy(model.backward_head),
+    )
+    before.load_heads(path, tensors)
+    before.interval_rule = model.interval_rule
+    return before
