@@ -27,6 +27,7 @@ class Prediction:
         causal_scores: (classes,) float32, what `scores` would be without a look ahead; None where they are causal.
         decided: the number of the label where it was decided from the whole recording, see `calm_labels`; None where it
             is the most probable one.
+        adapted: whether the memory adapts to the stream, see `Session`.
     """
 
     index: int
@@ -40,6 +41,7 @@ class Prediction:
     look_ahead: float = 0.0
     causal_scores: np.ndarray | None = None
     decided: int | None = None
+    adapted: bool = False
 
     @property
     def causal(self) -> bool:

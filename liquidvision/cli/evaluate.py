@@ -25,6 +25,7 @@ OPTIONS = {
         TESTS,
     ),
     "two_pass": Option("Test two passes over each clip too; the model needs a backward head.", TESTS),
+    "adapt": Option("Test a memory that adapts to the clips of each group too.", TESTS),
     "compare": Option(
         "Compare the head with other heads and simpler methods: cross-validated, or on the data's own split.",
         COMPARISON,

@@ -120,6 +120,8 @@ class InferOutput(SourceListener):
             lines.append(f"  flips: {summary.flips} with memory, {summary.frame_flips} by each frame alone")
             lines += describe_intervals(summary)
         lines += [f"  events: {rule} {count}" for rule, count in summary.events.items()]
+        if summary.adapted:
+            lines.append("  adapted to the stream")
         counted = {
             "steps back in time": summary.backwards,
             "repeated frames": summary.repeated,

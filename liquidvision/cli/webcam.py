@@ -26,6 +26,7 @@ class WebcamOptions:
         host: the address the page is served on. None: this machine only.
         no_browser: only print the page's address.
         device: see `Model.from_pretrained`.
+        adapt: adapt to what the camera shows, see `Session`.
     """
 
     web: bool = False
@@ -38,11 +39,13 @@ class WebcamOptions:
     host: str | None = None
     no_browser: bool = False
     device: str = "auto"
+    adapt: bool = False
 
 
 OPTIONS = {
     "model": SHARED["model"],
     "device": SHARED["device"],
+    "adapt": Option("Adapt, without labels, to a new person, place or light; see the guide."),
     "source": Option("A camera index, a file, a folder or pattern of pictures, or a URL.", WINDOW),
     **{name: replace(SHARED[name], panel=WINDOW) for name in ("rate", "deinterlace")},
     "out": Option("The folder for recordings.", WINDOW, ("-o", "--out")),
@@ -81,6 +84,7 @@ def webcam_command(options: WebcamOptions, messages: Messages) -> int:
         rate=options.rate,
         deinterlace=options.deinterlace,
         device=options.device,
+        adapt=options.adapt,
         listener=InferOutput(messages),
     )
     return INTERRUPTED if summary.interrupted else DONE
@@ -114,11 +118,15 @@ def serve_page(options: WebcamOptions) -> None:
     from liquidvision.models.model import Model
     from liquidvision.web.server import serve
 
+    model = Model.from_pretrained(options.model, device=options.device)
+    if options.adapt and not model.head.adapts:
+        print(f"{model.name} cannot adapt; models that you teach on the page do", file=sys.stderr)
     serve(
-        Model.from_pretrained(options.model, device=options.device),
+        model,
         host=options.host or "127.0.0.1",
         port=options.port,
         token=None if options.host is None else secrets.token_urlsafe(16),
         open_browser=not options.no_browser,
+        adapt=options.adapt,
         on_ready=lambda address: print(f"{address}  (Ctrl-C ends)", file=sys.stderr),
     )

@@ -42,7 +42,7 @@ class AdaptiveEmbedder:
     def __init__(self, session: Session) -> None:
         self._model = session.model
         state = session.state_dict()
-        self.state = {key: state[key] for key in self._model.head.initial(1)}
+        self.state = {key: state[key] for key in self._model.head.initial(1, adapt=session.adapt)}
         self._clock = session.clock.copy()
         self._std = torch.tensor(self._model.backbone.preprocessing.std).view(1, 3, 1, 1) * 255
         self._last: tuple[Tensor, Tensor] | None = None  # grid and embedding of the last embedded frame

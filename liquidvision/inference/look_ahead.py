@@ -54,12 +54,16 @@ class LookAhead:
         seconds: above 0; infinity waits for the end of the stream, with any number of frames.
 
     Raises:
-        UsageError: `seconds` is not above 0, or the model has no backward head.
+        UsageError: `seconds` is not above 0, the model has no backward head, or the session adapts.
     """
 
     def __init__(self, session: Session, seconds: float) -> None:
         if not seconds > 0:
             raise UsageError(f"look_ahead is {seconds}; expected seconds above 0")
+        if session.adapt:
+            raise UsageError(
+                "a look-ahead sees too little of the stream to adapt to it; leave out --look-ahead or --adapt"
+            )
         self._session, self.seconds = session, seconds
         self._head = session.model.required_backward_head
         self._waiting: list[_Waiting] = []

@@ -16,7 +16,7 @@ from liquidvision.inference.adaptive import ADAPTIVE_BATCH, AdaptiveEmbedder
 from liquidvision.inference.calm import SHORTEST_RUN
 from liquidvision.inference.look_ahead import LookAhead
 from liquidvision.inference.recording import Recording
-from liquidvision.inference.session import Session, make_predictions
+from liquidvision.inference.session import Session, make_predictions, session_of
 from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionState
 from liquidvision.prediction import Prediction
@@ -62,6 +62,7 @@ def predict(
     session: Session | None = None,
     batch: int | None = None,
     adaptive: bool = False,
+    adapt: bool = False,
     look_ahead: float | None = None,
     two_pass: bool = False,
     shortest_run: float | None = None,
@@ -86,6 +87,7 @@ def predict(
             frames of a file (16 with `adaptive`), 1 of a live source.
         adaptive: reuse the embedding of a neighbouring frame for frames that add nothing new. Which frames are skipped
             is decided per batch, so results then depend on `batch`.
+        adapt: adapt to what is lastingly different in the source, see `Session`.
         look_ahead: seconds by which each frame is held back, so that its prediction knows of what comes after it, see
             `LookAhead`; for files and streams. None: predictions are causal. The model needs a backward head.
         two_pass: read the whole source first, and predict each frame from both sides: by the head, which has seen what
@@ -100,14 +102,12 @@ def predict(
     Raises:
         SourceError: the source cannot be opened, or breaks off; raised after the frames before it were yielded.
         UsageError: `batch` is below 1, the session belongs to another model, the items are not frames, the model has
-            no backward head, or the source cannot be read twice.
+            no backward head or cannot adapt, or the source cannot be read twice.
         SinkError: there is no room for the temporary file.
     """
     if batch is not None and batch < 1:
         raise UsageError(f"batch is {batch}; expected 1 or more")
-    session = session or Session(model)
-    if session.model is not model:
-        raise UsageError(f"the session belongs to another model than {model.name}; use the model it was made with")
+    session = session_of(model, session, adapt=adapt)
     plan = LookPlan(two_pass, look_ahead, shortest_run).checked(model)
     if plan.whole:
         yield from predict_recorded(as_reader(source), session, plan, batch=batch, adaptive=adaptive)
@@ -239,7 +239,7 @@ def finish_recording(recording: Recording, session: Session, plan: LookPlan) -> 
     if not len(recording):
         return
     if plan.two_pass:
-        recording.add_second_pass()
+        recording.add_second_pass(adapt=session.adapt)
     if plan.shortest:
         recording.dissolve_runs(plan.shortest, session.clock.max_gap)
 

@@ -15,7 +15,7 @@ from liquidvision.errors import SinkError
 from liquidvision.inference.calm import SHORTEST_RUN, calm_labels
 from liquidvision.inference.clock import Step, monotonic_times
 from liquidvision.inference.session import Session, run_head
-from liquidvision.models.heads.base import HeadOutput
+from liquidvision.models.heads.base import ADAPTATION, HeadOutput
 from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
@@ -101,6 +101,7 @@ class Recording:
         self._indices, self._pts = array("q"), array("q")
         self._times, self._dts, self._resets = array("d"), array("d"), array("b")
         self._labels: np.ndarray | None = None
+        self._adapted = False
         self._classes = len(model.labels)
 
     def __len__(self) -> int:
@@ -126,6 +127,7 @@ class Recording:
             torch.cat([getattr(out, name)[0] for out in outputs]).float().cpu().numpy()
             for name in ("logits", "frame_logits", "hidden", "time_constants")
         ]
+        self._adapted |= any(ADAPTATION in out.state for out in outputs)
         self._splits = np.cumsum([part.shape[1] for part in parts[:-1]]).tolist()
         self._outputs.write(len(self), np.concatenate(parts, 1))
         if self._embeddings is not None:
@@ -148,8 +150,11 @@ class Recording:
         return rows.read(start, stop)[:, : self._classes]
 
     @torch.inference_mode()
-    def add_second_pass(self) -> None:
+    def add_second_pass(self, *, adapt: bool = False) -> None:
         """Run the backward head from the last frame to the first, and mix its scores with those of the head.
+
+        Args:
+            adapt: whether the backward head adapts to the recording, from its end.
 
         Raises:
             UsageError: the model has no backward head.
@@ -157,7 +162,7 @@ class Recording:
         """
         assert self._embeddings is not None
         head, device = self._model.required_backward_head, self._model.device
-        state = head.initial(1)
+        state = head.initial(1, adapt=adapt)
         for start, stop in reversed(list(self._chunks())):
             steps = backward_steps(
                 self._dts[start : stop + 1], self._resets[start : stop + 1], stop - start, self._model.first_dt
@@ -205,6 +210,7 @@ class Recording:
                     look_ahead=float("inf"),
                     causal_scores=causal[row].copy(),
                     decided=None if self._labels is None else int(self._labels[i]),
+                    adapted=self._adapted,
                 )
 
     def holds(self, place: int, frame: Frame) -> bool:
@@ -226,7 +232,7 @@ def predict_embeddings(
     """
     with Recording(session.model, keep_embeddings=True) as recording:
         recording.append(frames, embeddings, *session.run(frames, embeddings))
-        recording.add_second_pass()
+        recording.add_second_pass(adapt=session.adapt)
         if shortest:
             recording.dissolve_runs(shortest, session.clock.max_gap)
         yield from recording.predictions()

@@ -30,7 +30,8 @@ class RecordSink(PredictionSink):
     A JSON line has "index", "time" and "dt" in seconds, and "top": a list of {"label", "score"}, best first. A CSV row
     has the same values in the columns index, time, dt, label_1, score_1, label_2, ... Lines are written to disk one by
     one, so that a crash loses none before it. Predictions that depend on later frames say so: "causal" is false, and
-    "look_ahead" has the seconds, if there is a limit (CSV: columns of these names).
+    "look_ahead" has the seconds, if there is a limit (CSV: columns of these names). Where the memory adapts to the
+    stream, "adapted" is true.
 
     Example:
         >>> infer("clip.mp4", model, records=[RecordSink("clip.jsonl", top_k=3)])
@@ -97,6 +98,8 @@ class RecordSink(PredictionSink):
             record["causal"] = False
             if prediction.look_ahead < float("inf"):
                 record["look_ahead"] = prediction.look_ahead
+        if prediction.adapted:
+            record["adapted"] = True
         if self._per_frame:
             record["frame_top"] = self._to_json(prediction.frame_top(self._top_k))
         if self._time_constants and prediction.time_constants is not None:
@@ -111,7 +114,7 @@ class RecordSink(PredictionSink):
     def _write_row(self, prediction: Prediction) -> None:
         record = self._record(prediction)
         cells: dict[str, Any] = {
-            key: record[key] for key in ("index", "time", "dt", "causal", "look_ahead") if key in record
+            key: record[key] for key in ("index", "time", "dt", "causal", "look_ahead", "adapted") if key in record
         }
         for key, prefix in (("top", ""), ("frame_top", "frame_")):
             for place in range(min(self._top_k, len(prediction.labels)) if key in record else 0):

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from liquidvision.errors import ModelError
+from liquidvision.errors import ModelError, UsageError
 from liquidvision.inference.clock import Clock, Step
 from liquidvision.models.folder import read_tensors, write_tensors
-from liquidvision.models.heads.base import Head, HeadOutput, State
+from liquidvision.models.heads.base import ADAPTATION, Head, HeadOutput, State
 from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionCrop, MotionState
 from liquidvision.prediction import Prediction
@@ -39,25 +39,37 @@ class Session:
         max_gap: the longest step, in seconds, that is not a gap; above 0.
         gap_policy: the effect of a gap. "decay": the memory advances by the full gap and decays accordingly. "carry":
             it advances by `max_gap` only, so that it survives. "reset": it starts from scratch.
+        adapt: adapt, without labels, to what is lastingly different in this stream, such as a new person, place or
+            light; see the guide "Adapt to a scene". For models that were trained with class means.
 
     Attributes:
         model: the model.
+        adapt: whether it adapts to the stream.
         clock: turns frame times into steps; counts repeated frames, gaps and steps back of the source's clock.
         motion_crop: the motion crop of this stream; passes whole frames through if the model has none.
         unfinished_intervals: the state of an `IntervalTracker`, saved and loaded with the memory; None: there is none.
 
     Raises:
-        UsageError: `max_gap` is not positive, or the policy is unknown.
+        UsageError: `max_gap` is not positive, the policy is unknown, or the model cannot adapt.
     """
 
-    def __init__(self, model: Model, *, max_gap: float = 5.0, gap_policy: str = "decay") -> None:
-        self.model = model
+    def __init__(
+        self, model: Model, *, max_gap: float = 5.0, gap_policy: str = "decay", adapt: bool = False
+    ) -> None:
+        if adapt:
+            check_adapts(model)
+        self.model, self.adapt = model, adapt
         self.clock = Clock(model.first_dt, max_gap=max_gap, gap_policy=gap_policy)
         self.reset()
 
-    def reset(self) -> None:
-        """Start from scratch, as for a new stream. The counts of the clock stay."""
-        self._state = self.model.head.initial(1)
+    def reset(self, *, keep_adaptation: bool = False) -> None:
+        """Start from scratch, as for a new stream. The counts of the clock stay.
+
+        Args:
+            keep_adaptation: keep what the session has adapted to, as for the next clip of the same person and place.
+        """
+        kept = {ADAPTATION: self._state[ADAPTATION]} if keep_adaptation and self.adapt else {}
+        self._state = self.model.head.initial(1, adapt=self.adapt) | kept
         self.unfinished_intervals: Mapping[str, Any] | None = None
         self.clock.restart()
         # A new object, by which pipelines that read ahead notice the reset.
@@ -163,7 +175,9 @@ class Session:
         Raises:
             ModelError: a tensor is missing or has another shape.
         """
-        memory = self.model.head.initial(1)
+        memory = self.model.head.initial(1, adapt=self.adapt)
+        if self.adapt and ADAPTATION not in state:  # saved by a session that did not adapt
+            state = {**state, ADAPTATION: memory[ADAPTATION]}
         expected = {**memory, "clock": torch.zeros(2)}
         if self.model.backbone.motion_crop:
             expected[MOTION_CROP_TENSOR] = self.motion_crop.to_tensor()
@@ -212,6 +226,7 @@ def make_predictions(
     """Return the predictions of frames from what `Session.run` returned for them."""
     task = model.task
     rows: list[tuple[np.ndarray, ...]] = []
+    adapted = any(ADAPTATION in out.state for out in outputs)
     for out in outputs:
         scores, frame_scores = (task.scores(logits[0]).cpu().numpy() for logits in (out.logits, out.frame_logits))
         taus, hidden = out.time_constants[0].cpu().numpy(), out.hidden[0].cpu().numpy()
@@ -227,6 +242,7 @@ def make_predictions(
             frame_scores.copy(),
             time_constants=taus.copy() if len(taus) else None,
             hidden_state=hidden.copy() if len(hidden) else None,
+            adapted=adapted,
         )
         for frame, step, (scores, frame_scores, taus, hidden) in zip(frames, steps, rows, strict=True)
     ]
@@ -248,11 +264,36 @@ def run_head(head: Head, embeddings: Tensor, steps: Sequence[Step], state: State
     outputs = []
     for start, end in zip(starts, [*starts[1:], len(steps)], strict=True):
         if steps[start].reset:
-            state = head.initial(1)
+            state = head.initial(1, adapt=ADAPTATION in state)
         dts = torch.tensor([[step.dt for step in steps[start:end]]], device=embeddings.device)
         outputs.append(head(embeddings[None, start:end], dts, state))
         state = outputs[-1].state
     return outputs, state
+
+
+def session_of(model: Model, session: Session | None, *, adapt: bool) -> Session:
+    """Return the session that a caller gave for a model, or a new one.
+
+    Raises:
+        UsageError: the session belongs to another model; or it does not adapt, and should; or the model cannot.
+    """
+    if session is None:
+        return Session(model, adapt=adapt)
+    if session.model is not model:
+        raise UsageError(f"the session belongs to another model than {model.name}; use the model it was made with")
+    if adapt and not session.adapt:
+        raise UsageError("adapt is set, and the session does not adapt; make it as Session(model, adapt=True)")
+    return session
+
+
+def check_adapts(model: Model) -> None:
+    """Raise UsageError if a model cannot adapt to a stream."""
+    if not model.head.adapts:
+        reason = "its memory is a filter over a classifier" if model.head.reads_logits else "it has no class means"
+        raise UsageError(
+            f"{model.name} cannot adapt to a stream: {reason}; leave out --adapt, or train a model of your own with "
+            "this version of liquidvision"
+        )
 
 
 def read_session_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

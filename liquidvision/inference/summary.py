@@ -51,6 +51,7 @@ class Summary:
         stale: frames of a live source that were dropped because they had waited longer than `max_staleness`.
         reconnects: how often a lost source was opened again.
         skipped: frames that were not embedded, since they add nothing new (with `adaptive`).
+        adapted: whether the memory adapted to the source.
         interrupted: whether Ctrl-C ended the run.
         outputs: the files and folders written.
         notes: one line for each part of the source that an output could not keep.
@@ -73,6 +74,7 @@ class Summary:
     stale: int = 0
     reconnects: int = 0
     skipped: int = 0
+    adapted: bool = False
     interrupted: bool = False
     outputs: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -83,6 +85,7 @@ class Summary:
     def count(self, prediction: Prediction) -> None:
         """Add the prediction of the next frame to the counts."""
         self.frames += 1
+        self.adapted |= prediction.adapted
         self.label_frames[prediction.label] = self.label_frames.get(prediction.label, 0) + 1
         self.flips += self._with_memory.see(prediction.time, prediction.label_index)
         self.frame_flips += self._frame_alone.see(prediction.time, prediction.frame_label_index)

@@ -37,12 +37,13 @@ class Passage:
 
 
 def fit_statistics(heads: Sequence[LiquidHead], sequences: SequenceDataset, first_dt: float) -> None:
-    """Set the whitening statistics of all `heads` to the same, from excerpts spread evenly over the clips."""
+    """Set the whitening statistics and class means of all `heads` to the same, from excerpts spread evenly over the clips."""
     excerpts = sample_excerpts(sequences, MAX_STATISTICS_FRAMES)
     batch = collate_sequences(excerpts, first_dt).to(device_of(heads))
     with torch.random.fork_rng():
         torch.manual_seed(0)  # the axes are found by random projection
         heads[0].fit_statistics(batch.embeddings, batch.dts, batch.lengths)
+    heads[0].fit_class_means(batch.embeddings[batch.real], batch.targets[batch.real])
     for head in heads[1:]:
         for own, first in zip(head.buffers(), heads[0].buffers(), strict=True):
             own.copy_(first)

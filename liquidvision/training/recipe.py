@@ -124,6 +124,7 @@ def default_plan(
         "cell": cell,
         "straight": grids > 1,
         "restart_at_cuts": True,
+        "class_means": True,
     }
     epochs = min(80, max(10, 8_000 // max(1, clips)))
     recipe = Recipe(epochs=epochs, patience=max(5, epochs // 2), batch=16 if clips < 100 else 32)

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from liquidvision.errors import UsageError
-from liquidvision.inference.session import Session
 from liquidvision.models.heads.liquid_head import LiquidHead
 from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionCrop
@@ -45,7 +44,7 @@ class Connection:
         self.taught: Model | None = None
         self._class_numbers: tuple[int, ...] = ()  # of the taught model's labels
         self._shared, self._frames = shared, 0
-        self._session, self._motion_crop = Session(shared.model), MotionCrop(shared.model.backbone)
+        self._session, self._motion_crop = shared.new_session(shared.model), MotionCrop(shared.model.backbone)
 
     def handle_frame(self, message: bytes) -> list[dict[str, Any]]:
         """Process a frame; return the messages to send back.
@@ -98,7 +97,7 @@ class Connection:
         labels = [each.label for each in classes]
         head = head.to(self._shared.model.device)
         self.taught = Model(self._shared.teachable, head, labels, name="taught", first_dt=first_dt)
-        self._session = Session(self.taught)
+        self._session = self._shared.new_session(self.taught)
         recent = self.teaching.recent
         if recent:
             frames = [Frame(NO_PIXELS, i, round(time / TIME_BASE), TIME_BASE) for i, (_, time) in enumerate(recent)]
@@ -142,7 +141,7 @@ class Connection:
         if self.taught is None:
             return
         if not self.teaching.example_set.classes:
-            self.taught, self._session = None, Session(self._shared.model)
+            self.taught, self._session = None, self._shared.new_session(self._shared.model)
             return
         names = {each.number: each.label for each in self.teaching.example_set.classes}
         old = self.taught

@@ -56,6 +56,7 @@ def serve(
     port: int = 8737,
     token: str | None = None,
     open_browser: bool = True,
+    adapt: bool = False,
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM, then return.
@@ -66,6 +67,7 @@ def serve(
         port: 0 takes a free one.
         token: secret that every address must contain; required unless `host` is this machine only.
         open_browser: open the page in the default browser.
+        adapt: adapt to each client's stream, with heads that can, see `Session`.
         on_ready: called with the address of the page.
 
     Raises:
@@ -80,7 +82,7 @@ def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # on Windows, where Ctrl-C raises KeyboardInterrupt
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        server = Server(model, token=token)
+        server = Server(model, token=token, adapt=adapt)
         try:
             address = await server.start(host, port)
             on_ready(address)
@@ -109,11 +111,12 @@ class Server:
     Args:
         model: see `serve`.
         token: see `serve`.
+        adapt: see `serve`.
     """
 
-    def __init__(self, model: Model, *, token: str | None = None) -> None:
+    def __init__(self, model: Model, *, token: str | None = None, adapt: bool = False) -> None:
         self._token = token
-        self._workers = Workers(SharedModel(model))
+        self._workers = Workers(SharedModel(model, adapt=adapt))
         self._clients: dict[str, Client] = {}
         self._open_sockets = 0
         self._resumable: dict[str, tuple[Connection, float]] = {}  # lost clients, and when they were lost

@@ -3,6 +3,7 @@
 import numpy as np
 from torch import Tensor
 
+from liquidvision.inference.session import Session
 from liquidvision.liquid.traces import Layout
 from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionCrop
@@ -17,20 +18,25 @@ class SharedModel:
 
     Args:
         model: the loaded model; its backbone is not changed.
+        adapt: whether heads that can adapt to their streams do.
 
     Attributes:
         teachable: backbone of taught heads.
         layouts: the layouts of the embeddings of `teachable`.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model, self.teachable = model, model.backbone_for_heads()
+    def __init__(self, model: Model, *, adapt: bool = False) -> None:
+        self.model, self.teachable, self._adapt = model, model.backbone_for_heads(), adapt
         self.layouts: tuple[Layout, ...] = self.teachable.layouts
 
     def warm_up(self) -> None:
         """Embed a black picture, because networks are compiled at their first use."""
         for backbone in {self.model.backbone, self.teachable}:
             backbone.embed([np.zeros((64, 64, 3), np.uint8)])
+
+    def new_session(self, model: Model) -> Session:
+        """Return a session for the loaded model, or for a taught one."""
+        return Session(model, adapt=self._adapt and model.head.adapts)
 
     def embed(
         self, motion_crop: MotionCrop, frame: Frame, *, taught: bool = False, teaching: bool = True

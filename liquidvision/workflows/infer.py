@@ -15,7 +15,7 @@ from liquidvision.inference.intervals import IntervalTracker
 from liquidvision.inference.look_ahead import MAX_LOOK_AHEAD
 from liquidvision.inference.pipeline import LookPlan
 from liquidvision.inference.records import PredictionSink, RecordSink, StdoutRecordSink
-from liquidvision.inference.session import Session, read_session_state
+from liquidvision.inference.session import Session, check_adapts, read_session_state
 from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
@@ -77,6 +77,8 @@ def run_infer(job: InferJob, listener: SourceListener | None = None, *, plan: In
     check_infer(job, plan)
     model = Model.from_pretrained(job.model, device=job.device, half=job.half)
     _look_plan(job).checked(model)
+    if job.adapt:
+        check_adapts(model)
     rule = interval_rule(job, model)
     listener.begin(plan)
     with ExitStack() as stack:
@@ -177,7 +179,7 @@ class _InferRun:
     def _run_source(self, outputs: SourceOutputs) -> Summary:
         """Run one source, from opening it to the final names of its outputs."""
         job = self._job
-        session = Session(self._model, max_gap=job.max_gap, gap_policy=job.gap_policy)
+        session = Session(self._model, max_gap=job.max_gap, gap_policy=job.gap_policy, adapt=job.adapt)
         if job.state_in:
             session.load(job.state_in)
         with ExitStack() as stack:

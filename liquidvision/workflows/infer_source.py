@@ -27,7 +27,7 @@ from liquidvision.inference.pipeline import (
 )
 from liquidvision.inference.recording import Recording
 from liquidvision.inference.records import PredictionSink
-from liquidvision.inference.session import Session
+from liquidvision.inference.session import Session, session_of
 from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
 from liquidvision.prediction import Prediction
@@ -62,6 +62,7 @@ def infer(
     session: Session | None = None,
     batch: int | None = None,
     adaptive: bool = False,
+    adapt: bool = False,
     two_pass: bool = False,
     look_ahead: float | None = None,
     shortest_run: float | None = None,
@@ -96,6 +97,7 @@ def infer(
         session: the memory to continue with; None starts a new one.
         batch: as in `predict`, but None takes up to 8 waiting frames of a live source (1 with `max_staleness`).
         adaptive: see `predict`.
+        adapt: see `predict`.
         two_pass: see `predict`.
         look_ahead: see `predict`.
         shortest_run: see `predict`.
@@ -113,7 +115,7 @@ def infer(
     _require_positive(max_frames=max_frames, batch=batch)
     started, plan = time.perf_counter(), LookPlan(two_pass, look_ahead, shortest_run).checked(model)
     tables: Sequence[PredictionSink | IntervalSink] = (*intervals, *records)
-    session, path = session or Session(model), None if video is None else Path(video)
+    session, path = session_of(model, session, adapt=adapt), None if video is None else Path(video)
     outputs = [each for each in (path, *(table.path for table in tables)) if each is not None]
     with suppress(UnfinishedError), ExitStack() as stack:
         interrupt = stack.enter_context(DeferredInterrupt())

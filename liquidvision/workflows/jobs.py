@@ -50,7 +50,7 @@ class InferJob:
         batch, adaptive, two_pass, look_ahead, shortest_run: see `infer`.
         jobs: how many sources to run at once. None: all of them where one is live, else 1.
         device, half: see `Model.from_pretrained`.
-        max_gap, gap_policy: see `Session`.
+        max_gap, gap_policy, adapt: see `Session`.
         state_in, state_out: where to load the memory from, and where to save it; for one source.
         metrics_port: serve Prometheus metrics on this port of 127.0.0.1.
     """
@@ -119,6 +119,7 @@ class InferJob:
     half: bool = False
     max_gap: float = 5.0
     gap_policy: str = "decay"
+    adapt: bool = False
     state_in: Path | None = None
     state_out: Path | None = None
     metrics_port: int | None = None
@@ -300,6 +301,7 @@ class EvaluateJob:
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
         two_pass: also evaluate two passes over each clip, see `predict`.
+        adapt: also evaluate a memory that adapts to the clips of each group, see `Session`.
         background: the class of the time outside all intervals.
         rate, deinterlace: see `TrainJob`.
         cache: the folder where embeddings are kept. None: see `default_cache_folder`.
@@ -318,6 +320,7 @@ class EvaluateJob:
     seeds: int = 3
     degrade: bool = False
     two_pass: bool = False
+    adapt: bool = False
     background: str = "background"
     rate: float | None = None
     deinterlace: str = "auto"

@@ -52,6 +52,7 @@ def view_source(
     rate: float | None = None,
     deinterlace: str = "auto",
     device: str = "auto",
+    adapt: bool = False,
     listener: SourceListener | None = None,
 ) -> Summary:
     """Show a source in a window with what a model predicts, until the source ends or the user quits.
@@ -62,20 +63,23 @@ def view_source(
         recordings: the folder for recordings.
         rate, deinterlace: see `open_video`.
         device: see `Model.from_pretrained`.
+        adapt: see `Session`.
         listener: gets the summary.
 
     Raises:
+        UsageError: the model cannot adapt.
         SourceError: the source cannot be opened, or broke off.
         SinkError: there is no display, or a recording cannot be written.
     """
     loaded = Model.from_pretrained(model, device=device)
+    session = Session(loaded, adapt=adapt)
     stem = io_paths.output_stem(source)
     with open_video(source, rate=rate, deinterlace=deinterlace) as reader:
         info = reader.info
         # The first frame is slow: kernels are compiled and memory is allocated. Not while the source plays.
         Session(loaded).push(Frame(np.zeros((info.height, info.width, 3), np.uint8), 0, 0, Fraction(1)))
         with ScreenWindow(f"liquidvision · {info.name}", info.width, info.height, info.pixel_aspect) as screen:
-            viewer = Viewer(reader, Session(loaded), screen, lambda: io_paths.free_file(recordings, stem, ".mp4"))
+            viewer = Viewer(reader, session, screen, lambda: io_paths.free_file(recordings, stem, ".mp4"))
             summary = viewer.run()
     if listener is not None:
         listener.finished(info.name, summary)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 
 State = dict[str, Tensor]
+ADAPTATION = "adaptation"  # the part of a state that is there if the head adapts to the stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,19 @@ class Head(nn.Module, ABC):
     def input_size(self) -> int:
         """Width of an embedding."""
 
+    @property
+    def adapts(self) -> bool:
+        """Whether the head can adapt to a stream."""
+        return False
+
     @abstractmethod
-    def initial(self, batch: int) -> State:
-        """Return the state of `batch` new streams."""
+    def initial(self, batch: int, *, adapt: bool = False) -> State:
+        """Return the state of `batch` new streams.
+
+        Args:
+            batch: number of streams.
+            adapt: whether the head adapts to the streams, for a head that `adapts`.
+        """
 
     @abstractmethod
     def forward(

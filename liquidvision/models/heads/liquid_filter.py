@@ -135,8 +135,7 @@ class LiquidFilter(Head):
         spread = column_std(cues[valid])
         self.cue_inverse_std.copy_(torch.where(spread > MIN_SPREAD, 1 / spread, 1.0))
 
-    def initial(self, batch: int) -> State:
-        """Return the state of `batch` new streams."""
+    def initial(self, batch: int, *, adapt: bool = False) -> State:
         uniform = self.cue_mean.new_full((batch, self.config.classes), 1 / self.config.classes)
         parts = {"traces": self.traces.initial(batch), "cell": self.cell.initial(batch)}
         return {"belief": uniform, "evidence": torch.zeros_like(uniform), "recent": uniform, **parts}

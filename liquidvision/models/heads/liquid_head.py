@@ -25,7 +25,8 @@ from liquidvision.liquid.selective import SelectiveSSM
 from liquidvision.liquid.stepped_gru import SteppedGRU
 from liquidvision.liquid.torch_cells import GRU, LSTM, Memoryless
 from liquidvision.liquid.traces import Layout, Magnitudes, Traces
-from liquidvision.models.heads.base import Head, HeadOutput, State
+from liquidvision.models.heads.adaptation import Adaptation
+from liquidvision.models.heads.base import ADAPTATION, Head, HeadOutput, State
 from liquidvision.models.heads.cuts import CutDetector
 from liquidvision.models.heads.whitening import MIN_SPREAD, column_std, whitening
 
@@ -50,7 +51,7 @@ OTHER_CELLS: dict[str, type[Cell]] = {
     "none": Memoryless,
 }
 
-LATER_FIELDS = ("straight", "chrono", "restart_at_cuts")  # of `LiquidHeadConfig`, off in older models
+LATER_FIELDS = ("straight", "chrono", "restart_at_cuts", "class_means")  # of `LiquidHeadConfig`, off in older models
 MAX_SIZE = 1_000_000  # of any size in a configuration; a larger one means a damaged file
 
 
@@ -66,6 +67,7 @@ class LiquidHeadConfig:
         learn_taus: whether training changes `taus`.
         straight: whether the traces interpolate their input linearly between frames, see `Traces`.
         restart_at_cuts: whether traces and cell start again where the stream cuts to another scene, see `CutDetector`.
+        class_means: whether the head keeps what it needs to adapt to a stream, see `Adaptation`.
         width: dimensions of the projection before the cell.
         units: neurons of the cell.
         cell: a liquid cell: "ltc" (Eq. 1 of arXiv 2006.04439), "gated", "conductance", "cfc", "selective", "resonant"
@@ -93,6 +95,7 @@ class LiquidHeadConfig:
     learn_taus: bool = False
     straight: bool = False
     restart_at_cuts: bool = False
+    class_means: bool = False
     width: int = 32
     units: int = 64
     cell: str = "ltc"
@@ -155,7 +158,8 @@ class LiquidHead(Head):
     """A head with a liquid cell, trained on embeddings.
 
     Standardised embedding → whitening and traces → projection and LayerNorm → liquid cell → readout. A second, linear
-    readout of the whole standardised embedding gives the logits from each frame alone.
+    readout of the whole standardised embedding gives the logits from each frame alone. With `initial(adapt=True)` the
+    standardisation follows each stream, see `Adaptation`.
 
     The head is a pure function of (embeddings, state, Δt): any chunking of a stream, and any number of streams in a
     batch, give the same numbers.
@@ -177,7 +181,15 @@ class LiquidHead(Head):
     """
 
     config: LiquidHeadConfig
-    shared_tensors = ("mean", "inverse_std", "whitening", "cuts.limit", "frame_readout.weight", "frame_readout.bias")
+    shared_tensors = (
+        "mean",
+        "inverse_std",
+        "whitening",
+        "cuts.limit",
+        "adaptation.class_means",
+        "frame_readout.weight",
+        "frame_readout.bias",
+    )
 
     def __init__(self, config: LiquidHeadConfig) -> None:
         super().__init__()
@@ -188,6 +200,8 @@ class LiquidHead(Head):
         self.cuts = CutDetector(self.traces.input_size) if config.restart_at_cuts else None
         embedding = self.traces.input_size
         features = config.components + self.traces.output_size + self.signed.output_size
+        sizes = embedding, features - config.components, config.classes
+        self.adaptation = Adaptation(*sizes) if config.class_means else None
         self.mean: Tensor
         self.register_buffer("mean", torch.zeros(embedding))
         self.inverse_std: Tensor
@@ -209,6 +223,10 @@ class LiquidHead(Head):
     def input_size(self) -> int:
         """Width of an embedding."""
         return self.traces.input_size
+
+    @property
+    def adapts(self) -> bool:
+        return self.adaptation is not None
 
     @torch.no_grad()
     def fit_statistics(
@@ -268,9 +286,19 @@ class LiquidHead(Head):
         spread = column_std(change)
         self.feature_inverse_std.copy_(torch.where(spread > MIN_SPREAD, 1 / spread, 1.0))
 
-    def initial(self, batch: int) -> State:
-        """Return the state of `batch` new streams."""
+    @torch.no_grad()
+    def fit_class_means(self, embeddings: Tensor, targets: Tensor) -> None:
+        """Set the class means from training frames (n, d) and their classes (n,), -1: none; after `fit_statistics`.
+
+        Does nothing for a head that keeps none.
+        """
+        if self.adaptation is not None:
+            self.adaptation.fit((embeddings - self.mean) * self.inverse_std, targets)
+
+    def initial(self, batch: int, *, adapt: bool = False) -> State:
         parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell, "cuts": self.cuts}
+        if adapt:
+            parts[ADAPTATION] = self.adaptation
         return {name: part.initial(batch) for name, part in parts.items() if part is not None}
 
     def forward(
@@ -302,12 +330,39 @@ class LiquidHead(Head):
         xs, dt = as_streams(xs, dts, lengths, self.input_size, "embeddings")
         state = state or self.initial(len(xs))
         z = (xs - self.mean) * self.inverse_std
-        cuts, new_state = None, {}
+        cuts, new_state, elapsed = None, {}, dt
         if self.cuts is not None:
             cuts, dt, new_state["cuts"] = self.cuts(z, dt, state["cuts"])
             cuts = cuts if bool(cuts.any()) else None
         features, traces = self.features(z, dt, state, cuts)
+        if ADAPTATION in state:
+            z, features, new_state[ADAPTATION] = self.adapt(z, features, elapsed, state, cuts)
         return Percept(features, z, dt, cuts, {**new_state, **traces})
+
+    def adapt(
+        self, z: Tensor, features: Tensor, dt: Tensor, state: State, cuts: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return standardised embeddings and features corrected for what is lastingly different in each stream.
+
+        Args:
+            z: (batch, steps, d).
+            features: (batch, steps, n), as `features` returns them.
+            dt: (batch, steps) seconds since the frame before.
+            state: the state before these frames.
+            cuts: see `Percept`.
+
+        Returns:
+            Corrected embeddings and features, and the new state of the adaptation.
+        """
+        assert self.adaptation is not None
+        begun = state["traces"][:, -1:] > 0  # the traces of a first frame show no change yet
+        counted = torch.cat([begun, begun | (dt > 0).cummax(1).values[:, :-1]], 1)
+        if cuts is not None:
+            counted &= ~cuts
+        change = features[..., self.config.components :]
+        alone = self.frame_readout(z).softmax(-1)
+        z, change, adapted = self.adaptation(z, change, alone, dt, counted, state[ADAPTATION])
+        return z, torch.cat([self.config.appearance * (z @ self.whitening), change], -1), adapted
 
     def classify(self, percept: Percept, state: Tensor) -> HeadOutput:
         """Compute the second half of `forward`; `state` is the cell's, (batch, state_size)."""
