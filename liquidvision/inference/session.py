@@ -53,13 +53,12 @@ class Session:
         UsageError: `max_gap` is not positive, the policy is unknown, or the model cannot adapt.
     """
 
-    def __init__(
-        self, model: Model, *, max_gap: float = 5.0, gap_policy: str = "decay", adapt: bool = False
-    ) -> None:
+    def __init__(self, model: Model, *, max_gap: float = 5.0, gap_policy: str = "decay", adapt: bool = False) -> None:
         if adapt:
             check_adapts(model)
         self.model, self.adapt = model, adapt
         self.clock = Clock(model.first_dt, max_gap=max_gap, gap_policy=gap_policy)
+        self._state: State = {}
         self.reset()
 
     def reset(self, *, keep_adaptation: bool = False) -> None:

@@ -37,7 +37,7 @@ class Passage:
 
 
 def fit_statistics(heads: Sequence[LiquidHead], sequences: SequenceDataset, first_dt: float) -> None:
-    """Set the whitening statistics and class means of all `heads` to the same, from excerpts spread evenly over the clips."""
+    """Set the statistics and class means of all `heads` to the same, from excerpts spread evenly over the clips."""
     excerpts = sample_excerpts(sequences, MAX_STATISTICS_FRAMES)
     batch = collate_sequences(excerpts, first_dt).to(device_of(heads))
     with torch.random.fork_rng():

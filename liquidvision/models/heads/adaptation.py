@@ -9,8 +9,8 @@ LEAK = 300.0  # seconds; time constant with which they return to those of traini
 MAX_FRAME_SECONDS = 1.0  # a frame stands for no more than this, however long ago the frame before it was
 MAX_SHIFT = 2.0  # standard deviations
 MIN_SPREAD, MAX_SPREAD = 0.5, 2.0
-FEATURE_GATE, EMBEDDING_GATE = 0.35, 0.35  # unexplained shifts from which features and embedding are corrected
-GATE_WIDTH = 0.3  # share of these over which the gates open
+GATE = 0.35  # r.m.s. in standard deviations; a stream with a smaller unexplained shift is left as it is
+GATE_WIDTH = 0.3  # share of it over which the gate opens
 BLOCK_FRAMES = 64  # frames whose statistics are held in memory at once
 
 
@@ -23,10 +23,10 @@ class Adaptation(nn.Module):
 
         x' = (x - g clip(m, ±2)) / (1 + g (clip(s, ½, 2) - 1))
 
-    The gate g is 0 until the shift of the embedding that the classes do not explain has an r.m.s. of `FEATURE_GATE`
-    (features) or `EMBEDDING_GATE`, and 1 from 1.3 times that on. This unexplained shift is m less the mean of the
-    classes' embeddings in training, weighted with the running mean of the probabilities that each frame alone gives
-    them. So a stream that shows one class for long is not taken for a shifted one. With g = 0, x' equals x exactly.
+    The gate g is 0 until the shift of the embedding that the classes do not explain has an r.m.s. of `gate`, and 1 from
+    1.3 times that on. This unexplained shift is m less the mean of the classes' embeddings in training, weighted with
+    the running mean of the probabilities that each frame alone gives them. So a stream that shows one class for long is
+    not taken for a shifted one. With g = 0, x' equals x exactly.
 
     The state (batch, state_size) holds m, the mean of x² less 1, the mean probabilities, and the seconds beyond the
     first 30 that the statistics stand for, at most 30. New streams have zeros. A frame counts for the time since the
@@ -36,12 +36,15 @@ class Adaptation(nn.Module):
         embedding: width of an embedding.
         features: width of the features.
         classes: number of classes.
+
+    Attributes:
+        gate: see above; above 0.
     """
 
     def __init__(self, embedding: int, features: int, classes: int) -> None:
         super().__init__()
         self.embedding, self.width, self.classes = embedding, embedding + features, classes
-        self.state_size = 2 * self.width + classes + 1
+        self.state_size, self.gate = 2 * self.width + classes + 1, GATE
         self.class_means: Tensor  # of standardised embeddings in training
         self.register_buffer("class_means", torch.zeros(classes, embedding))
 
@@ -97,13 +100,9 @@ class Adaptation(nn.Module):
         """Return corrected embeddings and features of frames x (batch, steps, width), by the statistics after each."""
         mean, square = means[..., : self.width], means[..., self.width : 2 * self.width]
         spread = (1 + square - mean * mean).clamp(MIN_SPREAD**2, MAX_SPREAD**2).sqrt()
-        unexplained = self.unexplained_shift(means)[..., None]
-        parts = []
-        for part, threshold in ((slice(self.embedding), EMBEDDING_GATE), (slice(self.embedding, None), FEATURE_GATE)):
-            gate = ((unexplained - threshold) / (GATE_WIDTH * threshold)).clamp(0, 1)
-            shift = gate * mean[..., part].clamp(-MAX_SHIFT, MAX_SHIFT)
-            parts.append((x[..., part] - shift) / (1 + gate * (spread[..., part] - 1)))
-        return parts[0], parts[1]
+        gate = ((self.unexplained_shift(means) - self.gate) / (GATE_WIDTH * self.gate)).clamp(0, 1)[..., None]
+        corrected = (x - gate * mean.clamp(-MAX_SHIFT, MAX_SHIFT)) / (1 + gate * (spread - 1))
+        return corrected[..., : self.embedding], corrected[..., self.embedding :]
 
     def unexplained_shift(self, state: Tensor) -> Tensor:
         """Return the r.m.s. (...) of the shift that the classes do not explain, from states (..., state_size)."""

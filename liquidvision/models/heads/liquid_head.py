@@ -298,7 +298,7 @@ class LiquidHead(Head):
     def initial(self, batch: int, *, adapt: bool = False) -> State:
         parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell, "cuts": self.cuts}
         if adapt:
-            parts[ADAPTATION] = self.adaptation
+            parts |= {ADAPTATION: self.adaptation}
         return {name: part.initial(batch) for name, part in parts.items() if part is not None}
 
     def forward(
