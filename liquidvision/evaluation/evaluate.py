@@ -44,17 +44,25 @@ from liquidvision.video.write.images import encode_data_uri
 MAX_TIMELINE_POINTS = 400  # frames in the timeline of one video
 MAX_STILLS = 6  # misclassified videos that get a still
 WARM_UP_FRAMES = 10  # not timed
-SIDES, TWO_PASS = ("memory", "frame"), "two_pass"
+SIDES, TWO_PASS, ADAPTED = ("memory", "frame"), "two_pass", "adapted"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipResult:
-    """A model's scores of one clip: with memory, by each frame alone, and where it was asked for with two passes."""
+    """A model's scores of one clip: with memory, by each frame alone, and where asked for in two further ways.
+
+    Attributes:
+        clip: gives the truth.
+        memory, frame: with memory, and by each frame alone.
+        two_pass: with two passes.
+        adapted: with a memory that has adapted to this clip and those before it of the same group.
+    """
 
     clip: Clip
     memory: ClipScores
     frame: ClipScores
     two_pass: ClipScores | None = None
+    adapted: ClipScores | None = None
 
 
 def run_clip(
@@ -65,6 +73,7 @@ def run_clip(
     *,
     model_times: ClipEmbeddings | None = None,
     two_pass: bool = False,
+    adapting: Session | None = None,
 ) -> ClipResult:
     """Run the embeddings of a clip through a new `Session`, as `predict` does with its frames.
 
@@ -75,9 +84,11 @@ def run_clip(
         embeddings: the embeddings of the clip's frames; their times decide the truth of each frame.
         model_times: the same frames with the times that the model gets, if these differ.
         two_pass: whether a second pass is made too, with its short runs dissolved.
+        adapting: a session that adapts, to run the clip through too. Its memory starts from scratch; what it has
+            adapted to stays.
     """
     shown = model_times or embeddings
-    session, second = Session(model), None
+    session, second, adapted = Session(model), None, None
     if two_pass:
         predictions = list(predict_embeddings(session, shown.frames(), shown.embeddings.to(model.device)))
     else:
@@ -95,7 +106,11 @@ def run_clip(
     if two_pass:
         decided = np.array([p.label_index for p in predictions])
         second = ClipScores(truth, np.stack([p.scores for p in predictions]), clock, decided)
-    return ClipResult(clip, ClipScores(truth, memory, clock), ClipScores(truth, frame, clock), second)
+    if adapting is not None:
+        adapting.reset(keep_adaptation=True)
+        after = adapting.push_embeddings(shown.frames(), shown.embeddings.to(model.device))
+        adapted = ClipScores(truth, np.stack([p.scores for p in after]), clock)
+    return ClipResult(clip, ClipScores(truth, memory, clock), ClipScores(truth, frame, clock), second, adapted)
 
 
 def mix_clip_scores(forward: ClipScores, backward: ClipScores) -> ClipScores:
@@ -122,6 +137,7 @@ def evaluate_model(
     *,
     degrade: bool = False,
     two_pass: bool = False,
+    adapt: bool = False,
     on_clip: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Evaluate a model on a dataset; return every figure as the evaluation's JSON.
@@ -133,15 +149,21 @@ def evaluate_model(
         degrade: also evaluate noise, blur and darkness, which embeds every clip again for each level; and with a
             motion crop, dropped frames and blackouts, which then embed every clip again too.
         two_pass: also evaluate the clips with two passes, see `predict`.
+        adapt: also evaluate a memory that adapts to the clips of each group, one after the other, see `Session`.
         on_clip: called with the name of a clip, `count_passes` times for each.
 
     Raises:
-        UsageError: the dataset has labels that the model does not have; or two passes, and it has no backward head.
+        UsageError: the dataset has labels that the model does not have; or two passes, and it has no backward head; or
+            it cannot adapt, and should.
         SourceError: a clip cannot be read.
     """
     dataset = with_model_labels(dataset, model.labels)
     evaluator = _Evaluator(model, dataset, store, on_clip)
-    results = [evaluator.run(clip, store.get(clip.path), two_pass=two_pass) for clip in dataset.clips]
+    sessions = {clip.group: Session(model, adapt=True) for clip in dataset.clips} if adapt else {}
+    results = [
+        evaluator.run(clip, store.get(clip.path), two_pass=two_pass, adapting=sessions.get(clip.group))
+        for clip in dataset.clips
+    ]
     curves = degradation_curves(motion_crop=model.backbone.motion_crop, degrade=degrade)
     return {
         **summarize_results(results, dataset, store.files),
@@ -176,10 +198,19 @@ class _Evaluator:
         model_times: ClipEmbeddings | None = None,
         *,
         two_pass: bool = False,
+        adapting: Session | None = None,
     ) -> ClipResult:
         """Run one clip, and report it."""
         self.on_clip(clip.name)
-        return run_clip(self.model, self.dataset, clip, embeddings, model_times=model_times, two_pass=two_pass)
+        return run_clip(
+            self.model,
+            self.dataset,
+            clip,
+            embeddings,
+            model_times=model_times,
+            two_pass=two_pass,
+            adapting=adapting,
+        )
 
     def run_level(self, level: DegradationLevel, unchanged: Sequence[ClipResult]) -> dict[str, Any]:
         """Return one point of a robustness curve; `unchanged` are the results of the clips as they are."""
@@ -249,8 +280,9 @@ def summarize_results(results: Sequence[ClipResult], dataset: Dataset, files: Fi
 
 
 def sides_of(results: Sequence[ClipResult]) -> tuple[str, ...]:
-    """Return the names of the scores that results have: those of `SIDES`, and two passes where they were made."""
-    return SIDES if any(result.two_pass is None for result in results) else (*SIDES, TWO_PASS)
+    """Return the names of the scores that all results have: those of `SIDES`, and others where they were asked for."""
+    more = [side for side in (TWO_PASS, ADAPTED) if all(getattr(result, side) is not None for result in results)]
+    return (*SIDES, *more)
 
 
 def describe_model(model: Model) -> dict[str, Any]:
@@ -321,10 +353,11 @@ def video_timeline(result: ClipResult) -> dict[str, Any]:
     whole_clip = clip.label is not None
     memory_class, frame_class = (side.clip_predicted if whole_clip else None for side in (memory, frame))
     right = memory_class == memory.truth[0] if whole_clip else bool((memory.predicted == memory.truth).mean() >= 0.5)
-    second: dict[str, Any] = {}
-    if result.two_pass is not None:
-        second[TWO_PASS] = result.two_pass.predicted[points].tolist()
-        second[f"{TWO_PASS}_clip_prediction"] = result.two_pass.clip_predicted if whole_clip else None
+    more: dict[str, Any] = {}
+    for name, side in ((TWO_PASS, result.two_pass), (ADAPTED, result.adapted)):
+        if side is not None:
+            more[name] = side.predicted[points].tolist()
+            more[f"{name}_clip_prediction"] = side.clip_predicted if whole_clip else None
     return {
         "name": clip.name,
         "label": clip.label,
@@ -333,7 +366,7 @@ def video_timeline(result: ClipResult) -> dict[str, Any]:
         "truth": memory.truth[points].tolist(),
         "memory": memory.predicted[points].tolist(),
         "frame": frame.predicted[points].tolist(),
-        **second,
+        **more,
         "score": [round(float(s), 4) for s in memory.scores.max(1)[points]],
         "right": bool(right),
         "clip_prediction": memory_class,

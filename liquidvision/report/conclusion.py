@@ -33,6 +33,7 @@ CLIP_PREDICTIONS = {
     "memory": "clip_prediction",
     "frame": "frame_clip_prediction",
     "two_pass": "two_pass_clip_prediction",
+    "adapted": "adapted_clip_prediction",
 }
 
 
@@ -84,6 +85,8 @@ def draw_conclusion(evaluation: Mapping[str, Any]) -> Conclusion | None:
             f"Excess flips per minute (changes of the prediction beyond those of the truth): {decimal(flips[0])} with "
             f"memory, {decimal(flips[1])} by each frame alone."
         )
+    if adapting := describe_adapting(evaluation, of_clips):
+        sentences.append(adapting)
     most_common = most_common_class(evaluation, of_clips)
     if most_common:
         label, share = most_common
@@ -131,6 +134,30 @@ def describe_interval(interval: tuple[float, float] | None, stance: str, of_clip
     return f"{what} has a 95 % interval of {points(interval[0])} to {points(interval[1])} points, {meaning}"
 
 
+def describe_adapting(evaluation: Mapping[str, Any], of_clips: bool) -> str | None:
+    """Return a sentence on what adapting to the clips of each group is worth; None if it was not evaluated."""
+    adapted = evaluation.get("adapted") or {}
+    name = "clip_accuracy" if of_clips else "frame_accuracy"
+    share, without = adapted.get(name), evaluation["memory"].get(name)
+    if not is_number(share) or not is_number(without):
+        return None
+    gain = share - without
+    if abs(gain) < MIN_DIFFERENCE:
+        return f"Adapting to each group (--adapt) makes no difference here: {percent(share)} are correct."
+    interval = difference_interval(evaluation.get("videos") or [], of_clips, ("adapted", "memory"))
+    verdict = {
+        "helps": "helps here",
+        "harms": "hurts here",
+        "may help": "may help, but these videos cannot confirm it",
+        "does not help": "does not help here",
+    }[choose_stance(gain, interval)]
+    found = "" if interval is None else f" (95 % interval {points(interval[0])} to {points(interval[1])} points)"
+    return (
+        f"Adapting to each group (--adapt) {verdict}: {percent(share)} are correct with it, {percent(without)} without"
+        f"{found}."
+    )
+
+
 def difference_interval(
     videos: Sequence[Mapping[str, Any]], of_clips: bool, sides: tuple[str, str] = ("memory", "frame")
 ) -> tuple[float, float] | None:
@@ -144,7 +171,7 @@ def difference_interval(
         (video, accuracy_of_side(video, one_side, of_clips), accuracy_of_side(video, other_side, of_clips))
         for video in videos
     ]
-    known = [(video, own, other) for video, own, other in pairs if own is not None and other is not None]
+    known = [(video, one, other) for video, one, other in pairs if one is not None and other is not None]
     groups = video_groups([video for video, *_ in known])
     if len(set(groups)) < 2:
         return None
@@ -180,10 +207,10 @@ def describe_second_pass(evaluation: Mapping[str, Any]) -> list[str]:
 
 def accuracy_of_side(video: Mapping[str, Any], side: str, of_clips: bool) -> float | None:
     """Return one side's accuracy on a video, 0 to 1: of the clip, or the share of its frames; None if unknown."""
-    if not video.get("times"):
+    if not video.get("times") or side not in video:
         return None
     if not of_clips:
-        return share_correct(video, side) if side in video else None
+        return share_correct(video, side)
     predicted = video.get(CLIP_PREDICTIONS[side])
     return None if predicted is None else float(predicted == video["truth"][0])
 

@@ -16,6 +16,7 @@ from liquidvision.errors import UsageError
 from liquidvision.evaluation.compare import compare_heads
 from liquidvision.evaluation.crossval import check_folds, check_given_test
 from liquidvision.evaluation.evaluate import count_passes, evaluate_model, measure_latency, with_model_labels
+from liquidvision.inference.session import check_adapts
 from liquidvision.models.folder import find_model
 from liquidvision.models.model import Model
 from liquidvision.report.report import describe_refit, describe_training_overlap
@@ -43,6 +44,7 @@ def evaluate(
     seeds: int = 3,
     degrade: bool = False,
     two_pass: bool = False,
+    adapt: bool = False,
     background: str = "background",
     rate: float | None = None,
     deinterlace: str = "auto",
@@ -72,6 +74,7 @@ def evaluate(
         degrade: also evaluate with noise, blur and darkness, and with lost frames where the backbone crops around
             motion. Embeds every clip 9 more times, 18 with a motion crop.
         two_pass: also evaluate two passes over each clip, see `predict`; the model needs a backward head.
+        adapt: also evaluate a memory that adapts to the clips of each group, one after the other, see `Session`.
         background: the class of the time outside all intervals.
         rate: pictures per second; folders of pictures (`clips/CLASS/CLIP/0001.jpg`) are then clips too.
         deinterlace: see `open_video`.
@@ -82,8 +85,8 @@ def evaluate(
 
     Returns:
         An `Evaluation`, indexed by "memory" and "frame" (the metrics with memory and of each frame alone), "data",
-        "model", "videos", "robustness" and, where they apply, "two_pass", "training" and "compare". `print` shows a
-        summary.
+        "model", "videos", "robustness" and, where they apply, "two_pass", "adapted", "training" and "compare". `print`
+        shows a summary.
 
     Raises:
         UsageError: data, labels or options that cannot be used, or an output that already exists.
@@ -108,6 +111,7 @@ def evaluate(
         seeds=seeds,
         degrade=degrade,
         two_pass=two_pass,
+        adapt=adapt,
         background=background,
         rate=rate,
         deinterlace=deinterlace,
@@ -134,6 +138,8 @@ def run_evaluate(
         model = Model.from_pretrained(find_model(job.model), device=job.device)
     if job.two_pass:
         _ = model.required_backward_head
+    if job.adapt:
+        check_adapts(model)
     if job.compare:
         _ = model.head_config  # only trained heads can be compared: refused before anything takes long
     files = FileOptions(job.rate, job.deinterlace)
@@ -254,7 +260,8 @@ def measure_model(
         listener.progress("evaluating", done, total, name)
 
     listener.progress("evaluating", 0, total)
-    return evaluate_model(model, dataset, store, degrade=job.degrade, two_pass=job.two_pass, on_clip=on_clip) | {
+    ways = {"degrade": job.degrade, "two_pass": job.two_pass, "adapt": job.adapt}
+    return evaluate_model(model, dataset, store, **ways, on_clip=on_clip) | {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "liquidvision": __version__,
         "timing": measure_latency(model, dataset.clips[0].path, store.files),

@@ -55,6 +55,8 @@ class Evaluation:
             memory, frame = self.figures["memory"][name], self.figures["frame"][name]
             if memory is not None and frame is not None:
                 second = f"{self.figures['two_pass'][name]:.1%} with two passes, " if "two_pass" in self.figures else ""
+                if "adapted" in self.figures:
+                    second += f"{self.figures['adapted'][name]:.1%} adapting, "
                 lines.append(f"  {text}: {second}{memory:.1%} with memory, {frame:.1%} by each frame alone")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 

@@ -297,9 +297,11 @@ class LiquidHead(Head):
 
     def initial(self, batch: int, *, adapt: bool = False) -> State:
         parts = {"traces": self.traces, "signed": self.signed, "cell": self.cell, "cuts": self.cuts}
+        state = {name: part.initial(batch) for name, part in parts.items() if part is not None}
         if adapt:
-            parts |= {ADAPTATION: self.adaptation}
-        return {name: part.initial(batch) for name, part in parts.items() if part is not None}
+            assert self.adaptation is not None
+            state[ADAPTATION] = self.adaptation.initial(batch)
+        return state
 
     def forward(
         self, xs: Tensor, dts: Tensor | float, state: State | None = None, lengths: Tensor | Sequence[int] | None = None
