@@ -9,7 +9,7 @@ LEAK = 300.0  # seconds; time constant with which they return to those of traini
 MAX_FRAME_SECONDS = 1.0  # a frame stands for no more than this, however long ago the frame before it was
 MAX_SHIFT = 2.0  # standard deviations
 MIN_SPREAD, MAX_SPREAD = 0.5, 2.0
-GATE = 0.35  # r.m.s. in standard deviations; a stream with a smaller unexplained shift is left as it is
+GATE = 0.3  # r.m.s. in standard deviations; a stream with a smaller unexplained shift is left as it is
 GATE_WIDTH = 0.3  # share of it over which the gate opens
 BLOCK_FRAMES = 64  # frames whose statistics are held in memory at once
 
