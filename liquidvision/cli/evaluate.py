@@ -1,5 +1,7 @@
 """`liquidvision eval`: measure a model on annotated clips."""
 
+from dataclasses import replace
+
 from liquidvision.cli.command import Messages, OldOption, Option, job_command
 from liquidvision.cli.options import FILES, MODEL, OUTPUT, SHARED
 from liquidvision.cli.startup import import_torch
@@ -25,7 +27,7 @@ OPTIONS = {
         TESTS,
     ),
     "two_pass": Option("Test two passes over each clip too; the model needs a backward head.", TESTS),
-    "adapt": Option("Test a memory that adapts to the clips of each group too.", TESTS),
+    "adapt": replace(SHARED["adapt"], panel=TESTS),
     "compare": Option(
         "Compare the head with other heads and simpler methods: cross-validated, or on the data's own split.",
         COMPARISON,

@@ -1,5 +1,7 @@
 """`liquidvision infer`: label every frame of videos and write annotated copies."""
 
+from dataclasses import replace
+
 import typer
 
 from liquidvision.cli.command import DONE, FAILED, INTERRUPTED, SOME_FAILED, Messages, Option, job_command
@@ -107,7 +109,7 @@ OPTIONS = {
     "metrics_port": Option("Serve /metrics and /health on this port of 127.0.0.1.", LIVE, metavar="PORT"),
     "max_gap": Option("A step longer than this is a gap.", MEMORY, metavar="SECONDS"),
     "gap_policy": Option("The effect of a gap on the memory: decay, carry or reset.", MEMORY),
-    "adapt": Option("Adapt, without labels, to a new person, place or light; see the guide.", MEMORY),
+    "adapt": replace(SHARED["adapt"], panel=MEMORY),
     "state_in": Option("Start with a saved memory.", MEMORY),
     "state_out": Option("Save the memory at the end.", MEMORY),
 }

@@ -15,6 +15,7 @@ SHARED = {
         flags=(),
         metavar="SOURCE",
     ),
+    "adapt": Option("Adapt, without labels, to a new person, place or light."),
     "start": Option("Start this many seconds into the source.", INPUT, metavar="SECONDS"),
     "end": Option("Stop this many seconds into the source.", INPUT, metavar="SECONDS"),
     "vid_stride": Option("Use every Nth frame; the frames keep their times.", INPUT, metavar="N"),

@@ -45,7 +45,7 @@ class WebcamOptions:
 OPTIONS = {
     "model": SHARED["model"],
     "device": SHARED["device"],
-    "adapt": Option("Adapt, without labels, to a new person, place or light; see the guide."),
+    "adapt": SHARED["adapt"],
     "source": Option("A camera index, a file, a folder or pattern of pictures, or a URL.", WINDOW),
     **{name: replace(SHARED[name], panel=WINDOW) for name in ("rate", "deinterlace")},
     "out": Option("The folder for recordings.", WINDOW, ("-o", "--out")),
