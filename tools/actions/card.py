@@ -86,6 +86,7 @@ Made again by:
 ```sh
 python tools/train_poses.py --work WORK/poses
 python tools/train_actions.py --backbone WORK/poses/backbone.safetensors --work WORK/actions
+python tools/fit_actions_cuts.py --work WORK/actions
 ```
 
 ## How well it does
@@ -100,6 +101,6 @@ are those beyond the true transitions. One training seed. `python tools/bench_ac
 
 ## Limits
 
-Figures much smaller than half the picture's height, several figures at once, cuts within a clip, and anything but the
-renderer's own drawing.
+Figures much smaller than half the picture's height, several figures at once, cuts that are missed because most frames
+are, and anything but the renderer's own drawing.
 """

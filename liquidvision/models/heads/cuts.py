@@ -73,16 +73,24 @@ class CutDetector(nn.Module):
         return cut, torch.where(cut, first_dt, dt), torch.cat([last, first_dt], 1)
 
     @torch.no_grad()
-    def fit(self, z: Tensor, dt: Tensor, lengths: Tensor | Sequence[int]) -> None:
+    def fit(
+        self,
+        z: Tensor,
+        dt: Tensor,
+        lengths: Tensor | Sequence[int],
+        *,
+        false_alarms: float = FALSE_ALARMS_PER_MINUTE,
+    ) -> None:
         """Set a and b from clips without cuts.
 
-        For each of `STRIDES`, the distance is found that is exceeded `FALSE_ALARMS_PER_MINUTE` times a minute. A line
-        is fitted to the logarithms.
+        For each of `STRIDES`, the distance is found that is exceeded `false_alarms` times a minute. A line is fitted to
+        the logarithms.
 
         Args:
             z: (clips, steps, size) standardised embeddings.
             dt: (clips, steps) seconds.
             lengths: (clips,) valid frames of each clip.
+            false_alarms: cuts that are found within these clips, per minute.
         """
         clips, steps, _ = z.shape
         valid, time = as_mask(lengths, clips, steps, z) > 0, dt.double().cumsum(1)
@@ -95,7 +103,7 @@ class CutDetector(nn.Module):
                 continue
             seconds = float(elapsed[pairs].mean())
             cosines = dot(z[:, stride:], z[:, :-stride]) / (norm[:, stride:] * norm[:, :-stride]).clamp_min(MIN_NORM)
-            share = min(MAX_FALSE_SHARE, FALSE_ALARMS_PER_MINUTE * seconds / 60)
+            share = min(MAX_FALSE_SHARE, false_alarms * seconds / 60)
             exceeded = float(torch.quantile(1 - cosines[pairs].double(), 1 - share))
             points.append((math.log(seconds), math.log(max(exceeded, MIN_DISTANCE))))
         exponent, log_factor = 0.0, math.inf
