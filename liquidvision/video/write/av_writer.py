@@ -14,7 +14,7 @@ from liquidvision.video.frame import Frame, VideoInfo
 from liquidvision.video.pixels import Pixels, Planes
 from liquidvision.video.read.reader import SideTracks
 from liquidvision.video.write.codecs import check_codec, container_suffix
-from liquidvision.video.write.copied_tracks import to_ticks
+from liquidvision.video.write.copied_tracks import MAX_REPEATS, MAX_STEP_TICKS, to_ticks
 from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, is_file_fault
 from liquidvision.video.write.sink import STDOUT, StdoutMixin, VideoSink
 
@@ -24,9 +24,6 @@ SMALL_SIDE = 64  # pixels; some encoders refuse smaller pictures
 # and clusters last half a second, and no track waits longer than that for the packets of another.
 FLUSH_OPTIONS = {"flush_packets": "1", "max_interleave_delta": "500000"}
 MATROSKA_OPTIONS = {"cluster_time_limit": "500"}
-# MP4 and MOV store each frame's duration in 32 bits, and FFmpeg drops a longer one. In a longer gap, the picture before
-# it is repeated; a gap that would take too many pictures is left out.
-MAX_STEP_TICKS, MAX_REPEATS = 2**30, 1000
 # swscale's matrices by their numbers in ISO/IEC 23091-2 (H.273); any other matrix becomes BT.601.
 SWSCALE_MATRICES = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
 
@@ -74,6 +71,7 @@ class AVVideoSink(VideoSink):
         self._last_pts: int | None = None
         self._last_source_pts = self._offset = self._last_duration = 0
         self._last_picture: av.VideoFrame | None = None  # where it may have to be repeated
+        self._max_step = MAX_STEP_TICKS  # ticks of the pictures between two of them
         self._limited_steps = container_suffix(self.path) in (".mp4", ".mov")
         self._frames = 0
         self._end = 0.0  # seconds on the source's clock at which the last frame ends
@@ -122,6 +120,8 @@ class AVVideoSink(VideoSink):
             self.notes = self._side_track_writer.notes
         with restore_priority():  # the encoder's threads begin here
             self._container.start_encoding()
+        # The container may have finer ticks than the pictures.
+        self._max_step = max(1, int(MAX_STEP_TICKS * (stream.time_base or frame.time_base) / frame.time_base))
         return stream
 
     def _begin(self, frame: Frame) -> av.VideoStream:
@@ -168,7 +168,7 @@ class AVVideoSink(VideoSink):
         assert self._stream is not None
         before, self._last_picture = self._last_picture, picture if self._limited_steps else None
         if before is not None and before.pts is not None:
-            for stamp in range(before.pts + MAX_STEP_TICKS, pts, MAX_STEP_TICKS):
+            for stamp in range(before.pts + self._max_step, pts, self._max_step):
                 before.pts = stamp
                 self._container.mux(self._stream.encode(before))
                 self._frames += 1
@@ -206,7 +206,7 @@ class AVVideoSink(VideoSink):
     def _next_pts(self, source_pts: int) -> int:
         """Return the output's pts of the next picture, and take note of a gap that the container cannot hold."""
         last, pts = self._last_pts, self._output_pts(source_pts)
-        if not self._limited_steps or last is None or pts - last <= MAX_REPEATS * MAX_STEP_TICKS:
+        if not self._limited_steps or last is None or pts - last <= MAX_REPEATS * self._max_step:
             return pts
         assert self._stream is not None
         seconds = float((pts - last) * self._stream.codec_context.time_base)
@@ -243,7 +243,7 @@ class AVVideoSink(VideoSink):
             if packets and self._last_pts is not None and packets[-1].pts is not None:
                 # FFmpeg's edit list ends with the last packet, which may not belong to the last picture.
                 step = to_ticks(1 / (self._info.rate or Fraction(30)), self._stream.codec_context.time_base)
-                step = max(1, min(self._last_duration or step, MAX_STEP_TICKS))
+                step = max(1, min(self._last_duration or step, self._max_step))
                 packets[-1].duration = self._last_pts - packets[-1].pts + step
             for packet in packets:
                 if self._frames <= 2:  # for so few frames libx265 leaves the dts undefined

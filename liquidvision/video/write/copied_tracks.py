@@ -1,6 +1,7 @@
 """The tracks of sound and subtitles that are copied, re-encoded or converted into an output video."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -19,6 +20,12 @@ CHANNEL_LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 # Seconds. Sound that begins this close to the end of the sound before it follows without a gap.
 MAX_JOIN_GAP = Fraction(1, 100)
 EQUAL_TIMES_ALLOWED = 0x20000  # libavformat's flag of containers whose packets may share a time: AVFMT_TS_NONSTRICT
+
+
+# MP4 and MOV store the time from one packet to the next in 32 bits; FFmpeg drops a longer one of pictures, and ends the
+# process at one of sound. In a longer gap, the packet before it is repeated; one that would take too many is left out.
+MAX_STEP_TICKS, MAX_REPEATS = 2**30, 1000
+MAX_SILENCE = 600  # seconds of uncompressed silence that are written
 
 
 class CopiedTrack:
@@ -110,13 +117,84 @@ class MovTextGaps:
     def before(self, packet: Any) -> Iterator[Any]:
         """Yield an empty subtitle where there is time before a packet; its times are those of the output."""
         filled = to_ticks(self._end, packet.time_base)
-        if packet.pts > filled:
+        longest = max(1, int(MAX_STEP_TICKS * self._stream.time_base / packet.time_base))
+        if packet.pts - filled > MAX_REPEATS * longest:
+            raise gap_error((packet.pts - filled) * packet.time_base)
+        while filled < packet.pts:
             nothing = av.Packet(b"\0\0")  # a text of length 0
             nothing.pts = nothing.dts = filled
-            nothing.duration, nothing.time_base = packet.pts - filled, packet.time_base
+            nothing.duration, nothing.time_base = min(longest, packet.pts - filled), packet.time_base
             nothing.stream = self._stream
             yield nothing
+            filled += nothing.duration
         self._end = (packet.pts + packet.duration) * packet.time_base
+
+
+class SoundGaps:
+    """Repeats the packet of sound before a gap that MP4 and MOV cannot hold."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._before: Any = None
+        self._ticks = 0  # of the packet before
+
+    def before(self, packet: Any) -> Iterator[Any]:
+        """Yield packets for the time before a packet of the output.
+
+        Raises:
+            ValueError: the gap is too long.
+        """
+        tick = self._stream.time_base
+        ticks = to_ticks(packet.dts * packet.time_base, tick)
+        if self._before is not None and ticks - self._ticks > MAX_REPEATS * MAX_STEP_TICKS:
+            raise gap_error((ticks - self._ticks) * tick)
+        for stamp in range(self._ticks + MAX_STEP_TICKS, ticks, MAX_STEP_TICKS) if self._before is not None else ():
+            repeated = av.Packet(bytes(self._before))
+            repeated.pts = repeated.dts = stamp
+            repeated.duration = to_ticks((self._before.duration or 0) * self._before.time_base, tick)
+            repeated.time_base, repeated.stream = tick, self._stream
+            yield repeated
+        self._before, self._ticks = packet, ticks
+
+
+class PcmGaps:
+    """Fills gaps in uncompressed sound with silence: MP4 and MOV store its samples without times."""
+
+    def __init__(self, stream: Any, source: Any) -> None:
+        self._stream, context = stream, source.codec_context
+        name = context.name
+        bits = re.search(r"\d+", name)
+        self._frame_size = context.layout.nb_channels * (int(bits[0]) if bits else 8) // 8  # of all channels
+        self._rate = context.sample_rate
+        self._silence = {"pcm_u8": b"\x80", "pcm_mulaw": b"\xff", "pcm_alaw": b"\xd5"}.get(name, b"\0")
+        self._end: Fraction | None = None  # seconds at which the sound written so far ends
+
+    def before(self, packet: Any) -> Iterator[Any]:
+        """Yield silence for the time before a packet of the output.
+
+        Raises:
+            ValueError: the gap is too long.
+        """
+        start = packet.dts * packet.time_base
+        self._end = start if self._end is None else self._end
+        if start - self._end > MAX_SILENCE:
+            raise gap_error(start - self._end)
+        if start - self._end > MAX_JOIN_GAP:
+            missing = to_ticks(start - self._end, Fraction(1, self._rate))
+            for done in range(0, missing, self._rate):
+                count = min(self._rate, missing - done)
+                silent = av.Packet(self._silence * (count * self._frame_size))
+                silent.time_base, silent.stream = Fraction(1, self._rate), self._stream
+                silent.pts = silent.dts = to_ticks(self._end, silent.time_base) + done
+                silent.duration = count
+                yield silent
+            self._end += Fraction(missing, self._rate)
+        self._end += Fraction(packet.size // self._frame_size, self._rate)
+
+
+def gap_error(seconds: Fraction) -> ValueError:
+    """Return the error of a gap that an MP4 or MOV file cannot hold."""
+    return ValueError(f"it has a gap of {float(seconds):,.0f} s, which .mkv can hold")
 
 
 class EncodedSound:

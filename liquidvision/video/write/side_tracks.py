@@ -3,7 +3,7 @@
 import errno
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any
@@ -11,7 +11,16 @@ from typing import Any
 import av
 
 from liquidvision.video.read.reader import SideTracks
-from liquidvision.video.write.copied_tracks import AAC, OPUS, ConvertedSubtitles, CopiedTrack, EncodedSound, to_ticks
+from liquidvision.video.write.copied_tracks import (
+    AAC,
+    OPUS,
+    ConvertedSubtitles,
+    CopiedTrack,
+    EncodedSound,
+    PcmGaps,
+    SoundGaps,
+    to_ticks,
+)
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +29,7 @@ SOUND = "audio"
 COPIED_TAGS = ("language", "title")  # tags of a track that also apply to its copy
 # The text format of subtitles in each container.
 SUBTITLE_CODECS = {".mp4": "mov_text", ".mov": "mov_text", ".mkv": "subrip", ".webm": "webvtt"}
+LIMITED_STEPS = (".mp4", ".mov")  # containers that cannot hold long gaps
 # Tags from which FFmpeg makes a track. The track of a time code cannot be written to a fragmented file.
 TRACK_TAGS = {".mp4": ("timecode",), ".mov": ("timecode",)}
 # Failures of the file itself, for which no track is to blame.
@@ -62,6 +72,7 @@ class SideTrackWriter:
         self.notes: list[str] = []
         self._container, self._source, self._start_time = container, tracks, start_time
         self._tracks: dict[int, Track] = {}
+        self._gaps: dict[int, SoundGaps | PcmGaps] = {}
         self._last: dict[int, int] = {}  # time of each track's last packet, in its ticks
         for key, value in tracks.tags.items():
             if key.lower() in TRACK_TAGS.get(suffix, ()):
@@ -82,6 +93,9 @@ class SideTrackWriter:
                 track.stream.disposition = source.disposition
                 copy_track_tags(track.stream, source.metadata)
                 self._tracks[source.index] = track
+                if suffix in LIMITED_STEPS and source.type == SOUND:
+                    pcm = isinstance(track, CopiedTrack) and source.codec_context.name.startswith("pcm_")
+                    self._gaps[source.index] = PcmGaps(track.stream, source) if pcm else SoundGaps(track.stream)
 
     def _set_chapters(self, stop: float) -> None:
         """Set the container's chapters, up to a time on the source's clock."""
@@ -164,9 +178,16 @@ class SideTrackWriter:
             self._last[packet.stream_index] = stamp
             time, index = packet_seconds(packet) - self._start_time, packet.stream_index
             try:
-                self._container.mux(list(track.convert(packet)))
+                self._mux(index, track.convert(packet))
             except (av.error.FFmpegError, ValueError) as error:
                 self._leave_out(index, error, f"{kind} left out from {max(0.0, float(time)):.1f} s on")
+
+    def _mux(self, index: int, packets: Iterable[Any]) -> None:
+        """Write packets of a track, and what fills the gaps before them."""
+        for packet in packets:
+            if index in self._gaps and packet.dts is not None:
+                self._container.mux(list(self._gaps[index].before(packet)))
+            self._container.mux(packet)
 
     def _leave_out(self, index: int, error: Exception, what: str) -> None:
         """Write no more of a track; raise the error if the file is to blame and not the track."""
@@ -181,7 +202,7 @@ class SideTrackWriter:
             self._set_chapters(seconds)
         for index, track in list(self._tracks.items()):
             try:
-                self._container.mux(list(track.flush()))
+                self._mux(index, track.flush())
             except (av.error.FFmpegError, ValueError) as error:
                 self._leave_out(index, error, "the end of the sound left out")
 
