@@ -175,7 +175,7 @@ def test_concatenated_files(tmp_path: Path, out: str) -> None:
     once, twice = with_clicks(tmp_path / "once.ts", "aac"), tmp_path / "twice.ts"
     twice.write_bytes(once.read_bytes() * 2)
     notes = copy(twice, tmp_path / out)
-    assert notes[-1] == "sound left out where the clock of the sound runs backwards"
+    assert notes[-1] == "sound left out where the clock of the sound steps back"
     assert clicks_of(tmp_path / out) == pytest.approx(clicks_of(once), abs=0.005)
     with av.open(str(tmp_path / out)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 100
@@ -276,6 +276,78 @@ def test_sound_that_the_header_refuses_is_reencoded(tmp_path: Path, codec: str, 
     assert clicks_of(tmp_path / out) == pytest.approx(CLICKS, abs=0.005)
 
 
+def sparse(path: Path, codec: str, gap: float) -> Path:
+    """Write a second of pictures and of sound (or one subtitle), and another one after a gap."""
+    begins = (0, gap)
+    times = [base + number / 25 for base in begins for number in range(25)]
+    with av.open(str(path), "w") as container:
+        stream, packets = begin(container), []
+        side = container.add_mux_stream(codec) if codec in BODIES else container.add_stream(codec, rate=8000)
+        if codec in BODIES:
+            side.time_base = MILLI
+        for number, seconds in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+            frame.pts, frame.time_base = round(seconds * 25), Fraction(1, 25)
+            packets += stream.encode(frame)
+        packets += stream.encode(None)
+        for base in begins:
+            if isinstance(side, av.AudioStream):
+                wave = np.full((1, 8000), 0.5, np.float32)
+                sound = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+                sound.sample_rate, sound.pts, sound.time_base = 8000, round(8000 * base), Fraction(1, 8000)
+                to = av.AudioResampler(side.codec_context.format, "mono", 8000, frame_size=800)
+                packets += [packet for ready in to.resample(sound) for packet in side.encode(ready)]
+            else:
+                packet = av.Packet(BODIES[codec])
+                packet.pts = packet.dts = round(1000 * (base + 0.2))
+                packet.duration, packet.time_base, packet.stream = 400, MILLI, side
+                packets.append(packet)
+        if isinstance(side, av.AudioStream):
+            packets += side.encode(None)
+        container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize(("codec", "gap"), [("libopus", 50_400), ("aac", 300_000), ("pcm_s16le", 9)])
+def test_sound_after_a_long_gap(tmp_path: Path, codec: str, gap: float, suffix: str) -> None:
+    """Sound keeps its time after a gap, also where the container stores no gap or none of that length."""
+    source, out = sparse(tmp_path / "in.mkv", codec, gap), tmp_path / f"out{suffix}"
+    copy(source, out)
+    with av.open(str(out)) as container:
+        (sound,) = container.streams.audio
+        times = [float(packet.pts * packet.time_base) for packet in container.demux(sound) if packet.size]
+    assert max(times) == pytest.approx(gap + 0.9, abs=0.2)
+    assert sum(0.9 < time < gap - 0.1 for time in times) < 200
+    with av.open(str(out)) as container:
+        assert max(frame.time for frame in container.decode(video=0)) == pytest.approx(gap + 0.96, abs=0.01)
+
+
+def test_sound_after_a_gap_that_is_too_long(tmp_path: Path) -> None:
+    """Sound after a gap that cannot be filled is left out with a note that names a container for it."""
+    notes = copy(sparse(tmp_path / "in.mkv", "pcm_s16le", 5000), tmp_path / "out.mov")
+    assert notes == ["sound left out from 5000.0 s on: it has a gap of 4,999 s, which .mkv can hold"]
+
+
+@pytest.mark.parametrize(("codec", "name"), [("subrip", "in.mkv"), ("mov_text", "in.mp4")])
+@pytest.mark.parametrize("gap", [5, 40, 50_400])
+def test_subtitles_after_a_pause(tmp_path: Path, codec: str, name: str, gap: float) -> None:
+    """Subtitles in MP4 keep their times, whatever the pause between them."""
+    out = tmp_path / "out.mp4"
+    copy(sparse(tmp_path / name, codec, gap), out)
+    texts = [(start, length) for start, length, _ in subtitles_of(out)]
+    assert texts == [pytest.approx((start, 0.4), abs=0.002) for start in (0.2, gap + 0.2)]
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_uncompressed_sound(tmp_path: Path, layout: str, suffix: str) -> None:
+    """Uncompressed sound of any channels is copied or re-encoded in sync; it does not end the run."""
+    notes = copy(with_clicks(tmp_path / "in.mkv", "pcm_s16le", layout=layout), tmp_path / f"out{suffix}")
+    assert notes in ([], ["sound re-encoded from pcm_s16le to AAC: .mp4 cannot hold pcm_s16le"])
+    assert clicks_of(tmp_path / f"out{suffix}") == pytest.approx(CLICKS, abs=0.005)
+
+
 @pytest.mark.parametrize("out", ["out.mkv", "out.mov"])
 def test_sound_packets_of_equal_time_are_kept(tmp_path: Path, out: str) -> None:
     """Packets of sound that share a time, as in Matroska's milliseconds, are all written, in sync."""
@@ -333,12 +405,31 @@ def test_a_track_that_fails_later_is_left_out_from_there_on(tmp_path: Path, monk
         copy(source, tmp_path / "full.mp4")
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_packet_that_fails_while_it_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Sound that fails only when its turn comes is left out with a note, and no picture is lost."""
+    convert = copied_tracks.CopiedTrack.convert
+
+    def with_another_header(self, packet):
+        for ready in convert(self, packet):
+            changed = av.Packet(b"\xff\xf1" + bytes(ready))  # as of ADTS, which MP4 refuses when it is written
+            changed.pts, changed.dts, changed.duration = ready.pts, ready.dts, ready.duration
+            changed.time_base, changed.stream = ready.time_base, ready.stream
+            yield changed
+
+    monkeypatch.setattr(copied_tracks.CopiedTrack, "convert", with_another_header)
+    (note,) = copy(with_clicks(tmp_path / "in.mkv", "aac"), tmp_path / f"out{suffix}")
+    assert "left out from" in note
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 50
+
+
 def test_side_tracks_that_the_header_refuses_together_are_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a container cannot be begun with the side tracks, the pictures are written without them, with a note."""
     source = with_clicks(tmp_path / "in.mkv", "flac")
-    monkeypatch.setattr(written.SideTrackWriter, "_try", lambda self, open_track: open_track(self._container))
+    monkeypatch.setattr(written.SideTrackWriter, "_try", lambda self, open_track, _=None: open_track(self._container))
     (note,) = copy(source, tmp_path / "out.mov")
     assert note.startswith("sound, subtitles, chapters and tags left out: .mov cannot hold them (")
     with av.open(str(tmp_path / "out.mov")) as container:

@@ -1,6 +1,7 @@
 """Writes video files with PyAV: every frame at its own time, with the source's sound and subtitles."""
 
 import logging
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from liquidvision.video.pixels import Pixels, Planes
 from liquidvision.video.read.reader import SideTracks
 from liquidvision.video.write.codecs import check_codec, container_suffix
 from liquidvision.video.write.copied_tracks import MAX_REPEATS, MAX_STEP_TICKS, to_ticks
-from liquidvision.video.write.side_tracks import SUBTITLES, SideTrackWriter, is_file_fault
+from liquidvision.video.write.side_tracks import SideTrackWriter, is_file_fault
 from liquidvision.video.write.sink import STDOUT, StdoutMixin, VideoSink
 
 log = logging.getLogger(__name__)
@@ -78,10 +79,11 @@ class AVVideoSink(VideoSink):
 
     def _open(self) -> av.container.OutputContainer:
         # Fragments play after a crash. The delayed header can state where each track begins (edit lists), to 1/90000 s.
-        fragments = {"movflags": "hybrid_fragmented+delay_moov", "movie_timescale": "90000"}
-        if not any(source.type == SUBTITLES for source in (self._side_tracks.streams if self._side_tracks else ())):
-            # With subtitles, fragments end only at key frames: FFmpeg misplaces subtitles in fragments of a set length.
-            fragments["frag_duration"] = "500000"
+        fragments = {
+            "movflags": "hybrid_fragmented+delay_moov",
+            "frag_duration": "500000",
+            "movie_timescale": "90000",
+        }
         options = {
             **FLUSH_OPTIONS,
             **(fragments if container_suffix(self.path) in (".mp4", ".mov") else MATROSKA_OPTIONS),
@@ -150,10 +152,10 @@ class AVVideoSink(VideoSink):
                 (frame.duration or 0) * frame.time_base, context.time_base
             )
             picture.time_base, picture.pict_type = context.time_base, 0
-            self._encode(picture, pts)
-            self._end = frame.time + (frame.duration_seconds or 0.0)
             if self._side_track_writer is not None:
                 self._side_track_writer.write(frame.time)
+            self._encode(picture, pts)
+            self._end = frame.time + (frame.duration_seconds or 0.0)
         except (OSError, av.error.FFmpegError) as error:
             height, width = frame.image.shape[:2]
             if self._stream is None and min(height, width) < SMALL_SIDE and not is_file_fault(error):
@@ -170,11 +172,20 @@ class AVVideoSink(VideoSink):
         if before is not None and before.pts is not None:
             for stamp in range(before.pts + self._max_step, pts, self._max_step):
                 before.pts = stamp
-                self._container.mux(self._stream.encode(before))
+                self._mux(self._stream.encode(before))
                 self._frames += 1
         picture.pts = pts
-        self._container.mux(self._stream.encode(picture))
+        self._mux(self._stream.encode(picture))
         self._frames += 1
+
+    def _mux(self, packets: Sequence[av.Packet]) -> None:
+        """Write packets of pictures. A packet of a side track that waited until now and fails does not end the run."""
+        for packet in packets:
+            try:
+                self._container.mux(packet)
+            except (av.error.FFmpegError, ValueError) as error:
+                if self._side_track_writer is None or not self._side_track_writer.take_blame(error):
+                    raise
 
     def _planes_of(self, frame: Frame) -> Planes | None:
         """Return a frame's own planes if the encoder can use them, otherwise None."""
@@ -248,7 +259,7 @@ class AVVideoSink(VideoSink):
             for packet in packets:
                 if self._frames <= 2:  # for so few frames libx265 leaves the dts undefined
                     packet.dts = packet.pts
-                self._container.mux(packet)
+                self._mux([packet])
             if self._side_track_writer is not None:
                 self._side_track_writer.finish(self._end)
             self._container.close()

@@ -25,6 +25,8 @@ EQUAL_TIMES_ALLOWED = 0x20000  # libavformat's flag of containers whose packets 
 # MP4 and MOV store the time from one packet to the next in 32 bits; FFmpeg drops a longer one of pictures, and ends the
 # process at one of sound. In a longer gap, the packet before it is repeated; one that would take too many is left out.
 MAX_STEP_TICKS, MAX_REPEATS = 2**30, 1000
+EMPTY_TEXT_SIZE = 2  # bytes of a subtitle of MP4 without text
+MILLISECOND = Fraction(1, 1000)
 MAX_SILENCE = 600  # seconds of uncompressed silence that are written
 
 
@@ -37,7 +39,9 @@ class CopiedTrack:
         # AAC from MPEG-TS has a header in every packet, which has to move into the container.
         bare = source.codec_context.name != "aac" or source.codec_context.extradata
         self._adts_filter = None if bare else BitStreamFilterContext("aac_adtstoasc", source)
-        self._gaps = MovTextGaps(self.stream) if source.codec_context.name == "mov_text" else None
+        self._is_mov_text = source.codec_context.name == "mov_text"
+        if self._is_mov_text:
+            self.stream.time_base = MILLISECOND
         # The last time in ticks of the output, where packets of sound must not share one.
         self._strict = source.type == "audio" and not container.format.flags & EQUAL_TIMES_ALLOWED
         self._last_dts: int | None = None
@@ -47,8 +51,8 @@ class CopiedTrack:
         shift = to_ticks(self._start_time, packet.time_base)
         packet.dts = None if packet.dts is None else packet.dts - shift
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
-        if self._gaps is not None:
-            yield from self._gaps.before(packet)
+        if self._is_mov_text and packet.size <= EMPTY_TEXT_SIZE:  # see `MovTextGaps`
+            return
         for ready in [packet] if self._adts_filter is None else self._adts_filter.filter(packet):
             if self._strict and ready.dts is not None:
                 self._separate(ready)
@@ -81,8 +85,9 @@ class ConvertedSubtitles:
         self.stream = stream
         context: Any = self.stream.codec_context
         context.subtitle_header = source.codec_context.subtitle_header or default_subtitle_header()
-        context.time_base = Fraction(1, 1000)
-        self._gaps = MovTextGaps(self.stream) if codec == "mov_text" else None
+        context.time_base = MILLISECOND
+        if codec == "mov_text":
+            stream.time_base = MILLISECOND
         context.open()
 
     def convert(self, packet: Any) -> Iterator[Any]:
@@ -98,8 +103,6 @@ class ConvertedSubtitles:
         text.time_base = packet.time_base
         text.pts = text.dts = packet.pts - to_ticks(self._start_time, packet.time_base)
         text.duration = packet.duration or round(text.duration / 1000 / packet.time_base)
-        if self._gaps is not None:
-            yield from self._gaps.before(text)
         text.stream = self.stream
         yield text
 
@@ -115,7 +118,11 @@ class MovTextGaps:
         self._stream, self._end = stream, Fraction(0)  # seconds at which the last subtitle ends
 
     def before(self, packet: Any) -> Iterator[Any]:
-        """Yield an empty subtitle where there is time before a packet; its times are those of the output."""
+        """Yield empty subtitles where there is time before a packet; its times are those of the output.
+
+        Raises:
+            ValueError: the gap is too long.
+        """
         filled = to_ticks(self._end, packet.time_base)
         longest = max(1, int(MAX_STEP_TICKS * self._stream.time_base / packet.time_base))
         if packet.pts - filled > MAX_REPEATS * longest:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
+from math import isfinite
 from typing import Any
 
 import av
@@ -17,6 +19,7 @@ from liquidvision.video.write.copied_tracks import (
     ConvertedSubtitles,
     CopiedTrack,
     EncodedSound,
+    MovTextGaps,
     PcmGaps,
     SoundGaps,
     to_ticks,
@@ -24,6 +27,7 @@ from liquidvision.video.write.copied_tracks import (
 
 log = logging.getLogger(__name__)
 
+MAX_LATE_FAILURES = 100  # packets that may still wait when their track is given up
 SUBTITLES = "subtitle"  # PyAV's name of this type of stream
 SOUND = "audio"
 COPIED_TAGS = ("language", "title")  # tags of a track that also apply to its copy
@@ -72,7 +76,11 @@ class SideTrackWriter:
         self.notes: list[str] = []
         self._container, self._source, self._start_time = container, tracks, start_time
         self._tracks: dict[int, Track] = {}
-        self._gaps: dict[int, SoundGaps | PcmGaps] = {}
+        self._gaps: dict[int, SoundGaps | PcmGaps | MovTextGaps] = {}
+        # Subtitles of MP4 and MOV are written last: in fragments, FFmpeg misplaces them or ends the process.
+        self._held: dict[int, list[Any]] = {}
+        self._late_failures = 0
+        self._time = start_time  # seconds on the source's clock up to which packets are written
         self._last: dict[int, int] = {}  # time of each track's last packet, in its ticks
         for key, value in tracks.tags.items():
             if key.lower() in TRACK_TAGS.get(suffix, ()):
@@ -93,9 +101,10 @@ class SideTrackWriter:
                 track.stream.disposition = source.disposition
                 copy_track_tags(track.stream, source.metadata)
                 self._tracks[source.index] = track
-                if suffix in LIMITED_STEPS and source.type == SOUND:
-                    pcm = isinstance(track, CopiedTrack) and source.codec_context.name.startswith("pcm_")
-                    self._gaps[source.index] = PcmGaps(track.stream, source) if pcm else SoundGaps(track.stream)
+                if suffix in LIMITED_STEPS:
+                    self._gaps[source.index] = gaps_of(track, source)
+                    if source.type == SUBTITLES:
+                        self._held[source.index] = []
 
     def _set_chapters(self, stop: float) -> None:
         """Set the container's chapters, up to a time on the source's clock."""
@@ -126,7 +135,9 @@ class SideTrackWriter:
             self._note("sound left out: the source declares a track of sound without a sample rate")
             return None
         if context.name in holds:
-            track = self._try(lambda container: CopiedTrack(container, source, self._start_time))
+            # MP4 refuses uncompressed sound of some channels only when it writes the table of tracks: here at once.
+            at_once = {"movflags": "empty_moov"} if suffix == ".mp4" and context.name.startswith("pcm_") else None
+            track = self._try(lambda container: CopiedTrack(container, source, self._start_time), at_once)
             if track is not None:
                 return track
         name = context.codec.canonical_name
@@ -145,10 +156,12 @@ class SideTrackWriter:
             self._note(f"{kind} left out: {why}; write {'.mp4' if name == 'mov_text' else '.mkv'} to keep {kind}")
         return track
 
-    def _try(self, open_track: Callable[[av.container.OutputContainer], Track]) -> Track | None:
+    def _try(
+        self, open_track: Callable[[av.container.OutputContainer], Track], options: dict[str, str] | None = None
+    ) -> Track | None:
         """Add a track to the container, if a container in memory with that track alone can be begun; else None."""
         try:
-            trial = av.open(io.BytesIO(), "w", format=self._container.format.name)
+            trial = av.open(io.BytesIO(), "w", format=self._container.format.name, options=options)
             try:
                 open_track(trial)
                 trial.start_encoding()
@@ -166,6 +179,7 @@ class SideTrackWriter:
 
     def write(self, seconds: float) -> None:
         """Write the packets that are played up to a time on the source's clock."""
+        self._time = Fraction(seconds) if isfinite(seconds) else self._time
         for packet in self._source.packets_until(seconds):
             track, stamp = self._tracks.get(packet.stream_index), packet.pts if packet.dts is None else packet.dts
             if track is None or stamp is None:
@@ -173,7 +187,7 @@ class SideTrackWriter:
             last, is_text = self._last.get(packet.stream_index), packet.stream.type == SUBTITLES
             kind = "subtitles" if is_text else "sound"
             if last is not None and stamp < last:  # concatenated files have such clocks
-                self._note(f"{kind} left out where the clock of the {kind} runs backwards")
+                self._note(f"{kind} left out where the clock of the {kind} steps back")
                 continue
             self._last[packet.stream_index] = stamp
             time, index = packet_seconds(packet) - self._start_time, packet.stream_index
@@ -184,6 +198,9 @@ class SideTrackWriter:
 
     def _mux(self, index: int, packets: Iterable[Any]) -> None:
         """Write packets of a track, and what fills the gaps before them."""
+        if index in self._held:
+            self._held[index] += packets
+            return
         for packet in packets:
             if index in self._gaps and packet.dts is not None:
                 self._container.mux(list(self._gaps[index].before(packet)))
@@ -196,15 +213,38 @@ class SideTrackWriter:
         del self._tracks[index]
         self._note(f"{what}: {getattr(error, 'strerror', None) or error}")
 
+    def take_blame(self, error: Exception) -> bool:
+        """Leave out all tracks from now on, since writing a picture failed; return whether a track may be the reason.
+
+        FFmpeg lets packets wait for those of other tracks. A packet that it cannot write fails when its turn comes.
+        """
+        if is_file_fault(error) or not (self._tracks or 0 < self._late_failures < MAX_LATE_FAILURES):
+            return False
+        self._late_failures += 1
+        if self._tracks:
+            why, seconds = getattr(error, "strerror", None) or error, float(self._time - self._start_time)
+            self._tracks.clear()
+            self._note(f"sound and subtitles left out from about {max(0.0, seconds):.1f} s on: {why}")
+        return True
+
     def finish(self, seconds: float) -> None:
         """Write what encoders still hold and, if they go last, the chapters up to a time on the source's clock."""
         if self._chapters_last:
             self._set_chapters(seconds)
         for index, track in list(self._tracks.items()):
+            kind = "subtitles" if index in self._held else "sound"
             try:
-                self._mux(index, track.flush())
+                self._mux(index, chain(self._held.pop(index, ()), track.flush()))
             except (av.error.FFmpegError, ValueError) as error:
-                self._leave_out(index, error, "the end of the sound left out")
+                self._leave_out(index, error, f"the end of the {kind} left out")
+
+
+def gaps_of(track: Track, source: Any) -> SoundGaps | PcmGaps | MovTextGaps:
+    """Return what handles the gaps of a track in MP4 and MOV."""
+    if source.type == SUBTITLES:
+        return MovTextGaps(track.stream)
+    pcm = isinstance(track, CopiedTrack) and source.codec_context.name.startswith("pcm_")
+    return PcmGaps(track.stream, source) if pcm else SoundGaps(track.stream)
 
 
 def copy_track_tags(stream: Any, tags: Mapping[str, str]) -> None:
