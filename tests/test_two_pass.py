@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import build_model, picture, picture_frames
+from web import encode_jpeg
 
 from liquidvision import ArrayReader, Frame, LiquidHead, Model, Overlay, RecordSink, Session, infer, open_video, predict
 from liquidvision.errors import SinkError, SourceError, UsageError
@@ -22,6 +24,8 @@ from liquidvision.inference.look_ahead import MAX_WAITING, LookAhead
 from liquidvision.inference.recording import Recording, predict_embeddings
 from liquidvision.models.model import share_tensors
 from liquidvision.rendering.history import StreamHistory
+from liquidvision.web.connection import Connection
+from liquidvision.web.shared_model import SharedModel
 
 TICK = Fraction(1, 1000)
 
@@ -186,7 +190,7 @@ def test_causal_numbers_do_not_change(model, make_video):
 
 
 def test_a_model_folder_keeps_its_backward_head(model, tmp_path):
-    """A saved model has the same backward head; what it shares is stored once; its fingerprint is its own."""
+    """A saved model has the same backward head; what it shares is stored once; states of the model without it fit."""
     model.save_pretrained(tmp_path / "a")
     loaded = Model.from_pretrained(tmp_path / "a")
     assert loaded.backward_head is not None and loaded.fingerprint() == model.fingerprint()
@@ -194,7 +198,7 @@ def test_a_model_folder_keeps_its_backward_head(model, tmp_path):
         assert torch.equal(loaded.backward_head.state_dict()[name], value), name
     assert not any("backward_head.whitening" in name for name in model.tensors())
     without = Model(model.backbone, model.head, model.labels, name="two-sided")
-    assert without.fingerprint() != model.fingerprint()
+    assert without.fingerprint() == model.fingerprint()
     xs = embeddings(10, model)
     frames = frames_at([i * 0.04 for i in range(10)])
     one, other = (scores_of(predict_embeddings(Session(each), frames, xs)) for each in (model, loaded))
@@ -484,3 +488,27 @@ def test_explain_draws_what_two_passes_say(run, make_video, model, tmp_path):
     assert history.lane_names[1:] == ("with memory", "looking ahead") and history.label_indices.shape == (3, 20)
     causal = [prediction.label_index for _, prediction in predict(clip, model)]
     assert history.label_indices[1].tolist() == causal
+
+
+def test_the_page_gets_both_answers(model):
+    """A client of the page gets the causal answer at once, and the one that looks ahead when it is known."""
+    connection = Connection(SharedModel(model, look_ahead=0.2))
+    assert connection.hello_message()["look_ahead"] == 0.2
+    frames = picture_frames(12)
+    answers = [connection.handle_frame(struct.pack("<d", f.time) + encode_jpeg(f.image)) for f in frames]
+    assert all(each[0]["type"] == "prediction" for each in answers)
+    ahead = [message for each in answers for message in each[1:]]
+    assert [message["index"] for message in ahead] == list(range(7))
+    assert {(message["type"], message["look_ahead"]) for message in ahead} == {("ahead", 0.2)}
+    connection.restart_stream()
+    assert len(connection.handle_frame(struct.pack("<d", 9.0) + encode_jpeg(frames[0].image))) == 1
+
+
+def test_webcam_refuses_a_look_ahead_that_cannot_be(run, tmp_path):
+    """`webcam --look-ahead` is checked before a window or a page is opened."""
+    model_folder = tmp_path / "one"
+    build_model().save_pretrained(model_folder)
+    ran = run("webcam", "--web", "--no-browser", "-m", model_folder, "--look-ahead", "60")
+    assert ran.code == 2 and "expected seconds above 0, up to 10" in ran.err
+    ran = run("webcam", "--web", "--no-browser", "-m", model_folder, "--look-ahead", "0.5")
+    assert ran.code == 2 and "no backward head" in ran.err

@@ -8,6 +8,7 @@ one goes on. Choices are made on clips of the `train` split that are not trained
 
 import argparse
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from liquidvision import LiquidHead, Model, Session
 from liquidvision.inference.recording import predict_embeddings
+from liquidvision.models.model import own_tensors
+from tools.actions.card import add_backward_section
 from tools.actions.clips import ClipSet, embed_clips, instants, read_clip
 from tools.actions.fit import Recipe, fit_backward
 from tools.bench_actions import frames_without_pictures
@@ -59,6 +62,7 @@ def main() -> None:
     parser.add_argument("--validation-clips", type=int, default=30)
     parser.add_argument("--epochs", type=int, default=Recipe().epochs)
     parser.add_argument("--calm", type=float, default=Recipe().calm, help="weight of the penalty on flicker")
+    parser.add_argument("--cell", help="another cell than the forward head's, to compare")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="embed for this long at most")
     options = parser.parse_args()
@@ -74,13 +78,16 @@ def main() -> None:
             sys.exit("call again to go on")
     recipe = Recipe(epochs=options.epochs, calm=options.calm, seed=options.seed, first_dt=model.first_dt)
     forward = model.head.cpu()
-    head = fit_backward(forward, forward.config, stack_clips(sets["train"]), recipe, log=partial(print, flush=True))
+    config = replace(forward.config, cell=options.cell or forward.config.cell)
+    head = fit_backward(forward, config, stack_clips(sets["train"]), recipe, log=partial(print, flush=True))
     sides = Model(
         model.backbone, model.head, model.labels, name=model.name, first_dt=model.first_dt, backward_head=head
     )
     causal, two = validate(sides, sets["validation"])
     print(f"validation: {causal:.1f} % of frames right with memory, {two:.1f} % with two passes")
     card = (model.folder / "README.md").read_text(encoding="utf-8") if model.folder else ""
+    own = sum(value.numel() for value in own_tensors(head).values())
+    card = add_backward_section(card, clips=options.clips, parameters=own, recipe=recipe)
     sides.save_pretrained(options.out, card=card)
     print(f"written: {options.out}")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import typer
 
 from liquidvision.cli.command import DONE, FAILED, INTERRUPTED, SOME_FAILED, Messages, Option, job_command
-from liquidvision.cli.options import FUTURE, INPUT, MODEL, OUTPUT, SHARED
+from liquidvision.cli.options import INPUT, MODEL, OUTPUT, SHARED
 from liquidvision.cli.startup import prepare_torch
 from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.plans import plan_infer
@@ -36,11 +36,7 @@ OPTIONS = {
     ),
     "adaptive": Option("Skip frames that add nothing new; results then depend on --batch.", MODEL),
     "two_pass": SHARED["two_pass"],
-    "look_ahead": Option(
-        "Label each frame with the seconds after it too, that much later. For files and streams.",
-        FUTURE,
-        metavar="SECONDS",
-    ),
+    "look_ahead": SHARED["look_ahead"],
     "shortest_run": SHARED["shortest_run"],
     "jobs": Option("Sources to run at once, on one backbone. Default: all of them if one is live, else 1.", MODEL),
     "out": Option(

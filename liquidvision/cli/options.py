@@ -27,6 +27,11 @@ SHARED = {
     "model": Option("A bundled model, a model folder, or torchvision:NAME.", MODEL, ("-m", "--model")),
     "device": Option("auto, cpu, cuda, mps or openvino.", MODEL),
     "two_pass": Option("Read the source first, then label each frame from what came before and after it.", FUTURE),
+    "look_ahead": Option(
+        "Label each frame with the seconds after it too, that much later. For files and streams.",
+        FUTURE,
+        metavar="SECONDS",
+    ),
     "shortest_run": Option(
         "Read the source first, and dissolve shorter runs of a label. Default: 0.3 with --two-pass, else none.",
         FUTURE,

@@ -8,6 +8,7 @@ from liquidvision.cli.command import DONE, INTERRUPTED, Messages, Option, job_co
 from liquidvision.cli.options import SHARED
 from liquidvision.cli.startup import prepare_torch
 from liquidvision.errors import UsageError
+from liquidvision.workflows.plans import check_look_ahead
 
 WINDOW, PAGE = "Window", "Page in the browser (--web)"
 
@@ -27,6 +28,7 @@ class WebcamOptions:
         no_browser: only print the page's address.
         device: see `Model.from_pretrained`.
         adapt: adapt to what the camera shows, see `Session`.
+        look_ahead: see `predict`.
     """
 
     web: bool = False
@@ -40,12 +42,14 @@ class WebcamOptions:
     no_browser: bool = False
     device: str = "auto"
     adapt: bool = False
+    look_ahead: float | None = None
 
 
 OPTIONS = {
     "model": SHARED["model"],
     "device": SHARED["device"],
     "adapt": SHARED["adapt"],
+    "look_ahead": SHARED["look_ahead"],
     "source": Option("A camera index, a file, a folder or pattern of pictures, or a URL.", WINDOW),
     **{name: replace(SHARED[name], panel=WINDOW) for name in ("rate", "deinterlace")},
     "out": Option("The folder for recordings.", WINDOW, ("-o", "--out")),
@@ -85,6 +89,7 @@ def webcam_command(options: WebcamOptions, messages: Messages) -> int:
         deinterlace=options.deinterlace,
         device=options.device,
         adapt=options.adapt,
+        look_ahead=options.look_ahead,
         listener=InferOutput(messages),
     )
     return INTERRUPTED if summary.interrupted else DONE
@@ -92,6 +97,7 @@ def webcam_command(options: WebcamOptions, messages: Messages) -> int:
 
 def check_options(options: WebcamOptions) -> None:
     """Raise UsageError for options of the window with --web, options of the page without, or an impossible port."""
+    check_look_ahead(options.look_ahead)
     usual = WebcamOptions()
     window = (options.source, options.out, options.rate, options.deinterlace)
     if options.web and window != (usual.source, usual.out, usual.rate, usual.deinterlace):
@@ -128,5 +134,6 @@ def serve_page(options: WebcamOptions) -> None:
         token=None if options.host is None else secrets.token_urlsafe(16),
         open_browser=not options.no_browser,
         adapt=options.adapt,
+        look_ahead=options.look_ahead,
         on_ready=lambda address: print(f"{address}  (Ctrl-C ends)", file=sys.stderr),
     )

@@ -14,7 +14,6 @@ from liquidvision.prediction import Prediction
 from liquidvision.video.frame import Frame
 
 MAX_WAITING = 1000  # frames; more than these are never looked ahead, so that memory is bounded
-MAX_LOOK_AHEAD = 10.0  # seconds, of the command line
 BATCH_STEPS = 2048  # of all windows that the backward head runs at once
 ROUNDING = 1e-6  # seconds: times are rounded fractions
 
@@ -53,6 +52,9 @@ class LookAhead:
         session: the memory of the stream; it is ahead of the predictions by the frames that wait.
         seconds: above 0; infinity waits for the end of the stream, with any number of frames.
 
+    Attributes:
+        newest: the causal prediction of the newest frame, after the first call of `push`.
+
     Raises:
         UsageError: `seconds` is not above 0, the model has no backward head, or the session adapts.
     """
@@ -67,6 +69,7 @@ class LookAhead:
         self._session, self.seconds = session, seconds
         self._head = session.model.required_backward_head
         self._waiting: list[_Waiting] = []
+        self.newest: Prediction
         self._clock, self._segment, self._last_time = 0.0, 0, 0.0
         self._crop = session.motion_crop  # a new object after a reset of the session
 
@@ -86,6 +89,7 @@ class LookAhead:
             self._crop, self._segment = self._session.motion_crop, self._segment + 1
         steps, outputs = self._session.run(frames, embeddings, crop)
         predictions = make_predictions(self._session.model, frames, steps, outputs)
+        self.newest = predictions[-1]
         logits = torch.cat([out.logits[0] for out in outputs])
         for i, (frame, prediction, step) in enumerate(zip(frames, predictions, steps, strict=True)):
             self._segment += step.reset

@@ -1,5 +1,6 @@
 """A recording: what a model saw of a whole source, kept on disk while a second pass looks at it from its end."""
 
+import os
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,11 @@ class Rows:
             left = left[self._file.readinto(left) :]  # type: ignore[attr-defined]
         return rows
 
+    @property
+    def size(self) -> int:
+        """The size of the file in bytes."""
+        return 0 if self._file.closed else os.fstat(self._file.fileno()).st_size
+
     def close(self) -> None:
         """Remove the file; harmless when called twice."""
         self._file.close()
@@ -106,6 +112,11 @@ class Recording:
 
     def __len__(self) -> int:
         return len(self._times)
+
+    @property
+    def disk_bytes(self) -> int:
+        """The size of the temporary files so far."""
+        return sum(rows.size for rows in (self._embeddings, self._outputs, self._mixed) if rows is not None)
 
     def __enter__(self) -> Self:
         return self

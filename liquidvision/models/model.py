@@ -158,7 +158,6 @@ class Model:
             "first_dt": self.first_dt,
             "backbone": self.backbone.to_json(),
             "head": self.head.config.to_json(),
-            # Written only if there is one, so that fingerprints of other models stay the same.
             **({} if self.backward_head is None else {BACKWARD_KEY: self.backward_head.config.to_json()}),
             **({} if self.interval_rule is None else {"intervals": self.interval_rule.to_json()}),
         }
@@ -174,10 +173,15 @@ class Model:
         return {prefix + key: value for prefix, part in parts.items() for key, value in part.items()}
 
     def fingerprint(self) -> str:
-        """Return a hash of configuration and weights, by which a saved session recognises its model."""
-        config = {key: value for key, value in self.config().items() if key != "intervals"}  # no part of its memory
+        """Return a hash of configuration and weights, by which a saved session recognises its model.
+
+        Intervals and the backward head are left out: they are no part of its memory.
+        """
+        config = {key: value for key, value in self.config().items() if key not in ("intervals", BACKWARD_KEY)}
         digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for key, value in sorted(self.tensors().items()):
+            if key.startswith(BACKWARD_PREFIX):
+                continue
             digest.update(key.encode() + value.detach().cpu().numpy().tobytes())
         return digest.hexdigest()[:32]
 

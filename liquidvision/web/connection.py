@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from liquidvision.errors import UsageError
+from liquidvision.inference.look_ahead import LookAhead
 from liquidvision.models.heads.liquid_head import LiquidHead
 from liquidvision.models.model import Model
 from liquidvision.models.motion_crop import MotionCrop
@@ -45,6 +47,7 @@ class Connection:
         self._class_numbers: tuple[int, ...] = ()  # of the taught model's labels
         self._shared, self._frames = shared, 0
         self._session, self._motion_crop = shared.new_session(shared.model), MotionCrop(shared.model.backbone)
+        self._ahead = self._look_ahead()
 
     def handle_frame(self, message: bytes) -> list[dict[str, Any]]:
         """Process a frame; return the messages to send back.
@@ -61,8 +64,12 @@ class Connection:
             taught=self.taught is not None,
             teaching=bool(self.teaching.example_set.classes),
         )
-        (prediction,) = self._session.push_embeddings([frame], embedding)
-        answers = [prediction_message(prediction)]
+        if self._ahead is None:
+            (prediction,) = self._session.push_embeddings([frame], embedding)
+            answers = [prediction_message(prediction)]
+        else:
+            later = self._ahead.push([replace(frame, pixels=NO_PIXELS)], embedding)
+            answers = [prediction_message(self._ahead.newest), *(ahead_message(each) for _, each in later)]
         recording = self.teaching.recording
         try:
             if teachable is not None:
@@ -88,6 +95,7 @@ class Connection:
     def restart_stream(self) -> None:
         """Start a new stream; what was taught stays."""
         self._session.reset()
+        self._ahead = self._look_ahead()
         self._motion_crop.reset()
         self.teaching.restart_stream()
 
@@ -97,7 +105,7 @@ class Connection:
         labels = [each.label for each in classes]
         head = head.to(self._shared.model.device)
         self.taught = Model(self._shared.teachable, head, labels, name="taught", first_dt=first_dt)
-        self._session = self._shared.new_session(self.taught)
+        self._session, self._ahead = self._shared.new_session(self.taught), None  # no backward head is taught
         recent = self.teaching.recent
         if recent:
             frames = [Frame(NO_PIXELS, i, round(time / TIME_BASE), TIME_BASE) for i, (_, time) in enumerate(recent)]
@@ -129,6 +137,7 @@ class Connection:
             "model": self._shared.model.name,
             "labels": len(self._shared.model.labels),
             "side": preprocessing.shorter or max(preprocessing.size),
+            "look_ahead": self._shared.look_ahead,
         }
 
     def teaching_message(self) -> dict[str, Any]:
@@ -136,12 +145,18 @@ class Connection:
         learnt = None if self.taught is None else list(self.taught.labels)
         return {"type": "teaching", **self.teaching.to_json(), "learnt": learnt}
 
+    def _look_ahead(self) -> LookAhead | None:
+        """Return what looks ahead in the loaded model's session; None if that is not asked for."""
+        seconds = self._shared.look_ahead
+        return None if seconds is None else LookAhead(self._session, seconds)
+
     def _update_labels(self) -> None:
         """Give the taught model the current names of its classes; without classes, return to the loaded model."""
         if self.taught is None:
             return
         if not self.teaching.example_set.classes:
             self.taught, self._session = None, self._shared.new_session(self._shared.model)
+            self._ahead = self._look_ahead()
             return
         names = {each.number: each.label for each in self.teaching.example_set.classes}
         old = self.taught
@@ -164,6 +179,17 @@ def prediction_message(prediction: Prediction) -> dict[str, Any]:
         "top": [[label, round(score, 4)] for label, score in prediction.top(TOP_LABELS)],
         "frame_top": [[label, round(score, 4)] for label, score in prediction.frame_top(TOP_LABELS)],
         "time_constants": None if taus is None else [float(f"{tau:.3g}") for tau in taus],
+    }
+
+
+def ahead_message(prediction: Prediction) -> dict[str, Any]:
+    """Return the message with an earlier frame's prediction that looks ahead."""
+    return {
+        "type": "ahead",
+        "index": prediction.index,
+        "time": prediction.time,
+        "look_ahead": prediction.look_ahead,
+        "top": [[label, round(score, 4)] for label, score in prediction.top(TOP_LABELS)],
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from liquidvision.errors import DependencyError, SinkError, UsageError
+from liquidvision.inference.pipeline import LookPlan
 from liquidvision.models.model import Model
 from liquidvision.training.few_shot import warm_up
 from liquidvision.web.access import LOOPBACK, find_access_error
@@ -58,6 +59,7 @@ def serve(
     open_browser: bool = True,
     adapt: bool = False,
     on_ready: Callable[[str], None] = lambda address: None,
+    look_ahead: float | None = None,
 ) -> None:
     """Serve the page until Ctrl-C or SIGTERM, then return.
 
@@ -69,11 +71,14 @@ def serve(
         open_browser: open the page in the default browser.
         adapt: adapt to each client's stream, with heads that can, see `Session`.
         on_ready: called with the address of the page.
+        look_ahead: seconds by which predictions look ahead, see `LookAhead`, beside those that come at once. None: they
+            do not.
 
     Raises:
-        UsageError: others can connect, but there is no token.
+        UsageError: others can connect, but there is no token; or the model has no backward head to look ahead with.
         SinkError: the port is in use, or the host does not exist.
     """
+    LookPlan(look_ahead=look_ahead).checked(model)
     if host not in LOOPBACK and not token:
         raise UsageError(f"host {host} lets others connect; give a token")
 
@@ -82,7 +87,7 @@ def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # on Windows, where Ctrl-C raises KeyboardInterrupt
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        server = Server(model, token=token, adapt=adapt)
+        server = Server(model, token=token, adapt=adapt, look_ahead=look_ahead)
         try:
             address = await server.start(host, port)
             on_ready(address)
@@ -112,11 +117,14 @@ class Server:
         model: see `serve`.
         token: see `serve`.
         adapt: see `serve`.
+        look_ahead: see `serve`.
     """
 
-    def __init__(self, model: Model, *, token: str | None = None, adapt: bool = False) -> None:
+    def __init__(
+        self, model: Model, *, token: str | None = None, adapt: bool = False, look_ahead: float | None = None
+    ) -> None:
         self._token = token
-        self._workers = Workers(SharedModel(model, adapt=adapt))
+        self._workers = Workers(SharedModel(model, adapt=adapt, look_ahead=look_ahead))
         self._clients: dict[str, Client] = {}
         self._open_sockets = 0
         self._resumable: dict[str, tuple[Connection, float]] = {}  # lost clients, and when they were lost

@@ -19,14 +19,16 @@ class SharedModel:
     Args:
         model: the loaded model; its backbone is not changed.
         adapt: whether heads that can adapt to their streams do.
+        look_ahead: seconds by which the model looks ahead, see `LookAhead`; None: not at all.
 
     Attributes:
         teachable: backbone of taught heads.
         layouts: the layouts of the embeddings of `teachable`.
     """
 
-    def __init__(self, model: Model, *, adapt: bool = False) -> None:
+    def __init__(self, model: Model, *, adapt: bool = False, look_ahead: float | None = None) -> None:
         self.model, self.teachable, self._adapt = model, model.backbone_for_heads(), adapt
+        self.look_ahead = look_ahead
         self.layouts: tuple[Layout, ...] = self.teachable.layouts
 
     def warm_up(self) -> None:

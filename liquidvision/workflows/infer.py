@@ -12,7 +12,6 @@ from liquidvision.errors import DependencyError, SinkError, SourceError, UsageEr
 from liquidvision.inference.batching import batched_model
 from liquidvision.inference.interval_records import IntervalRecordSink, IntervalSink
 from liquidvision.inference.intervals import IntervalTracker
-from liquidvision.inference.look_ahead import MAX_LOOK_AHEAD
 from liquidvision.inference.pipeline import LookPlan
 from liquidvision.inference.records import PredictionSink, RecordSink, StdoutRecordSink
 from liquidvision.inference.session import Session, check_adapts, read_session_state
@@ -34,7 +33,15 @@ from liquidvision.workflows.jobs import InferJob
 from liquidvision.workflows.listener import OnFrame, SourceListener
 from liquidvision.workflows.monitoring import SourceMonitor, serve_monitoring
 from liquidvision.workflows.output_names import remember_output
-from liquidvision.workflows.plans import DRAWN, INTERVAL_SUFFIXES, SUBTITLES, InferPlan, SourceOutputs, plan_infer
+from liquidvision.workflows.plans import (
+    DRAWN,
+    INTERVAL_SUFFIXES,
+    SUBTITLES,
+    InferPlan,
+    SourceOutputs,
+    check_look_ahead,
+    plan_infer,
+)
 from liquidvision.workflows.source_pool import SourcePool
 from liquidvision.workflows.source_summary import describe_recording
 
@@ -109,8 +116,7 @@ def check_infer(job: InferJob, plan: InferPlan) -> None:
             check_subtitle_suffix(outputs.video)
         elif outputs.video is not None:
             check_video_output(outputs.video, job.codec, job.writer)
-    if job.look_ahead is not None and not 0 < job.look_ahead <= MAX_LOOK_AHEAD:
-        raise UsageError(f"--look-ahead is {job.look_ahead}; expected seconds above 0, up to {MAX_LOOK_AHEAD:g}")
+    check_look_ahead(job.look_ahead)
     for name, value in (("--batch", job.batch), ("--max-frames", job.max_frames), ("--jobs", job.jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} is {value}; expected 1 or more")

@@ -16,6 +16,7 @@ STDOUT = "-"  # as `InferJob.out`
 # Of `InferJob.save_intervals`; the first is that of files in a folder, those after the second are of other tools.
 INTERVAL_SUFFIXES = (".csv", ".jsonl", *(ending for ending in BY_ENDING if ending not in (".csv", ".jsonl")))
 DRAWN, SUBTITLES = "drawn", "subtitles"  # as `InferJob.annotate`
+MAX_LOOK_AHEAD = 10.0  # seconds; frames wait in memory
 CHART_SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -128,6 +129,12 @@ def parse_rules(job: InferJob) -> list[Rule]:
     if rules and not any(actions):
         raise UsageError("the events of --on go nowhere; add --event-log, --exec, --webhook, --mqtt or --event-clips")
     return rules
+
+
+def check_look_ahead(seconds: float | None) -> None:
+    """Raise UsageError for a look-ahead that no command takes."""
+    if seconds is not None and not 0 < seconds <= MAX_LOOK_AHEAD:
+        raise UsageError(f"--look-ahead is {seconds}; expected seconds above 0, up to {MAX_LOOK_AHEAD:g}")
 
 
 def _is_piped(job: InferJob) -> bool:

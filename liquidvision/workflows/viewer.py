@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import numpy as np
 from liquidvision.concurrency.interrupt import DeferredInterrupt
 from liquidvision.concurrency.prefetch import Prefetcher
 from liquidvision.errors import SinkError
-from liquidvision.inference.pipeline import predict
+from liquidvision.inference.pipeline import LookPlan, predict
 from liquidvision.inference.session import Session
 from liquidvision.inference.summary import Summary
 from liquidvision.models.model import Model
@@ -53,6 +54,7 @@ def view_source(
     deinterlace: str = "auto",
     device: str = "auto",
     adapt: bool = False,
+    look_ahead: float | None = None,
     listener: SourceListener | None = None,
 ) -> Summary:
     """Show a source in a window with what a model predicts, until the source ends or the user quits.
@@ -64,23 +66,25 @@ def view_source(
         rate, deinterlace: see `open_video`.
         device: see `Model.from_pretrained`.
         adapt: see `Session`.
+        look_ahead: see `predict`.
         listener: gets the summary.
 
     Raises:
-        UsageError: the model cannot adapt.
+        UsageError: the model cannot adapt, or has no backward head to look ahead with.
         SourceError: the source cannot be opened, or broke off.
         SinkError: there is no display, or a recording cannot be written.
     """
     loaded = Model.from_pretrained(model, device=device)
     session = Session(loaded, adapt=adapt)
+    LookPlan(look_ahead=look_ahead).checked(loaded)
     stem = io_paths.output_stem(source)
     with open_video(source, rate=rate, deinterlace=deinterlace) as reader:
         info = reader.info
         # The first frame is slow: kernels are compiled and memory is allocated. Not while the source plays.
         Session(loaded).push(Frame(np.zeros((info.height, info.width, 3), np.uint8), 0, 0, Fraction(1)))
         with ScreenWindow(f"liquidvision · {info.name}", info.width, info.height, info.pixel_aspect) as screen:
-            viewer = Viewer(reader, session, screen, lambda: io_paths.free_file(recordings, stem, ".mp4"))
-            summary = viewer.run()
+            next_path = partial(io_paths.free_file, recordings, stem, ".mp4")
+            summary = Viewer(reader, session, screen, next_path, look_ahead).run()
     if listener is not None:
         listener.finished(info.name, summary)
     return summary
@@ -159,9 +163,18 @@ class Viewer:
         session: the memory; it is reset.
         screen: the window.
         next_path: returns the path of the next recording.
+        look_ahead: see `predict`; frames are shown that much later.
     """
 
-    def __init__(self, reader: VideoReader, session: Session, screen: Screen, next_path: Callable[[], Path]) -> None:
+    def __init__(
+        self,
+        reader: VideoReader,
+        session: Session,
+        screen: Screen,
+        next_path: Callable[[], Path],
+        look_ahead: float | None = None,
+    ) -> None:
+        self._look_ahead = look_ahead
         self._source, self._session, self._screen = Playback(reader), session, screen
         self._recorder = Recorder(reader.info, next_path)
         self._view, self._paused, self._help, self._quit = MEMORY, False, False, False
@@ -190,7 +203,13 @@ class Viewer:
             self._recorder,
             Prefetcher(self._source, 1, policy="latest", counts=self._source.counts) as prefetcher,
         ):
-            loop = predict(self._frames(prefetcher), self._session.model, session=self._session, batch=1)
+            loop = predict(
+                self._frames(prefetcher),
+                self._session.model,
+                session=self._session,
+                batch=1,
+                look_ahead=self._look_ahead,
+            )
             try:
                 for frame, prediction in interrupt.interruptible(loop):
                     self._last = frame, prediction
@@ -272,6 +291,8 @@ class Viewer:
     def _status(self) -> StatusLine:
         """Return the view, the frame rate and the delay for the left end, the recording for the right end."""
         now, left, right = time.monotonic(), [self._view], "h: help"
+        if self._look_ahead is not None:
+            left.append(f"looking {self._look_ahead:g} s ahead, that much later")
         while self._recent and self._recent[0][0] < now - RATE_WINDOW:
             self._recent.popleft()
         if self._paused:

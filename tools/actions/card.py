@@ -17,6 +17,24 @@ tags: [liquid-neural-network, ltc, action-recognition, synthetic]
 """
 
 
+LIMITS = "## Limits"  # the heading before which a section on the backward head goes
+
+
+def add_backward_section(card: str, *, clips: int, parameters: int, recipe: Recipe) -> str:
+    """Return the card of a model with a section on its backward head, in place of an earlier one."""
+    before, _, limits = card.partition(LIMITS)
+    before = before.partition("## Backward head")[0]
+    section = f"""## Backward head
+
+For `--two-pass` and `--look-ahead`: a second head of the same configuration, {parameters:,} numbers of its own,
+trained on {clips} rendered clips of the `train` split from their ends; {recipe.epochs} epochs, calm {recipe.calm},
+seed {recipe.seed}, each clip in six variants of noise and dropped frames. `python tools/train_backward.py --work
+WORK/backward --clips {clips}` makes it again, and `python tools/bench_actions.py --two-pass` measures it.
+
+"""
+    return before + section + LIMITS + limits
+
+
 def make_card(
     model: Model,
     recipe: Recipe,

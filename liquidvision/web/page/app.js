@@ -1,6 +1,6 @@
 // Sends camera frames with their capture times over a WebSocket, one at a time, and receives predictions.
 
-import { clear, show } from "./view.js";
+import { clear, correct, show } from "./view.js";
 import { teachingPanel } from "./teach.js";
 
 const $ = (id) => document.getElementById(id);
@@ -55,6 +55,8 @@ function receive(message) {
     attempts = 0;
     sessionStorage.setItem("session", message.session);
     $("model").textContent = `${message.model} · ${message.labels} labels`;
+    $("ahead").textContent = "";
+    $("ahead").hidden = !message.look_ahead;
     if (video.srcObject) curtain("");
     status("connected");
   } else if (message.type === "prediction") {
@@ -65,6 +67,9 @@ function receive(message) {
     panel.highlight(message.top[0][0]);
     measured.label = message.top[0][0];
     measured.last = message;
+  } else if (message.type === "ahead") {
+    correct(message);
+    measured.ahead = message;
   } else if (message.type === "teaching") panel.update(message);
   else if (message.type === "training") panel.training(message);
   else if (message.type === "trained") panel.trained(message);

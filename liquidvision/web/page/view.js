@@ -36,6 +36,13 @@ export function show(prediction, recording) {
   announce(label);
 }
 
+/** Correct the label of an earlier frame by a prediction that has seen the seconds after it. */
+export function correct({ time, look_ahead, top: [[label, score]] }) {
+  const entry = history.findLast((each) => each.time === time);
+  if (entry) entry.label = label;
+  $("ahead").textContent = `${look_ahead} s ago, looking ahead: ${label} ${Math.round(100 * score)} %`;
+}
+
 /** Clear the timeline, as for a new stream. */
 export function clear() {
   history.length = 0;
