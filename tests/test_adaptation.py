@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from liquidvision.models.model import share_tensors
 from liquidvision.report.conclusion import describe_adapting
 from liquidvision.training.optimise import fit_statistics
 from liquidvision.training.recipe import default_plan
+from liquidvision.web.shared_model import SharedModel
 
 TICK = Fraction(1, 1000)
 TIMES = np.random.default_rng(5).choice([0.0, 0.04, 0.3, 2.5], 90).cumsum().round(3).tolist()
@@ -267,12 +269,20 @@ def test_two_passes_and_look_ahead():
         LookAhead(Session(model, adapt=True), 0.5)
 
 
+def test_heads_of_the_page_adapt_where_they_can(model):
+    """On the page of `webcam --adapt`, loaded and taught heads adapt if they have class means; without it, none does."""
+    page = SharedModel(build_model(), adapt=True)
+    assert page.new_session(model).adapt and not page.new_session(page.model).adapt
+    assert not SharedModel(model).new_session(model).adapt
+
+
 def test_the_command_line(run, clips, tmp_path, monkeypatch):
     """`train` makes models that adapt; `infer --adapt` and `eval --adapt` say that they do, and what it is worth."""
     monkeypatch.setenv("LIQUIDVISION_CACHE", str(tmp_path / "cache"))
     old = tmp_path / "old"
     build_model().save_pretrained(old)
     assert run("train", clips, "-o", "mine", "--backbone", old, "--epochs", "2").code == 0
+    assert "With `--adapt` it adapts" in Path("mine/README.md").read_text(encoding="utf-8")
     clip = clips / "quick" / "0.mp4"
     ran = run("infer", clip, "-m", "mine", "--adapt", "--no-save", "--save-json", "a.jsonl", "--save-csv", "a.csv")
     assert ran.code == 0 and "adapted to the stream" in ran.out

@@ -63,6 +63,7 @@ liquidvision infer clip.mp4 {command}
   embedding of {model.backbone.dim} numbers from {nodes}.
 - Head: whitened to {config.components}, traces with τ of {", ".join(f"{tau:g}" for tau in config.taus)} s, projection
   to {config.width}, {config.units} units ({config.cell}); {evaluation["model"]["parameters"]:,} trained parameters.
+{"- With `--adapt` it adapts to a new person, place or light, without labels." if model.head.adapts else ""}
 
 ## Training
 
