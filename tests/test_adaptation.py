@@ -270,7 +270,7 @@ def test_two_passes_and_look_ahead():
 
 
 def test_heads_of_the_page_adapt_where_they_can(model):
-    """On the page of `webcam --adapt`, loaded and taught heads adapt if they have class means; without it, none does."""
+    """On the page of `webcam --adapt`, heads with class means adapt, loaded or taught; without `--adapt`, none does."""
     page = SharedModel(build_model(), adapt=True)
     assert page.new_session(model).adapt and not page.new_session(page.model).adapt
     assert not SharedModel(model).new_session(model).adapt
