@@ -62,7 +62,8 @@ def test_interlaced_video_is_deinterlaced(tmp_path: Path, name: str) -> None:
 
 def test_progressive_video_is_left_alone(make_video) -> None:
     """Deinterlacing does not touch progressive pictures."""
-    with open_video(make_video()) as video, open_video(make_video(), deinterlace="off") as plain:
+    path = make_video()
+    with open_video(path) as video, open_video(path, deinterlace="off") as plain:
         assert not video.info.interlaced
         assert all((a.image == b.image).all() for a, b in zip(video, plain, strict=True))
 
@@ -73,3 +74,17 @@ def test_interlaced_on_the_command_line(tmp_path: Path, run: Run, make_video) ->
     assert "interlaced" not in run("info", make_video()).out
     with pytest.raises(UsageError, match="deinterlace"):
         open_video(make_video(), deinterlace="yes")
+
+
+def test_opencv_says_that_it_does_not_deinterlace(tmp_path: Path, caplog: pytest.LogCaptureFixture, make_video) -> None:
+    """The OpenCV reader, which cannot deinterlace, says so for interlaced files, unless that was not wanted."""
+    path = interlaced_video(tmp_path / "clip.mp4")
+    with open_video(path, reader="opencv", deinterlace="off") as video:
+        assert video.info.interlaced and len(list(video)) == FRAMES
+    with open_video(make_video("plain.mp4"), reader="opencv") as video:
+        assert not video.info.interlaced
+    assert caplog.messages == []
+    with open_video(path, reader="opencv"):
+        pass
+    (message,) = caplog.messages
+    assert message.startswith("clip.mp4 is interlaced") and "--reader av" in message

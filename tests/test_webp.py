@@ -4,6 +4,7 @@ import os
 import struct
 import threading
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -89,6 +90,12 @@ def test_an_animation_from_a_pipe(tmp_path: Path) -> None:
     with open_video(pipe) as video:
         assert [frame.time for frame in video] == pytest.approx(TIMES)
     writer.join()
+
+
+def test_an_animation_from_memory(tmp_path: Path) -> None:
+    """An animation is read from a file object like the file."""
+    with open_video(BytesIO(animation(tmp_path / "clip.webp").read_bytes())) as video:
+        assert [frame.time for frame in video] == pytest.approx(TIMES)
 
 
 def test_infer_keeps_the_times(tmp_path: Path, model: Model) -> None:

@@ -107,15 +107,31 @@ def stated_cropping(container: av.container.InputContainer, stream: av.VideoStre
     return Cropping(left, top, right, bottom)
 
 
-def file_geometry(path: str) -> tuple[Cropping, Orientation]:
-    """Return the cropping and orientation of a file's first video track; none where FFmpeg cannot read it."""
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How a file stores its pictures.
+
+    Attributes:
+        cropping, orientation: what makes them upright.
+        interlaced: whether the first one is made of two fields.
+    """
+
+    cropping: Cropping = WHOLE
+    orientation: Orientation = AS_STORED
+    interlaced: bool = False
+
+
+def file_storage(path: str) -> Storage:
+    """Return how a file stores the pictures of its first video track; as they are, where FFmpeg cannot read it."""
     try:
         with open_container(path) as container:
             stream = container.streams.video[0]
             frame = next(container.decode(stream), None)
-            return stated_cropping(container, stream), AS_STORED if frame is None else frame_orientation(frame)
+            if frame is None:
+                return Storage(stated_cropping(container, stream))
+            return Storage(stated_cropping(container, stream), frame_orientation(frame), frame.interlaced_frame)
     except (av.error.FFmpegError, SourceError, ValueError, IndexError):
-        return WHOLE, AS_STORED
+        return Storage()
 
 
 def video_elements(data: bytes, path: tuple[int, ...] = VIDEO_ELEMENTS) -> Iterator[tuple[int, bytes]]:

@@ -135,7 +135,7 @@ def _open(
         raise UsageError(f"rate applies to folders and patterns of pictures, and {source} is neither; leave it out")
     # Imported here, so that files do not load OpenCV and cameras do not load PyAV.
     if camera is not None or reader == "opencv":
-        return _open_with_opencv(source, camera, window, live)
+        return _open_with_opencv(source, camera, window, live, deinterlace=deinterlace == "auto")
     from liquidvision.video.read.av_reader import AVReader
 
     assert not isinstance(source, int)
@@ -158,14 +158,19 @@ def _open(
 
 
 def _open_with_opencv(
-    source: str | Path | int | FileSource, camera: int | None, window: ReadWindow, live: LiveOptions
+    source: str | Path | int | FileSource,
+    camera: int | None,
+    window: ReadWindow,
+    live: LiveOptions,
+    *,
+    deinterlace: bool,
 ) -> VideoReader:
     from liquidvision.video.read.opencv_reader import OpenCVReader
 
     if camera is not None:
         return LiveReader(OpenCVReader(camera), partial(OpenCVReader, camera), window, live)
     assert isinstance(source, str | Path)
-    read = OpenCVReader(source, window)
+    read = OpenCVReader(source, window, deinterlace=deinterlace)
     read.path = local_path(source)
     return read
 

@@ -1,5 +1,6 @@
 """Reads cameras, and files on request, with OpenCV."""
 
+import logging
 import os
 import threading
 import time
@@ -13,10 +14,11 @@ import numpy as np
 
 from liquidvision.errors import SourceError, UsageError
 from liquidvision.video.frame import VideoInfo
-from liquidvision.video.read.cropping import WHOLE, Cropping, file_geometry
-from liquidvision.video.read.orientation import AS_STORED, Orientation
+from liquidvision.video.read.cropping import Cropping, Storage, file_storage
+from liquidvision.video.read.orientation import Orientation
 from liquidvision.video.read.reader import DecodedPicture, ReadWindow, VideoReader
 
+log = logging.getLogger(__name__)
 MICROSECOND = Fraction(1, 1_000_000)
 
 
@@ -26,12 +28,19 @@ class OpenCVReader(VideoReader):
     The time of a camera's frame is the monotonic clock at its capture, counted from 0. The time of a file's frame is
     the one that OpenCV reports, rounded to microseconds; where that does not increase, the frame before plus one step.
 
+    Args:
+        source: index of a camera, or path of a file.
+        window: the part to read.
+        deinterlace: whether to warn of a file that is interlaced; OpenCV cannot deinterlace.
+
     Raises:
         UsageError: the source is a URL.
         SourceError: the camera or file cannot be opened, or delivers no picture.
     """
 
-    def __init__(self, source: int | str | Path, window: ReadWindow | None = None) -> None:
+    def __init__(
+        self, source: int | str | Path, window: ReadWindow | None = None, *, deinterlace: bool = False
+    ) -> None:
         super().__init__(window or ReadWindow())
         live = isinstance(source, int)
         self._lock, self._closed = threading.Lock(), False
@@ -48,10 +57,13 @@ class OpenCVReader(VideoReader):
         if not self._capture.isOpened():
             hint = "check that it is plugged in and not in use" if live else "try the other reader: --reader av"
             raise SourceError(f"{name} cannot be opened by OpenCV; {hint}")
-        self._cropping, self._orientation = WHOLE, AS_STORED
+        storage = Storage()
         if not live:  # OpenCV would rotate, but neither mirror nor crop
             self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
-            self._cropping, self._orientation = file_geometry(str(source))
+            storage = file_storage(str(source))
+            if storage.interlaced and deinterlace:
+                log.warning("%s is interlaced, which only --reader av can change; its pictures show both fields", name)
+        self._cropping, self._orientation = storage.cropping, storage.orientation
         ok, first = self._capture.read()
         if not ok:
             self.close()
@@ -76,6 +88,7 @@ class OpenCVReader(VideoReader):
             num_frames_from_header=count if not live and count > 0 else None,
             rotation=self._orientation.quarter_turns * 90,
             mirrored=self._orientation.mirrored,
+            interlaced=storage.interlaced,
         )
 
     def pictures(self) -> Iterator[DecodedPicture]:
