@@ -94,3 +94,37 @@ class MqttServer:
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+
+class Subscriber:
+    """Gets everything that a broker publishes, also after it was restarted."""
+
+    def __init__(self, port: int) -> None:
+        from paho.mqtt import client as paho
+
+        self.got: list[tuple[str, str, bool]] = []
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=False)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=2)
+        self.subscribed = False
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        wait_until(lambda: self.subscribed)
+
+    def _on_subscribe(self, *_) -> None:
+        self.subscribed = True
+
+    def _on_message(self, client, data, got) -> None:
+        self.got.append((got.topic, got.payload.decode(), got.retain))
+
+    def is_subscribed(self) -> bool:
+        return self.subscribed
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def of(self, topic: str) -> list[str]:
+        return [payload for name, payload, _ in self.got if name == topic]

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from receivers import HttpReceiver, MqttServer, free_port, wait_until
+from receivers import HttpReceiver, MqttServer, Subscriber, free_port, wait_until
 
 from liquidvision import SinkError, UsageError
 from liquidvision.triggers import courier
 from liquidvision.triggers.actions import Program, Webhook
+from liquidvision.triggers.courier import Receiver
 from liquidvision.triggers.dispatch import EventDispatcher
 from liquidvision.triggers.event import Event
 from liquidvision.triggers.event_log import EventLog
@@ -88,6 +89,27 @@ def test_what_could_not_be_sent_is_sent_by_the_next_run(server, queue, monkeypat
     deliver(queue, [Webhook(hook)], message(2), message(3))
     deliver(queue, [Webhook(hook)], message(1), message(3))
     assert server.keys == ["id0001-start", "id0002-start", "id0003-start"]
+
+
+def test_an_unexpected_failure_is_tried_again(queue, caplog):
+    """An error of a library neither ends the thread nor loses the message."""
+
+    class Odd(Receiver):
+        def __init__(self) -> None:
+            super().__init__("odd", "x", "odd receiver")
+            self.got: list[str] = []
+            self.failures = 2
+
+        def deliver(self, message) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise OverflowError("secret")
+            self.got.append(message.key)
+
+    odd = Odd()
+    deliver(queue, [odd], message(1), message(2))
+    assert odd.got == ["id0001-start", "id0002-start"]
+    assert "odd receiver: failed (OverflowError)" in caplog.text and "secret" not in caplog.text
 
 
 def test_what_a_receiver_refuses_is_not_sent_again(server, queue, caplog):
@@ -197,37 +219,6 @@ def test_a_queue_belongs_to_one_run(queue, tmp_path):
 
 
 needs_mosquitto = pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto, an MQTT broker")
-
-
-class Subscriber:
-    """Gets everything that a broker publishes, also after it was restarted."""
-
-    def __init__(self, port: int) -> None:
-        from paho.mqtt import client as paho
-
-        self.got: list[tuple[str, str, bool]] = []
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=False)
-        self._client.reconnect_delay_set(1, 1)
-        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=2)
-        self.subscribed = False
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_message = self._on_message
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        wait_until(lambda: self.subscribed)
-
-    def _on_subscribe(self, *_) -> None:
-        self.subscribed = True
-
-    def _on_message(self, client, data, got) -> None:
-        self.got.append((got.topic, got.payload.decode(), got.retain))
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def of(self, topic: str) -> list[str]:
-        return [payload for name, payload, _ in self.got if name == topic]
 
 
 @pytest.fixture

@@ -58,7 +58,10 @@ def main() -> None:
         while kills < options.kills:
             series = Series(model, Path(folder) / str(number))
             for _ in range(min(options.series, options.kills - kills)):
-                kills += series.run(dice.uniform(0.1, 0.9) * seconds)
+                killed = series.run(dice.uniform(0.05, 0.7) * seconds)
+                kills += killed
+                if not killed:  # it was quicker, and is complete
+                    break
             series.run(None)
             found = series.results()
             series.close()

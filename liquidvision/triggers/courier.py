@@ -116,17 +116,23 @@ class Courier:
         try:
             self.receiver.deliver(message)
         except DeliveryError as error:
-            if not self._away:
-                log.warning("%s: %s; events wait in %s", self.receiver.name, error, self._outbox.path)
-            self._away = True
-            return False
+            return self._fail(str(error))
         except RejectedError as error:
             log.warning("%s: %s; the event %s is not sent again", self.receiver.name, error, message.key)
+        except Exception as error:  # of a library; its text might contain secrets
+            return self._fail(f"failed ({type(error).__name__})")
         if self._away:
             log.warning("%s is back", self.receiver.name)
         self._away = False
         self._outbox.finish(message)
         return True
+
+    def _fail(self, what: str) -> bool:
+        """Report the first of several failures in a row; return that the message is not done with."""
+        if not self._away:
+            log.warning("%s: %s; events wait in %s", self.receiver.name, what, self._outbox.path)
+        self._away = True
+        return False
 
     def _wait(self, seconds: float) -> None:
         """Wait for a while; at the end of the run, shorter."""

@@ -82,8 +82,9 @@ class MqttBroker(Receiver):
     def deliver(self, message: WaitingMessage) -> None:
         """Publish a message and, at the start and the end of an event, its state."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._connected, max(0.0, self.deadline - time.monotonic())):
-                raise DeliveryError("is not connected")
+            while not self._changed.wait_for(lambda: self._connected, timeout=0.2):
+                if time.monotonic() > self.deadline:
+                    raise DeliveryError("is not connected")
         content = json.loads(message.body)
         topic = rule_topic(self._topic, content["source"], content["rule"])
         self._publish(f"{topic}/event", message.body)
