@@ -12,8 +12,9 @@ from liquidvision import LiquidHeadConfig, Model
 from liquidvision.liquid import Layout
 from tools import bench_actions, train_actions
 from tools.actions import poses
+from tools.actions.card import add_backward_section
 from tools.actions.clips import ClipSet, instants, render_set
-from tools.actions.fit import Recipe, accuracy, drop_frames, fit, steps_between
+from tools.actions.fit import Recipe, accuracy, drop_frames, fit, fit_backward, steps_between
 from tools.actions.stills import JOINTS
 from tools.distill.training import export
 from tools.figures import ACTIONS
@@ -106,3 +107,34 @@ def test_the_bench_counts_onsets_and_flips():
     score.add(times, truth, np.array([0, 0, 0, 0, 0, 1, 1, 1]), np.array([0, 1, 0, 1, 0, 1, 0, 1]))
     assert (score.frames, score.settled, score.right, score.right_settled) == (8, 4, 7, 4)
     assert (score.flips, score.alone_flips, score.transitions) == (1, 7, 1)
+
+
+def test_a_backward_head_learns_what_comes_after():
+    """A backward head of a head that was trained forwards is right where only the frames after show the label."""
+    random = np.random.default_rng(0)
+    times = np.tile(np.arange(20) * 0.04, (64, 1))
+    labels = np.tile(np.arange(64)[:, None] % 2, (1, 20))
+    embeddings = 0.1 * random.standard_normal((64, 20, 6))
+    embeddings[:, 15:, 0] += 3 * (2.0 * labels[:, 15:] - 1)  # the end of a clip shows its label
+    clips = ClipSet(times, labels, embeddings.astype(np.float16))
+    config = LiquidHeadConfig((Layout(6, 1),), 2, components=4, taus=(0.1, 0.4), width=8, units=8, cell="gated")
+    recipe = Recipe(epochs=30, batch=8, most_dropped=0.2, calm=0.1)
+    forward = fit(config, clips, recipe, log=lambda line: None)
+    backward = fit_backward(forward, config, clips, recipe, variants=2, log=lambda line: None)
+    xs = torch.from_numpy(embeddings).float()
+    with torch.inference_mode():
+        ahead = forward(xs, 0.04).logits.argmax(-1)
+        back = backward(xs.flip(1), 0.04).logits.argmax(-1).flip(1)
+    truth = torch.from_numpy(labels)
+    assert float((back == truth)[:, 5:15].float().mean()) > 0.9
+    assert float((ahead == truth)[:, 5:15].float().mean()) < 0.75
+    assert torch.equal(backward.frame_readout.weight, forward.frame_readout.weight)
+
+
+def test_the_card_gets_one_section_on_the_backward_head():
+    """The section comes before the limits, and a second training replaces it."""
+    card = "# actions\n\n## How well\n\n## Limits\n\nNone.\n"
+    once = add_backward_section(card, clips=3, parameters=5, recipe=Recipe())
+    twice = add_backward_section(once, clips=4, parameters=5, recipe=Recipe())
+    assert once.count("## Backward head") == twice.count("## Backward head") == 1
+    assert "trained on 4 rendered clips" in twice and twice.endswith("## Limits\n\nNone.\n")
