@@ -42,7 +42,7 @@ class Made(SequenceDataset):
 def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Run the program on a made set, with two epochs."""
     made = Made()
-    monkeypatch.setattr(bench_seconds, "load_set", lambda options: (made, made.store.backbone, 2))
+    monkeypatch.setattr(bench_seconds, "load_set", lambda options: (made, made.store.backbone))
     head = {"components": 4, "taus": (0.2, 1.0), "width": 8, "units": 8, "cell": "gated"}
     monkeypatch.setattr(bench_seconds, "default_plan", lambda *given, **options: Plan(head, Recipe(epochs=2, batch=16)))
     monkeypatch.setattr(bench_seconds, "BARE_EPOCHS", 2)
@@ -85,7 +85,7 @@ def test_inputs_decide_features_and_tests(program):
 def record(head: str, seed: int, right: list[float]) -> dict:
     """Return a record of a fold of four clips."""
     return {
-        **{"inputs": "traces", "learn_every": 1, "seed": seed, "fold": 0, "head": head},
+        **{"inputs": "traces", "learn_every": 1, "seed": seed, "folds": 2, "fold": 0, "head": head},
         "clips": list("abcd"),
         "groups": list("wxyz"),
         "right": {"whole": right},
@@ -106,7 +106,7 @@ def test_tables_pair_heads_by_clip_and_seed(program, tmp_path):
     gated, gru = read_result(saved)["rows"]
     assert gated["whole"]["value"] == 75 and gru["whole"]["value"] == 25
     assert gated["whole_difference"]["value"] == 25 and "whole_difference" not in gru
-    assert (gated["folds"], gru["folds"]) == (2, 1)
+    assert (gated["seeds"], gru["seeds"]) == (1, 0.5)
     program("forgetting", "directions", "--save-json", str(saved))
     (row,) = read_result(saved)["rows"]
     assert row["4_0.25"] == 100 and row["8_0.5"] == 50 and row["1_1"] is None
@@ -136,5 +136,5 @@ def test_streams_have_the_labels_that_were_rendered(tmp_path):
 
 def test_options_choose_heads():
     """A table can show some heads only, whatever is recorded."""
-    options = argparse.Namespace(work=Path("nowhere"), set="fights", inputs="bare", learn_every=1, heads="gru")
+    options = argparse.Namespace(work=Path("nowhere"), set="fights", inputs="bare", learn_every=1, folds=2, heads="gru")
     assert bench_seconds.chosen(options) == []

@@ -150,16 +150,20 @@ def frame_of_traces() -> Callable[[], None]:
 
 
 def in_turns(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Return the median milliseconds of each job; every round runs all of them once."""
+    """Return the median milliseconds of each job; every round runs all of them once.
+
+    On one thread it is the CPU's time, which other programs on the machine hardly change.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     taken: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
         job()  # compiles, allocates
         job()
     for _ in range(rounds):
         for name, job in jobs.items():
-            begun = time.perf_counter()
+            begun = clock()
             job()
-            taken[name].append(1e3 * (time.perf_counter() - begun))
+            taken[name].append(1e3 * (clock() - begun))
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
@@ -191,7 +195,7 @@ def print_table(title: str, times: dict[str, float], yardstick: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="on one, CPU time is measured")
     add_save_option(parser)
     parser.add_argument("--peak", choices=list(RIVALS), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,15 +1,17 @@
 """Measure whether a memory that forgets in seconds is worth more than one that forgets in frames.
 
     python tools/bench_seconds.py run SET --data DATA --weights PATH --work WORK
-        [--inputs traces|restarted|bare] [--heads gated,gru,...] [--learn-every 1] [--seeds 0-4] [--minutes 14]
-    python tools/bench_seconds.py table SET --work WORK [--inputs ...] [--learn-every 1] [--save-json PATH]
+        [--inputs traces|restarted|bare] [--heads gated,gru,...] [--learn-every 1] [--folds 2]
+        [--seeds 0-4] [--minutes 14]
+    python tools/bench_seconds.py table SET --work WORK [--inputs ...] [--learn-every 1] [--folds 2] [--save-json PATH]
     python tools/bench_seconds.py forgetting SET --work WORK [--inputs ...] [--save-json PATH]
 
 SET is one of those of tools/bench_context.py, or `streams`: rendered streams in which the actions of a figure change.
 Heads have the same inputs (traces; traces that begin again at cuts; or bare embeddings without traces) and as many
-parameters in their cells as 64 gated units; `NAME-chrono` is a GRU or LSTM with chrono initialisation. All heads of a
-fold are trained side by side and judged whole, with frames dropped, and after another clip or at other rates. The
-readout of single frames, which all heads share, takes no part.
+parameters in their cells as 64 gated units. `NAME-chrono` is a GRU or LSTM with chrono initialisation, `NAME-fine` a
+liquid cell whose solver steps are no longer than a frame at full rate. All heads of a fold are trained side by side and
+judged whole, with frames dropped, and after another clip or at other rates. The readout of single frames, which all
+heads share, takes no part. Two folds judge most clips for the time that training takes.
 
 `run` appends a line of JSON for each head of each fold of each seed to WORK/SET.jsonl, leaves out what is there, and
 begins no fold after --minutes. The other two make tables of what is there.
@@ -56,9 +58,10 @@ HEADS = (
 )
 INPUTS = ("traces", "restarted", "bare")
 RIVAL = "gru"  # that the others are compared with
+FINE = "-fine"
 CHRONO, CHRONO_SECONDS = "-chrono", 4.0  # longest memory with which chrono heads begin
 BARE_EPOCHS = 60  # without traces heads learn slowly
-STREAMS, STREAM_SECONDS, STREAM_RATE, STREAM_FOLDS = 60, 16.0, 15.0, 5
+STREAMS, STREAM_SECONDS, STREAM_RATE = 60, 16.0, 15.0
 
 
 class Streams(SequenceDataset):
@@ -118,20 +121,19 @@ def render_streams(backbone: Backbone, folder: Path) -> list[ClipSequence]:
     return made
 
 
-def load_set(options: argparse.Namespace) -> tuple[SequenceDataset, Backbone, int]:
-    """Return the clips of a set, the backbone, and the number of folds."""
+def load_set(options: argparse.Namespace) -> tuple[SequenceDataset, Backbone]:
+    """Return the clips of a set and the backbone."""
     if options.set in SETS:
-        sequences, backbone = load_sequences(options.set, options.data, options.weights, cache=options.cache)
-        return sequences, backbone, SETS[options.set][1]
+        return load_sequences(options.set, options.data, options.weights, cache=options.cache)
     backbone = load_backbone("mobilenet_v2", options.weights, None, None, "auto")
-    return Streams(render_streams(backbone, options.work / "streams"), backbone), backbone, STREAM_FOLDS
+    return Streams(render_streams(backbone, options.work / "streams"), backbone), backbone
 
 
 def make_config(name: str, plan: Plan, backbone: Backbone, classes: int, inputs: str, rate: float) -> LiquidHeadConfig:
     """Return the configuration of a head, with as many parameters in its cell as 64 gated units.
 
     Args:
-        name: one of `HEADS`, or with `CHRONO` behind.
+        name: one of `HEADS`, or with `CHRONO` or `FINE` behind.
         plan, backbone, classes: the recipe's head, the backbone and the number of labels.
         inputs: one of `INPUTS`.
         rate: frames a second in training.
@@ -140,7 +142,9 @@ def make_config(name: str, plan: Plan, backbone: Backbone, classes: int, inputs:
     if inputs == "bare":
         fields |= {"taus": (), "appearance": 1.0}
     reference = LiquidHeadConfig(backbone.layouts, classes, **fields)
-    config = match_parameters(reference, name.removesuffix(CHRONO))
+    config = match_parameters(reference, name.removesuffix(CHRONO).removesuffix(FINE))
+    if name.endswith(FINE):
+        return replace(config, max_step=1.01 / rate)
     return replace(config, chrono=CHRONO_SECONDS * rate) if name.endswith(CHRONO) else config
 
 
@@ -187,9 +191,9 @@ def run(options: argparse.Namespace) -> None:
     begun, lines = time.perf_counter(), options.work / f"{options.set}.jsonl"
     options.work.mkdir(parents=True, exist_ok=True)
     done = {key_of(record) for record in read_records(lines)}
-    sequences, backbone, folds = load_set(options)
-    clips = sequences.dataset.clips
-    plan = default_plan(len(clips), motion_crop=backbone.motion_crop, grids=backbone.grids)
+    sequences, backbone = load_set(options)
+    clips, folds = sequences.dataset.clips, options.folds
+    plan = default_plan(len(clips) * (folds - 1) // folds, motion_crop=backbone.motion_crop, grids=backbone.grids)
     first, _, last = options.seeds.partition("-")
     kinds = ["dropped"]
     if sequences.dataset.whole_clip and options.inputs != "bare":
@@ -202,7 +206,8 @@ def run(options: argparse.Namespace) -> None:
     rate = 1 / (float(sequences[0].times.diff().median()) * options.learn_every)
     for seed in range(int(first), int(last or first) + 1):
         for fold, test in enumerate(make_folds(sequences.dataset, folds, seed=seed)):
-            setting = {"inputs": options.inputs, "learn_every": options.learn_every, "seed": seed, "fold": fold}
+            setting = {"inputs": options.inputs, "learn_every": options.learn_every, "seed": seed}
+            setting |= {"folds": folds, "fold": fold}
             missing = [name for name in options.heads.split(",") if key_of({**setting, "head": name}) not in done]
             if not missing or time.perf_counter() - begun > 60 * options.minutes:
                 continue
@@ -235,7 +240,7 @@ def run(options: argparse.Namespace) -> None:
 
 def key_of(record: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return what identifies a record of a set."""
-    return tuple(record[name] for name in ("inputs", "learn_every", "seed", "fold", "head"))
+    return tuple(record[name] for name in ("inputs", "learn_every", "seed", "folds", "fold", "head"))
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -276,15 +281,17 @@ def percent(interval: Sequence[float]) -> dict[str, float]:
 def chosen(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the records that the options select."""
     records = read_records(options.work / f"{options.set}.jsonl")
-    wanted = [r for r in records if r["inputs"] == options.inputs and r["learn_every"] == options.learn_every]
+    fields = ("inputs", "learn_every", "folds")
+    wanted = [r for r in records if all(r[field] == getattr(options, field) for field in fields)]
     heads = None if options.heads is None else options.heads.split(",")
     return [r for r in wanted if heads is None or r["head"] in heads]
 
 
 def name_head(name: str) -> str:
     """Return what tables call a head."""
-    cell = name.removesuffix(CHRONO)
-    return CELL_NAMES.get(cell, cell) + (", chrono" if name.endswith(CHRONO) else "")
+    cell = name.removesuffix(CHRONO).removesuffix(FINE)
+    what = {CHRONO: ", chrono", FINE: ", short solver steps"}
+    return CELL_NAMES.get(cell, cell) + "".join(text for end, text in what.items() if name.endswith(end))
 
 
 def make_table(options: argparse.Namespace) -> Result:
@@ -311,16 +318,13 @@ def make_table(options: argparse.Namespace) -> Result:
                     np.array([a[c] for c in clips]), np.array([b[c] for c in clips]), groups=[groups[c] for c in clips]
                 )
                 row[f"{test}_difference"] = percent(interval)
-    runs = {name: len([r for r in records if r["head"] == name]) for name in rows}
     for name, row in rows.items():
-        row["folds"] = runs[name]
-    columns.append({"key": "folds", "title": "folds", "digits": 0})
+        row["seeds"] = len([r for r in records if r["head"] == name]) / options.folds
+    columns.append({"key": "seeds", "title": "seeds", "digits": 1})
     what = {"traces": "traces", "restarted": "traces that restart at cuts", "bare": "bare embeddings"}[options.inputs]
     learnt = "" if options.learn_every == 1 else f", learnt from every {options.learn_every}th frame"
     unit = "frames" if options.set == "streams" else "clips"
-    title = (
-        f"{options.set}, {what}{learnt}: percent of {unit} right, {max(runs.values(), default=0)} folds of all seeds"
-    )
+    title = f"{options.set}, {what}{learnt}: percent of {unit} right, {options.folds} folds"
     return make_result(title, columns, list(rows.values()), interval="95 % bootstrap over videos, all seeds")
 
 
@@ -336,7 +340,7 @@ def make_forgetting(options: argparse.Namespace) -> Result:
         for stride in STRIDES
     ]
     rows = []
-    for name in [head for head in HEADS if head in by_head]:
+    for name in [*(head for head in HEADS if head in by_head), *(head for head in by_head if head not in HEADS)]:
         left = average_curves(by_head[name])["left"]
         cells = {
             f"{stride}_{after:g}": None if (value := left[i][j]) is None else 100 * value
@@ -359,6 +363,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--inputs", choices=INPUTS, default="traces")
     parser.add_argument("--learn-every", type=int, default=1)
+    parser.add_argument("--folds", type=int, default=2)
     parser.add_argument("--heads", help="default: all")
     parser.add_argument("--seeds", default="0-4")
     parser.add_argument("--minutes", type=float, default=14.0)
