@@ -18,6 +18,7 @@ from liquidvision.liquid.traces import Layout
 from liquidvision.training.recipe import Plan, Recipe
 from liquidvision.training.sequences import ClipSequence, SequenceDataset
 from tools import bench_seconds
+from tools.actions.clips import embed_clips
 from tools.benchmark_results import read_result
 
 
@@ -113,25 +114,22 @@ def test_tables_pair_heads_by_clip_and_seed(program, tmp_path):
 
 
 def test_streams_have_the_labels_that_were_rendered(tmp_path):
-    """Rendered streams are embedded once, and their labels are those of the picture at each instant."""
-    calls = []
+    """The labels of a rendered stream are those of the picture at each instant."""
 
     class Plain:
         preprocessing = SimpleNamespace(size=(32, 32))
 
         def embed(self, images: list[np.ndarray]) -> torch.Tensor:
-            calls.append(len(images))
             return torch.stack([torch.from_numpy(image).float().mean((0, 1)) for image in images])
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench_seconds, "STREAMS", 2)
-        patch.setattr(bench_seconds, "STREAM_SECONDS", 6.0)
-        streams = bench_seconds.Streams(bench_seconds.render_streams(Plain(), tmp_path), Plain())
-        again = bench_seconds.render_streams(Plain(), tmp_path)
-    assert sum(calls) == 180 and torch.equal(streams[0].embeddings, again[0].embeddings)
-    for clip, made in zip(streams.dataset.clips, again, strict=True):
-        labels = clip.targets(made.times.numpy(), streams.dataset.labels, streams.dataset.background)
-        assert np.array_equal(labels, made.targets.numpy()) and len(set(labels)) > 1
+    times = np.arange(0, 6, 0.1)
+    paths = embed_clips(Plain(), tmp_path, "made", "test", range(2), lambda _: times)
+    made = bench_seconds.read_streams(paths)
+    streams = bench_seconds.Streams(made, Plain())
+    for clip, sequence in zip(streams.dataset.clips, made, strict=True):
+        labels = clip.targets(times, streams.dataset.labels, streams.dataset.background)
+        assert np.array_equal(labels, sequence.targets.numpy()) and len(set(labels)) > 1
+        assert not sequence.whole_clip and sequence.embeddings.shape == (60, 3)
 
 
 def test_options_choose_heads():

@@ -6,7 +6,8 @@
     python tools/bench_seconds.py table SET --work WORK [--inputs ...] [--learn-every 1] [--folds 2] [--save-json PATH]
     python tools/bench_seconds.py forgetting SET --work WORK [--inputs ...] [--save-json PATH]
 
-SET is one of those of tools/bench_context.py, or `streams`: rendered streams in which the actions of a figure change.
+SET is one of those of tools/bench_context.py, or `streams`: rendered streams in which the actions of a figure
+change, embedded by the backbone of `actions`.
 Heads have the same inputs (traces; traces that begin again at cuts; or bare embeddings without traces) and as many
 parameters in their cells as 64 gated units. `NAME-chrono` is a GRU or LSTM with chrono initialisation, `NAME-fine` a
 liquid cell whose solver steps are no longer than a frame at full rate. All heads of a fold are trained side by side and
@@ -34,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import torch
 
-from liquidvision import Backbone, LiquidHead, LiquidHeadConfig
+from liquidvision import Backbone, LiquidHead, LiquidHeadConfig, Model
 from liquidvision.annotation.interval import Interval
 from liquidvision.data.dataset import Clip, Dataset
 from liquidvision.data.splits import make_folds
@@ -47,10 +48,10 @@ from liquidvision.training.optimise import EpochLoop, fit_statistics
 from liquidvision.training.recipe import Plan, Recipe, default_plan
 from liquidvision.training.scoring import clip_logits
 from liquidvision.training.sequences import ClipSequence, EveryNthFrame, SequenceDataset
-from liquidvision.workflows.backbone_options import load_backbone
+from tools.actions.clips import embed_clips, read_clip
 from tools.bench_context import SETS, load_sequences
 from tools.benchmark_results import Result, add_save_option, make_result, render_table, save_result
-from tools.figures import ACTIONS, render_clip
+from tools.figures import ACTIONS
 
 HEADS = (
     *("gated", "ltc", "selective", "resonant", "lru", "cfc"),
@@ -61,7 +62,7 @@ RIVAL = "gru"  # that the others are compared with
 FINE = "-fine"
 CHRONO, CHRONO_SECONDS = "-chrono", 4.0  # longest memory with which chrono heads begin
 BARE_EPOCHS = 60  # without traces heads learn slowly
-STREAMS, STREAM_SECONDS, STREAM_RATE = 60, 16.0, 15.0
+STREAMS, STREAM_SECONDS, STREAM_RATE = 60, 10.0, 25.0  # as tools/bench_actions.py renders them
 
 
 class Streams(SequenceDataset):
@@ -91,33 +92,13 @@ class _NoStore:
         self.backbone = backbone
 
 
-def render_streams(backbone: Backbone, folder: Path) -> list[ClipSequence]:
-    """Render and embed the streams, each into a file of `folder`; those that are there are read."""
+def read_streams(paths: Sequence[Path]) -> list[ClipSequence]:
+    """Return rendered and embedded streams, see `embed_clips`."""
     made = []
-    folder.mkdir(parents=True, exist_ok=True)
-    height, width = backbone.preprocessing.size
-    for seed in range(STREAMS):
-        path = folder / f"{seed:03}.npz"
-        times = np.arange(0, STREAM_SECONDS, 1 / STREAM_RATE)
-        if not path.exists():
-            frames = list(render_clip(seed, times=times, size=(width, height)))
-            rows = [
-                backbone.embed([frame.image for frame in frames[start : start + 30]]).cpu().numpy()
-                for start in range(0, len(frames), 30)
-            ]
-            part = path.with_suffix(".part.npz")
-            np.savez(part, embeddings=np.concatenate(rows), labels=np.array([frame.label for frame in frames]))
-            part.replace(path)
-        kept = np.load(path)
-        made.append(
-            ClipSequence(
-                f"stream {seed:03}",
-                torch.from_numpy(kept["embeddings"]).float(),
-                torch.from_numpy(times),
-                torch.from_numpy(kept["labels"]).long(),
-                whole_clip=False,
-            )
-        )
+    for path in paths:
+        times, labels, embeddings = read_clip(path)
+        parts = torch.from_numpy(embeddings).float(), torch.from_numpy(times), torch.from_numpy(labels).long()
+        made.append(ClipSequence(path.stem, *parts, whole_clip=False))
     return made
 
 
@@ -125,8 +106,10 @@ def load_set(options: argparse.Namespace) -> tuple[SequenceDataset, Backbone]:
     """Return the clips of a set and the backbone."""
     if options.set in SETS:
         return load_sequences(options.set, options.data, options.weights, cache=options.cache)
-    backbone = load_backbone("mobilenet_v2", options.weights, None, None, "auto")
-    return Streams(render_streams(backbone, options.work / "streams"), backbone), backbone
+    backbone = Model.from_pretrained("actions", device="auto").backbone
+    times = np.arange(0, STREAM_SECONDS, 1 / STREAM_RATE)
+    paths = embed_clips(backbone, options.work / "streams", "test25", "test", range(STREAMS), lambda _: times)
+    return Streams(read_streams(paths), backbone), backbone
 
 
 def make_config(name: str, plan: Plan, backbone: Backbone, classes: int, inputs: str, rate: float) -> LiquidHeadConfig:
