@@ -110,7 +110,7 @@ def test_tables_pair_heads_by_clip_and_seed(program, tmp_path):
     assert (gated["seeds"], gru["seeds"]) == (1, 0.5)
     program("forgetting", "directions", "--save-json", str(saved))
     (row,) = read_result(saved)["rows"]
-    assert row["4_0.25"] == 100 and row["8_0.5"] == 50 and row["1_1"] is None
+    assert row["4_1"] is None and row["8_2"] == 25 and "1_0.5" not in row
 
 
 def test_streams_have_the_labels_that_were_rendered(tmp_path):

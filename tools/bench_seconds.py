@@ -60,6 +60,8 @@ HEADS = (
 INPUTS = ("traces", "restarted", "bare")
 RIVAL = "gru"  # that the others are compared with
 FINE = "-fine"
+ORDINALS = {2: "2nd", 4: "4th", 8: "8th"}
+SHOWN_SECONDS = (1.0, 2.0)
 CHRONO, CHRONO_SECONDS = "-chrono", 4.0  # longest memory with which chrono heads begin
 BARE_EPOCHS = 60  # without traces heads learn slowly
 STREAMS, STREAM_SECONDS, STREAM_RATE = 60, 10.0, 25.0  # as tools/bench_actions.py renders them
@@ -286,7 +288,9 @@ def make_table(options: argparse.Namespace) -> Result:
     columns, rows = [], {}
     for test in tests:
         columns.append({"key": test, "title": titles[test], "digits": 1})
-        columns.append({"key": f"{test}_difference", "title": "less the GRU", "digits": 1, "signed": True})
+        columns.append(
+            {"key": f"{test}_difference", "title": f"less {name_head(options.rival)}", "digits": 1, "signed": True}
+        )
         found = gather(records, test)
         rival = found.get(options.rival, {})
         for name in [*(head for head in HEADS if head in found), *(head for head in found if head not in HEADS)]:
@@ -301,13 +305,15 @@ def make_table(options: argparse.Namespace) -> Result:
                     np.array([a[c] for c in clips]), np.array([b[c] for c in clips]), groups=[groups[c] for c in clips]
                 )
                 row[f"{test}_difference"] = percent(interval)
-    for name, row in rows.items():
-        row["seeds"] = len([r for r in records if r["head"] == name]) / options.folds
-    columns.append({"key": "seeds", "title": "seeds", "digits": 1})
+    seeds = {name: len([r for r in records if r["head"] == name]) / options.folds for name in rows}
+    if len({*seeds.values()}) > 1:
+        columns.append({"key": "seeds", "title": "seeds", "digits": 1})
+        rows = {name: {**row, "seeds": seeds[name]} for name, row in rows.items()}
     what = {"traces": "traces", "restarted": "traces that restart at cuts", "bare": "bare embeddings"}[options.inputs]
     learnt = "" if options.learn_every == 1 else f", learnt from every {options.learn_every}th frame"
     unit = "frames" if options.set == "streams" else "clips"
     title = f"{options.set}, {what}{learnt}: percent of {unit} right, {options.folds} folds"
+    title += "" if len({*seeds.values()}) != 1 else f", seeds: {min(seeds.values()):g}"
     return make_result(title, columns, list(rows.values()), interval="95 % bootstrap over videos, all seeds")
 
 
@@ -318,8 +324,12 @@ def make_forgetting(options: argparse.Namespace) -> Result:
         if record["forgetting"]:
             by_head.setdefault(record["head"], []).append({"left": record["forgetting"]})
     columns = [
-        {"key": f"{stride}_{after:g}", "title": f"every {stride}, {after:g} s", "digits": 0}
-        for after in SECONDS
+        {
+            "key": f"{stride}_{after:g}",
+            "title": f"{after:g} s, every {'frame' if stride == 1 else ORDINALS[stride]}",
+            "digits": 0,
+        }
+        for after in SHOWN_SECONDS
         for stride in STRIDES
     ]
     rows = []
@@ -329,6 +339,7 @@ def make_forgetting(options: argparse.Namespace) -> Result:
             f"{stride}_{after:g}": None if (value := left[i][j]) is None else 100 * value
             for i, stride in enumerate(STRIDES)
             for j, after in enumerate(SECONDS)
+            if after in SHOWN_SECONDS
         }
         rows.append({"name": name_head(name), **cells})
     return make_result(
