@@ -1,5 +1,7 @@
 """Pictures as sources: a single one, folders of them, and patterns of numbered names."""
 
+import struct
+from io import BytesIO
 from pathlib import Path
 
 import av
@@ -113,3 +115,69 @@ def test_a_picture_that_a_camera_turned(tmp_path: Path, orientation: int, turns:
     with open_video(tmp_path / "3.jpg") as video:
         image = next(iter(video)).image
     assert np.abs(image.astype(int) - np.rot90(picture(3), turns)).mean() < 8
+
+
+def tile(color: tuple[int, int, int]) -> tuple[bytes, bytes]:
+    """Return the description and the data of a picture of 64 x 64 pixels in H.265."""
+    out = BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx265", rate=25, options={"x265-params": "log-level=none"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.codec_tag = "hvc1"
+        image = np.full((64, 64, 3), color, np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = out.getvalue()
+    start = data.index(b"hvcC") - 4
+    with av.open(BytesIO(data)) as container:
+        picture_data = next(bytes(packet) for packet in container.demux(video=0) if packet.size)
+    return data[start : start + int.from_bytes(data[start : start + 4], "big")], picture_data
+
+
+def box(kind: bytes, *body: bytes) -> bytes:
+    joined = b"".join(body)
+    return struct.pack(">I", len(joined) + 8) + kind + joined
+
+
+def full_box(kind: bytes, version: int, flags: int, *body: bytes) -> bytes:
+    return box(kind, struct.pack(">I", version << 24 | flags), *body)
+
+
+def tiled_picture(path: Path) -> Path:
+    """Write a HEIC file of 128 x 128 pixels in four tiles (ISO/IEC 23008-12)."""
+    tiles = [tile(color) for color in ((200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 200))]
+    datas = [bytes([0, 0, 1, 1]) + struct.pack(">HH", 128, 128), *(data for _, data in tiles)]
+    kinds = [
+        full_box(b"infe", 2, int(number > 1), struct.pack(">HH", number, 0), b"hvc1" if number > 1 else b"grid", b"\0")
+        for number in range(1, 6)
+    ]
+    parts = full_box(b"iref", 0, 0, box(b"dimg", struct.pack(">6H", 1, 4, 2, 3, 4, 5)))
+    sizes = [full_box(b"ispe", 0, 0, struct.pack(">II", side, side)) for side in (128, 64)]
+    links = [struct.pack(">HBB", 1, 1, 1), *(struct.pack(">HBBB", number, 2, 2, 0x83) for number in range(2, 6))]
+    properties = box(b"iprp", box(b"ipco", *sizes, tiles[0][0]), full_box(b"ipma", 0, 0, struct.pack(">I", 5), *links))
+
+    def meta(place: int) -> bytes:
+        located = b""
+        for number, data in enumerate(datas, start=1):
+            located += struct.pack(">HHHII", number, 0, 1, place, len(data))
+            place += len(data)
+        return full_box(
+            *(b"meta", 0, 0, full_box(b"hdlr", 0, 0, bytes(4) + b"pict" + bytes(13))),
+            full_box(b"pitm", 0, 0, struct.pack(">H", 1)),
+            full_box(b"iloc", 0, 0, struct.pack(">HH", 0x4400, 5), located),
+            full_box(b"iinf", 0, 0, struct.pack(">H", 5), *kinds),
+            *(parts, properties),
+        )
+
+    start = box(b"ftyp", b"heic", bytes(4), b"mif1heic")
+    path.write_bytes(start + meta(len(start) + len(meta(0)) + 8) + box(b"mdat", *datas))
+    return path
+
+
+@pytest.mark.parametrize("reader", ["av", "opencv"])
+def test_a_picture_in_tiles(tmp_path: Path, reader: str) -> None:
+    """A HEIC picture in tiles, of which only the single tiles can be read, is refused in one line."""
+    path = tiled_picture(tmp_path / "photo.heic")
+    with pytest.raises(SourceError, match=r"photo\.heic is a picture in 4 tiles") as error:
+        open_video(path, reader=reader)
+    assert "convert it" in str(error.value) and "\n" not in str(error.value)

@@ -24,6 +24,7 @@ from liquidvision.video.read.container import (
     HTTP_SCHEMES,
     belongs_to,
     can_seek,
+    check_untiled,
     error_reason,
     is_moving,
     main_video_stream,
@@ -156,6 +157,7 @@ class AVReader(VideoReader):
             }
             found = ", ".join(sorted(kinds)) or "nothing"
             raise SourceError(f"{name} has no video (only {found}); expected a file with a video stream")
+        check_untiled(container, name)
         if self._video_track is not None and not self._video_track < len(streams):
             raise UsageError(
                 f"video_track is {self._video_track}, and {name} has {len(streams)}, counted from 0; "

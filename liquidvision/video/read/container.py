@@ -229,6 +229,15 @@ def main_video_stream(streams: Sequence[av.VideoStream]) -> av.VideoStream:
     )
 
 
+def check_untiled(container: av.container.InputContainer, name: str) -> None:
+    """Raise SourceError for a picture that is stored in tiles, as in HEIC files of phones: PyAV shows only tiles."""
+    tiles = sum(bool(stream.disposition & Disposition.dependent) for stream in container.streams.video)
+    if tiles and all(stream.frames == 1 for stream in container.streams.video):
+        raise SourceError(
+            f"{name} is a picture in {tiles} tiles, which cannot be put together here; convert it to JPEG or PNG"
+        )
+
+
 def is_moving(stream: av.VideoStream) -> tuple[bool, bool]:
     """Return whether a stream holds more than one picture, and whether it is not marked as still pictures."""
     still = stream.disposition & (Disposition.timed_thumbnails | Disposition.still_image)

@@ -12,7 +12,7 @@ import numpy as np
 from av.filter import Graph
 
 from liquidvision.errors import SourceError
-from liquidvision.video.read.container import open_container
+from liquidvision.video.read.container import check_untiled, open_container, public_name
 from liquidvision.video.read.orientation import AS_STORED, Orientation, frame_orientation
 
 log = logging.getLogger(__name__)
@@ -122,16 +122,25 @@ class Storage:
 
 
 def file_storage(path: str) -> Storage:
-    """Return how a file stores the pictures of its first video track; as they are, where FFmpeg cannot read it."""
+    """Return how a file stores the pictures of its first video track; as they are, where FFmpeg cannot read it.
+
+    Raises:
+        SourceError: it holds a picture in tiles.
+    """
     try:
-        with open_container(path) as container:
+        container = open_container(path)
+    except SourceError:
+        return Storage()
+    with container:
+        check_untiled(container, public_name(path))
+        try:
             stream = container.streams.video[0]
             frame = next(container.decode(stream), None)
             if frame is None:
                 return Storage(stated_cropping(container, stream))
             return Storage(stated_cropping(container, stream), frame_orientation(frame), frame.interlaced_frame)
-    except (av.error.FFmpegError, SourceError, ValueError, IndexError):
-        return Storage()
+        except (av.error.FFmpegError, ValueError, IndexError):
+            return Storage()
 
 
 def video_elements(data: bytes, path: tuple[int, ...] = VIDEO_ELEMENTS) -> Iterator[tuple[int, bytes]]:
