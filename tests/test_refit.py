@@ -253,5 +253,5 @@ def test_the_bench_leaves_the_person_out_and_pairs_seeds(clips, tmp_path):
         ("ann", 50, 100, 50),
         ("all clips", 50, 100, 50),
     ]
-    groups = [{"size": 8, "folds": folds, "score": 0.5, "truth": 0.75, "seconds": 2} for folds in (0, 5)]
+    groups = [{"size": 8, "folds": n, "score": 0.5, "truth": 0.75, "before": 0.5, "seconds": 2} for n in (0, 5)]
     assert bench_refit.collect_groups(groups)["rows"][0]["split"] == 25

@@ -2,9 +2,13 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from liquidvision.training.recipe import Plan, default_plan
+from liquidvision.workflows import train
 
 DOCS = Path(__file__).parents[1] / "docs"
 TRAIN, EVALUATE, START = DOCS / "guides" / "train.md", DOCS / "guides" / "evaluate.md", DOCS / "getting-started.md"
@@ -62,7 +66,13 @@ def test_getting_started_runs(run, here):
 
 
 def test_the_python_of_the_guides_runs(here, monkeypatch, capsys):
-    """The guides' Python trains a model, measures it, and prints what came out."""
+    """The guides' Python trains a model, here for a few epochs, measures it, and prints what came out."""
+
+    def short_plan(*arguments, **options) -> Plan:
+        plan = default_plan(*arguments, **options)
+        return replace(plan, recipe=replace(plan.recipe, epochs=2))
+
+    monkeypatch.setattr(train, "default_plan", short_plan)
     monkeypatch.chdir(here)
     for page in (TRAIN, EVALUATE):
         (code,) = blocks(page, "python")

@@ -136,10 +136,12 @@ def measure_groups(options: argparse.Namespace, work: Path, rows: Rows) -> None:
                     continue
                 more = {"seed": draw, "folds": folds, "epochs": options.epochs}
                 trained, seconds = train(options, index, work / f"{size}-{draw}-{folds}", **more)
-                right = judge(options, trained.model, whole, rest)
-                rows.add(
-                    what | {"score": trained.evaluation.clip_accuracy, "truth": mean(right), "seconds": round(seconds)}
-                )
+                score, truth = trained.evaluation.clip_accuracy, mean(judge(options, trained.model, whole, rest))
+                row = what | {"score": score, "truth": truth, "seconds": round(seconds)}
+                if not folds:
+                    before = load_split_model(trained.model, trained.folder)
+                    row["before"] = mean(judge(options, before, whole, rest))
+                rows.add(row)
 
 
 def draw_clips(clips: Sequence[Clip], size: int, seed: int) -> list[Clip]:
@@ -205,8 +207,10 @@ def person_cells(after: np.ndarray, before: np.ndarray) -> Row:
 
 
 def collect_groups(rows: Sequence[Row]) -> Result:
-    """Return by how many points the reported scores are off, by the number of groups."""
+    """Return what training again gains, and by how many points the reported scores are off, by the number of groups."""
     columns = [
+        {"key": "before", "title": "trained on 70 %: right, %", "digits": 1},
+        {"key": "after", "title": "trained again on all: right, %", "digits": 1},
         {"key": "split", "title": "one split: off by, points", "digits": 1},
         {"key": "folds", "title": f"{FOLDS} folds: off by, points", "digits": 1},
         {"key": "split_seconds", "title": "one split, s", "digits": 0},
@@ -222,8 +226,10 @@ def collect_groups(rows: Sequence[Row]) -> Result:
                 cells[name] = mean(100 * abs(row["score"] - row["truth"]) for row in own)
                 cells[f"{name}_seconds"] = mean(row["seconds"] for row in own)
                 cells["draws"] = len(own)
+            if own and not folds:
+                cells["before"], cells["after"] = (100 * mean(row[key] for row in own) for key in ("before", "truth"))
         out.append({"name": f"{size} groups", **cells})
-    title = "Fights: how far the reported share of clips right is from that on videos never seen, mean over draws"
+    title = "Fights, means over draws: accuracy on videos never seen, and how far the reported score is from it"
     return make_result(title, columns, out)
 
 
