@@ -207,10 +207,10 @@ def describe_second_pass(evaluation: Mapping[str, Any]) -> list[str]:
 
 def accuracy_of_side(video: Mapping[str, Any], side: str, of_clips: bool) -> float | None:
     """Return one side's accuracy on a video, 0 to 1: of the clip, or the share of its frames; None if unknown."""
-    if not video.get("times") or side not in video:
+    if not video.get("times"):
         return None
     if not of_clips:
-        return share_correct(video, side)
+        return share_correct(video, side) if side in video else None
     predicted = video.get(CLIP_PREDICTIONS[side])
     return None if predicted is None else float(predicted == video["truth"][0])
 
