@@ -51,13 +51,13 @@ class Cropper:
     """Crops decoded pictures, without copying them."""
 
     def __init__(self, cropping: Cropping) -> None:
-        self.cropping = cropping
+        self.cropping, self._crops_nothing = cropping, cropping == WHOLE
         self._graph: Graph | None = None
         self._form: tuple[int, int, str] | None = None
 
     def crop(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Return the part of a frame that is shown; the whole frame where nothing would be left."""
-        if self.cropping == WHOLE or not self.cropping.fits(frame.width, frame.height):
+        if self._crops_nothing or not self.cropping.fits(frame.width, frame.height):
             return frame
         form = frame.width, frame.height, frame.format.name
         if self._graph is None or form != self._form:
