@@ -366,8 +366,8 @@ def test_commands_are_grouped_and_registered_once() -> None:
     for name, command in COMMANDS.items():
         groups.setdefault(command.rich_help_panel, []).append(name)
     assert groups == {
-        "Use": ["infer", "webcam", "explain"],
-        "Train": ["check", "extract", "train", "eval"],
+        "Use": ["infer", "webcam", "explain", "summarize"],
+        "Train": ["check", "convert", "extract", "train", "eval"],
         "Inspect": ["info", "models", "bench", "doctor"],
     }
     names = [info.name for info in app.registered_commands]
@@ -383,6 +383,7 @@ def test_the_same_option_reads_the_same_everywhere() -> None:
                 shown = (*parameter.opts, parameter.help, parameter.metavar)
                 found.setdefault(max(parameter.opts, key=len), set()).add(shown)
     own = {"--out", "--resume", "--save-json", "--source"}  # what they name differs by command
+    own |= {"--rate", "--two-pass"}  # of a source, and of clips; of a run, and of a training
     own |= {"--model", "--backbone", "--compare", "--views", "--seeds", "--folds"}
     differing = {name: texts for name, texts in found.items() if len(texts) > 1 and name not in own}
     assert not differing

@@ -10,7 +10,6 @@ from liquidvision.workflows.jobs import SummarizeJob
 OPTIONS = {
     **{name: SHARED[name] for name in ("sources", "start", "end", "vid_stride", "rate", "deinterlace", "reader")},
     **{name: SHARED[name] for name in ("model", "device")},
-    "adaptive": Option("Skip frames that add nothing new.", "Model"),
     "out": Option("The page, an .html file, or a folder. Default: runs/summarize.", OUTPUT, ("-o", "--out")),
     "exist_ok": SHARED["exist_ok"],
 }

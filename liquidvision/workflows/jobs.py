@@ -172,7 +172,6 @@ class SummarizeJob:
         start, end: the part of each source, in seconds from its beginning.
         vid_stride: use every Nth frame.
         reader, rate, deinterlace: see `open_video`.
-        adaptive: see `infer`.
         device: see `Model.from_pretrained`.
     """
 
@@ -187,7 +186,6 @@ class SummarizeJob:
     reader: str = "auto"
     rate: float | None = None
     deinterlace: str = "auto"
-    adaptive: bool = False
     device: str = "auto"
 
 

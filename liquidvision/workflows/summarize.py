@@ -109,7 +109,7 @@ def summarize_source(
             raise SourceError(f"{source} is live and has no end; record it first, or use infer --save-intervals")
         counter = SummaryBuilder(reader, session)
         digest = RecordingDigest(reader.info.name, pictures, float(reader.start_time))
-        loop = stack.enter_context(closing(predict(reader, model, session=session, adaptive=job.adaptive)))
+        loop = stack.enter_context(closing(predict(reader, model, session=session)))
         on_frame = stack.enter_context(listener.progress(reader, None))
         try:
             for frame, prediction in interrupt.interruptible(loop):
