@@ -47,7 +47,7 @@ SHARED = {
 
 # How the files of annotated data are read: of `train`, `eval`, `extract` and `check`.
 FILES = {
-    "rate": Option("Pictures per second; folders of pictures, CLASS/CLIP/0001.jpg, are then clips too.", DATA),
+    "rate": replace(SHARED["rate"], panel=DATA),
     "deinterlace": replace(SHARED["deinterlace"], panel=DATA),
 }
 

@@ -173,7 +173,8 @@ class EmbeddingStore:
         if self.hash_content(path) != identities[0]["content"]:
             raise SourceError(f"{path} changed while it was read; try again when it is finished")
         for identity, clip in zip(identities, clips, strict=True):
-            origin = {"source": path.name, "liquidvision": version("liquidvision")}
+            name = path.name.encode(errors="surrogateescape").decode(errors="replace")  # it need not be UTF-8
+            origin = {"source": name, "liquidvision": version("liquidvision")}
             entry = self._entry_path(identity)
             try:
                 entry.parent.mkdir(exist_ok=True)

@@ -80,3 +80,24 @@ def read_frame_times(path: Path, files: FileOptions | None = None) -> FrameTimes
         durations = np.append(steps, final)
         look = sampler.finish(float((seconds + durations).max() - seconds[0]))
         return FrameTimes(seconds, durations, reader.counts.damaged, look=look)
+
+
+def read_look(path: Path, files: FileOptions, seconds: float) -> Look:
+    """Return what the first seconds of a file look like.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    with files.open(path) as reader:
+        sampler, begin, shown = LookSampler(), None, 0.0
+        for picture in reader.pictures():
+            time = picture.pts * picture.time_base
+            begin = time if begin is None else begin
+            shown = float(time - begin)
+            sampler.see(picture, min(shown, seconds))
+            if shown >= seconds:
+                break
+            shown += float((picture.duration or 0) * picture.time_base)
+        if begin is None:
+            raise SourceError(f"{path.name} holds no frame that can be decoded")
+        return sampler.finish(min(shown, seconds))

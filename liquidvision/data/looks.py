@@ -103,11 +103,16 @@ def find_alike(looks: Sequence[Look]) -> list[tuple[int, int]]:
     order = np.argsort(seconds, kind="stable")
     pairs = []
     for place, first in enumerate(order):
-        longest = seconds[first] * (1 + DURATION_SHARE) + DURATION_SECONDS
+        longest = duration_limit(seconds[first])
         later = order[place + 1 : np.searchsorted(seconds[order], longest, side="right")]
         near = np.sqrt(np.square(means[later] - means[first]).mean(1)) < MAX_DIFFERENCE
         pairs += [(min(first, i), max(first, i)) for i in later[near] if look_alike(looks[first], looks[i])]
     return sorted((int(first), int(second)) for first, second in pairs)
+
+
+def duration_limit(seconds: float) -> float:
+    """Return the duration of the longest video that may be a copy of one of `seconds`."""
+    return seconds * (1 + DURATION_SHARE) + DURATION_SECONDS
 
 
 def look_alike(one: Look, other: Look) -> bool:

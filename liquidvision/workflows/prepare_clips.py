@@ -9,13 +9,17 @@ import numpy as np
 import torch
 
 from liquidvision.concurrency.cores import half_of_cores
-from liquidvision.data.audit import fit_to_video
-from liquidvision.data.dataset import Dataset, labels_in, single_line
+from liquidvision.data.audit import describe_copies, fit_to_video
+from liquidvision.data.copies import find_copies
+from liquidvision.data.dataset import Clip, Dataset, labels_in, single_line
 from liquidvision.data.embedding_file import ClipEmbeddings
 from liquidvision.data.embeddings import EmbeddingStore
 from liquidvision.data.frame_times import FrameTimes
+from liquidvision.data.splits import Split
 from liquidvision.errors import SourceError
 from liquidvision.workflows.progress import ProgressListener
+
+MAX_COPIES = 10  # pairs of copies that are named in warnings
 
 
 @contextmanager
@@ -81,6 +85,34 @@ def prepare_clips(
         listener.warning(note)
     skipped = [{"name": clip.name, "error": str(failed[clip.path])} for clip in dataset.clips if clip.path in failed]
     return replace(dataset, clips=tuple(clips), notes=(*dataset.notes, *notes)), skipped
+
+
+def describe_copies_across(dataset: Dataset, store: EmbeddingStore, split: Split) -> Iterator[str]:
+    """Yield a sentence on each pair of clips that look the same and are in two classes, or two parts of a split.
+
+    Args:
+        dataset: clips that are in the store.
+        store: their embeddings.
+        split: where the clips are; with one part, its groups are in different folds.
+    """
+    part_of = {name: part for part, names in split.parts.items() for name in names}
+
+    def places(clip: Clip) -> tuple[str, str]:
+        return (part_of[clip.name], clip.group if len(split.parts) == 1 else "")
+
+    def matters(one: Clip, other: Clip) -> bool:
+        return places(one) != places(other) or (one.label, one.intervals) != (other.label, other.intervals)
+
+    pairs = find_copies(dataset.clips, lambda clip: store.get(clip.path), matters, split.contents, store.files)
+    for one, other in pairs[:MAX_COPIES]:
+        if (one.label, one.intervals) != (other.label, other.intervals):
+            yield single_line(f"{one.name}: {describe_copies('looks the same as', one, other)}")
+            continue
+        parts = sorted({part_of[one.name], part_of[other.name]})
+        where = f"is in the part {parts[0]}, and that in {parts[1]}" if len(parts) > 1 else "may be in another fold"
+        yield single_line(f"{one.name}: looks the same as {other.name}; this {where}: give both one group")
+    if len(pairs) > MAX_COPIES:
+        yield f"{len(pairs) - MAX_COPIES} more pairs of clips look the same; liquidvision check lists them"
 
 
 def hash_clips(dataset: Dataset, store: EmbeddingStore) -> dict[str, str]:

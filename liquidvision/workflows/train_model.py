@@ -40,6 +40,7 @@ from liquidvision.training.recipe import Plan
 from liquidvision.training.sequences import SequenceDataset
 from liquidvision.training.trainer import EpochRow, Trainer
 from liquidvision.workflows.card import model_card_text
+from liquidvision.workflows.prepare_clips import describe_copies_across
 from liquidvision.workflows.progress import ProgressListener
 from liquidvision.workflows.train_backward import (
     BACKWARD_STATE_FILE,
@@ -137,6 +138,8 @@ def train_model(
     split = Split(parts, plan.recipe.seed, by, contents, seen)
     run = TrainingRun(dataset, out, store, plan, config, split, listener or ProgressListener())
     make_model_folder(out, resume=resume)
+    for warning in describe_copies_across(dataset, store, split):
+        run.listener.warning(warning)
     run.listener.progress("training", 0, plan.recipe.epochs)
     trainer = train_head(run, on_epoch)
     backward = train_backward_head(run, trainer) if plan.two_pass else None
