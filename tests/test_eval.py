@@ -36,7 +36,7 @@ def test_clips_seen_in_training_are_counted(run, clips, teach):
     mine = teach("--no-refit")
     assert "used in training" not in run("eval", clips, "-m", mine).out
     told = run("eval", clips, "-m", mine, "--part", "all")
-    parts = json.loads((mine / "split.json").read_text())["parts"]
+    parts = json.loads((mine / "split.json").read_text(encoding="utf-8"))["parts"]
     assert f"{12 - len(parts['test'])} of 12 videos were used in training: expect lower figures" in told.out
     assert "held out" not in told.out
     assert run("eval", clips, "-m", mine, "--part", "all", "-q") == Ran(0, "", "")
@@ -46,7 +46,7 @@ def test_the_earlier_name_of_save_json_still_works(run, clips, teach):
     """`--json PATH` writes the same figures as `--save-json PATH`."""
     mine = teach()
     assert run("eval", clips, "-m", mine, "--json", "a.json").code == 0
-    assert json.loads(Path("a.json").read_text())["data"]["part"] == "test"
+    assert json.loads(Path("a.json").read_text(encoding="utf-8"))["data"]["part"] == "test"
     assert "--json" not in run("eval", "--help").out.replace("--save-json", "")
 
 
@@ -62,9 +62,9 @@ def test_the_training_curve_is_copied(run, clips, teach, tmp_path):
     """JSON and report have the curves of the model's own training; a damaged or missing file is ignored."""
     mine = teach()
     told = scores(run, clips, mine, tmp_path / "a.json", "--report", tmp_path / "new" / "deep" / "page.html")
-    kept = json.loads((mine / "evaluation.json").read_text())["training"]
+    kept = json.loads((mine / "evaluation.json").read_text(encoding="utf-8"))["training"]
     assert told["training"] == kept and told["training"]["epochs"] == [1, 2]
-    assert "Over 2 epochs" in (tmp_path / "new" / "deep" / "page.html").read_text()
+    assert "Over 2 epochs" in (tmp_path / "new" / "deep" / "page.html").read_text(encoding="utf-8")
     (mine / "evaluation.json").write_text('{"format": "liquidvision-evaluation"')
     assert "training" not in scores(run, clips, mine, tmp_path / "b.json")
     (mine / "evaluation.json").unlink()
@@ -91,7 +91,7 @@ def test_the_recipe_of_a_record():
 def test_compare_trains_as_the_model_was(run, clips, teach, monkeypatch):
     """The compared heads are trained with the model's own recipe, views and stride."""
     mine = teach()
-    told = json.loads((mine / "evaluation.json").read_text())
+    told = json.loads((mine / "evaluation.json").read_text(encoding="utf-8"))
     recipe = Recipe(epochs=1, seed=3, noise=0.1)
     told["training"]["plan"] = {"recipe": recipe.to_json(), "views": ["plain", "mirror"], "stride": 2}
     (mine / "evaluation.json").write_text(json.dumps(told))

@@ -195,7 +195,7 @@ def test_the_command(run, make_video):
     assert run(clip, "-q", "--max-frames", 5) == (0, "", "")
     assert sorted(str(p) for p in Path().rglob("*.*")) == ["runs/explain-2/clip.png", "runs/explain/clip.png"]
     assert "5 frames" in run(clip, "-o", "a.svg", "--start", 0.2, "--end", 0.6, "--vid-stride", 2)[1]
-    assert Path("a.svg").read_text().startswith("<?xml")
+    assert Path("a.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
 def test_the_command_refuses_and_fails_in_one_line(run, make_video, tmp_path):
@@ -223,7 +223,7 @@ def test_an_existing_picture_is_kept(run, make_video):
     clip = make_video("clip.mp4")
     Path("out.png").write_text("mine")
     code, _, err = run(clip, "-o", "out.png")
-    assert code == 2 and "--exist-ok" in err and Path("out.png").read_text() == "mine"
+    assert code == 2 and "--exist-ok" in err and Path("out.png").read_text(encoding="utf-8") == "mine"
     assert run(clip, "-o", "out.png", "--exist-ok")[0] == 0
     assert Path("out.png").read_bytes().startswith(b"\x89PNG")
 

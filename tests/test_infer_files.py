@@ -19,6 +19,9 @@ from liquidvision.data.formats import find_videos
 from liquidvision.video.read.open import camera_index
 from liquidvision.workflows import io_paths
 
+unicode_names = pytest.mark.skipif(
+    sys.getfilesystemencoding() == "ascii", reason="names of files are ASCII in this locale"
+)
 MakeVideo = Callable[..., Path]
 
 
@@ -123,6 +126,7 @@ def test_standard_input_is_a_source(make_video: MakeVideo, model_folder: Path, n
     assert len(ran.stdout.splitlines()) == 20
 
 
+@unicode_names
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
 def test_an_output_encoding_never_ends_a_run(make_video: MakeVideo, model_folder: Path, encoding: str) -> None:
     """Every source runs, whatever its name and the encoding of standard output, which gets likenesses or ?."""
@@ -177,6 +181,7 @@ def test_names_that_are_too_long_fail_alone(run: Run, clip: Path, model_folder: 
     assert ran.code == 3 and "xxx" in one_line(ran)
 
 
+@unicode_names
 def test_outputs_with_the_longest_names(run: Run, clip: Path, model_folder: Path) -> None:
     """An output may have a name of 255 bytes; the temporary name is shortened."""
     name = "é" * 125 + "x.mp4"

@@ -63,7 +63,9 @@ def test_evaluation_is_saved_as_json_and_report(clips, model_folder, tmp_path):
     lv.train(clips, tmp_path / "mine", backbone=model_folder, epochs=1, folds=0)
     outputs = {"save_json": tmp_path / "a.json", "report": tmp_path / "a.html"}
     evaluation = lv.evaluate(clips, tmp_path / "mine", **outputs)
-    assert '"clip_accuracy"' in outputs["save_json"].read_text() and "<html" in outputs["report"].read_text()
+    assert '"clip_accuracy"' in outputs["save_json"].read_text(encoding="utf-8") and "<html" in outputs[
+        "report"
+    ].read_text(encoding="utf-8")
     with pytest.raises(UsageError, match="--exist-ok"):
         lv.evaluate(clips, tmp_path / "mine", **outputs)
     evaluation.save_json(tmp_path / "b" / "c.json")

@@ -68,7 +68,7 @@ def test_a_corrupt_clip_is_left_out(run, clips, model_folder, tmp_path):
     begin = ("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
     ran = run(*begin, "--folds", "0")
     assert ran.code == 0 and "left out" in ran.err and "broken.mp4" in ran.err
-    assert "broken.mp4" not in (tmp_path / "mine" / "split.json").read_text()
+    assert "broken.mp4" not in (tmp_path / "mine" / "split.json").read_text(encoding="utf-8")
     told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json")
     assert told["data"]["part"] == "test" and told["data"]["seen_in_training"] == 0
     assert [file["name"] for file in told["data"]["skipped"]] == ["quick/broken.mp4"]
@@ -81,12 +81,12 @@ def test_a_class_without_a_readable_clip_stays_among_the_labels(run, clips, mode
     ran = run("train", clips, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
     assert ran.code == 0 and "no usable clip shows broken" in ran.err
     assert Model.from_pretrained(tmp_path / "mine").labels == ("broken", "quick", "slow")
-    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
+    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text(encoding="utf-8"))
     assert [row["clips"] > 0 for row in told["memory"]["per_class"]] == [False, True, True]
     assert any("broken" in note for note in told["data"]["notes"])
     told = scores(run, clips, tmp_path / "mine", tmp_path / "scores.json", "--part", "all", "--report", "page.html")
     assert told["model"]["labels"] == ["broken", "quick", "slow"] and told["data"]["videos"] == 12
-    assert "no usable clip shows broken" in Path("page.html").read_text()
+    assert "no usable clip shows broken" in Path("page.html").read_text(encoding="utf-8")
     for path in (clips / "slow").iterdir():
         path.write_bytes(b"no video")
     ran = run("train", clips, "-o", tmp_path / "other", "--backbone", model_folder)

@@ -34,7 +34,7 @@ def index(clips) -> Path:
 
 def saved_parts(folder: Path) -> dict[str, list[str]]:
     """The split that a training saved."""
-    return json.loads((folder / "split.json").read_text())["parts"]
+    return json.loads((folder / "split.json").read_text(encoding="utf-8"))["parts"]
 
 
 def test_a_split_column_is_the_split(run, clips, index, model_folder, tmp_path):
@@ -42,7 +42,7 @@ def test_a_split_column_is_the_split(run, clips, index, model_folder, tmp_path):
     ran = run("train", index, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
     assert ran.code == 0, ran.err
     assert saved_parts(tmp_path / "mine") == GIVEN
-    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text())
+    told = json.loads((tmp_path / "mine" / "evaluation.json").read_text(encoding="utf-8"))
     assert (told["data"]["videos"], told["data"]["split_by"]) == (2, "annotation")
     assert told["data"]["seen_in_training"] == 0
     told = scores(run, index, tmp_path / "mine", tmp_path / "scores.json", "--part", "train")
@@ -56,14 +56,16 @@ def test_eval_uses_the_split_of_the_data(run, clips, index, model_folder, tmp_pa
     (model / "split.json").unlink()
     told = scores(run, index, model, tmp_path / "scores.json", "--part", "validation")
     assert sorted(row["name"] for row in told["videos"]) == GIVEN["validation"]
-    index.write_text(index.read_text().replace("validation", "train"))
+    index.write_text(index.read_text(encoding="utf-8").replace("validation", "train"))
     ran = run("eval", index, "-m", model, "--part", "validation")
     assert ran.code == 2 and "neither of a split that the data gives nor" in one_line(ran)
 
 
 def test_a_missing_part_is_taken_from_train(run, clips, index, model_folder, tmp_path):
     """Without clips of the part validation, training takes some of the part train, and says so."""
-    index.write_text("\n".join(line for line in index.read_text().splitlines() if "validation" not in line))
+    index.write_text(
+        "\n".join(line for line in index.read_text(encoding="utf-8").splitlines() if "validation" not in line)
+    )
     ran = run("train", index, "-o", tmp_path / "mine", "--backbone", model_folder, "--epochs", "1")
     assert ran.code == 0 and "gives a split without a part validation" in one_line(ran)
     parts = saved_parts(tmp_path / "mine")
@@ -98,7 +100,7 @@ def test_frame_numbers_train_on_these_frames(run, clips, model_folder, tmp_path)
         model = tmp_path / f"mine{stride}"
         ran = run(*train, "-o", model, "--vid-stride", str(stride))
         assert (ran.code, ran.err) == (0, "")
-        told = json.loads((model / "evaluation.json").read_text())["memory"]
+        told = json.loads((model / "evaluation.json").read_text(encoding="utf-8"))["memory"]
         clips_of = {row["label"]: row["clips"] for row in told["per_class"]}
         for label, row in zip(("background", "quick", "slow"), told["confusion"], strict=True):
             assert label == "background" or sum(row) == count * clips_of[label]
@@ -122,9 +124,9 @@ def test_compare_uses_the_given_split(run, clips, index, model_folder, tmp_path,
     assert ran.code == 0, ran.err
     assert judged == [({*GIVEN["train"], *GIVEN["validation"]}, set(GIVEN["test"]))] * 2
     assert "part test of the data's split, 2 seeds" in ran.out
-    compare = json.loads(told.read_text())["compare"]
+    compare = json.loads(told.read_text(encoding="utf-8"))["compare"]
     assert (compare["folds"], compare["given_split"], compare["seeds"]) == (None, True, 2)
-    assert "trained on the other parts of the data's own split" in page.read_text()
+    assert "trained on the other parts of the data's own split" in page.read_text(encoding="utf-8")
 
 
 def test_compare_refuses_a_split_that_leaves_too_little(run, clips, index, model_folder, tmp_path):
