@@ -475,7 +475,7 @@ with Recording(model, keep_embeddings=True, folder=sys.argv[1]) as recording:
 
 
 def test_explain_draws_what_two_passes_say(run, make_video, model, tmp_path):
-    """`explain` draws recordings with two passes and calm timelines, of as many frames as it is told."""
+    """`explain` draws recordings with two passes and calm timelines, of the given number of frames."""
     model.save_pretrained(tmp_path / "m")
     clip = make_video()
     for number, options in enumerate((("--two-pass",), ("--shortest-run", "0.1"), ("--two-pass", "--max-frames", "7"))):

@@ -53,7 +53,7 @@ def make_model(width: int, classes: int) -> Model:
 
 
 def measure(model: Model, frames: int, folder: str) -> dict[str, float]:
-    """Record so many frames, look at them again, and read every prediction."""
+    """Record a number of frames, look at them again, and read every prediction."""
     base, pixels, done = Fraction(1, RATE), np.zeros((0, 0, 3), np.uint8), 0
     random, session = torch.Generator().manual_seed(0), Session(model)
     began = time.monotonic()

@@ -7,7 +7,7 @@ persons holds each person of DATA/video/gestures/index.csv out in turn, runs `li
 of the others, and judges two models on that person's clips: the one of the split, which --no-refit would save, and the
 one that was trained again on all of the others, as it also is after a cross-validation, the default with few persons.
 
-groups draws so many videos of DATA/video/fights/index.csv (every video is a group of its own), runs `train` with one
+groups draws N videos of DATA/video/fights/index.csv (every video is a group of its own), runs `train` with one
 split and with up to five folds, and compares the scores that it reports with the accuracy of its model on all other
 videos of that set.
 
@@ -123,7 +123,7 @@ def measure_persons(options: argparse.Namespace, work: Path, rows: Rows) -> None
 
 
 def measure_groups(options: argparse.Namespace, work: Path, rows: Rows) -> None:
-    """Train on so many videos with one split and with folds, and judge on all other videos."""
+    """Train on a number of videos with one split and with folds, and judge on all other videos."""
     whole = read_dataset(options.data / "video" / "fights" / "index.csv")
     for size in map(int, options.sizes.split(",")):
         for draw in range(options.repeats):

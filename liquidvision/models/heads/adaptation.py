@@ -6,7 +6,7 @@ from torch import Tensor, nn
 PRIOR_SECONDS = 30.0  # how long a stream is assumed to have shown what training showed, before its first frame
 TAU = 60.0  # seconds; time constant of the stream's statistics
 LEAK = 300.0  # seconds; time constant with which they return to those of training
-MAX_FRAME_SECONDS = 1.0  # a frame stands for no more than this, however long ago the frame before it was
+MAX_FRAME_SECONDS = 1.0  # a frame stands for at most this, however long ago the frame before it was
 MAX_SHIFT = 2.0  # standard deviations
 MIN_SPREAD, MAX_SPREAD = 0.5, 2.0
 GATE = 0.3  # r.m.s. in standard deviations; a stream with a smaller unexplained shift is left as it is
