@@ -138,7 +138,7 @@ def train_model(
     split = Split(parts, plan.recipe.seed, by, contents, seen)
     run = TrainingRun(dataset, out, store, plan, config, split, listener or ProgressListener())
     make_model_folder(out, resume=resume)
-    for warning in describe_copies_across(dataset, store, split):
+    for warning in () if resume else describe_copies_across(dataset, store, split):  # said when it was begun
         run.listener.warning(warning)
     run.listener.progress("training", 0, plan.recipe.epochs)
     trainer = train_head(run, on_epoch)
