@@ -181,3 +181,11 @@ def test_killed_at_any_moment_and_resumed_the_model_is_the_same(clips, model_fol
     figures["model"]["name"] = "cut"
     assert resumed == figures
     assert not list((tmp_path / "cut").glob("training.*"))
+
+
+def test_half_written_states_are_removed(tmp_path):
+    """What a kill left half written goes with the training's state, and other files stay."""
+    for name in (f"{train.STATE_FILE}.0a1b.part", f"{train.REFIT_STATE_FILE}.0a1b.part", "model.safetensors.0a1b.part"):
+        (tmp_path / name).write_bytes(b"half")
+    train.remove_training_state(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors.0a1b.part"]

@@ -232,10 +232,13 @@ def make_model_folder(out: Path, *, resume: bool) -> None:
 
 
 def remove_training_state(out: Path) -> None:
-    """Remove the files from which a training can be resumed."""
+    """Remove the files from which a training can be resumed, and those that a kill left half written."""
     shutil.rmtree(out / FOLDS_FOLDER, ignore_errors=True)
-    for name in (BACKWARD_STATE_FILE, REFIT_STATE_FILE, REFIT_BACKWARD_STATE_FILE):
-        (out / name).unlink(missing_ok=True)
+    names = (BACKWARD_STATE_FILE, REFIT_STATE_FILE, REFIT_BACKWARD_STATE_FILE)
+    # Nobody else writes them: the folder is locked.
+    parts = [part for name in (*names, STATE_FILE) for part in out.glob(f"{name}.*.part")]
+    for path in (*parts, *(out / name for name in names)):
+        path.unlink(missing_ok=True)
     (out / STATE_FILE).unlink(missing_ok=True)  # last: without it a training counts as finished, or not begun
 
 
