@@ -186,6 +186,18 @@ def test_colours_are_written_as_they_came(tmp_path: Path, form: str, matrix: int
             assert np.abs(x.image.astype(int) - y.image).mean() < 6
 
 
+def test_a_picture_that_becomes_smaller(tmp_path: Path) -> None:
+    """The overlay follows a source whose pictures change their size, also to one smaller than a card was."""
+    drawer = Overlay().stream()
+    for number, (width, height) in enumerate([(640, 360), (64, 48), (16, 16), (640, 360)]):
+        image = np.full((height, width, 3), 90, np.uint8)
+        with open_video(solid(tmp_path / f"{number}.mkv", image, 6)) as video:
+            frame = next(iter(video))
+        scores = np.array([0.2, 0.7, 0.1], np.float32)
+        drawn = drawer.annotate(frame, Prediction(number, number / 25, 1 / 25, LABELS, scores, scores))
+        assert drawn.image.shape == (height, width, 3)
+
+
 def test_colours_that_change_midway(tmp_path: Path) -> None:
     """A frame with another matrix, or in RGB, is converted to the format of the output's first frame."""
     image = np.full((96, 128, 3), (200, 60, 40), np.uint8)

@@ -123,7 +123,8 @@ class StreamOverlay:
         self.style = style
         self._timeline = StreamTimeline()
         self._canvas = Canvas()
-        self._boxes: list[Box] = []  # drawn into the last picture
+        self._boxes: list[Box] = []  # drawn into the last picture, which had `_size`
+        self._size: tuple[int, ...] = ()
 
     @property
     def flips(self) -> int:
@@ -163,6 +164,8 @@ class StreamOverlay:
         if planes is None:
             return replace(frame, pixels=self.draw(frame.image, prediction))
         self.see(prediction)
+        if planes.y.shape != self._size:  # a broadcast may change it; the boxes may then lie outside
+            self._boxes, self._size = [], planes.y.shape
         boxes = self._draw_on(self._canvas.load(planes, self._boxes), prediction)
         if not set(boxes) <= set(self._boxes):  # a card is new or larger: load its pixels and draw again
             self._draw_on(self._canvas.load(planes, boxes), prediction)
