@@ -13,7 +13,7 @@ from liquidvision.annotation.annotated import AnnotatedVideo, Timeline, to_frame
 from liquidvision.annotation.formats import BY_ENDING, FORMATS, Format, format_to_write, recognise_format
 from liquidvision.annotation.interval import FrameInterval, Interval
 from liquidvision.data.formats import read_dataset
-from liquidvision.errors import UsageError
+from liquidvision.errors import SinkError, UsageError
 from liquidvision.workflows.annotation_sink import AnnotationSink
 from liquidvision.workflows.convert import read_annotations
 
@@ -461,3 +461,14 @@ def test_frames_cannot_be_written_for_a_pipe(tmp_path):
     with pytest.raises(UsageError, match="is no file"):
         AnnotationSink(tmp_path / "out.xml", "udp://somewhere")
     assert not list(tmp_path.iterdir())
+
+
+def test_intervals_stay_where_their_format_cannot_be_written(make_video, tmp_path):
+    """If the frames can no longer be read at the end, the intervals are kept as JSON Lines."""
+    source = make_video()
+    with pytest.raises(SinkError, match="not readable"), AnnotationSink(tmp_path / "out.xml", str(source)) as sink:
+        sink.write(Interval(0.1, 0.5, "nod", score=0.0))
+        source.unlink()
+    (kept,) = tmp_path.glob("*.jsonl")
+    assert json.loads(kept.read_text())["label"] == "nod"
+    assert not (tmp_path / "out.xml").exists()

@@ -39,10 +39,9 @@ class AnnotationSink(IntervalSink):
 
     def _finish(self) -> None:
         lines = self._kept.part.read_text(encoding="utf-8").splitlines()
-        self._kept.discard()
         intervals = sorted(
             (
-                Interval(row["start"], row["end"], row["label"], score=row["score"] or None)
+                Interval(row["start"], row["end"], row["label"], score=None if row["score"] == "" else row["score"])
                 for row in map(json.loads, lines)
             ),
             key=lambda interval: (interval.start, interval.end, interval.label),
@@ -63,6 +62,7 @@ class AnnotationSink(IntervalSink):
             assert self._format.write_one is not None
             content = self._format.write_one(video)
         self.part.write_bytes(content)
+        self._kept.discard()  # not before: where this fails, the intervals stay on the disk
 
     def _release(self) -> None:
         with suppress(SinkError):
